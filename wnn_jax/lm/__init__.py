@@ -1,0 +1,1 @@
+"""Language models made of table memories, and the count baselines they have to beat."""
