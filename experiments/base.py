@@ -8,7 +8,7 @@ import pathlib
 import platform
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import psutil
@@ -23,9 +23,7 @@ _FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_by
 def define_common_flags(experiment: str) -> None:
     """Flags of every command."""
     flags.DEFINE_integer("seed", 0, "Seed of everything drawn at random.")
-    flags.DEFINE_string(
-        "workdir", f"runs/{experiment}", "Folder for results.jsonl and the pictures."
-    )
+    flags.DEFINE_string("workdir", f"runs/{experiment}", "Folder for results.jsonl and the pictures.")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -53,7 +51,7 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=parse)
 
 
-def _stop(error: Exception) -> None:
+def _stop(error: Exception) -> NoReturn:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(2)
 

@@ -51,6 +51,8 @@ def main() -> None:
     restored = checkpoint.load(FLAGS.restore) if FLAGS.restore else None
     settings = restored.config if restored else settings_from_flags()
     cells = ram.RamConfig(**settings["model"]["memory"])
+    if FLAGS.checkpoint:
+        checkpoint.check_target(FLAGS.checkpoint)
     workdir = base.make_workdir(FLAGS.workdir)
     corpus = text.load(**settings["text"])
     model = {**settings["model"], "memory": cells}

@@ -9,7 +9,7 @@ import numpy as np
 from wnn_jax import metrics
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402  (the backend is chosen before pyplot loads)
+from matplotlib import pyplot as plt  # after the choice of its backend
 
 _SIZE = (7.0, 4.2)
 
@@ -20,9 +20,7 @@ def _save(figure, path: pathlib.Path) -> None:
     plt.close(figure)
 
 
-def bit_accuracy(
-    path: pathlib.Path, model: np.ndarray, marginal: np.ndarray, label: str
-) -> None:
+def bit_accuracy(path: pathlib.Path, model: np.ndarray, marginal: np.ndarray, label: str) -> None:
     """Accuracy of every bit of the token beside always guessing its commoner value."""
     figure, axes = plt.subplots(figsize=_SIZE)
     place = np.arange(len(model))
@@ -31,7 +29,7 @@ def bit_accuracy(
     axes.set(xlabel="bit of the token id (0 = most significant)", ylabel="accuracy")
     axes.set_ylim(max(0.0, min(model.min(), marginal.min()) - 0.05), 1.0)
     axes.set_xticks(place)
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
     axes.set_title("What each bit's neurons add to its marginal")
     _save(figure, path)
 
@@ -42,7 +40,7 @@ def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated")
     for label, curve in curves.items():
         line = axes.plot(curve.predicted, curve.observed, linewidth=1, label=label)[0]
-        area = 600 * curve.count / curve.count.sum()
+        area = 600 * curve.size / curve.size.sum()
         axes.scatter(curve.predicted, curve.observed, s=area, color=line.get_color(), alpha=0.5)
     axes.set(xlabel="predicted P(bit = 1)", ylabel="observed share of ones")
     axes.set_title("Reliability of the bits (dot area: share of predictions)")
@@ -50,9 +48,7 @@ def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -
     _save(figure, path)
 
 
-def learning_curve(
-    path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]
-) -> None:
+def learning_curve(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
     """Cross-entropy of the same held-out text against the number of training tokens."""
     figure, axes = plt.subplots(figsize=_SIZE)
     for label, values in curves.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from wnn_jax import bits, connectivity, ram
+from wnn_jax import bits, connectivity, kernels, ram
 
 K, NEURONS, T, I, N, EVALUATED = 3, 5, 4, 40, 200, 60
 
@@ -112,7 +112,7 @@ def test_the_saturating_walk_is_not_a_clipped_sum():
 
 def test_more_examples_than_a_chunk_walk_in_order():
     rng = np.random.default_rng(0)
-    count = ram._CHUNK + 17
+    count = kernels._CHUNK + 17
     inputs, targets = rng.random((count, 3)) < 0.5, rng.random((count, 1)) < 0.6
     train = ram.Examples(bits.pack(jnp.asarray(inputs.T)), jnp.asarray(targets.T))
     connections = np.arange(3)[None, None]
@@ -224,5 +224,8 @@ def test_shapes_are_checked_at_the_edge():
             ram.fit_and_read(None, config, bad, train, words)
     with pytest.raises(ValueError, match="differ in their examples"):
         ram.fit_and_read(None, config, connections, train._replace(words=train.words[:, 1:]), words)
+    nothing = ram.Examples(train.words[:, :0], train.targets[:, :0])
+    with pytest.raises(ValueError, match="no example to write"):
+        ram.fit_and_read(None, config, connections, nothing, words)
     with pytest.raises(ValueError, match=r"sample_rate 0.5 needs a key"):
         ram.fit_and_read(None, ram.RamConfig(sample_rate=0.5), connections, train, words)

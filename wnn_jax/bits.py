@@ -4,6 +4,8 @@ Codes are most significant bit first. Bits are ``bool [I, N]``; packed bits are 
 with bit ``i`` at position ``i % 32`` of word ``i // 32``.
 """
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 
@@ -21,7 +23,10 @@ def code_length(vocabulary: int) -> int:
     return max(1, (vocabulary - 1).bit_length())
 
 
-def gray(ids: jax.Array) -> jax.Array:
+_Ids = TypeVar("_Ids", int, jax.Array)
+
+
+def gray(ids: _Ids) -> _Ids:
     """Reflected Gray code of non-negative integers: neighbours differ in one bit."""
     return ids ^ (ids >> 1)
 

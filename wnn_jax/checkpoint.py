@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from wnn_jax import ram
+from wnn_jax import connectivity, ram
 
 SCHEMA = 1
 _FORMAT = "wnn_jax checkpoint"
@@ -54,14 +54,10 @@ def save(
     Raises:
       ValueError: ``path`` holds something that is not a checkpoint, or cannot be written.
     """
-    root = pathlib.Path(path).absolute()
-    versions = _versions(root)
-    if root.exists() and not versions and (not root.is_dir() or any(root.iterdir())):
-        raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
-    connections = np.asarray(connections)
+    root = check_target(path)
+    genome = np.asarray(connections)
     # The type that holds every index in use, and -1.
-    smallest = np.min_scalar_type(-int(connections.max(initial=0)) - 1)
-    arrays = {"connections": connections.astype(smallest)}
+    arrays = {"connections": genome.astype(connectivity.dtype_for(int(genome.max(initial=0)) + 1))}
     if table is not None:
         arrays |= {f"table_{name}": np.asarray(x) for name, x in table._asdict().items()}
     about = {
@@ -71,19 +67,30 @@ def save(
         "metrics": json.loads(json.dumps(metrics)),
         "sha256": {name: _digest(x) for name, x in arrays.items()},
     }
-    folder = root / f"{max(versions, default=0) + 1:08d}"
+    folder = root / f"{max(_versions(root), default=0) + 1:08d}"
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _checkpointer() as checkpointer:
             checkpointer.save(
                 folder,
-                args=ocp.args.Composite(
-                    about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays)
-                ),
+                args=ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays)),
             )
     except OSError as error:
         raise ValueError(f"cannot write the checkpoint {folder}: {error.strerror}") from error
     return folder
+
+
+def check_target(path: str | pathlib.Path) -> pathlib.Path:
+    """The absolute path of a folder that `save` would accept, to know before hours of work.
+
+    Raises:
+      ValueError: it holds something that is not a checkpoint.
+    """
+    root = pathlib.Path(path).absolute()
+    occupied = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    if occupied and not _versions(root):
+        raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
+    return root
 
 
 def load(path: str | pathlib.Path) -> Checkpoint:
@@ -100,17 +107,14 @@ def load(path: str | pathlib.Path) -> Checkpoint:
         raise ValueError(f"{root} is not a wnn_jax checkpoint")
     try:
         with _checkpointer() as checkpointer:
-            about = checkpointer.restore(
-                folder, args=ocp.args.Composite(about=ocp.args.JsonRestore())
-            ).about
+            about = checkpointer.restore(folder, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
     except Exception as error:  # orbax raises a different type for each way a file can be broken
         raise ValueError(_damaged(folder, versions, f"no readable description: {error}")) from error
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
         raise ValueError(f"{folder} was not written by wnn_jax")
     if about["schema"] > SCHEMA:
         raise ValueError(
-            f"{folder} has schema {about['schema']} and this wnn_jax reads up to {SCHEMA}: "
-            "update wnn_jax"
+            f"{folder} has schema {about['schema']} and this wnn_jax reads up to {SCHEMA}: update wnn_jax"
         )
     try:
         with _checkpointer() as checkpointer:

@@ -14,9 +14,7 @@ import numpy as np
 UNUSED = -1
 
 
-def random(
-    key: jax.Array, clusters: int, neurons: int, address_bits: int, input_bits: int
-) -> jax.Array:
+def random(key: jax.Array, clusters: int, neurons: int, address_bits: int, input_bits: int) -> jax.Array:
     """Every neuron observes ``address_bits`` distinct input bits, drawn uniformly.
 
     Args:

@@ -21,9 +21,7 @@ class Summary(NamedTuple):
     bits_per_byte: float
 
 
-def summarize(
-    nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, token_bytes: np.ndarray
-) -> Summary:
+def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, token_bytes: np.ndarray) -> Summary:
     """Mean scores of N tokens.
 
     Args:
@@ -63,22 +61,21 @@ def bit_accuracy(one: np.ndarray, targets: np.ndarray) -> np.ndarray:
 class Reliability(NamedTuple):
     """Predicted against observed frequency, in equal-width bins that hold something.
 
-    ``predicted`` is the mean prediction of the bin, ``observed`` the share of ones, ``count`` its
+    ``predicted`` is the mean prediction of the bin, ``observed`` the share of ones, ``size`` its
     predictions.
     """
 
     predicted: np.ndarray
     observed: np.ndarray
-    count: np.ndarray
+    size: np.ndarray
 
 
 def reliability(one: np.ndarray, targets: np.ndarray, bins: int = 20) -> Reliability:
     """Reliability of probabilities of ones against what came, arrays of any one shape."""
     one, targets = np.ravel(one).astype(np.float64), np.ravel(targets)
     place = np.minimum((one * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins)
-    kept = count > 0
-    size = np.where(kept, count, 1)
-    predicted = np.bincount(place, one, minlength=bins) / size
-    observed = np.bincount(place, targets, minlength=bins) / size
-    return Reliability(predicted[kept], observed[kept], count[kept])
+    size = np.bincount(place, minlength=bins)
+    kept = size > 0
+    predicted = np.bincount(place, one, minlength=bins)[kept] / size[kept]
+    observed = np.bincount(place, targets, minlength=bins)[kept] / size[kept]
+    return Reliability(predicted, observed, size[kept])

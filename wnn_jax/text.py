@@ -254,7 +254,7 @@ def _wikitext2() -> _Splits:
             f"wiki.test.raw and, if you have it, wiki.validation.raw in a folder wikitext2/ and "
             "set WNN_JAX_DATA to the folder above it"
         ) from error
-    return _Splits(*parts, "wikitext-2-raw-v1")
+    return _Splits(parts[0], parts[1], parts[2], "wikitext-2-raw-v1")
 
 
 def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
@@ -270,9 +270,7 @@ def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
     kind, _, size = name.partition(":")
     if kind == "bpe" and size.isdecimal() and int(size) >= 256:
         return lambda train: _bpe(train, int(size))
-    raise ValueError(
-        f"unknown tokenizer {name!r}: use gpt2, bytes, or bpe:SIZE with SIZE at least 256"
-    )
+    raise ValueError(f"unknown tokenizer {name!r}: use gpt2, bytes, or bpe:SIZE with SIZE at least 256")
 
 
 def _bytes() -> Tokenizer:
@@ -326,7 +324,7 @@ def _bpe(train: str, size: int) -> Tokenizer:
         _write_atomically(path, lambda file: file.write(model.to_str().encode()))
 
     # Byte-level BPE writes every byte as one character, so a token's length is its bytes.
-    pieces = [model.id_to_token(i) for i in range(model.get_vocab_size())]
+    pieces = [model.id_to_token(i) or "" for i in range(model.get_vocab_size())]
 
     def encode(text: str) -> np.ndarray:
         return np.array(model.encode(text).ids, np.int32)
@@ -345,9 +343,7 @@ def _tokens(tokenizer: Tokenizer, text: str) -> np.ndarray:
     ids = tokenizer.encode(text)
     covered = int(tokenizer.token_bytes[ids].sum())
     if covered != len(text.encode()):
-        raise ValueError(
-            f"{tokenizer.name} is not lossless here: {covered} of {len(text.encode())} bytes"
-        )
+        raise ValueError(f"{tokenizer.name} is not lossless here: {covered} of {len(text.encode())} bytes")
     _write_atomically(path, lambda file: np.save(file, ids))
     return ids
 

@@ -84,9 +84,7 @@ class Scores(NamedTuple):
 
 def init(key: jax.Array, config: BitwiseConfig) -> jax.Array:
     """A random connectivity ``[B, n, T]``."""
-    return connectivity.random(
-        key, config.clusters, config.neurons, config.address_bits, config.input_bits
-    )
+    return connectivity.random(key, config.clusters, config.neurons, config.address_bits, config.input_bits)
 
 
 def examples(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> ram.Examples:
@@ -112,8 +110,7 @@ def check_tokens(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> np.nd
     tokens = np.asarray(tokens)
     if tokens.ndim != 1 or len(tokens) <= config.context:
         raise ValueError(
-            f"a context of {config.context} needs more than {config.context} tokens, "
-            f"got {tokens.size}"
+            f"a context of {config.context} needs more than {config.context} tokens, got {tokens.size}"
         )
     bad = np.flatnonzero((tokens < 0) | (tokens >= config.vocabulary))
     if bad.size:
@@ -144,9 +141,7 @@ def log_clamped(one: jax.Array, zero: jax.Array) -> tuple[jax.Array, jax.Array]:
     return log(one, zero), log(zero, one)
 
 
-def score(
-    config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, targets: jax.Array
-) -> Scores:
+def score(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, targets: jax.Array) -> Scores:
     """Exact categorical score of every token in O(B).
 
     Args:
@@ -174,8 +169,8 @@ def _first_differences(config: BitwiseConfig) -> tuple[np.ndarray, list[int]]:
     places = range(config.clusters - 1, -1, -1)
     limit = config.vocabulary
     digits = np.array([limit >> place & 1 for place in places], bool)
-    code = int(encode(config, np.int64(limit)))
-    return np.array([code >> place & 1 for place in places], bool), list(np.flatnonzero(digits))
+    code = bits.gray(limit) if config.code == "gray" else limit
+    return np.array([code >> place & 1 for place in places], bool), np.flatnonzero(digits).tolist()
 
 
 def _below_vocabulary(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array):

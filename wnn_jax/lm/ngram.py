@@ -43,9 +43,7 @@ def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
     return Prediction(nats, np.zeros(len(tokens), np.int32))
 
 
-def unigram(
-    train: np.ndarray, tokens: np.ndarray, vocabulary: int, add: float = 0.1
-) -> Prediction:
+def unigram(train: np.ndarray, tokens: np.ndarray, vocabulary: int, add: float = 0.1) -> Prediction:
     """Training frequencies with ``add`` added to every count."""
     counts = np.bincount(train, minlength=vocabulary) + add
     nats = -np.log(counts / counts.sum())
@@ -123,11 +121,19 @@ def _fit_order(keys, counts, contexts, vocabulary, lower, lower_best) -> _Order:
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """Discounts ``[0, D1, D2, D3+]``; a tiny stream without some count of counts gets safe ones."""
-    n1, n2, n3, n4 = (np.count_nonzero(counts == c) + 1e-9 for c in (1, 2, 3, 4))
-    y = n1 / (n1 + 2 * n2)
-    raw = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    return np.clip(raw, 0, [0, 1, 2, 3])
+    """Discounts ``[0, D1, D2, D3+]`` from the counts of counts.
+
+    A stream too small or an alphabet too full to have all of them (bytes often lack a unigram seen
+    once) gets 1/2, 1, 3/2, KenLM's fallback: a discount of 0 would leave unseen tokens without any
+    probability.
+    """
+    n1, n2, n3, n4 = (np.count_nonzero(counts == c) for c in (1, 2, 3, 4))
+    if n1 and n2 and n3 and n4:
+        y = n1 / (n1 + 2 * n2)
+        found = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        if np.all(found[1:] > 0):
+            return found
+    return np.array([0, 0.5, 1.0, 1.5])
 
 
 def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:

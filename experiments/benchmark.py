@@ -1,0 +1,240 @@
+"""Time table work neuron-major against the naive way, and against what memory allows.
+
+python -m experiments.benchmark
+
+Every case runs in a process of its own, so that its peak memory is its own. Times are nanoseconds
+per (neuron, example) pair; ratios compare cases of the same run.
+"""
+
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from experiments import base
+from wnn_jax import connectivity, ram
+
+FLAGS = flags.FLAGS
+
+base.define_common_flags("benchmark")
+flags.DEFINE_multi_integer("bits", [12, 16, 20], "Address bits T to time; repeat for several.")
+flags.DEFINE_integer("neurons", 3200, "Neurons, fewer where their tables pass 4 GiB.")
+flags.DEFINE_integer("examples", 100_000, "Examples written and read.")
+flags.DEFINE_integer("input_bits", 64, "Input bits.")
+flags.DEFINE_integer("repeats", 3, "Timed runs of each case; the fastest counts.")
+flags.DEFINE_string("case", None, "One case as WAY:OPERATION:T, in this process; prints JSON.")
+
+OPERATIONS = ("fused write", "write", "lookup")
+TABLE_BYTES = 1 << 32
+CONFIG = ram.RamConfig("ternary")
+
+
+def main() -> None:
+    if FLAGS.case:
+        print(json.dumps(run_case(*FLAGS.case.split(":"))))
+        return
+    if min(FLAGS.neurons, FLAGS.examples, FLAGS.repeats, FLAGS.input_bits) < 1:
+        raise ValueError("--neurons, --examples, --repeats and --input_bits must be at least 1")
+    for address_bits in FLAGS.bits:
+        if not 1 <= address_bits <= min(ram.MAX_ADDRESS_BITS, FLAGS.input_bits):
+            raise ValueError(f"--bits must be 1 to {ram.MAX_ADDRESS_BITS}, got {address_bits}")
+    workdir = base.make_workdir(FLAGS.workdir)
+    settings = {name: getattr(FLAGS, name) for name in ("neurons", "examples", "input_bits")}
+    results = base.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
+    print(f"{base.device()}; {base.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
+    cases = [
+        f"{way}:{operation}:{address_bits}"
+        for address_bits in FLAGS.bits
+        for way in WAYS
+        for operation in OPERATIONS
+        if way == "neuron-major" or operation != "fused write"
+    ]
+    found = {}
+    for case in tqdm(cases, unit="case", leave=False):
+        found[case] = run_child(case)
+        results.add(case, **found[case])
+    print_table(found)
+
+
+def run_child(case: str) -> dict[str, float]:
+    names = ("neurons", "examples", "input_bits", "repeats", "seed")
+    arguments = [f"--{name}={getattr(FLAGS, name)}" for name in names]
+    command = [sys.executable, "-m", "experiments.benchmark", f"--case={case}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"case {case} ended with {done.returncode}: {done.stderr[-300:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_table(found: dict[str, dict[str, float]]) -> None:
+    print(
+        f"{'T':>3} {'operation':>12} {'neuron-major':>14} {'flat':>10} {'flat / ours':>12} "
+        f"{'floor':>8} {'ours / floor':>13} {'peak MiB, ours':>15} {'flat':>8}"
+    )
+    for address_bits in FLAGS.bits:
+        for operation in OPERATIONS:
+            plain = operation.removeprefix("fused ")
+            ours = found[f"neuron-major:{operation}:{address_bits}"]
+            flat, floor = (found[f"{way}:{plain}:{address_bits}"] for way in ("flat", "floor"))
+            print(
+                f"{address_bits:>3} {operation:>12} {ours['ns']:>11.2f} ns {flat['ns']:>7.2f} ns "
+                f"{flat['ns'] / ours['ns']:>12.1f} {floor['ns']:>5.2f} ns "
+                f"{ours['ns'] / floor['ns']:>13.1f} {ours['peak_mib']:>15.0f} "
+                f"{flat['peak_mib']:>8.0f}"
+            )
+    print(
+        "fused write: what fit_and_read pays, which keeps no table.\n"
+        "flat: one table.at[neurons, addresses].add, or table[neurons, addresses]; the addresses "
+        "[N, R] were there before the clock started.\n"
+        "floor: the same scatter or gather on one row already in cache, addresses given."
+    )
+
+
+def run_case(way: str, operation: str, address_bits: str) -> dict[str, float]:
+    """Time one case here; ``peak_mib`` is this process's."""
+    neurons = max(2, min(FLAGS.neurons, TABLE_BYTES // ram.row_bytes(CONFIG, int(address_bits))))
+    keys = jax.random.split(jax.random.key(FLAGS.seed), 3)
+    words = jax.random.bits(keys[0], (-(-FLAGS.input_bits // 32), FLAGS.examples))
+    targets = jax.random.bernoulli(keys[1], 0.5, (1, FLAGS.examples))
+    train = ram.Examples(words, targets)
+    drawn = connectivity.random(keys[2], 1, neurons, int(address_bits), FLAGS.input_bits)
+    seconds = WAYS[way](operation, drawn, train)
+    return {
+        "ns": min(seconds) / (neurons * FLAGS.examples) * 1e9,
+        "neurons": neurons,
+        "peak_mib": peak_memory() / 2**20,
+    }
+
+
+def peak_memory() -> int:
+    """Most bytes this process ever held."""
+    try:
+        # ru_maxrss would count what the parent held when it started this process.
+        status = pathlib.Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) << 10
+    except OSError:
+        unit = 1 if sys.platform == "darwin" else 1 << 10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def timed(function: Callable, *arguments) -> list[float]:
+    """Seconds of every repeat after one run that compiles; a result is fed back as first argument."""
+    state, seconds = arguments[0], []
+    for _ in range(FLAGS.repeats + 1):
+        started = time.perf_counter()
+        state = jax.block_until_ready(function(state, *arguments[1:]))
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+def neuron_major(operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
+    # A cluster is limited in neurons only by its summed vote, which nothing here reads.
+    drawn = split_clusters(drawn)
+    clusters, neurons, address_bits = drawn.shape
+    train = train._replace(targets=jnp.repeat(train.targets, clusters, axis=0))
+
+    def write(table):
+        return ram.write(None, CONFIG, table, drawn, train)
+
+    def read(_, table):
+        return ram.read(CONFIG, table, drawn, train.words)
+
+    def fused(_):
+        return ram.fit_and_read(None, CONFIG, drawn, train, train.words[:, :1])
+
+    if operation == "fused write":
+        return timed(jax.jit(fused), None)
+    table = ram.init(CONFIG, clusters, neurons, address_bits)
+    if operation == "write":
+        return timed(jax.jit(write, donate_argnums=0), table)
+    return timed(jax.jit(read), None, table)
+
+
+def split_clusters(drawn: jax.Array) -> jax.Array:
+    """``[1, R, T]`` to at least two clusters that a vote can count."""
+    neurons = drawn.shape[1]
+    clusters = next(k for k in range(2, neurons + 1) if neurons % k == 0 and neurons // k < 1024)
+    return drawn.reshape(clusters, neurons // clusters, -1)
+
+
+def flat(operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
+    """What one writes first: all addresses as ``[N, R]``, then one scatter or gather.
+
+    The addresses are made beforehand and not timed, which flatters this way.
+    """
+    connections = drawn[0]
+    neurons, address_bits = connections.shape
+    amount = 2 * train.targets[0].astype(jnp.int32)[:, None] - 1
+    column = jnp.arange(neurons)
+    # One neuron at a time, into place: the [N, R, T] bits, or a transposed copy, would not fit.
+    address = jax.lax.fori_loop(
+        0,
+        neurons,
+        lambda r, made: made.at[:, r].set(ram.addresses(train.words, connections[r])),
+        jnp.zeros((FLAGS.examples, neurons), jnp.int32),
+    )
+
+    def write(table, address):
+        return table.at[column, address].add(amount)
+
+    def read(_, table, address):
+        return table[column, address].sum(axis=1)
+
+    table = jnp.zeros((neurons, 1 << address_bits), jnp.int32)
+    if operation == "write":
+        return timed(jax.jit(write, donate_argnums=0), table, address)
+    return timed(jax.jit(read), None, table, address)
+
+
+def floor(operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
+    """No neuron can cost less: its addresses are given and its row has just been used."""
+    neurons, address_bits = drawn.shape[1:]
+    address = [ram.addresses(train.words, connections) for connections in drawn[0, :2]]
+    amount = 2 * train.targets[0].astype(jnp.int32) - 1
+
+    def write(rows):
+        def step(i, rows):
+            lanes = zip(rows, address, strict=True)
+            return [row.at[a ^ (i & 1)].add(amount) for row, a in lanes]
+
+        return jax.lax.fori_loop(0, neurons // 2, step, rows)
+
+    def read(_, rows):
+        def step(i, totals):
+            lanes = zip(totals, rows, address, strict=True)
+            return [total + row[a ^ (i & 1)] for total, row, a in lanes]
+
+        return jax.lax.fori_loop(0, neurons // 2, step, [jnp.zeros_like(a) for a in address])
+
+    rows = [jnp.zeros(1 << address_bits, jnp.int32) for _ in address]
+    if operation == "write":
+        return timed(jax.jit(write, donate_argnums=0), rows)
+    return timed(jax.jit(read), None, rows)
+
+
+WAYS = {"neuron-major": neuron_major, "flat": flat, "floor": floor}
+
+
+def copy_bandwidth() -> float:
+    """Bytes a second, read and written, of one thread copying 512 MiB."""
+    source = np.ones(1 << 26)
+    target = np.empty_like(source)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        seconds.append(time.perf_counter() - started)
+    return 2 * source.nbytes / min(seconds)
+
+
+if __name__ == "__main__":
+    base.run(main)

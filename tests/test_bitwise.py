@@ -1,0 +1,155 @@
+"""The language model: exact scores, no look at the future, and the numbers of a trained one."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wnn_jax import bits, ram
+from wnn_jax.lm import bitwise
+
+
+def config_for(vocabulary, code="binary", **sizes):
+    return bitwise.BitwiseConfig(
+        vocabulary, **{"context": 2, "neurons": 4, "address_bits": 1, "code": code, **sizes}
+    )
+
+
+def codes_of(config):
+    ids = bitwise.encode(config, jnp.arange(config.vocabulary))
+    return np.asarray(bits.unpack_code(ids, config.clusters)).T
+
+
+def random_logs(config, count, seed):
+    """Log-probabilities as a layer gives them, from the certain to the undecided."""
+    rng = np.random.default_rng(seed)
+    one = rng.beta(0.3, 0.3, (config.clusters, count)).astype(np.float32)
+    one[rng.random(one.shape) < 0.1] = 0.5
+    one[rng.random(one.shape) < 0.05] = rng.integers(2)
+    return bitwise.log_clamped(jnp.asarray(one), jnp.asarray(np.float32(1) - one))
+
+
+def check_against_all_ids(config, log_one, log_zero, tokens):
+    targets = bits.unpack_code(bitwise.encode(config, jnp.asarray(tokens)), config.clusters)
+    scores = bitwise.score(config, log_one, log_zero, targets)
+    nats, best = reference.brute_force(log_one, log_zero, codes_of(config))
+    place = np.arange(len(tokens))
+    np.testing.assert_allclose(scores.nats, nats[tokens, place], rtol=1e-6, atol=1e-5)
+    # Its guess scores as well as the best of all, and differs only where rounding hides the gap.
+    guess = np.asarray(scores.best)
+    assert guess.min() >= 0
+    assert guess.max() < config.vocabulary
+    np.testing.assert_allclose(nats[guess, place], nats[best, place], rtol=1e-6, atol=1e-5)
+    return np.mean(guess == best)
+
+
+@pytest.mark.parametrize("code", bitwise.CODES)
+def test_closed_form_equals_all_50257_ids(code):
+    config = config_for(50257, code)
+    tokens = np.random.default_rng(0).integers(50257, size=400)
+    log_one, log_zero = random_logs(config, 400, seed=1)
+    assert check_against_all_ids(config, log_one, log_zero, tokens) > 0.95
+
+
+@given(st.integers(2, 70), st.sampled_from(bitwise.CODES), st.integers(0, 1000))
+def test_closed_form_equals_brute_force_for_any_vocabulary(vocabulary, code, seed):
+    config = config_for(vocabulary, code)
+    tokens = np.random.default_rng(seed).integers(vocabulary, size=16)
+    log_one, log_zero = random_logs(config, 16, seed)
+    check_against_all_ids(config, log_one, log_zero, tokens)
+
+
+@pytest.mark.parametrize("code", bitwise.CODES)
+@pytest.mark.parametrize("vocabulary", [2, 5, 8, 50, 63, 64])
+def test_probabilities_sum_to_one(vocabulary, code):
+    config = config_for(vocabulary, code)
+    log_one, log_zero = random_logs(config, 1, seed=vocabulary)
+    every = jnp.asarray(codes_of(config).T)
+    wide = [jnp.broadcast_to(x, every.shape) for x in (log_one, log_zero)]
+    assert np.exp(-np.asarray(bitwise.score(config, *wide, every).nats)).sum() == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("code", bitwise.CODES)
+def test_ties_go_to_the_lowest_id(code):
+    config = config_for(11, code)
+    even = jnp.full((4, 3), np.log(np.float32(0.5)))
+    targets = jnp.zeros((4, 3), bool)
+    assert bitwise.score(config, even, even, targets).best.tolist() == [0, 0, 0]
+    assert np.exp(-bitwise.score(config, even, even, targets).nats) == pytest.approx(1 / 11)
+
+
+def test_the_clamp_is_the_same_on_both_sides():
+    one = jnp.asarray([[0.0, 1e-9, 0.25, 1.0]])
+    log_one, log_zero = bitwise.log_clamped(one, 1 - one)
+    floor, ceiling = np.log(1e-7), np.log1p(-1e-7)
+    np.testing.assert_allclose(log_one[0], [floor, floor, np.log(0.25), ceiling], rtol=1e-6)
+    np.testing.assert_allclose(log_zero[0], [ceiling, ceiling, np.log(0.75), floor], rtol=1e-6)
+
+
+@pytest.mark.parametrize("cells", ram.CELLS)
+def test_no_prediction_reads_its_future(cells):
+    """Changing tokens from position i on leaves every prediction up to position i as it was."""
+    config = config_for(50, context=3, address_bits=6, memory=ram.RamConfig(cells))
+    rng = np.random.default_rng(0)
+    train, tokens = rng.integers(50, size=300), rng.integers(50, size=40)
+    changed = tokens.copy()
+    changed[25:] = (tokens[25:] + 1 + rng.integers(48, size=15)) % 50
+    connections = bitwise.init(jax.random.key(0), config)
+    votes = [
+        ram.fit_and_read(
+            None,
+            config.memory,
+            connections,
+            bitwise.examples(config, train),
+            bitwise.examples(config, stream).words,
+        )
+        for stream in (tokens, changed)
+    ]
+    # Example i predicts token i + 3 from tokens i .. i + 2.
+    np.testing.assert_array_equal(votes[0][:, :23], votes[1][:, :23])
+    assert np.any(votes[0][:, 23:] != votes[1][:, 23:]), "the context must matter at all"
+
+
+def test_a_rule_of_the_text_is_learnt():
+    """A stream in which the last token decides the next: count cells that see all of it know it."""
+    rng = np.random.default_rng(0)
+    follows = rng.permutation(37)
+    tokens = [0]
+    for _ in range(3000):
+        tokens.append(int(follows[tokens[-1]]) if rng.random() < 0.9 else int(rng.integers(37)))
+    config = config_for(37, context=1, neurons=2, address_bits=6)
+    data = bitwise.examples(config, np.array(tokens))
+    connections = bitwise.init(jax.random.key(0), config)
+    train = jax.tree.map(lambda x: x[:, :2500], data)
+    votes = ram.fit_and_read(None, config.memory, connections, train, data.words[:, 2500:])
+    scores = bitwise.score(config, *bitwise.log_probabilities(votes, connections), data.targets[:, 2500:])
+    assert np.mean(np.asarray(scores.best) == tokens[2501:]) > 0.8
+    assert float(scores.nats.mean()) < 0.5 * np.log(37)
+
+
+def test_tokens_are_checked():
+    config = config_for(50)
+    with pytest.raises(ValueError, match=r"token 50 at position 2 is outside .* 50 ids \(1 such"):
+        bitwise.examples(config, np.array([1, 2, 50, 3]))
+    with pytest.raises(ValueError, match=r"token -1 at position 0"):
+        bitwise.examples(config, np.array([-1, 2, 5, 3]))
+    with pytest.raises(ValueError, match="context of 2 needs more than 2 tokens, got 2"):
+        bitwise.examples(config, np.array([1, 2]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"context": 0}, "at least 1 context token, got 0"),
+        ({"neurons": 0}, "neurons, got 0"),
+        ({"address_bits": 13}, "address bits must be 1 to 12 .* got 13"),
+        ({"context": 16, "address_bits": 25}, "address bits must be 1 to 24 .* got 25"),
+        ({"code": "roman"}, "unknown code 'roman'"),
+    ],
+)
+def test_configs_refuse(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        config_for(50, **arguments)

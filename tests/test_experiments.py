@@ -1,0 +1,137 @@
+"""Every command, run as a user runs it: smoke tests, and every bad input ends with one line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+QUICK = ["--neurons=4", "--bits=6", "--context=2", "--curve_points=2"]
+FIELDS = {
+    *("experiment", "row", "ce", "ppl", "accuracy", "bits_per_byte", "train_tokens"),
+    *("eval_tokens", "seconds", "config", "versions", "device", "seed"),
+}
+
+
+def run(module, *flags, cwd=None):
+    command = [sys.executable, "-m", f"experiments.{module}", *flags]
+    env = {**os.environ, "PYTHONPATH": os.getcwd()}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=240)
+
+
+def rows_of(workdir):
+    return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    words = ["tables", "read", "bits", "and", "write", "cells.\n", "of", "memory"]
+    path = tmp_path / "corpus.txt"
+    path.write_text(" ".join(rng.choice(words, 4000)))
+    return path
+
+
+def test_bitwise_end_to_end(tmp_path, corpus):
+    workdir, model = tmp_path / "run", tmp_path / "model"
+    flags = [f"--corpus={corpus}", f"--workdir={workdir}", *QUICK]
+    done = run("bitwise", *flags, f"--checkpoint={model}", "--sample_rate=0.5", "--cells=quad_weighted")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(workdir)
+    names = [row["row"] for row in rows]
+    assert names[-1] == "bitwise quad_weighted"
+    assert {"uniform", "bit marginals", "unigram (add 0.1)", "Kneser-Ney 5"} < set(names)
+    for row in rows:
+        assert row.keys() >= FIELDS
+        assert row["experiment"] == "bitwise"
+        assert np.isfinite(row["ce"])
+        assert row["row"] in done.stdout
+    by_name = {row["row"]: row for row in rows}
+    assert by_name["uniform"]["ce"] == pytest.approx(np.log(256))
+    assert by_name["Kneser-Ney 5"]["ce"] < by_name["unigram (add 0.1)"]["ce"] < np.log(256)
+    for picture in ("bit_accuracy.png", "reliability.png", "learning_curve.png"):
+        assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
+
+    # The model that comes back scores the same to the last bit, and says so.
+    again = run("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'again'}", "--curve_points=0")
+    assert again.returncode == 0, again.stderr
+    assert "every score equals the saved one" in again.stdout
+    assert rows_of(tmp_path / "again")[-1]["ce"] == rows[-1]["ce"]
+    # On another training text it would be another model, so it is refused.
+    corpus.write_text(corpus.read_text().replace("memory", "memories"))
+    other = run("bitwise", f"--restore={model}", f"--workdir={workdir}")
+    assert other.returncode == 2
+    assert "the training text is not the one" in other.stderr
+
+
+def test_bitwise_saves_its_table_when_asked(tmp_path, corpus):
+    flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK, "--curve_points=0"]
+    assert run("bitwise", *flags).returncode == 0
+    model = tmp_path / "model"
+    saved = run("bitwise", *flags, "--save_table", f"--checkpoint={model}")
+    assert saved.returncode == 0, saved.stderr
+    fused, kept = (row for row in rows_of(tmp_path / "run") if row["row"] == "bitwise count")
+    assert fused["ce"] == kept["ce"], "the table must score as the fused path does"
+    # With its table a model needs its training text only for the baselines.
+    corpus.write_text(corpus.read_text().replace("memory", "memories", 1))
+    restored = run("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'run'}", "--curve_points=0")
+    assert restored.returncode == 0, restored.stderr
+
+
+def test_benchmark_smoke(tmp_path):
+    done = run(
+        "benchmark", "--bits=6", "--neurons=8", "--examples=500", "--repeats=1", f"--workdir={tmp_path}"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path)
+    assert len(rows) == 7
+    assert all(row["ns"] > 0 and row["peak_mib"] > 10 for row in rows)
+    assert "flat / ours" in done.stdout
+
+
+def bad(*flags):
+    return pytest.param(list(flags), id=flags[0])
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--corpus=nowhere.txt"], "cannot read the corpus nowhere.txt"),
+        (["--corpus=empty.txt"], "the corpus empty.txt is empty"),
+        (["--corpus=broken.txt"], "byte 0xff at offset 6 (line 1)"),
+        (["--corpus=tiny.txt", "--train_tokens=2"], "a context of 3 needs more than 3 tokens, got 2"),
+        (["--bits=25", "--context=16"], "address bits must be 1 to 24"),
+        (["--bits=20", "--context=1"], "address bits must be 1 to 8"),
+        (["--cells=bloom"], "--cells=bloom"),
+        (["--neurones=3"], "Unknown command line flag 'neurones'"),
+        (["--neurons=many"], "--neurons=many"),
+        (["corpus.txt"], "unexpected argument 'corpus.txt'"),
+        (["--tokenizer=words"], "unknown tokenizer 'words'"),
+        (["--sample_rate=2"], "sample_rate must be in (0, 1], got 2.0"),
+        (["--workdir=file/run"], "cannot write to the workdir file/run: Not a directory"),
+        (["--restore=nowhere"], "nowhere is not a wnn_jax checkpoint"),
+        (["--checkpoint=foreign"], "foreign exists and is not a wnn_jax checkpoint"),
+        (["--save_table", "--neurons=2000", "--bits=24"], "drop --save_table, or lower --bits"),
+        (["--eval_corpus=tiny.txt", "--corpus=tiny.txt"], "overlaps the training text"),
+    ],
+    ids=lambda x: x[0] if isinstance(x, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, flags, message):
+    (tmp_path / "empty.txt").touch()
+    (tmp_path / "broken.txt").write_bytes(b"bytes \xff\n")
+    (tmp_path / "tiny.txt").write_text("a few words\n")
+    (tmp_path / "file").touch()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "cat.png").touch()
+    before = sorted(x.name for x in tmp_path.iterdir())
+    done = run("bitwise", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert "results and pictures" not in done.stdout
+    left = {x.name for x in tmp_path.iterdir()} - set(before)
+    assert left <= {"runs"}, "nothing half-written beside the empty workdir"
+    assert not list((tmp_path / "runs").rglob("*.png"))

@@ -1,0 +1,90 @@
+"""Measured numbers on real text: the baselines, and parity with the predecessor (spec ram_lm 10).
+
+Raw WikiText-2, GPT-2 ids. The references were measured with other code on the same files.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from wnn_jax import bits, ram, text
+from wnn_jax.lm import bitwise, ngram
+
+
+@pytest.fixture
+def wikitext(data, gpt2):
+    return text.load("wikitext2", gpt2)
+
+
+def test_the_corpus_is_the_one_that_was_measured(wikitext):
+    assert wikitext.vocabulary == 50257
+    assert (len(wikitext.train), len(wikitext.test)) == (217_565, 283_287)
+    assert wikitext.description.startswith("wiki.train.1MB.raw -> wiki.test.raw")
+
+
+def test_baselines(wikitext):
+    train, test = wikitext.train, wikitext.test
+    unigram = ngram.unigram(train, test, wikitext.vocabulary, add=1).nats.mean()
+    assert unigram == pytest.approx(7.654, abs=0.01)
+    model = ngram.fit_kneser_ney(train, 5, wikitext.vocabulary)
+    assert ngram.predict(model, test).nats.mean() <= 6.636 + 0.02
+
+
+def test_baselines_on_the_split_test_text(data, gpt2):
+    corpus = text.load(str(data / "wikitext2" / "wiki.test.raw"), gpt2, train_tokens=200_000)
+    assert len(corpus.test) == 83_287
+    unigram = ngram.unigram(corpus.train, corpus.test, corpus.vocabulary, add=0.1).nats.mean()
+    assert unigram == pytest.approx(7.743, abs=0.01)
+    model = ngram.fit_kneser_ney(corpus.train, 5, corpus.vocabulary)
+    assert ngram.predict(model, corpus.test).nats.mean() <= 6.721 + 0.02
+
+
+def test_bit_marginals(wikitext):
+    config = bitwise.BitwiseConfig(wikitext.vocabulary)
+    targets = bitwise.examples(config, wikitext.test).targets
+    share = bitwise.examples(config, wikitext.train).targets.mean(axis=1)[:, None]
+    log_one, log_zero = (jnp.broadcast_to(x, targets.shape) for x in bitwise.log_clamped(share, 1 - share))
+    nats = bitwise.score(config, log_one, log_zero, targets).nats
+    assert float(nats.mean()) == pytest.approx(9.185, abs=0.01)
+
+
+PARITY = [
+    pytest.param(9.394, "quad_weighted", 4, 20, 1.0, marks=pytest.mark.long),
+    pytest.param(9.605, "quad_weighted", 4, 20, 0.25, marks=pytest.mark.long),
+    pytest.param(9.340, "quad_weighted", 4, 14, 1.0),
+    pytest.param(10.615, "quad_binary", 4, 20, 1.0, marks=pytest.mark.long),
+    pytest.param(11.870, "ternary", 4, 20, 1.0, marks=pytest.mark.long),
+    pytest.param(8.970, "count", 4, 20, 1.0, marks=pytest.mark.long),
+    pytest.param(8.769, "count", 2, 18, 1.0),
+]
+
+
+@pytest.mark.parametrize(("expected", "cells", "context", "address_bits", "rate"), PARITY)
+def test_parity_with_the_predecessor(wikitext, expected, cells, context, address_bits, rate):
+    config = bitwise.BitwiseConfig(
+        wikitext.vocabulary, context, 200, address_bits, memory=ram.RamConfig(cells, 0.0, rate)
+    )
+    keys = jax.random.split(jax.random.key(0))
+    connections = bitwise.init(keys[0], config)
+    train, test = (bitwise.examples(config, x) for x in (wikitext.train, wikitext.test))
+    fit = jax.jit(ram.fit_and_read, static_argnums=1)
+    votes = fit(keys[1], config.memory, connections, train, test.words)
+    nats = bitwise.cross_entropy(config, connections, votes, test.targets)
+    assert np.asarray(nats, np.float64).mean() == pytest.approx(expected, abs=0.03)
+
+
+def test_closed_form_on_a_trained_model(wikitext):
+    config = bitwise.BitwiseConfig(wikitext.vocabulary, 2, 20, 14)
+    connections = bitwise.init(jax.random.key(0), config)
+    train = bitwise.examples(config, wikitext.train[:50_000])
+    test = bitwise.examples(config, wikitext.test[:300])
+    votes = ram.fit_and_read(None, config.memory, connections, train, test.words)
+    log_one, log_zero = bitwise.log_probabilities(votes, connections)
+    scores = bitwise.score(config, log_one, log_zero, test.targets)
+    codes = np.asarray(bits.unpack_code(jnp.arange(config.vocabulary), config.clusters)).T
+    nats, best = reference.brute_force(log_one, log_zero, codes)
+    place = np.arange(len(best))
+    np.testing.assert_allclose(scores.nats, nats[wikitext.test[2:300], place], atol=1e-5, rtol=0)
+    np.testing.assert_array_equal(scores.best, best)
