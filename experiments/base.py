@@ -43,7 +43,7 @@ def run(main: Callable[[], None]) -> None:
         logging.set_verbosity(logging.ERROR)
         try:
             main()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             _stop(error)
         except KeyboardInterrupt:
             sys.exit(130)

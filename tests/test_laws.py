@@ -1,12 +1,14 @@
 """Laws that hold for every table, every stream and every genome (hypothesis)."""
 
+import tempfile
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wnn_jax import bits, connectivity, ram
+from wnn_jax import bits, checkpoint, connectivity, ram
 
 # Few shapes, so that compiled code is reused from example to example.
 K, NEURONS, T, I, N = 2, 3, 3, 9, 24
@@ -90,6 +92,21 @@ def test_the_same_seed_gives_the_same_votes(seed, cells, rate):
         fit_and_read(jax.random.key(seed), config, connections, train, evaluated),
         fit_and_read(jax.random.key(seed), config, again[2], again[0], again[1]),
     )
+
+
+@settings(max_examples=8)
+@given(seeds, all_cells)
+def test_a_saved_and_restored_layer_votes_the_same(seed, cells):
+    train, evaluated, connections, _ = draw(seed)
+    config = ram.RamConfig(cells)
+    table = write(None, config, ram.init(config, K, NEURONS, T), connections, train)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(folder, connections, {}, {}, table)
+        loaded = checkpoint.load(folder)
+    before = fit_and_read(None, config, connections, train, evaluated)
+    restored = jnp.asarray(loaded.connections)
+    np.testing.assert_array_equal(fit_and_read(None, config, restored, train, evaluated), before)
+    np.testing.assert_array_equal(read(config, loaded.table, restored, evaluated), before)
 
 
 @given(seeds, all_cells)
