@@ -15,6 +15,7 @@ import psutil
 from absl import app, flags, logging
 
 import wnn_jax
+from wnn_jax import native
 
 COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "seconds")
 _FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_byte": "{:.4f}"}
@@ -73,6 +74,11 @@ def make_workdir(path: str) -> pathlib.Path:
     return folder
 
 
+def backend() -> str:
+    """Which kernels do the table work, in words."""
+    return {"cpu": "native kernels", "xla": "XLA"}[native.backend()]
+
+
 def device() -> str:
     """The device results are computed on, in words."""
     first = jax.devices()[0]
@@ -106,6 +112,7 @@ class Results:
             **common,
             "versions": versions(),
             "device": device(),
+            "backend": backend(),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         self.rows: list[dict[str, Any]] = []

@@ -7,6 +7,7 @@ per (neuron, example) pair; ratios compare cases of the same run.
 """
 
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -21,7 +22,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base
-from wnn_jax import connectivity, ram
+from wnn_jax import connectivity, native, ram
 
 FLAGS = flags.FLAGS
 
@@ -51,12 +52,13 @@ def main() -> None:
     settings = {name: getattr(FLAGS, name) for name in ("neurons", "examples", "input_bits")}
     results = base.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
     print(f"{base.device()}; {base.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
+    ways = [way for way in WAYS if way != "native" or native.backend() == "cpu"]
     cases = [
         f"{way}:{operation}:{address_bits}"
         for address_bits in FLAGS.bits
-        for way in WAYS
+        for way in ways
         for operation in OPERATIONS
-        if way == "neuron-major" or operation != "fused write"
+        if way in ("xla", "native") or operation != "fused write"
     ]
     found = {}
     for case in tqdm(cases, unit="case", leave=False):
@@ -69,33 +71,36 @@ def run_child(case: str) -> dict[str, float]:
     names = ("neurons", "examples", "input_bits", "repeats", "seed")
     arguments = [f"--{name}={getattr(FLAGS, name)}" for name in names]
     command = [sys.executable, "-m", "experiments.benchmark", f"--case={case}", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    env = {**os.environ, "WNN_JAX_BACKEND": "cpu" if case.startswith("native") else "xla"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise ValueError(f"case {case} ended with {done.returncode}: {done.stderr[-300:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def print_table(found: dict[str, dict[str, float]]) -> None:
-    print(
-        f"{'T':>3} {'operation':>12} {'neuron-major':>14} {'flat':>10} {'flat / ours':>12} "
-        f"{'floor':>8} {'ours / floor':>13} {'peak MiB, ours':>15} {'flat':>8}"
-    )
+    names = ("T", "operation", "xla", "native", "flat", "floor", "flat/xla", "xla/floor", "flat/native")
+    print(("{:>3} {:>12}" + " {:>11}" * 7).format(*names), " peak MiB: xla, native, flat")
     for address_bits in FLAGS.bits:
         for operation in OPERATIONS:
             plain = operation.removeprefix("fused ")
-            ours = found[f"neuron-major:{operation}:{address_bits}"]
-            flat, floor = (found[f"{way}:{plain}:{address_bits}"] for way in ("flat", "floor"))
+            cells = {way: f"{way}:{operation}:{address_bits}" for way in ("xla", "native")}
+            cells |= {way: f"{way}:{plain}:{address_bits}" for way in ("flat", "floor")}
+            ns = {way: found.get(case, {}).get("ns", float("nan")) for way, case in cells.items()}
+            peaks = [found.get(cells[way], {}).get("peak_mib", 0) for way in ("xla", "native", "flat")]
             print(
-                f"{address_bits:>3} {operation:>12} {ours['ns']:>11.2f} ns {flat['ns']:>7.2f} ns "
-                f"{flat['ns'] / ours['ns']:>12.1f} {floor['ns']:>5.2f} ns "
-                f"{ours['ns'] / floor['ns']:>13.1f} {ours['peak_mib']:>15.0f} "
-                f"{flat['peak_mib']:>8.0f}"
+                f"{address_bits:>3} {operation:>12} "
+                + " ".join(f"{ns[way]:>8.2f} ns" for way in ("xla", "native", "flat", "floor"))
+                + f" {ns['flat'] / ns['xla']:>11.1f} {ns['xla'] / ns['floor']:>11.1f}"
+                + f" {ns['flat'] / ns['native']:>11.1f}  "
+                + ", ".join(f"{peak:.0f}" for peak in peaks)
             )
     print(
+        "xla, native: the library, neuron-major, on its two backends (nan: not installed).\n"
         "fused write: what fit_and_read pays, which keeps no table.\n"
         "flat: one table.at[neurons, addresses].add, or table[neurons, addresses]; the addresses "
         "[N, R] were there before the clock started.\n"
-        "floor: the same scatter or gather on one row already in cache, addresses given."
+        "floor: XLA's same scatter or gather on one row already in cache, addresses given."
     )
 
 
@@ -221,7 +226,7 @@ def floor(operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
     return timed(jax.jit(read), None, rows)
 
 
-WAYS = {"neuron-major": neuron_major, "flat": flat, "floor": floor}
+WAYS = {"xla": neuron_major, "native": neuron_major, "flat": flat, "floor": floor}
 
 
 def copy_bandwidth() -> float:

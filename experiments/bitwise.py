@@ -78,7 +78,7 @@ def main() -> None:
     )
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(task.tokens):,} "
-        f"evaluated, {corpus.vocabulary:,} ids; {base.device()}; seed {settings['seed']}"
+        f"evaluated, {corpus.vocabulary:,} ids; {base.device()}, {base.backend()}; seed {settings['seed']}"
     )
     marginal = add_baselines(results, config, task)
 

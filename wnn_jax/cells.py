@@ -81,11 +81,24 @@ def value(config: RamConfig, row: jax.Array, address: jax.Array, prior: jax.Arra
         share = (ones + prior) / (zeros + ones + 1.0)
         return jnp.rint(share * UNIT).astype(jnp.int32)
     cell = row.at[address].get(mode="promise_in_bounds")
-    if config.is_quad:
-        values = jnp.array([round(v * UNIT) for v in _QUAD_VALUES[config.cells]], jnp.int32)
-        return values[cell]
-    empty = round(config.empty_value * UNIT)
-    return jnp.where(cell > 0, UNIT, jnp.where(cell < 0, 0, empty)).astype(jnp.int32)
+    state = cell if config.is_quad else jnp.sign(cell) + 1
+    first, *others = read_values(config)
+    # Comparisons, not a look-up of the state: a gather of four numbers costs as much as the cell's.
+    reads = jnp.full(cell.shape, first, jnp.int32)
+    for least, higher in enumerate(others, start=1):
+        reads = jnp.where(state >= least, higher, reads)
+    return reads
+
+
+def read_values(config: RamConfig) -> tuple[int, ...]:
+    """What each state of a cell reads: by sign (ternary: -1, 0, 1) or by value (quad: 0 .. 3).
+
+    A count cell has no finite list of them; its is empty.
+    """
+    if config.cells == "count":
+        return ()
+    shares = (0.0, config.empty_value, 1.0) if config.cells == "ternary" else _QUAD_VALUES[config.cells]
+    return tuple(round(share * UNIT) for share in shares)
 
 
 def sampled(config: RamConfig, seed: jax.Array, place: jax.Array) -> jax.Array:
@@ -101,4 +114,11 @@ def sampled(config: RamConfig, seed: jax.Array, place: jax.Array) -> jax.Array:
     mixed = (mixed ^ (mixed >> 16)) * jnp.uint32(0x7FEB352D)
     mixed = (mixed ^ (mixed >> 15)) * jnp.uint32(0x846CA68B)
     mixed = mixed ^ (mixed >> 16)
-    return mixed < jnp.uint32(min(round(config.sample_rate * 2**32), 2**32 - 1))
+    return mixed < jnp.uint32(sample_threshold(config))
+
+
+def sample_threshold(config: RamConfig) -> int:
+    """An example is written if its hash is below this; 0 means that all are."""
+    if config.sample_rate == 1.0:
+        return 0
+    return min(max(round(config.sample_rate * 2**32), 1), 2**32 - 1)

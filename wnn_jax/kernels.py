@@ -72,45 +72,20 @@ def addresses(words: jax.Array, connections: jax.Array) -> jax.Array:
     return address.astype(jnp.int32)
 
 
-def fit_and_read(config: cells.RamConfig, clusters: int):
-    """`_fit_and_read` with a batching rule that keeps a population neuron-major."""
+def fit_and_read(
+    config: cells.RamConfig,
+    clusters: int,
+    neurons: Neurons,
+    stream: Stream,
+    prior: jax.Array,
+    words: jax.Array,
+) -> jax.Array:
+    """Votes ``int32 [clusters, N']`` on ``words`` of neurons that saw the stream; no table is kept.
 
-    def unbatched(neurons, stream, prior, words):
-        return _fit_and_read(config, clusters, neurons, stream, prior, words)
-
-    fused = jax.custom_batching.custom_vmap(unbatched)
-
-    @fused.def_vmap
-    def rule(size, batched, neurons, stream, prior, words):
-        if any(jax.tree.leaves(batched[1:])):
-            return _one_by_one(fused, size, batched, (neurons, stream, prior, words)), True
-        many = jax.tree.map(
-            lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)),
-            neurons,
-            batched[0],
-        )
-        offset = jnp.arange(size, dtype=jnp.int32)[:, None] * clusters
-        many = many._replace(row=many.row + offset)
-        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), many)
-        votes = fit_and_read(config, size * clusters)(flat, stream, prior, words)
-        return votes.reshape(size, clusters, -1), True
-
-    return fused
-
-
-def _one_by_one(function, size, batched, arguments):
-    """The loop that `vmap` becomes when the genomes do not share their examples."""
-    leaves, tree = jax.tree.flatten(arguments)
-    flags = jax.tree.leaves(batched)
-
-    def call(index):
-        picked = [x[index] if flag else x for x, flag in zip(leaves, flags, strict=True)]
-        return function(*jax.tree.unflatten(tree, picked))
-
-    return jax.lax.map(call, jnp.arange(size))
-
-
-def _fit_and_read(config, clusters, neurons, stream, prior, words):
+    Args:
+      clusters: rows of votes.
+      prior: ``float32 [K]``, read by count cells.
+    """
     count, address_bits = neurons.connections.shape
     block = block_size(config, count, address_bits)
     width = cells.row_width(config, address_bits)
@@ -119,7 +94,7 @@ def _fit_and_read(config, clusters, neurons, stream, prior, words):
         _, some = _take(neurons, index, block)
         if config.is_quad:
             rows = _walk_rows(config, cells.empty(config, (block, width)), some, stream)
-            return read(config, rows, some, prior, words, votes)
+            return _add_votes(config, rows, some, prior, words, votes)
         lanes = _add_lanes(config, [cells.empty(config, (width,))] * block, some, stream)
         return _read_lanes(config, lanes, some, prior, words, votes)
 
@@ -127,8 +102,12 @@ def _fit_and_read(config, clusters, neurons, stream, prior, words):
     return jax.lax.fori_loop(0, -(-count // block), step, votes)
 
 
-def write(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, stream: Stream) -> jax.Array:
-    """All rows ``[R, width]`` after the examples were written into them."""
+def write(config: cells.RamConfig, table: jax.Array, neurons: Neurons, stream: Stream) -> jax.Array:
+    """A table's cells after the examples were written into them.
+
+    Args:
+      table: the rows of all R neurons, in any shape that holds them one after another.
+    """
     count, address_bits = neurons.connections.shape
     block = block_size(config, count, address_bits)
 
@@ -141,7 +120,8 @@ def write(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, stream: St
             new = jnp.stack(_add_lanes(config, list(old), some, stream))
         return jax.lax.dynamic_update_slice_in_dim(rows, new, start, axis=0)
 
-    return jax.lax.fori_loop(0, -(-count // block), step, rows)
+    rows = jax.lax.fori_loop(0, -(-count // block), step, table.reshape(count, -1))
+    return rows.reshape(table.shape)
 
 
 def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: Stream) -> list:
@@ -191,8 +171,21 @@ def _walk_rows(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, strea
     return jax.lax.scan(walk, rows.reshape(-1), chunks)[0].reshape(rows.shape)
 
 
-def read(config, rows, neurons, prior, words, votes):
-    """Add the votes of all neurons of ``rows [R, ...]`` to ``votes [clusters, N]``."""
+def read(
+    config: cells.RamConfig,
+    clusters: int,
+    table: jax.Array,
+    neurons: Neurons,
+    prior: jax.Array,
+    words: jax.Array,
+) -> jax.Array:
+    """Votes ``int32 [clusters, N]`` of the neurons whose rows the table holds."""
+    rows = table.reshape(neurons.seed.shape[0], -1)
+    votes = jnp.zeros((clusters, words.shape[1]), jnp.int32)
+    return _add_votes(config, rows, neurons, prior, words, votes)
+
+
+def _add_votes(config, rows, neurons, prior, words, votes):
     count = neurons.seed.shape[0]
     lanes = min(LANES, count)
 

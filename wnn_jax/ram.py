@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import bits, connectivity, kernels
+from wnn_jax import bits, connectivity, kernels, native
 from wnn_jax.cells import CELLS, UNIT, RamConfig, empty, row_bytes
 from wnn_jax.kernels import addresses
 
@@ -99,10 +99,8 @@ def write(
     _check(key, config, connections, train)
     neurons = _flatten(key, config, connections)
     stream = _stream(train, table.written)
-    rows = table.cells.reshape(neurons.seed.shape[0], -1)
-    rows = kernels.write(config, rows, neurons, stream)
     return Table(
-        cells=rows.reshape(table.cells.shape),
+        cells=native.write(config, table.cells, neurons, stream),
         ones=table.ones + _ones(stream),
         written=table.written + stream.weight.sum(dtype=jnp.int32),
     )
@@ -118,9 +116,8 @@ def read(config: RamConfig, table: Table, connections: jax.Array, words: jax.Arr
     clusters, neurons, address_bits = connections.shape
     _check_size(neurons, address_bits)
     flat = _flatten(None, config, connections)
-    rows = table.cells.reshape(flat.seed.shape[0], -1)
-    votes = jnp.zeros((clusters, words.shape[1]), jnp.int32)
-    return kernels.read(config, rows, flat, _prior(table.ones, table.written), words, votes)
+    prior = _prior(table.ones, table.written)
+    return native.read(config, clusters, table.cells, flat, prior, words)
 
 
 def fit_and_read(
@@ -151,7 +148,7 @@ def fit_and_read(
     _check(key, config, connections, train)
     stream = _stream(train, jnp.zeros((), jnp.int32))
     prior = _prior(_ones(stream), stream.weight.sum(dtype=jnp.int32))
-    fused = kernels.fit_and_read(config, connections.shape[0])
+    fused = _fused(config, connections.shape[0])
     return fused(_flatten(key, config, connections), stream, prior, words)
 
 
@@ -243,3 +240,41 @@ def _ones(stream: kernels.Stream) -> jax.Array:
 def _prior(ones: jax.Array, written: jax.Array) -> jax.Array:
     share = ones.astype(jnp.float32) / jnp.maximum(written, 1).astype(jnp.float32)
     return jnp.where(written > 0, share, 0.5)
+
+
+def _fused(config: RamConfig, clusters: int):
+    """`native.fit_and_read` with a batching rule that keeps a population neuron-major."""
+
+    def unbatched(neurons, stream, prior, words):
+        return native.fit_and_read(config, clusters, neurons, stream, prior, words)
+
+    fused = jax.custom_batching.custom_vmap(unbatched)
+
+    @fused.def_vmap
+    def rule(size, batched, neurons, stream, prior, words):
+        if any(jax.tree.leaves(batched[1:])):
+            return _one_by_one(fused, size, batched, (neurons, stream, prior, words)), True
+        many = jax.tree.map(
+            lambda x, is_batched: x if is_batched else jnp.broadcast_to(x, (size, *x.shape)),
+            neurons,
+            batched[0],
+        )
+        offset = jnp.arange(size, dtype=jnp.int32)[:, None] * clusters
+        many = many._replace(row=many.row + offset)
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), many)
+        votes = _fused(config, size * clusters)(flat, stream, prior, words)
+        return votes.reshape(size, clusters, -1), True
+
+    return fused
+
+
+def _one_by_one(function, size, batched, arguments):
+    """The loop that `vmap` becomes when the genomes do not share their examples."""
+    leaves, tree = jax.tree.flatten(arguments)
+    flags = jax.tree.leaves(batched)
+
+    def call(index):
+        picked = [x[index] if flag else x for x, flag in zip(leaves, flags, strict=True)]
+        return function(*jax.tree.unflatten(tree, picked))
+
+    return jax.lax.map(call, jnp.arange(size))

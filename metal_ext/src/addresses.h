@@ -1,0 +1,95 @@
+// From packed input bits to the address a neuron forms, one block of examples at a time.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+// One build serves every processor: the loader picks the widest vectors it has.
+#if defined(__x86_64__) && defined(__linux__)
+#define WNN_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define WNN_CLONES
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace wnn {
+
+constexpr int64_t kBlock = 2048;   // examples whose addresses stay in L1
+constexpr int64_t kAhead = 16;     // how far ahead cells are prefetched: addresses past a block are 0
+constexpr int64_t kMaxBits = 24;   // ram.MAX_ADDRESS_BITS
+constexpr int64_t kMaxWords = 32;  // 1,024 input bits
+
+// XLA's address: connection 0 is the most significant bit, an unused one reads as 0.
+WNN_CLONES void OrderedAddresses(const uint32_t* words, int64_t stride, const int32_t* connections,
+                                 int64_t bits, int64_t begin, int64_t size, uint32_t* out) {
+  std::memset(out, 0, size * sizeof(uint32_t));
+  for (int64_t t = 0; t < bits; ++t) {
+    const int32_t source = connections[t];
+    if (source < 0) continue;
+    const uint32_t* word = words + (source / 32) * stride + begin;
+    const int shift = source % 32;
+    const int place = static_cast<int>(bits - 1 - t);
+    for (int64_t i = 0; i < size; ++i) out[i] |= ((word[i] >> shift) & 1u) << place;
+  }
+}
+
+// The distinct input bits of a neuron as masks over 64-bit pairs of words.
+struct Extraction {
+  struct Part {
+    int64_t word;
+    uint64_t mask;
+    int shift;
+  };
+  std::vector<Part> parts;
+  int64_t bits = 0;
+
+  Extraction(const int32_t* connections, int64_t count) {
+    uint64_t masks[kMaxWords / 2] = {};
+    for (int64_t t = 0; t < count; ++t)
+      if (connections[t] >= 0) masks[connections[t] / 64] |= uint64_t{1} << (connections[t] % 64);
+    for (int64_t p = 0; p < kMaxWords / 2; ++p) {
+      if (!masks[p]) continue;
+      parts.push_back({2 * p, masks[p], static_cast<int>(bits)});
+      bits += __builtin_popcountll(masks[p]);
+    }
+  }
+};
+
+#if defined(__x86_64__)
+bool FastExtract() {
+  __builtin_cpu_init();
+  // The first two Zen generations have the instruction in microcode, tens of cycles each.
+  return __builtin_cpu_supports("bmi2") && !__builtin_cpu_is("znver1") && !__builtin_cpu_is("znver2");
+}
+
+__attribute__((target("bmi2"))) void ExtractedAddresses(const uint32_t* words, int64_t stride,
+                                                        int64_t rows, const Extraction& extraction,
+                                                        int64_t begin, int64_t size, uint32_t* out) {
+  bool first = true;
+  for (const Extraction::Part& part : extraction.parts) {
+    const uint32_t* low = words + part.word * stride + begin;
+    const uint32_t* high = part.word + 1 < rows ? low + stride : nullptr;
+    const uint64_t mask = part.mask;
+    if (first && high) {
+      for (int64_t i = 0; i < size; ++i)
+        out[i] = static_cast<uint32_t>(_pext_u64(low[i] | uint64_t{high[i]} << 32, mask));
+    } else {
+      if (first) std::memset(out, 0, size * sizeof(uint32_t));
+      for (int64_t i = 0; i < size; ++i) {
+        const uint64_t pair = low[i] | (high ? uint64_t{high[i]} << 32 : 0);
+        out[i] |= static_cast<uint32_t>(_pext_u64(pair, mask)) << part.shift;
+      }
+    }
+    first = false;
+  }
+}
+#else
+bool FastExtract() { return false; }
+void ExtractedAddresses(const uint32_t*, int64_t, int64_t, const Extraction&, int64_t, int64_t, uint32_t*) {}
+#endif
+
+}  // namespace wnn

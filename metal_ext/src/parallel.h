@@ -1,0 +1,98 @@
+// Work on JAX's own threads, and the votes they add up.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace wnn {
+
+namespace ffi = xla::ffi;
+
+// Votes of one output row, added to the shared ones when the row changes: integers, so any order will do.
+class Ballot {
+ public:
+  Ballot(int32_t* votes, int64_t count, std::mutex* mutex) : votes_(votes), mutex_(mutex), mine_(count) {}
+  ~Ballot() { Flush(); }
+
+  int32_t* For(int64_t row) {
+    if (row != row_) Flush();
+    row_ = row;
+    return mine_.data();
+  }
+
+ private:
+  void Flush() {
+    if (row_ < 0) return;
+    std::lock_guard<std::mutex> lock(*mutex_);
+    int32_t* out = votes_ + row_ * static_cast<int64_t>(mine_.size());
+    for (size_t i = 0; i < mine_.size(); ++i) out[i] += mine_[i];
+    std::fill(mine_.begin(), mine_.end(), 0);
+  }
+
+  int32_t* votes_;
+  std::mutex* mutex_;
+  std::vector<int32_t> mine_;
+  int64_t row_ = -1;
+};
+
+// Runs make()(begin, end) over all items on the pool and the calling thread. `make` is called once on each
+// thread that gets work; what it returns is destroyed before its items count as done. The caller works
+// too and waits only for items that a running thread has claimed, so a full pool cannot deadlock it.
+template <typename Make>
+ffi::Error Parallel(ffi::ThreadPool pool, int64_t items, const Make& make) {
+  struct State {
+    std::atomic<int64_t> next{0};
+    std::mutex mutex;
+    std::condition_variable all;
+    int64_t done = 0;
+    bool failed = false;
+  };
+  if (items == 0) return ffi::Error::Success();
+  auto state = std::make_shared<State>();
+  const int64_t threads = std::max<int64_t>(1, std::min(pool.num_threads(), items));
+  const int64_t chunk = std::max<int64_t>(1, items / (threads * 8));
+  auto work = [state, items, chunk, &make] {
+    int64_t begin = state->next.fetch_add(chunk), mine = 0;
+    bool failed = false;
+    if (begin >= items) return;  // the call may be over: `make` must not be touched
+    try {
+      auto job = make();
+      for (; begin < items; begin = state->next.fetch_add(chunk)) {
+        const int64_t end = std::min(items, begin + chunk);
+        mine += end - begin;
+        job(begin, end);
+      }
+    } catch (const std::bad_alloc&) {
+      failed = true;
+      // Claim what is left, so that nobody waits for it.
+      if (mine == 0) mine = std::min(items, begin + chunk) - begin;
+      for (begin = state->next.fetch_add(chunk); begin < items; begin = state->next.fetch_add(chunk))
+        mine += std::min(items, begin + chunk) - begin;
+    }
+    std::lock_guard<std::mutex> lock(state->mutex);
+    state->done += mine;
+    state->failed |= failed;
+    if (state->done == items) state->all.notify_all();
+  };
+  for (int64_t i = 1; i < threads; ++i) {
+    auto copy = work;
+    pool.Schedule(std::move(copy));
+  }
+  work();
+  std::unique_lock<std::mutex> lock(state->mutex);
+  state->all.wait(lock, [&] { return state->done == items; });
+  if (state->failed) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory for a row");
+  return ffi::Error::Success();
+}
+
+}  // namespace wnn

@@ -1,0 +1,180 @@
+// One neuron's private row: what cells.py says a cell is, in the densest form a fused kernel can choose.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "addresses.h"
+
+namespace wnn {
+
+enum Kind : int64_t { kTernary = 0, kQuad = 1, kCount = 2 };
+
+constexpr int kSpill = 1 << 14;   // a 16-bit sum beyond this moves to a wide one
+constexpr float kUnit = 1 << 20;  // cells.UNIT
+
+struct Config {
+  Kind kind;
+  const int32_t* values;  // what a cell reads, by sign + 1 (ternary) or state (quad)
+  uint32_t threshold;     // of the sampling hash; 0: every example
+};
+
+WNN_CLONES void Amounts(const bool* targets, const bool* weight, int64_t size, int8_t* out) {
+  for (int64_t i = 0; i < size; ++i)
+    out[i] = static_cast<int8_t>(static_cast<int8_t>(weight[i]) * (2 * static_cast<int8_t>(targets[i]) - 1));
+}
+
+// cells.sampled
+WNN_CLONES void Sample(uint32_t seed, uint32_t threshold, const uint32_t* place, int64_t size,
+                       const int8_t* amount, int8_t* out) {
+  for (int64_t i = 0; i < size; ++i) {
+    uint32_t mixed = seed + place[i] * 0x9E3779B9u;
+    mixed = (mixed ^ (mixed >> 16)) * 0x7FEB352Du;
+    mixed = (mixed ^ (mixed >> 15)) * 0x846CA68Bu;
+    mixed = mixed ^ (mixed >> 16);
+    out[i] = mixed < threshold ? amount[i] : 0;
+  }
+}
+
+inline int Nudge(int state, int amount) { return std::min(3, std::max(0, state + amount)); }
+
+// A byte of four quad cells after one of them was nudged, by (amount + 1, which cell).
+struct Nudged {
+  uint8_t rows[12][256];
+
+  Nudged() {
+    for (int row = 0; row < 12; ++row)
+      for (int four = 0; four < 256; ++four) {
+        const int shift = 2 * (row % 4), state = (four >> shift) & 3;
+        rows[row][four] = static_cast<uint8_t>(four ^ ((state ^ Nudge(state, row / 4 - 1)) << shift));
+      }
+  }
+};
+
+// What count cells read: cells.value, in float32 and rounded to even as XLA does.
+WNN_CLONES void AddCountVotes(const int32_t* zeros, const int32_t* ones, float prior, int64_t size,
+                              int32_t* votes) {
+  for (int64_t i = 0; i < size; ++i) {
+    const float n0 = static_cast<float>(zeros[i]), n1 = static_cast<float>(ones[i]);
+    votes[i] += static_cast<int32_t>(std::rint((n1 + prior) / (n0 + n1 + 1.0f) * kUnit));
+  }
+}
+
+// The private row of one neuron at a time, in its densest form.
+class Row {
+ public:
+  Row(Kind kind, int64_t bits) : kind_(kind), bytes_(Bytes(bits)) {}
+
+  void Clear(int64_t bits) {
+    // Quad cells start at 1, which is 0b01 four times a byte.
+    std::memset(bytes_.data(), kind_ == kQuad ? 0x55 : 0, Bytes(bits));
+    spilled_.clear();
+  }
+
+  void Write(const uint32_t* address, const int8_t* amount, int64_t size) {
+    if (kind_ == kTernary) {
+      int16_t* cells = reinterpret_cast<int16_t*>(bytes_.data());
+      for (int64_t i = 0; i < size; ++i) {
+        __builtin_prefetch(cells + address[i + kAhead], 1);
+        const int vote = cells[address[i]] + amount[i];
+        cells[address[i]] = static_cast<int16_t>(vote);
+        if (__builtin_expect(vote >= kSpill || vote <= -kSpill, 0)) {
+          Spilled(address[i]).first += vote;
+          cells[address[i]] = 0;
+        }
+      }
+    } else if (kind_ == kCount) {
+      uint32_t* cells = reinterpret_cast<uint32_t*>(bytes_.data());
+      constexpr uint32_t step[3] = {1, 0, 1u << 16};
+      for (int64_t i = 0; i < size; ++i) {
+        __builtin_prefetch(cells + address[i + kAhead], 1);
+        const uint32_t pair = cells[address[i]] + step[amount[i] + 1];
+        cells[address[i]] = pair;
+        if (__builtin_expect((pair & (kSpill | kSpill << 16)) != 0, 0)) {
+          auto& wide = Spilled(address[i]);
+          wide.first += pair & 0xFFFF;
+          wide.second += pair >> 16;
+          cells[address[i]] = 0;
+        }
+      }
+    } else {
+      // Runs of examples meet in one byte, so what counts is the time from its load to its store: one
+      // look-up, by a row of the table that does not depend on the byte.
+      uint8_t* cells = bytes_.data();
+      for (int64_t i = 0; i < size; ++i) {
+        const uint8_t* next = nudged_.rows[4 * (amount[i] + 1) + address[i] % 4];
+        uint8_t& four = cells[address[i] / 4];
+        four = next[four];
+      }
+    }
+  }
+
+  // Fold the wide sums back. Ternary cells keep their sign; count cells are marked.
+  void Finish() {
+    for (auto& [address, wide] : spilled_) {
+      if (kind_ == kTernary) {
+        int16_t& cell = reinterpret_cast<int16_t*>(bytes_.data())[address];
+        cell = static_cast<int16_t>(std::clamp(wide.first + cell, -1, 1));
+      } else {
+        uint32_t& cell = reinterpret_cast<uint32_t*>(bytes_.data())[address];
+        wide.first += cell & 0xFFFF;
+        wide.second += cell >> 16;
+        cell = kMarked;
+      }
+    }
+  }
+
+  void Read(const uint32_t* address, int64_t size, const Config& config, float prior, int32_t* votes) {
+    if (kind_ == kTernary) {
+      const int16_t* cells = reinterpret_cast<const int16_t*>(bytes_.data());
+      for (int64_t i = 0; i < size; ++i) {
+        __builtin_prefetch(cells + address[i + kAhead]);
+        const int vote = cells[address[i]];
+        votes[i] += config.values[(vote > 0) - (vote < 0) + 1];
+      }
+    } else if (kind_ == kCount) {
+      const uint32_t* cells = reinterpret_cast<const uint32_t*>(bytes_.data());
+      for (int64_t i = 0; i < size; ++i) {
+        __builtin_prefetch(cells + address[i + kAhead]);
+        const uint32_t pair = cells[address[i]];
+        zeros_[i] = pair & 0xFFFF;
+        ones_[i] = pair >> 16;
+        if (__builtin_expect(pair == kMarked, 0))
+          std::tie(zeros_[i], ones_[i]) = Spilled(address[i]);
+      }
+      AddCountVotes(zeros_, ones_, prior, size, votes);
+    } else {
+      for (int64_t i = 0; i < size; ++i)
+        votes[i] += config.values[(bytes_[address[i] / 4] >> (2 * (address[i] % 4))) & 3];
+    }
+  }
+
+ private:
+  static constexpr uint32_t kMarked = 0xFFFFFFFF;  // no pair of two small counts
+
+  int64_t Bytes(int64_t bits) const {
+    const int64_t cells = int64_t{1} << bits;
+    return kind_ == kTernary ? 2 * cells : kind_ == kCount ? 4 * cells : (cells + 3) / 4;
+  }
+
+  std::pair<int32_t, int32_t>& Spilled(uint32_t address) {
+    for (auto& [known, wide] : spilled_)
+      if (known == address) return wide;
+    return spilled_.emplace_back(address, std::pair<int32_t, int32_t>{0, 0}).second;
+  }
+
+  const Kind kind_;
+  const Nudged nudged_;
+  std::vector<uint8_t> bytes_;
+  // Cells with thousands of examples: a handful a neuron, so a list.
+  std::vector<std::pair<uint32_t, std::pair<int32_t, int32_t>>> spilled_;
+  int32_t zeros_[kBlock], ones_[kBlock];
+};
+
+}  // namespace wnn

@@ -1,0 +1,15 @@
+"""Native kernels of wnn_jax, as XLA FFI handlers. `wnn_jax.native` registers and calls them."""
+
+import ctypes
+import pathlib
+
+TARGETS = {"wnn_fit_and_read": "WnnFitAndRead", "wnn_write": "WnnWrite", "wnn_read": "WnnRead"}
+
+
+def library() -> ctypes.CDLL:
+    """The shared library, beside this file or, in an editable install, wherever it was built to."""
+    for folder in __path__:
+        path = pathlib.Path(folder) / "wnn_kernels.so"
+        if path.exists():
+            return ctypes.CDLL(str(path))
+    raise ImportError("wnn_metal_ext is installed without its library: run pip install ./metal_ext")

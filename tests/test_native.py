@@ -1,0 +1,272 @@
+"""The native kernels against XLA, bit for bit, and their edge against nonsense.
+
+`test_ram` and `test_laws` run on whichever backend is the default; here both run side by side.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wnn_jax import bits, connectivity, kernels, native, ram
+
+installed = not native._register() and jax.default_backend() == "cpu"
+needs_extension = pytest.mark.skipif(
+    not installed, reason=f"no native kernels here: {native._register() or jax.default_backend()}"
+)
+
+
+def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neurons=3, ragged=True):
+    """A layer with duplicates, neurons of fewer bits, an absent one, and padded examples."""
+    rng = np.random.default_rng(seed)
+    prototypes = rng.random((3, input_bits)) < 0.5
+    inputs = prototypes[rng.integers(3, size=examples + evaluated)]
+    inputs ^= rng.random(inputs.shape) < 0.1
+    words = bits.pack(jnp.asarray(inputs.T))
+    connections = rng.integers(input_bits, size=(clusters, neurons, address_bits))
+    if ragged:
+        connections[0, 0, : address_bits // 2] = connectivity.UNUSED
+        connections[-1, -1] = connectivity.UNUSED
+    train = ram.Examples(
+        words[:, :examples],
+        jnp.asarray(rng.random((clusters, examples)) < 0.4),
+        jnp.asarray(rng.random(examples) < 0.9),
+    )
+    return jnp.asarray(connections, jnp.int32), train, words[:, examples:]
+
+
+def both(monkeypatch, function):
+    """The result on XLA and on the native kernels; ``function`` must trace anew at every call."""
+    results = []
+    for backend in ("xla", "cpu"):
+        monkeypatch.setenv("WNN_JAX_BACKEND", backend)
+        results.append(jax.tree.map(np.asarray, function()))
+    return results
+
+
+def assert_same(pair):
+    jax.tree.map(np.testing.assert_array_equal, *pair)
+
+
+@needs_extension
+@pytest.mark.parametrize("cells", ram.CELLS)
+@pytest.mark.parametrize(
+    ("address_bits", "input_bits", "examples", "evaluated"),
+    [
+        (1, 1, 1, 1),
+        (2, 40, 33, 0),
+        (5, 64, 2048, 2049),
+        (8, 31, 2047, 100),
+        (12, 100, 4097, 333),
+        (13, 1024, 500, 70),
+        (20, 64, 3000, 3000),
+        (24, 256, 100, 50),
+    ],
+)
+def test_native_equals_xla(monkeypatch, cells, address_bits, input_bits, examples, evaluated):
+    connections, train, words = layer(0, address_bits, input_bits, examples, evaluated)
+    config = ram.RamConfig(cells, empty_value=0.5, sample_rate=0.7)
+    key = jax.random.key(1)
+
+    def fused():
+        return ram.fit_and_read(key, config, connections, train, words)
+
+    def explicit():
+        table = ram.init(config, *connections.shape)
+        table = ram.write(key, config, table, connections, train)
+        return table, ram.read(config, table, connections, words)
+
+    fused_votes = both(monkeypatch, fused)
+    assert_same(fused_votes)
+    if address_bits < 24:  # six tables of 2**24 cells of eight bytes would be 1.6 GB, twice
+        tables = both(monkeypatch, explicit)
+        assert_same(tables)
+        np.testing.assert_array_equal(tables[1][1], fused_votes[1])
+
+
+@needs_extension
+def test_wider_inputs_than_native_kernels_take_stay_on_xla(monkeypatch):
+    connections, train, words = layer(0, 6, 1100, 200, 50)
+    config = ram.RamConfig()
+    assert_same(both(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words)))
+
+
+@needs_extension
+@pytest.mark.parametrize("cells", ram.CELLS)
+def test_sums_beyond_sixteen_bits(monkeypatch, cells):
+    """Two addresses and 150,000 examples: the compact rows of the fused kernel must spill."""
+    rng = np.random.default_rng(0)
+    count = 150_000
+    inputs = rng.random((1, count)) < 0.3
+    targets = rng.random((2, count)) < [[0.02], [0.97]]
+    train = ram.Examples(bits.pack(jnp.asarray(inputs)), jnp.asarray(targets))
+    connections = jnp.zeros((2, 2, 1), jnp.int32)
+    words = bits.pack(jnp.asarray([[False, True]]))
+    config = ram.RamConfig(cells)
+    votes = both(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words))
+    assert_same(votes)
+    if cells == "count":
+        share = votes[1] / (2 * ram.UNIT)
+        np.testing.assert_allclose(share, [[0.02] * 2, [0.97] * 2], atol=0.005)
+
+
+@needs_extension
+@pytest.mark.parametrize("cells", ram.CELLS)
+def test_populations_of_both_backends_agree(monkeypatch, cells):
+    _, train, words = layer(3, 6, 50, 300, 100)
+    keys = jax.random.split(jax.random.key(0), 6)
+    genomes = jax.vmap(lambda key: connectivity.random(key, 2, 5, 6, 50))(keys)
+    config = ram.RamConfig(cells, sample_rate=0.5)
+
+    def one(key, genome):
+        return ram.fit_and_read(key, config, genome, train, words)
+
+    def nested():
+        shape = (2, 3)
+        return jax.jit(jax.vmap(jax.vmap(one)))(keys.reshape(shape), genomes.reshape(*shape, 2, 5, 6))
+
+    def tables():
+        def write(genome):
+            return ram.write(keys[0], config, ram.init(config, 2, 5, 6), genome, train)
+
+        stacked = jax.vmap(write)(genomes)
+        return jax.vmap(lambda t, g: ram.read(config, t, g, words))(stacked, genomes)
+
+    assert_same(both(monkeypatch, nested))
+    assert_same(both(monkeypatch, tables))
+
+
+@needs_extension
+def test_shared_examples_are_not_copied_for_a_population(monkeypatch):
+    monkeypatch.setenv("WNN_JAX_BACKEND", "cpu")
+    _, train, words = layer(3, 6, 64, 20_000, 20_000)
+    genomes = jnp.zeros((50, 2, 1, 6), jnp.int32)
+    call = jax.jit(jax.vmap(lambda g: ram.fit_and_read(None, ram.RamConfig(), g, train, words)))
+    temporary = call.lower(genomes).compile().memory_analysis().temp_size_in_bytes
+    assert temporary < 2 * train.words.nbytes + 2 * words.nbytes
+
+
+def test_the_backend_can_be_forced(monkeypatch):
+    monkeypatch.setenv("WNN_JAX_BACKEND", "xla")
+    assert native.backend() == "xla"
+    monkeypatch.setenv("WNN_JAX_BACKEND", "cuda")
+    with pytest.raises(ValueError, match="WNN_JAX_BACKEND='cuda' is unknown: use xla or cpu"):
+        native.backend()
+    monkeypatch.delenv("WNN_JAX_BACKEND")
+    assert native.backend() == ("cpu" if installed else "xla")
+    monkeypatch.setattr(native, "_register", lambda: "metal_ext is not installed (test)")
+    assert native.backend() == "xla"
+    monkeypatch.setenv("WNN_JAX_BACKEND", "cpu")
+    with pytest.raises(ValueError, match=r"cannot be used: metal_ext is not installed \(test\)"):
+        native.backend()
+
+
+def arguments(**changes):
+    """A valid call of the fused kernel, with some of its operands replaced."""
+    found = {
+        "connections": np.zeros((4, 3), np.int32),
+        "seed": np.zeros(4, np.uint32),
+        "cluster": np.zeros(4, np.int32),
+        "row": np.zeros(4, np.int32),
+        "words": np.zeros((2, 10), np.uint32),
+        "targets": np.zeros((2, 10), bool),
+        "weight": np.ones(10, bool),
+        "place": np.arange(10, dtype=np.uint32),
+        "prior": np.zeros(2, np.float32),
+        "evaluated": np.zeros((2, 5), np.uint32),
+    }
+    return list({**found, **changes}.values())
+
+
+def call_fused(operands, votes=(1, 5), kind=2, values=(), threshold=0):
+    call = jax.ffi.ffi_call("wnn_fit_and_read", jax.ShapeDtypeStruct(votes, jnp.int32))
+    attributes = {"kind": np.int64(kind), "values": np.array(values, np.int32)}
+    return np.asarray(call(*operands, **attributes, threshold=np.int64(threshold)))
+
+
+BAD_OPERANDS = [
+    ({"connections": np.zeros((4, 25), np.int32)}, "1 to 24 address bits"),
+    ({"connections": np.zeros((4, 0), np.int32)}, "1 to 24 address bits"),
+    ({"connections": np.full((4, 3), 64, np.int32)}, "connection 64 outside 64 bits"),
+    ({"connections": np.full((4, 3), -2, np.int32)}, "connection -2 outside"),
+    ({"connections": np.zeros(4, np.int32)}, "rank"),
+    ({"connections": np.zeros((4, 3), np.int16)}, "dtype"),
+    ({"seed": np.zeros(3, np.uint32)}, "one entry a neuron"),
+    ({"cluster": np.full(4, 2, np.int32)}, "cluster out of range"),
+    ({"cluster": np.full(4, -1, np.int32)}, "cluster out of range"),
+    ({"row": np.full(4, 1, np.int32)}, "row out of range"),
+    ({"words": np.zeros((33, 10), np.uint32)}, "at most 1024 input bits"),
+    ({"words": np.zeros((2, 9), np.uint32)}, "differ in their examples"),
+    ({"weight": np.ones(11, bool)}, "differ in their examples"),
+    ({"prior": np.zeros(1, np.float32)}, "one prior a cluster"),
+    ({"evaluated": np.zeros((1, 5), np.uint32)}, "differ in their bits"),
+    ({"evaluated": np.zeros((2, 6), np.uint32)}, "one vote an evaluated example"),
+    ({"targets": np.zeros((0, 10), bool)}, "out of range"),
+]
+
+
+@needs_extension
+@pytest.mark.parametrize(("changes", "message"), BAD_OPERANDS)
+def test_the_handler_refuses_nonsense(changes, message):
+    with pytest.raises(Exception, match=message) as caught:
+        call_fused(arguments(**changes))
+    assert isinstance(caught.value, (ValueError, jax.errors.JaxRuntimeError))
+
+
+@needs_extension
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"kind": 3}, "unknown kind of cell"),
+        ({"kind": 0, "values": (1, 2)}, "wrong number of read values"),
+        ({"threshold": -1}, "threshold out of range"),
+    ],
+)
+def test_the_handler_refuses_unknown_configs(attributes, message):
+    with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+        call_fused(arguments(), **attributes)
+
+
+@needs_extension
+def test_empty_batches():
+    """No neuron, no example, nothing to evaluate: votes of zero, or of nothing."""
+    nobody = {
+        name: np.zeros((0, *x.shape[1:]), x.dtype)
+        for name, x in zip(("connections", "seed", "cluster", "row"), arguments()[:4], strict=True)
+    }
+    assert not call_fused(arguments(**nobody)).any()
+    assert call_fused(arguments(evaluated=np.zeros((2, 0), np.uint32)), votes=(1, 0)).shape == (1, 0)
+    untaught = {
+        "words": np.zeros((2, 0), np.uint32),
+        "targets": np.zeros((2, 0), bool),
+        "weight": np.ones(0, bool),
+        "place": np.zeros(0, np.uint32),
+        "prior": np.full(2, 0.5, np.float32),
+    }
+    np.testing.assert_array_equal(call_fused(arguments(**untaught)), np.full((1, 5), 4 * ram.UNIT // 2))
+
+
+@needs_extension
+def test_random_calls_end_in_votes_or_in_an_exception():
+    """Shapes and dtypes drawn at random: Python must survive each, and most must be refused."""
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(150):
+        operands = arguments()
+        for place in rng.choice(len(operands), rng.integers(1, 3), replace=False):
+            shape = tuple(rng.integers(0, 5, size=rng.integers(0, 4)))
+            dtype = rng.choice([np.int32, np.uint32, np.float32, np.bool_, np.int8])
+            operands[place] = (rng.integers(-3, 90, size=shape)).astype(dtype)
+        try:
+            call_fused(operands, votes=tuple(rng.integers(1, 4, size=2)))
+        except (ValueError, jax.errors.JaxRuntimeError):
+            refused += 1
+    assert refused > 140
+
+
+def test_kernels_and_native_take_the_same_arguments():
+    import inspect
+
+    for name in ("fit_and_read", "write", "read"):
+        signatures = [inspect.signature(getattr(room, name)).parameters for room in (kernels, native)]
+        assert list(signatures[0]) == list(signatures[1])
