@@ -76,7 +76,10 @@ def make_workdir(path: str) -> pathlib.Path:
 
 def backend() -> str:
     """Which kernels do the table work, in words."""
-    return {"cpu": "native kernels", "xla": "XLA"}[native.backend()]
+    chosen = native.backend()
+    if chosen == "metal":
+        return f"native kernels, large work on {native.device_name()}"
+    return {"cpu": "native kernels", "xla": "XLA"}[chosen]
 
 
 def device() -> str:

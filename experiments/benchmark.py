@@ -52,7 +52,7 @@ def main() -> None:
     settings = {name: getattr(FLAGS, name) for name in ("neurons", "examples", "input_bits")}
     results = base.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
     print(f"{base.device()}; {base.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
-    ways = [way for way in WAYS if way != "native" or native.backend() == "cpu"]
+    ways = [way for way in WAYS if way != "native" or native.backend() != "xla"]
     cases = [
         f"{way}:{operation}:{address_bits}"
         for address_bits in FLAGS.bits

@@ -10,9 +10,10 @@ import pytest
 
 from wnn_jax import bits, connectivity, kernels, native, ram
 
-installed = not native._register() and jax.default_backend() == "cpu"
+reason, gpu = native._register()
+installed = not reason and jax.default_backend() == "cpu"
 needs_extension = pytest.mark.skipif(
-    not installed, reason=f"no native kernels here: {native._register() or jax.default_backend()}"
+    not installed, reason=f"no native kernels here: {reason or jax.default_backend()}"
 )
 
 
@@ -35,17 +36,18 @@ def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neuro
     return jnp.asarray(connections, jnp.int32), train, words[:, examples:]
 
 
-def both(monkeypatch, function):
-    """The result on XLA and on the native kernels; ``function`` must trace anew at every call."""
+def everywhere(monkeypatch, function):
+    """The result on XLA, on the native CPU kernels and, on a Mac, on its GPU; ``function`` traces anew."""
     results = []
-    for backend in ("xla", "cpu"):
+    for backend in ("xla", "cpu", "metal") if gpu else ("xla", "cpu"):
         monkeypatch.setenv("WNN_JAX_BACKEND", backend)
         results.append(jax.tree.map(np.asarray, function()))
     return results
 
 
-def assert_same(pair):
-    jax.tree.map(np.testing.assert_array_equal, *pair)
+def assert_same(results):
+    for other in results[1:]:
+        jax.tree.map(np.testing.assert_array_equal, results[0], other)
 
 
 @needs_extension
@@ -76,10 +78,10 @@ def test_native_equals_xla(monkeypatch, cells, address_bits, input_bits, example
         table = ram.write(key, config, table, connections, train)
         return table, ram.read(config, table, connections, words)
 
-    fused_votes = both(monkeypatch, fused)
+    fused_votes = everywhere(monkeypatch, fused)
     assert_same(fused_votes)
     if address_bits < 24:  # six tables of 2**24 cells of eight bytes would be 1.6 GB, twice
-        tables = both(monkeypatch, explicit)
+        tables = everywhere(monkeypatch, explicit)
         assert_same(tables)
         np.testing.assert_array_equal(tables[1][1], fused_votes[1])
 
@@ -88,7 +90,7 @@ def test_native_equals_xla(monkeypatch, cells, address_bits, input_bits, example
 def test_wider_inputs_than_native_kernels_take_stay_on_xla(monkeypatch):
     connections, train, words = layer(0, 6, 1100, 200, 50)
     config = ram.RamConfig()
-    assert_same(both(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words)))
+    assert_same(everywhere(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words)))
 
 
 @needs_extension
@@ -103,7 +105,7 @@ def test_sums_beyond_sixteen_bits(monkeypatch, cells):
     connections = jnp.zeros((2, 2, 1), jnp.int32)
     words = bits.pack(jnp.asarray([[False, True]]))
     config = ram.RamConfig(cells)
-    votes = both(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words))
+    votes = everywhere(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words))
     assert_same(votes)
     if cells == "count":
         share = votes[1] / (2 * ram.UNIT)
@@ -132,8 +134,8 @@ def test_populations_of_both_backends_agree(monkeypatch, cells):
         stacked = jax.vmap(write)(genomes)
         return jax.vmap(lambda t, g: ram.read(config, t, g, words))(stacked, genomes)
 
-    assert_same(both(monkeypatch, nested))
-    assert_same(both(monkeypatch, tables))
+    assert_same(everywhere(monkeypatch, nested))
+    assert_same(everywhere(monkeypatch, tables))
 
 
 @needs_extension
@@ -150,11 +152,20 @@ def test_the_backend_can_be_forced(monkeypatch):
     monkeypatch.setenv("WNN_JAX_BACKEND", "xla")
     assert native.backend() == "xla"
     monkeypatch.setenv("WNN_JAX_BACKEND", "cuda")
-    with pytest.raises(ValueError, match="WNN_JAX_BACKEND='cuda' is unknown: use xla or cpu"):
+    with pytest.raises(ValueError, match="WNN_JAX_BACKEND='cuda' is unknown: use xla, cpu or metal"):
         native.backend()
     monkeypatch.delenv("WNN_JAX_BACKEND")
-    assert native.backend() == ("cpu" if installed else "xla")
-    monkeypatch.setattr(native, "_register", lambda: "metal_ext is not installed (test)")
+    assert native.backend() in (("cpu", "metal") if installed else ("xla",))
+    monkeypatch.setattr(native, "_register", lambda: ("", ""))
+    assert native.backend() == "cpu"
+    monkeypatch.setenv("WNN_JAX_BACKEND", "metal")
+    with pytest.raises(ValueError, match=r"WNN_JAX_BACKEND=metal cannot be used: there is no Metal device"):
+        native.backend()
+    monkeypatch.setattr(native, "_register", lambda: ("", "a GPU"))
+    assert native.backend() == "metal"
+    monkeypatch.delenv("WNN_JAX_BACKEND")
+    assert native.backend() == "metal"
+    monkeypatch.setattr(native, "_register", lambda: ("metal_ext is not installed (test)", ""))
     assert native.backend() == "xla"
     monkeypatch.setenv("WNN_JAX_BACKEND", "cpu")
     with pytest.raises(ValueError, match=r"cannot be used: metal_ext is not installed \(test\)"):
@@ -178,10 +189,11 @@ def arguments(**changes):
     return list({**found, **changes}.values())
 
 
-def call_fused(operands, votes=(1, 5), kind=2, values=(), threshold=0):
+def call_fused(operands, votes=(1, 5), kind=2, values=(), threshold=0, device=0):
     call = jax.ffi.ffi_call("wnn_fit_and_read", jax.ShapeDtypeStruct(votes, jnp.int32))
-    attributes = {"kind": np.int64(kind), "values": np.array(values, np.int32)}
-    return np.asarray(call(*operands, **attributes, threshold=np.int64(threshold)))
+    numbers = {"kind": kind, "threshold": threshold, "device": device}
+    attributes = {name: np.int64(value) for name, value in numbers.items()}
+    return np.asarray(call(*operands, values=np.array(values, np.int32), **attributes))
 
 
 BAD_OPERANDS = [
@@ -220,6 +232,7 @@ def test_the_handler_refuses_nonsense(changes, message):
         ({"kind": 3}, "unknown kind of cell"),
         ({"kind": 0, "values": (1, 2)}, "wrong number of read values"),
         ({"threshold": -1}, "threshold out of range"),
+        ({"device": 3}, "unknown device"),
     ],
 )
 def test_the_handler_refuses_unknown_configs(attributes, message):

@@ -3,11 +3,13 @@
 The only module that knows of more than one. Whatever it chooses, the numbers are the same to the bit:
 `wnn_jax.kernels` is the contract, and the native kernels are tested against it.
 
-``WNN_JAX_BACKEND`` forces one: ``xla``, or ``cpu`` for the native kernels. Unset, the native kernels
-are used where they are installed and JAX computes on the CPU. It is read when a function is traced, so
-a function that is already compiled keeps its backend.
+``WNN_JAX_BACKEND`` forces one: ``xla``, ``cpu`` for the native CPU kernels, or ``metal`` for the native
+GPU kernels of a Mac. Unset, the native kernels are used where they are installed and JAX computes on the
+CPU; on a Mac they send large work to the GPU. It is read when a function is traced, so a function that
+is already compiled keeps its backend.
 """
 
+import ctypes
 import functools
 import logging
 import os
@@ -19,32 +21,35 @@ import numpy as np
 from wnn_jax import cells, kernels
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2}
-_MAX_WORDS = 32  # kMaxWords of metal_ext/src/addresses.h
+_MAX_WORDS = 32  # kMaxWords of metal_ext/src/layer.h
 
 
 def backend() -> str:
-    """``cpu`` (native) or ``xla``.
+    """``xla``, ``cpu`` (native) or ``metal`` (native, on the GPU of a Mac where that may pay).
 
     Raises:
       ValueError: ``WNN_JAX_BACKEND`` is unknown, or names a backend that cannot be used here.
     """
-    forced = os.environ.get("WNN_JAX_BACKEND")
-    if forced not in (None, "", "xla", "cpu"):
-        raise ValueError(f"WNN_JAX_BACKEND={forced!r} is unknown: use xla or cpu")
+    forced = os.environ.get("WNN_JAX_BACKEND") or None
+    if forced not in (None, "xla", "cpu", "metal"):
+        raise ValueError(f"WNN_JAX_BACKEND={forced!r} is unknown: use xla, cpu or metal")
     if forced == "xla":
         return "xla"
-    platform, reason = jax.default_backend(), _register()
-    if platform == "cpu" and not reason:
-        return "cpu"
-    reason = reason or f"JAX computes on {platform}"
-    if forced:
-        raise ValueError(f"WNN_JAX_BACKEND=cpu cannot be used: {reason}")
-    return "xla"
+    platform, (reason, gpu) = jax.default_backend(), _register()
+    if platform != "cpu":
+        reason = reason or f"JAX computes on {platform}"
+    elif forced == "metal" and not gpu:
+        reason = reason or "there is no Metal device, or its kernels do not compile"
+    if forced and reason:
+        raise ValueError(f"WNN_JAX_BACKEND={forced} cannot be used: {reason}")
+    if reason:
+        return "xla"
+    return forced or ("metal" if gpu else "cpu")
 
 
 @functools.cache
-def _register() -> str:
-    """Register the native kernels once; why there are none, or nothing."""
+def _register() -> tuple[str, str]:
+    """Register the native kernels once: why there are none, or nothing; and the Metal device's name."""
     try:
         import wnn_metal_ext  # pyright: ignore[reportMissingImports]
 
@@ -52,11 +57,18 @@ def _register() -> str:
         for target, symbol in wnn_metal_ext.TARGETS.items():
             handler = jax.ffi.pycapsule(getattr(library, symbol))
             jax.ffi.register_ffi_target(target, handler, platform="cpu")
+        name = library.WnnMetalDevice
     except (ImportError, OSError, AttributeError) as error:
         reason = f"metal_ext is not installed ({error})"
-        logging.getLogger("wnn_jax").info("table work runs on XLA: %s", reason)
-        return reason
-    return ""
+        logging.getLogger("wnn_jax").warning("table work runs on XLA, several times slower: %s", reason)
+        return reason, ""
+    name.restype = ctypes.c_char_p
+    return "", name().decode()
+
+
+def device_name() -> str:
+    """The Metal device that the native kernels may use, or nothing."""
+    return _register()[1]
 
 
 def fit_and_read(config, clusters, neurons, stream, prior, words):
@@ -93,8 +105,12 @@ def _on_xla(words: jax.Array) -> bool:
 
 
 def _attributes(config: cells.RamConfig) -> dict:
+    # On the GPU: never, where the work is large, or always (metal_ext/src/metal.h).
+    forced = os.environ.get("WNN_JAX_BACKEND") == "metal"
+    device = 2 if forced else 1 if backend() == "metal" else 0
     return {
         "kind": np.int64(_KINDS[config.cells]),
         "values": np.array(cells.read_values(config), np.int32),
         "threshold": np.int64(cells.sample_threshold(config)),
+        "device": np.int64(device),
     }

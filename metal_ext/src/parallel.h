@@ -12,11 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "xla/ffi/api/ffi.h"
-
 namespace wnn {
-
-namespace ffi = xla::ffi;
 
 // Votes of one output row, added to the shared ones when the row changes: integers, so any order will do.
 class Ballot {
@@ -47,9 +43,10 @@ class Ballot {
 
 // Runs make()(begin, end) over all items on the pool and the calling thread. `make` is called once on each
 // thread that gets work; what it returns is destroyed before its items count as done. The caller works
-// too and waits only for items that a running thread has claimed, so a full pool cannot deadlock it.
-template <typename Make>
-ffi::Error Parallel(ffi::ThreadPool pool, int64_t items, const Make& make) {
+// too and waits only for items that a running thread has claimed, so a full pool cannot deadlock it. False
+// if memory ran out. A Pool has num_threads() and Schedule(function), as XLA's does.
+template <typename Pool, typename Make>
+bool Parallel(Pool& pool, int64_t items, const Make& make) {
   struct State {
     std::atomic<int64_t> next{0};
     std::mutex mutex;
@@ -57,9 +54,9 @@ ffi::Error Parallel(ffi::ThreadPool pool, int64_t items, const Make& make) {
     int64_t done = 0;
     bool failed = false;
   };
-  if (items == 0) return ffi::Error::Success();
+  if (items == 0) return true;
   auto state = std::make_shared<State>();
-  const int64_t threads = std::max<int64_t>(1, std::min(pool.num_threads(), items));
+  const int64_t threads = std::max<int64_t>(1, std::min<int64_t>(pool.num_threads(), items));
   const int64_t chunk = std::max<int64_t>(1, items / (threads * 8));
   auto work = [state, items, chunk, &make] {
     int64_t begin = state->next.fetch_add(chunk), mine = 0;
@@ -91,8 +88,7 @@ ffi::Error Parallel(ffi::ThreadPool pool, int64_t items, const Make& make) {
   work();
   std::unique_lock<std::mutex> lock(state->mutex);
   state->all.wait(lock, [&] { return state->done == items; });
-  if (state->failed) return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory for a row");
-  return ffi::Error::Success();
+  return !state->failed;
 }
 
 }  // namespace wnn

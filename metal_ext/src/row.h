@@ -11,27 +11,20 @@
 #include <vector>
 
 #include "addresses.h"
+#include "layer.h"
 
 namespace wnn {
-
-enum Kind : int64_t { kTernary = 0, kQuad = 1, kCount = 2 };
 
 constexpr int kSpill = 1 << 14;   // a 16-bit sum beyond this moves to a wide one
 constexpr float kUnit = 1 << 20;  // cells.UNIT
 
-struct Config {
-  Kind kind;
-  const int32_t* values;  // what a cell reads, by sign + 1 (ternary) or state (quad)
-  uint32_t threshold;     // of the sampling hash; 0: every example
-};
-
-WNN_CLONES void Amounts(const bool* targets, const bool* weight, int64_t size, int8_t* out) {
+WNN_CLONES inline void Amounts(const bool* targets, const bool* weight, int64_t size, int8_t* out) {
   for (int64_t i = 0; i < size; ++i)
     out[i] = static_cast<int8_t>(static_cast<int8_t>(weight[i]) * (2 * static_cast<int8_t>(targets[i]) - 1));
 }
 
 // cells.sampled
-WNN_CLONES void Sample(uint32_t seed, uint32_t threshold, const uint32_t* place, int64_t size,
+WNN_CLONES inline void Sample(uint32_t seed, uint32_t threshold, const uint32_t* place, int64_t size,
                        const int8_t* amount, int8_t* out) {
   for (int64_t i = 0; i < size; ++i) {
     uint32_t mixed = seed + place[i] * 0x9E3779B9u;
@@ -48,6 +41,12 @@ inline int Nudge(int state, int amount) { return std::min(3, std::max(0, state +
 struct Nudged {
   uint8_t rows[12][256];
 
+  static const Nudged& Table() {
+    static const Nudged table;
+    return table;
+  }
+
+ private:
   Nudged() {
     for (int row = 0; row < 12; ++row)
       for (int four = 0; four < 256; ++four) {
@@ -58,7 +57,7 @@ struct Nudged {
 };
 
 // What count cells read: cells.value, in float32 and rounded to even as XLA does.
-WNN_CLONES void AddCountVotes(const int32_t* zeros, const int32_t* ones, float prior, int64_t size,
+WNN_CLONES inline void AddCountVotes(const int32_t* zeros, const int32_t* ones, float prior, int64_t size,
                               int32_t* votes) {
   for (int64_t i = 0; i < size; ++i) {
     const float n0 = static_cast<float>(zeros[i]), n1 = static_cast<float>(ones[i]);
@@ -107,8 +106,9 @@ class Row {
       // Runs of examples meet in one byte, so what counts is the time from its load to its store: one
       // look-up, by a row of the table that does not depend on the byte.
       uint8_t* cells = bytes_.data();
+      const Nudged& nudged = Nudged::Table();
       for (int64_t i = 0; i < size; ++i) {
-        const uint8_t* next = nudged_.rows[4 * (amount[i] + 1) + address[i] % 4];
+        const uint8_t* next = nudged.rows[4 * (amount[i] + 1) + address[i] % 4];
         uint8_t& four = cells[address[i] / 4];
         four = next[four];
       }
@@ -170,7 +170,6 @@ class Row {
   }
 
   const Kind kind_;
-  const Nudged nudged_;
   std::vector<uint8_t> bytes_;
   // Cells with thousands of examples: a handful a neuron, so a list.
   std::vector<std::pair<uint32_t, std::pair<int32_t, int32_t>>> spilled_;

@@ -3,7 +3,12 @@
 import ctypes
 import pathlib
 
-TARGETS = {"wnn_fit_and_read": "WnnFitAndRead", "wnn_write": "WnnWrite", "wnn_read": "WnnRead"}
+TARGETS = {
+    "wnn_fit_and_read": "WnnFitAndRead",
+    "wnn_write": "WnnWrite",
+    "wnn_read": "WnnRead",
+    "wnn_probe": "WnnProbe",
+}
 
 
 def library() -> ctypes.CDLL:

@@ -1,0 +1,138 @@
+// RAM tables on the CPU. The contract is wnn_jax/kernels.py, bit for bit.
+//
+// One thread holds one neuron's row while all examples pass. The fused kernel keeps no table, so it may
+// store the row as it likes: net votes in 16 bits, count pairs in 2 x 16, quad cells in 2 bits, and
+// addresses in the order in which the processor extracts bits. Write and Read work on XLA's tables and
+// form XLA's addresses. All return false if memory ran out.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <mutex>
+
+#include "addresses.h"
+#include "layer.h"
+#include "parallel.h"
+#include "row.h"
+
+namespace wnn {
+namespace cpu {
+
+// The signed amounts of one block for one neuron; `buffer` is kBlock long.
+inline void BlockAmounts(const Stream& stream, const Config& config, int64_t cluster, uint32_t seed,
+                         int64_t begin, int64_t size, int8_t* buffer) {
+  Amounts(stream.targets + cluster * stream.count + begin, stream.weight + begin, size, buffer);
+  if (config.threshold) Sample(seed, config.threshold, stream.place + begin, size, buffer, buffer);
+}
+
+template <typename Pool>
+bool FitAndRead(Pool& pool, const Neurons& neurons, const Stream& stream, const Config& config,
+                const Inputs& inputs, const Votes& votes) {
+  std::memset(votes.data, 0, votes.rows * inputs.count * sizeof(int32_t));
+  std::mutex mutex;
+  return Parallel(pool, neurons.count, [&] {
+    return [&, cells = std::make_unique<Row>(config.kind, neurons.bits),
+            ballot = std::make_unique<Ballot>(votes.data, inputs.count, &mutex)](int64_t begin, int64_t end) {
+      alignas(64) uint32_t address[kBlock + kAhead] = {};
+      alignas(64) int8_t amount[kBlock];
+      for (int64_t j = begin; j < end; ++j) {
+        if (neurons.absent(j)) continue;
+        const Extraction extraction(neurons.of(j), neurons.bits);
+        const bool extract = extraction.Pays(neurons.bits);
+        auto form = [&](const uint32_t* words, int64_t stride, int64_t at, int64_t size) {
+          if (extract)
+            ExtractedAddresses(words, stride, stream.rows, extraction, at, size, address);
+          else
+            OrderedAddresses(words, stride, neurons.of(j), neurons.bits, at, size, address);
+        };
+        cells->Clear(extract ? extraction.bits : neurons.bits);
+        for (int64_t at = 0; at < stream.count; at += kBlock) {
+          const int64_t size = std::min(kBlock, stream.count - at);
+          form(stream.words, stream.count, at, size);
+          BlockAmounts(stream, config, neurons.cluster[j], neurons.seed[j], at, size, amount);
+          cells->Write(address, amount, size);
+        }
+        cells->Finish();
+        int32_t* mine = ballot->For(neurons.row[j]);
+        for (int64_t at = 0; at < inputs.count; at += kBlock) {
+          const int64_t size = std::min(kBlock, inputs.count - at);
+          form(inputs.words, inputs.count, at, size);
+          cells->Read(address, size, config, inputs.prior[neurons.cluster[j]], mine + at);
+        }
+      }
+    };
+  });
+}
+
+template <typename Pool>
+bool Write(Pool& pool, const Neurons& neurons, const Stream& stream, const Config& config, void* table) {
+  const int64_t width = config.width(neurons.bits);
+  return Parallel(pool, neurons.count, [&] {
+    return [&](int64_t begin, int64_t end) {
+      alignas(64) uint32_t address[kBlock];
+      alignas(64) int8_t amount[kBlock];
+      for (int64_t j = begin; j < end; ++j) {
+        if (neurons.absent(j)) continue;
+        int32_t* wide = static_cast<int32_t*>(table) + j * width;
+        int8_t* quad = static_cast<int8_t*>(table) + j * width;
+        for (int64_t at = 0; at < stream.count; at += kBlock) {
+          const int64_t size = std::min(kBlock, stream.count - at);
+          OrderedAddresses(stream.words, stream.count, neurons.of(j), neurons.bits, at, size, address);
+          BlockAmounts(stream, config, neurons.cluster[j], neurons.seed[j], at, size, amount);
+          for (int64_t i = 0; i < size; ++i) {
+            if (config.kind == kTernary)
+              wide[address[i]] += amount[i];
+            else if (config.kind == kCount)
+              wide[2 * address[i] + (amount[i] > 0)] += amount[i] != 0;
+            else
+              quad[address[i]] = static_cast<int8_t>(Nudge(quad[address[i]], amount[i]));
+          }
+        }
+      }
+    };
+  });
+}
+
+template <typename Pool>
+bool Read(Pool& pool, const Neurons& neurons, const Inputs& inputs, const Config& config, const void* table,
+          const Votes& votes) {
+  const int64_t width = config.width(neurons.bits);
+  std::memset(votes.data, 0, votes.rows * inputs.count * sizeof(int32_t));
+  std::mutex mutex;
+  return Parallel(pool, neurons.count, [&] {
+    return [&, ballot = std::make_unique<Ballot>(votes.data, inputs.count, &mutex)](int64_t begin,
+                                                                                  int64_t end) {
+      alignas(64) uint32_t address[kBlock];
+      alignas(64) int32_t zeros[kBlock], ones[kBlock];
+      for (int64_t j = begin; j < end; ++j) {
+        if (neurons.absent(j)) continue;
+        const int32_t* wide = static_cast<const int32_t*>(table) + j * width;
+        const int8_t* quad = static_cast<const int8_t*>(table) + j * width;
+        int32_t* mine = ballot->For(neurons.row[j]);
+        for (int64_t at = 0; at < inputs.count; at += kBlock) {
+          const int64_t size = std::min(kBlock, inputs.count - at);
+          OrderedAddresses(inputs.words, inputs.count, neurons.of(j), neurons.bits, at, size, address);
+          if (config.kind == kCount) {
+            for (int64_t i = 0; i < size; ++i) {
+              zeros[i] = wide[2 * address[i]];
+              ones[i] = wide[2 * address[i] + 1];
+            }
+            AddCountVotes(zeros, ones, inputs.prior[neurons.cluster[j]], size, mine + at);
+          } else {
+            for (int64_t i = 0; i < size; ++i) {
+              const int vote = config.kind == kTernary ? wide[address[i]] : 0;
+              const int cell = config.kind == kTernary ? (vote > 0) - (vote < 0) + 1 : quad[address[i]] & 3;
+              mine[at + i] += config.values[cell];
+            }
+          }
+        }
+      }
+    };
+  });
+}
+
+}  // namespace cpu
+}  // namespace wnn

@@ -1,0 +1,210 @@
+// The XLA FFI handlers: check every shape and range, then hand plain views to the CPU or to Metal.
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+
+#include "cpu.h"
+#include "layer.h"
+#include "metal.h"
+#include "probe.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace wnn {
+namespace {
+
+using I32 = ffi::Buffer<ffi::DataType::S32, 1>;
+using U32 = ffi::Buffer<ffi::DataType::U32, 1>;
+using Bool = ffi::Buffer<ffi::DataType::PRED, 1>;
+using F32 = ffi::Buffer<ffi::DataType::F32, 1>;
+using I32Matrix = ffi::Buffer<ffi::DataType::S32, 2>;
+using U32Matrix = ffi::Buffer<ffi::DataType::U32, 2>;
+using BoolMatrix = ffi::Buffer<ffi::DataType::PRED, 2>;
+using Values = ffi::Span<const int32_t>;
+
+ffi::Error Invalid(const std::string& message) {
+  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "wnn: " + message);
+}
+
+#define WNN_REQUIRE(condition, message) \
+  if (!(condition)) return Invalid(message)
+
+#define WNN_CHECK(expression) \
+  if (ffi::Error error = (expression); error.failure()) return error
+
+template <typename Buffer>
+int64_t Dim(const Buffer& buffer, int axis) {
+  return buffer.dimensions()[axis];
+}
+
+ffi::Error CheckNeurons(const I32Matrix& connections, const U32& seed, const I32& cluster, const I32& row,
+                        int64_t words, int64_t clusters, int64_t rows) {
+  const int64_t count = Dim(connections, 0), bits = Dim(connections, 1);
+  WNN_REQUIRE(bits >= 1 && bits <= kMaxBits, "1 to 24 address bits, got " + std::to_string(bits));
+  WNN_REQUIRE(words <= kMaxWords, "at most 1024 input bits, got " + std::to_string(32 * words));
+  WNN_REQUIRE(Dim(seed, 0) == count && Dim(cluster, 0) == count && Dim(row, 0) == count,
+              "seed, cluster and row need one entry a neuron");
+  for (int64_t i = 0; i < count * bits; ++i) {
+    const int32_t source = connections.typed_data()[i];
+    WNN_REQUIRE(source >= -1 && source < 32 * words,
+                "connection " + std::to_string(source) + " outside " + std::to_string(32 * words) + " bits");
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    WNN_REQUIRE(cluster.typed_data()[i] >= 0 && cluster.typed_data()[i] < clusters, "cluster out of range");
+    WNN_REQUIRE(row.typed_data()[i] >= 0 && row.typed_data()[i] < rows, "row out of range");
+  }
+  return ffi::Error::Success();
+}
+
+ffi::Error CheckStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place) {
+  const int64_t count = Dim(words, 1);
+  WNN_REQUIRE(Dim(targets, 1) == count && Dim(weight, 0) == count && Dim(place, 0) == count,
+              "words, targets, weight and place differ in their examples");
+  return ffi::Error::Success();
+}
+
+ffi::Error CheckConfig(int64_t kind, Values values, int64_t threshold, int64_t device) {
+  WNN_REQUIRE(kind >= kTernary && kind <= kCount, "unknown kind of cell");
+  const size_t need = kind == kTernary ? 3 : kind == kQuad ? 4 : 0;
+  WNN_REQUIRE(values.size() == need, "wrong number of read values");
+  WNN_REQUIRE(threshold >= 0 && threshold <= 0xFFFFFFFF, "threshold out of range");
+  WNN_REQUIRE(device >= metal::kNever && device <= metal::kAlways, "unknown device");
+  WNN_REQUIRE(device != metal::kAlways || !metal::DeviceName().empty(), "no Metal device");
+  return ffi::Error::Success();
+}
+
+ffi::Error CheckTable(const ffi::AnyBuffer& table, const Neurons& neurons, const Config& config) {
+  const auto wanted = config.kind == kQuad ? ffi::DataType::S8 : ffi::DataType::S32;
+  const int64_t width = config.width(neurons.bits);
+  WNN_REQUIRE(table.element_type() == wanted, "the table has the wrong type");
+  // In whatever shape it has: reshaping it first would cost XLA a copy.
+  WNN_REQUIRE(static_cast<int64_t>(table.element_count()) == neurons.count * width,
+              "the table must hold " + std::to_string(width) + " numbers a neuron");
+  return ffi::Error::Success();
+}
+
+Neurons MakeNeurons(const I32Matrix& connections, const U32& seed, const I32& cluster, const I32& row) {
+  return {connections.typed_data(), cluster.typed_data(), row.typed_data(), seed.typed_data(),
+          Dim(connections, 0), Dim(connections, 1)};
+}
+
+Stream MakeStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place) {
+  return {words.typed_data(),  place.typed_data(), targets.typed_data(), weight.typed_data(),
+          Dim(words, 1), Dim(words, 0),      Dim(targets, 0)};
+}
+
+Inputs MakeInputs(const U32Matrix& words, const F32& prior) {
+  return {words.typed_data(), Dim(words, 1), Dim(words, 0), prior.typed_data(), Dim(prior, 0)};
+}
+
+Config MakeConfig(int64_t kind, Values values, int64_t threshold) {
+  return {static_cast<Kind>(kind), values.begin(), static_cast<uint32_t>(threshold)};
+}
+
+ffi::Error Ended(bool enough_memory) {
+  if (enough_memory) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory for a row");
+}
+
+ffi::Error Ended(const std::string& failure) {
+  if (failure.empty()) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kInternal, "wnn: Metal: " + failure);
+}
+
+ffi::Error FitAndRead(ffi::ThreadPool pool, I32Matrix connections, U32 seed, I32 cluster, I32 row,
+                      U32Matrix words, BoolMatrix targets, Bool weight, U32 place, F32 prior,
+                      U32Matrix evaluated, ffi::Result<I32Matrix> result, int64_t kind, Values values,
+                      int64_t threshold, int64_t device) {
+  WNN_CHECK(CheckConfig(kind, values, threshold, device));
+  WNN_CHECK(CheckStream(words, targets, weight, place));
+  const int64_t rows = Dim(words, 0);
+  WNN_CHECK(CheckNeurons(connections, seed, cluster, row, rows, Dim(targets, 0), Dim(*result, 0)));
+  WNN_REQUIRE(Dim(evaluated, 0) == rows, "training and evaluated words differ in their bits");
+  WNN_REQUIRE(Dim(prior, 0) == Dim(targets, 0), "one prior a cluster");
+  WNN_REQUIRE(Dim(*result, 1) == Dim(evaluated, 1), "one vote an evaluated example");
+
+  const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
+  const Stream stream = MakeStream(words, targets, weight, place);
+  const Inputs inputs = MakeInputs(evaluated, prior);
+  const Config config = MakeConfig(kind, values, threshold);
+  const Votes votes{result->typed_data(), Dim(*result, 0)};
+  if (metal::Takes(device, neurons, config, stream.count + inputs.count, 0))
+    return Ended(metal::FitAndRead(neurons, stream, config, inputs, votes));
+  return Ended(cpu::FitAndRead(pool, neurons, stream, config, inputs, votes));
+}
+
+ffi::Error Write(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connections, U32 seed, I32 cluster,
+                 I32 row, U32Matrix words, BoolMatrix targets, Bool weight, U32 place,
+                 ffi::Result<ffi::AnyBuffer> result, int64_t kind, Values values, int64_t threshold,
+                 int64_t device) {
+  WNN_CHECK(CheckConfig(kind, values, threshold, device));
+  WNN_CHECK(CheckStream(words, targets, weight, place));
+  WNN_CHECK(CheckNeurons(connections, seed, cluster, row, Dim(words, 0), Dim(targets, 0), Dim(targets, 0)));
+  const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
+  const Stream stream = MakeStream(words, targets, weight, place);
+  const Config config = MakeConfig(kind, values, threshold);
+  WNN_CHECK(CheckTable(table, neurons, config));
+  WNN_CHECK(CheckTable(*result, neurons, config));
+  void* cells = result->untyped_data();
+  if (cells != table.untyped_data()) std::memcpy(cells, table.untyped_data(), table.size_bytes());
+  if (metal::Takes(device, neurons, config, stream.count, table.size_bytes()))
+    return Ended(metal::Write(neurons, stream, config, cells));
+  return Ended(cpu::Write(pool, neurons, stream, config, cells));
+}
+
+ffi::Error Read(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connections, U32 seed, I32 cluster,
+                I32 row, F32 prior, U32Matrix words, ffi::Result<I32Matrix> result, int64_t kind,
+                Values values, int64_t threshold, int64_t device) {
+  WNN_CHECK(CheckConfig(kind, values, threshold, device));
+  WNN_CHECK(CheckNeurons(connections, seed, cluster, row, Dim(words, 0), Dim(prior, 0), Dim(*result, 0)));
+  WNN_REQUIRE(Dim(*result, 1) == Dim(words, 1), "one vote an example");
+  const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
+  const Inputs inputs = MakeInputs(words, prior);
+  const Config config = MakeConfig(kind, values, 0);
+  const Votes votes{result->typed_data(), Dim(*result, 0)};
+  WNN_CHECK(CheckTable(table, neurons, config));
+  if (metal::Takes(device, neurons, config, inputs.count, table.size_bytes()))
+    return Ended(metal::Read(neurons, inputs, config, table.untyped_data(), votes));
+  return Ended(cpu::Read(pool, neurons, inputs, config, table.untyped_data(), votes));
+}
+
+ffi::Error Probe(ffi::ThreadPool pool, ffi::Result<U32> result, int64_t row_bytes, int64_t touches) {
+  WNN_REQUIRE(row_bytes >= 1 && row_bytes <= int64_t{1} << 32, "a row of 1 byte to 4 GiB");
+  WNN_REQUIRE(touches >= 0, "a count of touches");
+  return Ended(probe::Touch(pool, row_bytes, touches, result->typed_data(), Dim(*result, 0)));
+}
+
+}  // namespace
+}  // namespace wnn
+
+// What JAX's side asks before it forces Metal: the device's name, or "".
+extern "C" __attribute__((visibility("default"))) const char* WnnMetalDevice() {
+  static const std::string name = wnn::metal::DeviceName();
+  return name.c_str();
+}
+
+#define WNN_NEURONS .Arg<wnn::I32Matrix>().Arg<wnn::U32>().Arg<wnn::I32>().Arg<wnn::I32>()
+#define WNN_STREAM .Arg<wnn::U32Matrix>().Arg<wnn::BoolMatrix>().Arg<wnn::Bool>().Arg<wnn::U32>()
+#define WNN_INPUTS .Arg<wnn::F32>().Arg<wnn::U32Matrix>()
+#define WNN_CONFIG \
+  .Attr<int64_t>("kind").Attr<wnn::Values>("values").Attr<int64_t>("threshold").Attr<int64_t>("device")
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    WnnFitAndRead, wnn::FitAndRead,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_NEURONS WNN_STREAM WNN_INPUTS.Ret<wnn::I32Matrix>() WNN_CONFIG);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    WnnWrite, wnn::Write,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::AnyBuffer>() WNN_NEURONS WNN_STREAM.Ret<ffi::AnyBuffer>()
+        WNN_CONFIG);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    WnnRead, wnn::Read,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<ffi::AnyBuffer>() WNN_NEURONS WNN_INPUTS.Ret<wnn::I32Matrix>()
+        WNN_CONFIG);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    WnnProbe, wnn::Probe,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Ret<wnn::U32>().Attr<int64_t>("row_bytes").Attr<int64_t>("touches"));

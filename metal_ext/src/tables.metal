@@ -1,0 +1,189 @@
+// RAM tables on an Apple GPU. The contract is wnn_jax/kernels.py, bit for bit.
+//
+// Ternary and count cells are sums of integers, so any number of threads may add to them in any order:
+// write_shared sums one neuron's row in the memory of its threadgroup, write_sums adds straight to the
+// table, whose cells are the 32-bit integers the atomics need. Quad cells are nudged in the order of the
+// examples, so write_quad gives a neuron one thread. Only 32-bit relaxed atomics are used: others are
+// missing on some devices, and so are launches of ragged size, hence the bounds checks.
+//
+// Tests compile this very file for the CPU (tests/metal/README.md).
+
+#include <metal_stdlib>
+#include "params.h"
+using namespace metal;
+
+#ifdef __METAL_VERSION__
+#define SHARED(slot) [[threadgroup(slot)]]
+#else
+#define SHARED(slot)
+#endif
+
+constant int TERNARY = 0;
+constant int COUNT = 2;
+constant float UNIT = 1048576.0f;
+
+static bool absent(device const int* connections, uint bits) {
+  for (uint t = 0; t < bits; ++t)
+    if (connections[t] >= 0) return false;
+  return true;
+}
+
+// Connection 0 is the most significant bit; an unused one reads as 0.
+static uint address_of(device const int* connections, uint bits, device const uint* words, uint examples,
+                       uint example) {
+  uint address = 0;
+  for (uint t = 0; t < bits; ++t) {
+    const int source = connections[t];
+    uint bit = 0;
+    if (source >= 0) bit = (words[ulong(source >> 5) * examples + example] >> (uint(source) & 31u)) & 1u;
+    address = (address << 1) | bit;
+  }
+  return address;
+}
+
+// +1, -1, or 0 for padding and for what the neuron does not sample (cells.sampled).
+static int amount_of(constant Params& params, uint seed, device const uchar* targets,
+                     device const uchar* weight, device const uint* place, uint example) {
+  if (weight[example] == 0) return 0;
+  if (params.threshold != 0) {
+    uint mixed = seed + place[example] * 0x9E3779B9u;
+    mixed = (mixed ^ (mixed >> 16)) * 0x7FEB352Du;
+    mixed = (mixed ^ (mixed >> 15)) * 0x846CA68Bu;
+    mixed = mixed ^ (mixed >> 16);
+    if (mixed >= params.threshold) return 0;
+  }
+  return targets[example] != 0 ? 1 : -1;
+}
+
+static ulong row_width(constant Params& params) {
+  return ulong(params.kind == COUNT ? 2 : 1) << params.bits;
+}
+
+kernel void clear(constant Params& params [[buffer(0)]],
+                  device uint* words [[buffer(1)]],
+                  uint2 at [[thread_position_in_grid]]) {
+  if (at.x < params.words) words[at.x] = params.fill;
+}
+
+// One threadgroup a neuron; `sums` holds a whole row.
+kernel void write_shared(constant Params& params [[buffer(0)]],
+                         device const int* connections [[buffer(1)]],
+                         device const uint* seed [[buffer(2)]],
+                         device const int* cluster [[buffer(3)]],
+                         device const uint* words [[buffer(4)]],
+                         device const uchar* targets [[buffer(5)]],
+                         device const uchar* weight [[buffer(6)]],
+                         device const uint* place [[buffer(7)]],
+                         device int* table [[buffer(8)]],
+                         threadgroup atomic_int* sums SHARED(0),
+                         uint2 group [[threadgroup_position_in_grid]],
+                         uint2 lane [[thread_position_in_threadgroup]],
+                         uint2 lanes [[threads_per_threadgroup]]) {
+  const uint neuron = params.first + group.y;
+  device const int* mine = connections + ulong(neuron) * params.bits;
+  const uint width = uint(row_width(params));
+  for (uint cell = lane.x; cell < width; cell += lanes.x)
+    atomic_store_explicit(&sums[cell], 0, memory_order_relaxed);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (!absent(mine, params.bits)) {
+    device const uchar* wanted = targets + ulong(cluster[neuron]) * params.examples;
+    for (uint i = params.begin + lane.x; i < params.end; i += lanes.x) {
+      const int amount = amount_of(params, seed[neuron], wanted, weight, place, i);
+      if (amount == 0) continue;
+      const uint address = address_of(mine, params.bits, words, params.examples, i);
+      if (params.kind == COUNT)
+        atomic_fetch_add_explicit(&sums[2 * address + uint(amount > 0)], 1, memory_order_relaxed);
+      else
+        atomic_fetch_add_explicit(&sums[address], amount, memory_order_relaxed);
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  device int* row = table + ulong(group.y) * width;
+  for (uint cell = lane.x; cell < width; cell += lanes.x)
+    row[cell] += atomic_load_explicit(&sums[cell], memory_order_relaxed);
+}
+
+// One thread an example and neuron.
+kernel void write_sums(constant Params& params [[buffer(0)]],
+                       device const int* connections [[buffer(1)]],
+                       device const uint* seed [[buffer(2)]],
+                       device const int* cluster [[buffer(3)]],
+                       device const uint* words [[buffer(4)]],
+                       device const uchar* targets [[buffer(5)]],
+                       device const uchar* weight [[buffer(6)]],
+                       device const uint* place [[buffer(7)]],
+                       device atomic_int* table [[buffer(8)]],
+                       uint2 at [[thread_position_in_grid]]) {
+  const uint neuron = params.first + at.y;
+  const uint example = params.begin + at.x;
+  if (at.y >= params.neurons || example >= params.end) return;
+  device const int* mine = connections + ulong(neuron) * params.bits;
+  device const uchar* wanted = targets + ulong(cluster[neuron]) * params.examples;
+  const int amount = amount_of(params, seed[neuron], wanted, weight, place, example);
+  if (amount == 0 || absent(mine, params.bits)) return;
+  device atomic_int* row = table + ulong(at.y) * row_width(params);
+  const uint address = address_of(mine, params.bits, words, params.examples, example);
+  if (params.kind == COUNT)
+    atomic_fetch_add_explicit(&row[2 * address + uint(amount > 0)], 1, memory_order_relaxed);
+  else
+    atomic_fetch_add_explicit(&row[address], amount, memory_order_relaxed);
+}
+
+// One thread a neuron, its examples in their order.
+kernel void write_quad(constant Params& params [[buffer(0)]],
+                       device const int* connections [[buffer(1)]],
+                       device const uint* seed [[buffer(2)]],
+                       device const int* cluster [[buffer(3)]],
+                       device const uint* words [[buffer(4)]],
+                       device const uchar* targets [[buffer(5)]],
+                       device const uchar* weight [[buffer(6)]],
+                       device const uint* place [[buffer(7)]],
+                       device char* table [[buffer(8)]],
+                       uint2 at [[thread_position_in_grid]]) {
+  if (at.x >= params.neurons) return;
+  const uint neuron = params.first + at.x;
+  device const int* mine = connections + ulong(neuron) * params.bits;
+  if (absent(mine, params.bits)) return;
+  device const uchar* wanted = targets + ulong(cluster[neuron]) * params.examples;
+  device char* row = table + (ulong(at.x) << params.bits);
+  for (uint i = params.begin; i < params.end; ++i) {
+    const int amount = amount_of(params, seed[neuron], wanted, weight, place, i);
+    const uint address = address_of(mine, params.bits, words, params.examples, i);
+    row[address] = char(clamp(int(row[address]) + amount, 0, 3));
+  }
+}
+
+// One thread an example and neuron; votes are integers, so they too are added in any order. `values` is
+// what a cell reads by sign (ternary) or state (quad). Compiled without fast math: the division must round
+// as XLA's does.
+kernel void read_cells(constant Params& params [[buffer(0)]],
+                       device const int* connections [[buffer(1)]],
+                       device const int* cluster [[buffer(2)]],
+                       device const int* output [[buffer(3)]],
+                       device const float* prior [[buffer(4)]],
+                       device const int* values [[buffer(5)]],
+                       device const uint* words [[buffer(6)]],
+                       device const char* table [[buffer(7)]],
+                       device atomic_int* votes [[buffer(8)]],
+                       uint2 at [[thread_position_in_grid]]) {
+  const uint neuron = params.first + at.y;
+  const uint example = params.begin + at.x;
+  if (at.y >= params.neurons || example >= params.end) return;
+  device const int* mine = connections + ulong(neuron) * params.bits;
+  if (absent(mine, params.bits)) return;
+  const uint address = address_of(mine, params.bits, words, params.examples, example);
+  const ulong row = ulong(at.y) * row_width(params);
+  int vote = 0;
+  if (params.kind == COUNT) {
+    device const int* pair = (device const int*)table + row + 2 * address;
+    const float zeros = float(pair[0]), ones = float(pair[1]);
+    vote = int(rint((ones + prior[cluster[neuron]]) / (zeros + ones + 1.0f) * UNIT));
+  } else if (params.kind == TERNARY) {
+    const int net = ((device const int*)table)[row + address];
+    vote = values[net > 0 ? 2 : net < 0 ? 0 : 1];
+  } else {
+    vote = values[table[row + address] & 3];
+  }
+  atomic_fetch_add_explicit(&votes[ulong(output[neuron]) * params.examples + example], vote,
+                            memory_order_relaxed);
+}
