@@ -32,11 +32,15 @@ flags.DEFINE_integer("neurons", 3200, "Neurons, fewer where their tables pass 4 
 flags.DEFINE_integer("examples", 100_000, "Examples written and read.")
 flags.DEFINE_integer("input_bits", 64, "Input bits.")
 flags.DEFINE_integer("repeats", 3, "Timed runs of each case; the fastest counts.")
-flags.DEFINE_string("case", None, "One case as WAY:OPERATION:T, in this process; prints JSON.")
+flags.DEFINE_multi_enum("table", ["orders", "cells"], ["orders", "cells"], "Which tables to print.")
+flags.DEFINE_string("case", None, "One case as TABLE:WAY:OPERATION:T, in this process; prints JSON.")
 
 OPERATIONS = ("fused write", "write", "lookup")
+CELLS = ("ternary", "count", "quad_weighted")
 TABLE_BYTES = 1 << 32
 CONFIG = ram.RamConfig("ternary")
+# Bytes of a cell in the row that the native fused kernel keeps (metal_ext/src/row.h).
+PACKED = {"ternary": 2.0, "count": 4.0, "quad_weighted": 0.25}
 
 
 def main() -> None:
@@ -52,40 +56,49 @@ def main() -> None:
     settings = {name: getattr(FLAGS, name) for name in ("neurons", "examples", "input_bits")}
     results = base.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
     print(f"{base.device()}; {base.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
-    ways = [way for way in WAYS if way != "native" or native.backend() != "xla"]
-    cases = [
-        f"{way}:{operation}:{address_bits}"
-        for address_bits in FLAGS.bits
-        for way in ways
-        for operation in OPERATIONS
-        if way in ("xla", "native") or operation != "fused write"
-    ]
+    native_too = native.backend() != "xla"
+    cases = []
+    if "orders" in FLAGS.table:
+        cases += [
+            f"orders:{way}:{operation}:{address_bits}"
+            for address_bits in FLAGS.bits
+            for way in WAYS
+            for operation in OPERATIONS
+            if (native_too or way != "native") and (way in ("xla", "native") or operation != "fused write")
+        ]
+    if "cells" in FLAGS.table:
+        ways = ("xla", "native", "native one", "bound one") if native_too else ("xla",)
+        cases += [f"cells:{way}:{kind}:{max(FLAGS.bits)}" for kind in CELLS for way in ways]
     found = {}
     for case in tqdm(cases, unit="case", leave=False):
         found[case] = run_child(case)
         results.add(case, **found[case])
-    print_table(found)
+    if "orders" in FLAGS.table:
+        print_orders(found)
+    if "cells" in FLAGS.table:
+        print_cells(found)
 
 
 def run_child(case: str) -> dict[str, float]:
     names = ("neurons", "examples", "input_bits", "repeats", "seed")
     arguments = [f"--{name}={getattr(FLAGS, name)}" for name in names]
     command = [sys.executable, "-m", "experiments.benchmark", f"--case={case}", *arguments]
-    env = {**os.environ, "WNN_JAX_BACKEND": "cpu" if case.startswith("native") else "xla"}
+    on_native = case.split(":")[1].startswith(("native", "bound"))
+    env = {**os.environ, "WNN_JAX_BACKEND": "cpu" if on_native else "xla"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise ValueError(f"case {case} ended with {done.returncode}: {done.stderr[-300:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def print_table(found: dict[str, dict[str, float]]) -> None:
+def print_orders(found: dict[str, dict[str, float]]) -> None:
     names = ("T", "operation", "xla", "native", "flat", "floor", "flat/xla", "xla/floor", "flat/native")
     print(("{:>3} {:>12}" + " {:>11}" * 7).format(*names), " peak MiB: xla, native, flat")
     for address_bits in FLAGS.bits:
         for operation in OPERATIONS:
             plain = operation.removeprefix("fused ")
-            cells = {way: f"{way}:{operation}:{address_bits}" for way in ("xla", "native")}
-            cells |= {way: f"{way}:{plain}:{address_bits}" for way in ("flat", "floor")}
+            cells = {way: f"orders:{way}:{operation}:{address_bits}" for way in ("xla", "native")}
+            cells |= {way: f"orders:{way}:{plain}:{address_bits}" for way in ("flat", "floor")}
             ns = {way: found.get(case, {}).get("ns", float("nan")) for way, case in cells.items()}
             peaks = [found.get(cells[way], {}).get("peak_mib", 0) for way in ("xla", "native", "flat")]
             print(
@@ -104,20 +117,75 @@ def print_table(found: dict[str, dict[str, float]]) -> None:
     )
 
 
-def run_case(way: str, operation: str, address_bits: str) -> dict[str, float]:
+def print_cells(found: dict[str, dict[str, float]]) -> None:
+    address_bits = max(FLAGS.bits)
+    names = ("cells", "xla", "native", "one thread", "bound", "xla/native", "one/native", "one/bound")
+    print(("\n{:>14}" + " {:>11}" * 7).format(*names), " peak MiB: xla, native")
+    ways = ("xla", "native", "native one", "bound one")
+    for kind in CELLS:
+        cases = {way: f"cells:{way}:{kind}:{address_bits}" for way in ways}
+        peaks = [found.get(cases[way], {}).get("peak_mib", 0) for way in ("xla", "native")]
+        ns = {way: found.get(case, {}).get("ns", float("nan")) for way, case in cases.items()}
+        print(
+            f"{kind:>14} "
+            + " ".join(f"{value:>8.2f} ns" for value in ns.values())
+            + f" {ns['xla'] / ns['native']:>11.1f} {ns['native one'] / ns['native']:>11.2f}"
+            + f" {ns['native one'] / ns['bound one']:>11.1f}  {peaks[0]:.0f}, {peaks[1]:.0f}"
+        )
+        for way in ("xla", "native"):
+            if cases[way] in found:
+                seconds = found[cases[way]]["seconds"]
+                results = 2 * FLAGS.neurons * FLAGS.examples / 1e9
+                print(f"{'':>14} {way}: {seconds:.2f} s for {results:.2f} G lookups")
+    print(
+        f"Fused fit-and-read of {FLAGS.examples:,} and as many examples, T = {address_bits}; "
+        f"xla and native use all {os.cpu_count()} cores.\n"
+        "bound: one thread's random read-modify-write in a row of the size that the native kernel keeps, "
+        "addresses for nothing."
+    )
+
+
+def run_case(table: str, way: str, operation: str, address_bits: str) -> dict[str, float]:
     """Time one case here; ``peak_mib`` is this process's."""
-    neurons = max(2, min(FLAGS.neurons, TABLE_BYTES // ram.row_bytes(CONFIG, int(address_bits))))
+    if way.endswith(" one") and hasattr(os, "sched_setaffinity"):
+        # Before JAX sizes its pool of threads.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    if way == "bound one":
+        return run_bound(int(PACKED[operation] * 2 ** int(address_bits)))
+    neurons = FLAGS.neurons
+    if table == "orders":
+        neurons = max(2, min(neurons, TABLE_BYTES // ram.row_bytes(CONFIG, int(address_bits))))
     keys = jax.random.split(jax.random.key(FLAGS.seed), 3)
     words = jax.random.bits(keys[0], (-(-FLAGS.input_bits // 32), FLAGS.examples))
     targets = jax.random.bernoulli(keys[1], 0.5, (1, FLAGS.examples))
     train = ram.Examples(words, targets)
     drawn = connectivity.random(keys[2], 1, neurons, int(address_bits), FLAGS.input_bits)
-    seconds = WAYS[way](operation, drawn, train)
+    if table == "orders":
+        seconds, pairs = WAYS[way](operation, drawn, train), neurons * FLAGS.examples
+    else:
+        seconds, pairs = fit_and_read(operation, drawn, train), 2 * neurons * FLAGS.examples
     return {
-        "ns": min(seconds) / (neurons * FLAGS.examples) * 1e9,
+        "ns": min(seconds) / pairs * 1e9,
+        "seconds": min(seconds),
         "neurons": neurons,
         "peak_mib": peak_memory() / 2**20,
     }
+
+
+def run_bound(row_bytes: int) -> dict[str, float]:
+    """What one thread needs for a random read-modify-write in a row of so many bytes."""
+    native.backend()
+    touches, tasks = 1 << 22, 8
+    seconds = timed(jax.jit(lambda _: native.touch(max(1, row_bytes), touches, tasks)), None)
+    return {"ns": min(seconds) / (touches * tasks) * 1e9, "peak_mib": peak_memory() / 2**20}
+
+
+def fit_and_read(kind: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
+    """As many examples read as written, by any kind of cell."""
+    drawn = split_clusters(drawn)
+    train = train._replace(targets=jnp.repeat(train.targets, drawn.shape[0], axis=0))
+    config = ram.RamConfig(kind)
+    return timed(jax.jit(lambda _: ram.fit_and_read(None, config, drawn, train, train.words)), None)
 
 
 def peak_memory() -> int:

@@ -86,9 +86,10 @@ def test_benchmark_smoke(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
-    assert len(rows) == 7 + 3 * any(row["row"].startswith("native") for row in rows)
+    assert len(rows) == (22 if any(":native:" in row["row"] for row in rows) else 10)
     assert all(row["ns"] > 0 and row["peak_mib"] > 10 for row in rows)
     assert "flat/xla" in done.stdout
+    assert "one/bound" in done.stdout
 
 
 def bad(*flags):

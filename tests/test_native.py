@@ -93,6 +93,12 @@ def test_wider_inputs_than_native_kernels_take_stay_on_xla(monkeypatch):
     assert_same(everywhere(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words)))
 
 
+@pytest.mark.skipif(not gpu, reason="no Metal device here: the Metal kernels did not run")
+def test_metal_takes_the_work():
+    """`everywhere` compares Metal wherever there is a device; this test is there to skip by name without."""
+    assert native.backend() == "metal"
+
+
 @needs_extension
 @pytest.mark.parametrize("cells", ram.CELLS)
 def test_sums_beyond_sixteen_bits(monkeypatch, cells):

@@ -99,6 +99,18 @@ def read(config, clusters, table, neurons, prior, words):
     return call(table, *neurons, prior, words, **_attributes(config))
 
 
+def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
+    """What any write is bound by: ``tasks`` walks of random read-modify-writes in a row of that size.
+
+    For `experiments.benchmark`; needs the native kernels.
+
+    Returns:
+      ``uint32 [tasks]``, of no meaning.
+    """
+    call = jax.ffi.ffi_call("wnn_probe", jax.ShapeDtypeStruct((tasks,), jnp.uint32))
+    return call(row_bytes=np.int64(row_bytes), touches=np.int64(touches))
+
+
 def _on_xla(words: jax.Array) -> bool:
     """Inputs wider than the native kernels take stay on XLA, whatever the backend."""
     return backend() == "xla" or words.shape[0] > _MAX_WORDS
