@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base, plots
+from experiments import base, plots, searching
 from wnn_jax import checkpoint, metrics, ram, text
 from wnn_jax.lm import bitwise, ngram
 
@@ -48,8 +48,11 @@ class Task(NamedTuple):
 
 
 def main() -> None:
+    searching.connect()
     restored = checkpoint.load(FLAGS.restore) if FLAGS.restore else None
     settings = restored.config if restored else settings_from_flags()
+    if restored and FLAGS.search:
+        raise ValueError("--restore scores a model as it was saved: --search needs one to begin with")
     cells = ram.RamConfig(**settings["model"]["memory"])
     if FLAGS.checkpoint:
         checkpoint.check_target(FLAGS.checkpoint)
@@ -65,6 +68,15 @@ def main() -> None:
             "holds no table to score without it"
         )
     check_memory(config, task)
+    key_connections, key_fit = jax.random.split(jax.random.key(settings["seed"]))
+    connections = bitwise.init(key_connections, config)
+    found = None
+    if FLAGS.search:
+        train = bitwise.examples(config, corpus.train)
+        searcher = searching.Search(config, train, connections, workdir, settings["seed"])
+        found = searcher.run()
+        if FLAGS.process_id:
+            return  # process 0 reports
 
     results = base.Results(
         workdir,
@@ -82,8 +94,17 @@ def main() -> None:
     )
     marginal = add_baselines(results, config, task)
 
-    key_connections, key_fit = jax.random.split(jax.random.key(settings["seed"]))
-    connections = bitwise.init(key_connections, config)
+    name = f"bitwise {config.memory.cells}"
+    if found:
+        # The test text is read here for the first time: once for the start, once for the end.
+        votes = fit_votes(key_fit, config, connections, corpus.train, task)
+        results.add(f"{name}, random", **score(config, connections, votes, task), seconds=0.0)
+        searching.show(workdir, connections, found, config.context)
+        connections = jnp.asarray(found.winner)
+        _, neurons, address_bits = connections.shape
+        config = dataclasses.replace(config, neurons=neurons, address_bits=address_bits)
+        settings["model"] |= {"neurons": neurons, "address_bits": address_bits}
+        name += f", {'+'.join(FLAGS.search)}"
     if restored:
         connections = jnp.asarray(restored.connections)
     started = time.perf_counter()
@@ -95,8 +116,8 @@ def main() -> None:
     else:
         votes = fit_votes(key_fit, config, connections, corpus.train, task)
     scores = score(config, connections, votes, task)
-    name = f"bitwise {config.memory.cells}"
-    results.add(name, **scores, seconds=time.perf_counter() - started)
+    spent = found.seconds if found else time.perf_counter() - started
+    results.add(name, **scores, seconds=spent)
     results.print()
 
     if restored:
@@ -121,7 +142,8 @@ def settings_from_flags() -> dict[str, Any]:
         "code": FLAGS.code,
         "memory": dataclasses.asdict(memory),
     }
-    return {"text": base.text_settings(), "model": model, "seed": FLAGS.seed}
+    chosen = {"text": base.text_settings(), "model": model, "seed": FLAGS.seed}
+    return {**chosen, "search": searching.settings()} if FLAGS.search else chosen
 
 
 def make_task(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> Task:

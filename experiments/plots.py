@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -58,6 +59,62 @@ def learning_curve(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[st
     axes.minorticks_off()
     axes.set(xlabel="training tokens", ylabel="cross-entropy (nats a token)")
     axes.set_title("Cross-entropy of the evaluated text; lower is better")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def search_curve(path: pathlib.Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Best and mean cross-entropy by generation on the scored fold, and the best on validation text."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    steps = np.arange(1, len(history) + 1)
+    axes.plot(steps, [line["mean"] for line in history], color="0.7", linewidth=1, label="mean, scored fold")
+    axes.plot(steps, [line["best"] for line in history], color="tab:blue", label="best, scored fold")
+    checked = [i for i, line in enumerate(history) if "validation" in line]
+    validation = [history[i]["validation"] for i in checked]
+    axes.plot(steps[checked], validation, color="tab:red", marker=".", label="best, validation text")
+    for i in range(1, len(history)):
+        if history[i]["phase"] != history[i - 1]["phase"]:
+            axes.axvline(i + 0.5, color="0.85", linewidth=1)
+    axes.set(xlabel="generation (a line where a phase ends)", ylabel="cross-entropy (nats a token)")
+    axes.set_title("The search; the scored fold changes, so its curve jumps")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, context: int) -> None:
+    """How many neurons of each cluster read each input bit, before and after a search."""
+    figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.0), sharex=True)
+    inputs = max(before.max(), after.max()) + 1
+    counts = [
+        np.stack([np.bincount(cluster[cluster >= 0], minlength=inputs) for cluster in genome])
+        for genome in (before, after)
+    ]
+    top = max(count.max() for count in counts)
+    images = []
+    for axes, count, label in zip(panels, counts, ("before", "after"), strict=True):
+        look = {"vmin": 0, "vmax": top, "cmap": "viridis", "interpolation": "nearest"}
+        images.append(axes.imshow(count, aspect="auto", **look))
+        axes.set(ylabel=f"cluster, {label}")
+        for token in range(1, context):
+            axes.axvline(token * inputs / context - 0.5, color="white", linewidth=0.5)
+    panels[1].set_xlabel("input bit, oldest token first (white: token borders)")
+    panels[0].set_title("Neurons that read each input bit")
+    figure.colorbar(images[0], ax=panels, label="neurons")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def size_against_ce(path: pathlib.Path, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Validation cross-entropy of the best genomes against the size of their tables."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    for name in dict.fromkeys(line["phase"] for line in checks):
+        lines = [line for line in checks if line["phase"] == name]
+        sizes = [line["table_mebibits"] / 8 for line in lines]
+        axes.plot(sizes, [line["validation"] for line in lines], marker=".", linewidth=0.7, label=name)
+    axes.set(xlabel="tables (MiB)", ylabel="validation cross-entropy (nats a token)")
+    axes.set_title("Size against cross-entropy, best genome by generation")
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)

@@ -82,6 +82,8 @@ def fit_and_read(
 ) -> jax.Array:
     """Votes ``int32 [clusters, N']`` on ``words`` of neurons that saw the stream; no table is kept.
 
+    Absent neurons cost nothing: a search passes long lists of which few are there.
+
     Args:
       clusters: rows of votes.
       prior: ``float32 [K]``, read by count cells.
@@ -98,8 +100,11 @@ def fit_and_read(
         lanes = _add_lanes(config, [cells.empty(config, (width,))] * block, some, stream)
         return _read_lanes(config, lanes, some, prior, words, votes)
 
+    present = jax.vmap(_present)(neurons.connections)
+    order = jnp.argsort(~present, stable=True)
+    neurons = jax.tree.map(lambda x: x[order], neurons)
     votes = jnp.zeros((clusters, words.shape[1]), jnp.int32)
-    return jax.lax.fori_loop(0, -(-count // block), step, votes)
+    return jax.lax.fori_loop(0, -(-present.sum() // block), step, votes)
 
 
 def write(config: cells.RamConfig, table: jax.Array, neurons: Neurons, stream: Stream) -> jax.Array:

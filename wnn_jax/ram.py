@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from wnn_jax import bits, connectivity, kernels, native
-from wnn_jax.cells import CELLS, UNIT, RamConfig, empty, row_bytes
+from wnn_jax.cells import CELLS, UNIT, RamConfig, empty, row_bytes, value
 from wnn_jax.kernels import addresses
 
 __all__ = [
@@ -24,12 +24,16 @@ __all__ = [
     "RamConfig",
     "Table",
     "addresses",
+    "empty_votes",
     "fit_and_read",
+    "fit_and_read_groups",
     "fused_bytes",
     "init",
     "probability",
     "read",
     "row_bytes",
+    "seeds",
+    "shares",
     "write",
 ]
 
@@ -152,12 +156,66 @@ def fit_and_read(
     return fused(_flatten(key, config, connections), stream, prior, words)
 
 
+def seeds(key: jax.Array | None, config: RamConfig, clusters: int, neurons: int) -> jax.Array:
+    """``uint32 [K, n]``: what each neuron draws its examples with, by its place in the layer."""
+    if key is None or config.sample_rate == 1.0:
+        return jnp.zeros((clusters, neurons), jnp.uint32)
+    return jax.random.bits(key, (clusters * neurons,)).reshape(clusters, neurons)
+
+
+def fit_and_read_groups(
+    config: RamConfig,
+    connections: jax.Array,
+    seed: jax.Array,
+    cluster: jax.Array,
+    train: Examples,
+    words: jax.Array,
+) -> jax.Array:
+    """Summed votes of any groups of neurons, trained as in `fit_and_read`; no table is kept.
+
+    What a search needs: the votes of a candidate neuron alone, or of the neurons in which two genomes
+    differ. Absent neurons cost nothing and add nothing.
+
+    Args:
+      connections: ``[G, R, T]``, R neurons a group.
+      seed: ``uint32 [G, R]``, from `seeds` by each neuron's place.
+      cluster: ``int32 [G]``, whose targets a group learns.
+      train, words: as in `fit_and_read`.
+
+    Returns:
+      Votes ``int32 [G, N']``.
+    """
+    groups, size, address_bits = connections.shape
+    stream = _stream(train, jnp.zeros((), jnp.int32))
+    prior = _prior(_ones(stream), stream.weight.sum(dtype=jnp.int32))
+    neurons = kernels.Neurons(
+        connections.reshape(groups * size, address_bits).astype(jnp.int32),
+        seed.reshape(-1),
+        jnp.repeat(cluster.astype(jnp.int32), size),
+        jnp.repeat(jnp.arange(groups, dtype=jnp.int32), size),
+    )
+    return native.fit_and_read(config, groups, neurons, stream, prior, words)
+
+
+def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
+    """``int32 [K]``: what a cell that no example met reads, given the examples that were written."""
+    stream = _stream(train, jnp.zeros((), jnp.int32))
+    prior = _prior(_ones(stream), stream.weight.sum(dtype=jnp.int32))
+    row = empty(config, (2 if config.cells == "count" else 1,))
+    return jax.vmap(lambda q: value(config, row, jnp.zeros((), jnp.int32), q))(prior)
+
+
 def probability(votes: jax.Array, connections: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Share of the vote for 1 and for 0, both ``float32 [K, N]``; a cluster with no neuron says 1/2.
+    """Share of the vote for 1 and for 0, both ``float32 [K, N]``; a cluster with no neuron says 1/2."""
+    return shares(votes, connectivity.neurons_present(connections)[:, None])
+
+
+def shares(votes: jax.Array, neurons: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`probability` of votes by so many neurons, of any shapes that broadcast.
 
     Both are divided out of exact integers, so neither loses digits to ``1 - p``.
     """
-    total = connectivity.neurons_present(connections)[:, None] * UNIT
+    total = neurons * UNIT
     silent = total == 0
     one = jnp.where(silent, 0.5, votes / jnp.maximum(total, 1))
     zero = jnp.where(silent, 0.5, (total - votes) / jnp.maximum(total, 1))
@@ -218,10 +276,7 @@ def _flatten(key: jax.Array | None, config: RamConfig, connections: jax.Array) -
     clusters, neurons, address_bits = connections.shape
     count = clusters * neurons
     cluster = jnp.repeat(jnp.arange(clusters, dtype=jnp.int32), neurons)
-    if key is None or config.sample_rate == 1.0:
-        seed = jnp.zeros(count, jnp.uint32)
-    else:
-        seed = jax.random.bits(key, (count,))
+    seed = seeds(key, config, clusters, neurons).reshape(count)
     flat = connections.reshape(count, address_bits).astype(jnp.int32)
     return kernels.Neurons(flat, seed, cluster, cluster)
 

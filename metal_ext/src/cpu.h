@@ -40,15 +40,19 @@ bool FitAndRead(Pool& pool, const Neurons& neurons, const Stream& stream, const 
       alignas(64) int8_t amount[kBlock];
       for (int64_t j = begin; j < end; ++j) {
         if (neurons.absent(j)) continue;
-        const Extraction extraction(neurons.of(j), neurons.bits);
-        const bool extract = extraction.Pays(neurons.bits);
+        // Its own row may be shorter than its neighbours': unused connections take no place in it.
+        int32_t used[kMaxBits];
+        const int64_t bits = std::copy_if(neurons.of(j), neurons.of(j) + neurons.bits, used,
+                                          [](int32_t source) { return source >= 0; }) - used;
+        const Extraction extraction(used, bits);
+        const bool extract = extraction.Pays(bits);
         auto form = [&](const uint32_t* words, int64_t stride, int64_t at, int64_t size) {
           if (extract)
             ExtractedAddresses(words, stride, stream.rows, extraction, at, size, address);
           else
-            OrderedAddresses(words, stride, neurons.of(j), neurons.bits, at, size, address);
+            OrderedAddresses(words, stride, used, bits, at, size, address);
         };
-        cells->Clear(extract ? extraction.bits : neurons.bits);
+        cells->Clear(extract ? extraction.bits : bits);
         for (int64_t at = 0; at < stream.count; at += kBlock) {
           const int64_t size = std::min(kBlock, stream.count - at);
           form(stream.words, stream.count, at, size);

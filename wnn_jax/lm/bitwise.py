@@ -160,6 +160,63 @@ def cross_entropy(
     return score(config, *log_probabilities(votes, connections), targets).nats
 
 
+class Rest(NamedTuple):
+    """The normaliser of every token as a function of one bit: ``others + one * P(1) + zero * P(0)``.
+
+    Attributes:
+      others, one, zero: ``float32 [B, N]``, of each bit given all the other bits.
+    """
+
+    others: jax.Array
+    one: jax.Array
+    zero: jax.Array
+
+
+def rest(config: BitwiseConfig, one: jax.Array, zero: jax.Array) -> Rest:
+    """What the bits say of the normaliser without each of them, in O(B).
+
+    The normaliser is Pr[id < V], a sum over the digits at which an id may first differ from V, so it is
+    linear in each bit's probability: changing one cluster costs O(N), not a new walk.
+
+    Args:
+      one, zero: ``float32 [B, N]``, see `ram.probability`.
+    """
+    places = one.shape[0]
+    if config.vocabulary == 1 << config.clusters:
+        nothing = jnp.zeros_like(one)
+        return Rest(nothing, nothing + 1.0, nothing + 1.0)
+    code, differences = _first_differences(config)
+    differs = np.isin(np.arange(places), differences)
+    one, zero = _clamped(one), _clamped(zero)
+    same = jnp.where(code[:, None], one, zero)
+    other = jnp.where(code[:, None], zero, one)
+    before, below, after = [jnp.zeros_like(same[0])], [jnp.ones_like(same[0])], [jnp.zeros_like(same[0])]
+    for k in range(places - 1):
+        before.append(before[k] + differs[k] * below[k] * other[k])
+        below.append(below[k] * same[k])
+    for k in range(places - 1, 0, -1):
+        after.append(same[k] * after[-1] + differs[k] * other[k])
+    agrees = jnp.stack(below) * jnp.stack(after[::-1])
+    departs = jnp.stack(below) * differs[:, None]
+    where = code[:, None]
+    return Rest(jnp.stack(before), jnp.where(where, agrees, departs), jnp.where(where, departs, agrees))
+
+
+def bit_nats(rest: Rest, one: jax.Array, zero: jax.Array, targets: jax.Array) -> jax.Array:
+    """Nats of every token but for the other bits' own: one bit's loss and the whole normaliser.
+
+    Its change is the change of the token's nats when only that bit's votes change. One logarithm, of
+    probabilities that `rest` was given too; all arguments of one shape, an entry one bit of one token.
+    """
+    one, zero = _clamped(one), _clamped(zero)
+    mass = rest.others + rest.one * one + rest.zero * zero
+    return jnp.log(jnp.maximum(mass, jnp.finfo(jnp.float32).tiny) / jnp.where(targets, one, zero))
+
+
+def _clamped(p: jax.Array) -> jax.Array:
+    return jnp.clip(p, FLOOR, 1.0 - FLOOR)
+
+
 def _first_differences(config: BitwiseConfig) -> tuple[np.ndarray, list[int]]:
     """The code of V and the bits at which a valid id may first differ from it.
 

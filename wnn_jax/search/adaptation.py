@@ -1,0 +1,113 @@
+"""Growth and pruning by what a genome does on its data, between generations (spec ram_lm 4.9)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from wnn_jax import connectivity, ram
+from wnn_jax.connectivity import UNUSED
+from wnn_jax.search import evaluate
+from wnn_jax.search.base import Data, Objective
+
+
+@dataclasses.dataclass(frozen=True)
+class AdaptationConfig:
+    """Thresholds of the predecessor where it has them.
+
+    Attributes:
+      prune: share of a cluster's neurons looked at for removal, worst first.
+      weak: a neuron goes if its worth is below this share of the cluster's mean.
+      error: mean |p - target| above which a cluster grows a neuron and a neuron a connection.
+      used: share of scored examples that read something else than an empty cell. Below it a neuron sheds a
+        connection; above it it may grow one.
+    """
+
+    prune: float = 0.1
+    weak: float = 0.5
+    error: float = 0.35
+    used: float = 0.5
+
+
+def adapt(key: jax.Array, objective: Objective, config: AdaptationConfig, data: Data, genome: jax.Array):
+    """A genome ``[K, n, T]`` after one round of growth and pruning, within the bounds.
+
+    - *Connections*: a neuron that mostly meets cells never written drops its connection of least entropy; one
+      that meets written cells and still errs gains the input bit of most entropy that it does not read.
+    - *Neurons*: of the worst, those whose worth (accuracy x distance from the cluster's vote) is below
+      ``weak`` of the mean go; a cluster that errs gains a moved copy of its best neuron.
+    """
+    bounds = objective.bounds
+    clusters, size, _ = genome.shape
+    ones = jax.lax.map(lambda word: _ones(word), data.words).reshape(-1)[: bounds.input_bits]
+    share = ones / data.words.shape[1]
+    empty = ram.empty_votes(objective.model.memory, data.train)
+    entropy = -(_plogp(share) + _plogp(1 - share))
+
+    def cluster(args):
+        key, k, neurons, seed, targets = args
+        single = neurons[:, None]
+        votes = evaluate.group_votes(objective, data, single, seed[:, None], jnp.full(size, k))
+        present = jnp.any(neurons != UNUSED, axis=-1)
+        share, _ = ram.shares(votes, present[:, None])
+        error = jnp.abs(share - targets).mean(axis=-1)
+        used = (votes != empty[k]).mean(axis=-1)
+        together, _ = ram.shares(votes.sum(axis=0), present.sum())
+        unlike = jnp.abs(share - together).mean(axis=-1)
+        wrong = jnp.abs(together - targets).mean()
+        neurons = jax.vmap(_resize, (0, 0, 0, None, None, None))(
+            neurons, used, error, entropy, bounds, config
+        )
+        return _turnover(key, objective, config, neurons, (1 - error) * unlike, wrong)
+
+    keys = jax.random.split(key, clusters)
+    # One cluster's neurons at a time: n x M votes.
+    return jax.lax.map(cluster, (keys, jnp.arange(clusters), genome, data.seed, data.targets))
+
+
+def _ones(word: jax.Array) -> jax.Array:
+    return jax.vmap(lambda bit: ((word >> bit) & 1).sum())(jnp.arange(32, dtype=jnp.uint32))
+
+
+def _plogp(p: jax.Array) -> jax.Array:
+    return jnp.where(p > 0, p * jnp.log2(jnp.maximum(p, 1e-30)), 0.0)
+
+
+def _resize(neuron, used, error, entropy, bounds, config):
+    """One connection less or more."""
+    length = (neuron != UNUSED).sum()
+    slots = jnp.arange(neuron.shape[0])
+    known = jnp.where(neuron == UNUSED, jnp.inf, entropy[jnp.maximum(neuron, 0)])
+    packed = jnp.argsort(known == jnp.inf, stable=True)
+    neuron, known = neuron[packed], known[packed]
+    sheds = (used < config.used) & (length > bounds.min_bits)
+    least = jnp.argmin(known)
+    shed = jnp.where(slots == least, neuron[jnp.maximum(length - 1, 0)], neuron)
+    shed = jnp.where(slots == length - 1, UNUSED, shed)
+    read = (
+        jnp.zeros(bounds.input_bits, bool)
+        .at[jnp.where(neuron == UNUSED, bounds.input_bits, neuron)]
+        .set(True)
+    )
+    grows = (used >= config.used) & (error > config.error) & (length < bounds.max_bits) & (length > 0)
+    richest = jnp.argmax(jnp.where(read, -1.0, entropy))
+    grown = jnp.where(slots == length, richest.astype(neuron.dtype), neuron)
+    return jnp.where(sheds & (length > 0), shed, jnp.where(grows & ~read.all(), grown, neuron))
+
+
+def _turnover(key, objective, config, neurons, worth, wrong):
+    """Weak neurons go; one comes where the cluster errs."""
+    bounds = objective.bounds
+    present = jnp.any(neurons != UNUSED, axis=-1)
+    count = present.sum()
+    worth = jnp.where(present, worth, jnp.inf)
+    mean = jnp.where(present, worth, 0.0).sum() / jnp.maximum(count, 1)
+    rank = jnp.argsort(jnp.argsort(worth))
+    most = jnp.minimum(jnp.floor(config.prune * count), count - bounds.min_neurons)
+    goes = present & (rank < most) & (worth < config.weak * mean)
+    neurons = jnp.where(goes[:, None], UNUSED, neurons)
+    alive = present & ~goes
+    slot, best = jnp.argmin(alive), jnp.argmax(jnp.where(alive, worth, -jnp.inf))
+    child = connectivity.move(key, bounds, ("connections",), neurons, best)
+    comes = (wrong > config.error) & ~alive.all()
+    return jnp.where(comes & (jnp.arange(neurons.shape[0]) == slot)[:, None], child, neurons)

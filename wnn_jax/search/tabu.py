@@ -1,0 +1,128 @@
+"""Tabu search: the best neighbour that is not tabu, better or not (Glover 1989; spec ram_lm 4.2)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from wnn_jax import connectivity
+from wnn_jax.search import evaluate, local
+from wnn_jax.search.base import Data, Info, Objective, SearchAlgorithm, State, select, take
+from wnn_jax.search.fitness import fitness
+
+
+@dataclasses.dataclass(frozen=True)
+class TabuConfig:
+    """The neighbourhood and its memory.
+
+    Attributes:
+      sites: neurons of every cluster that a step considers.
+      neighbours: moves considered for each of them.
+      tenure: steps for which a neuron that was moved is tabu.
+      share: steps after which the worst of several starts goes on from the best genome; 0 for never.
+      dimensions: what moves may change (`connectivity.DIMENSIONS`).
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+
+    sites: int = 4
+    neighbours: int = 4
+    tenure: int = 10
+    share: int = 20
+    dimensions: tuple[str, ...] = connectivity.DIMENSIONS
+
+    def __post_init__(self):
+        if self.sites < 1 or self.neighbours < 1:
+            raise ValueError(
+                f"tabu search needs at least 1 neighbour, got {self.sites} sites of {self.neighbours}"
+            )
+        if self.tenure < 0 or self.share < 0:
+            raise ValueError(f"tenure and share must be 0 or more, got {self.tenure} and {self.share}")
+
+
+def tabu(objective: Objective, config: TabuConfig) -> SearchAlgorithm:
+    """Starts, one a genome of the population, that share the best found.
+
+    In every cluster the best of the neighbours is taken whose neuron is not tabu; one that is, if it alone
+    would make the genome better than the best ever seen (aspiration). Where all are tabu the cluster waits.
+    A cluster's moves nearly add up, so its neighbours also include one compound move: the best at every
+    site where something is better than staying.
+
+    Raises:
+      ValueError: the objective's fitness needs whole genomes, or a cluster has fewer neurons than sites.
+    """
+    local.require_separable(objective, "tabu search")
+    if config.sites > objective.bounds.max_neurons:
+        raise ValueError(
+            f"tabu search of {config.sites} sites needs as many neurons a cluster, and the bounds allow "
+            f"{objective.bounds.max_neurons}"
+        )
+
+    def init(data: Data, genomes: jax.Array) -> State:
+        return local.start(objective, data, genomes, jnp.zeros(genomes.shape[:3], jnp.int32))
+
+    def step(key: jax.Array, data: Data, state: State) -> tuple[State, Info]:
+        sites, count = config.sites, config.neighbours
+        places, moves = local.propose(key, objective, config.dimensions, state.genomes, sites, count)
+        found = evaluate.neighbours(objective, data, state.genomes, state.votes, places, moves)
+        forbidden = jnp.take_along_axis(state.memory, places, axis=2) > state.step
+        worth = fitness(objective.fitness, state.scores)
+        record = fitness(objective.fitness, jax.tree.map(lambda x: x[None], state.best_scores))
+        aspires = found.change < (record - worth)[:, None, None, None]
+        allowed = jnp.where(forbidden[..., None] & ~aspires, jnp.inf, found.change)
+
+        least = allowed.min(axis=(2, 3), keepdims=True)
+        best = _first(allowed == least) & jnp.isfinite(least)
+        site_best = _first_in_site(allowed == allowed.min(axis=3, keepdims=True))
+        all_better = site_best & (allowed < 0)
+        gains = (local.gained(x, all_better) for x in (found.votes, found.neurons, found.table))
+        together = evaluate.cluster_changes(objective, data, state.genomes, state.votes, *gains)
+        enough = jax.vmap(connectivity.neurons_present)(state.genomes) + local.gained(
+            found.neurons, all_better
+        )
+        compound = (together < least[..., 0, 0]) & (enough >= objective.bounds.min_neurons)
+        taken = select(compound, all_better, best)
+
+        new = local.settle(objective, data, state, found, taken)
+        p, k = jnp.arange(taken.shape[0])[:, None, None], jnp.arange(taken.shape[1])[:, None]
+        until = jnp.take_along_axis(state.memory, places, axis=2)
+        until = jnp.where(taken.any(axis=-1), new.step + config.tenure, until)
+        new = new._replace(memory=state.memory.at[p, k, places].set(until))
+        info = Info(
+            candidates=jnp.int32(taken.size + together.size),
+            fits=jnp.int32(taken.size + places.size),
+            accepted=taken.sum(),
+            ce=new.scores.ce,
+        )
+        return (share(data, new) if config.share and taken.shape[0] > 1 else new), info
+
+    def share(data: Data, state: State) -> State:
+        worst = jnp.argmax(fitness(objective.fitness, state.scores))
+
+        def move(state: State) -> State:
+            votes = evaluate.revote(
+                objective, data, take(state.votes, worst)[None], state.genomes[worst][None], state.best[None]
+            )
+            return state._replace(
+                genomes=state.genomes.at[worst].set(state.best),
+                votes=state.votes.at[worst].set(votes[0]),
+                scores=jax.tree.map(
+                    lambda all, best: all.at[worst].set(best), state.scores, state.best_scores
+                ),
+            )
+
+        return jax.lax.cond(state.step % config.share == 0, move, lambda state: state, state)
+
+    return SearchAlgorithm(init, step)
+
+
+def _first_in_site(marked: jax.Array) -> jax.Array:
+    """The first mark of every site, of ``bool [P, K, S, C]``."""
+    return marked & (jnp.cumsum(marked, axis=-1) == 1)
+
+
+def _first(marked: jax.Array) -> jax.Array:
+    """The first mark of every cluster."""
+    flat = marked.reshape(*marked.shape[:2], -1)
+    return _first_in_site(flat).reshape(marked.shape)
