@@ -86,7 +86,7 @@ def search_curve(path: pathlib.Path, history: Sequence[Mapping[str, Any]]) -> No
 def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, context: int) -> None:
     """How many neurons of each cluster read each input bit, before and after a search."""
     figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.0), sharex=True)
-    inputs = max(before.max(), after.max()) + 1
+    inputs = int(max(before.max(), after.max())) + 1
     counts = [
         np.stack([np.bincount(cluster[cluster >= 0], minlength=inputs) for cluster in genome])
         for genome in (before, after)

@@ -45,11 +45,13 @@ flags.DEFINE_integer("neighbours", 4, "Moves that tabu considers for each of the
 flags.DEFINE_integer("tenure", 10, "Steps for which a moved neuron is tabu.")
 flags.DEFINE_float("temperature", 2e-5, "First temperature of annealing, in nats.")
 flags.DEFINE_float("cooling", 0.995, "Factor on the temperature, every step.")
+flags.DEFINE_float("caution", 1.0, "Standard errors by which a move of tabu or annealing must be better.")
+flags.DEFINE_integer("ramp", 0, "Steps over which tabu becomes so cautious.")
 flags.DEFINE_enum("fitness", "ce", search.FITNESSES, "What makes a genome fit.")
 flags.DEFINE_float("accuracy_floor", 0.0, "A genome below it is unfit.")
 flags.DEFINE_float("size_weight", 0.0, "Nats that a mebibit of table costs.")
-flags.DEFINE_integer("folds", 5, "Parts of the training stream, of which one is scored.")
-flags.DEFINE_integer("rotate", 40, "Score another fold after so many steps; 0: never.")
+flags.DEFINE_integer("folds", 3, "Parts of the training stream, of which one is scored.")
+flags.DEFINE_integer("rotate", 10, "Score another fold after so many steps; 0: never.")
 flags.DEFINE_integer("check", 20, "Validate the best genome after so many steps.")
 flags.DEFINE_integer("patience", 0, "End a phase after so many validations without gain; 0: never.")
 flags.DEFINE_integer("adapt_every", 0, "Grow and prune by statistics after so many steps; 0: never.")
@@ -67,8 +69,18 @@ _GAIN = 1e-4  # nats that count as a gain
 _SETTINGS = (
     *("search", "phases", "generations", "min_neurons", "max_neurons", "min_bits", "max_bits"),
     *("grid_neurons", "grid_bits", "population", "elites", "tournament", "crossover", "mutation"),
-    *("starts", "sites", "neighbours", "tenure", "temperature", "cooling", "fitness", "accuracy_floor"),
-    *("size_weight", "folds", "rotate", "check", "patience", "adapt_every", "fit_budget"),
+    *("starts", "sites", "neighbours", "tenure", "temperature", "cooling", "caution", "ramp"),
+    *(
+        "fitness",
+        "accuracy_floor",
+        "size_weight",
+        "folds",
+        "rotate",
+        "check",
+        "patience",
+        "adapt_every",
+        "fit_budget",
+    ),
 )
 
 
@@ -100,6 +112,7 @@ def bounds(config: bitwise.BitwiseConfig) -> connectivity.Bounds:
         FLAGS.max_neurons or config.neurons,
         FLAGS.min_bits,
         FLAGS.max_bits or config.address_bits,
+        group=config.clusters,
     )
 
 
@@ -152,15 +165,15 @@ class Search:
         for name in ("generations", "population", "starts", "sites", "neighbours", "check", "save_every"):
             if getattr(FLAGS, name) < 1:
                 raise ValueError(f"--{name} must be at least 1, got {getattr(FLAGS, name)}")
-        if FLAGS.folds < 2 or shape[1] < VALIDATION * FLAGS.folds:
-            raise ValueError(
-                f"--folds must be at least 2 and leave a token each, got {FLAGS.folds} of {shape[1]} tokens"
-            )
         for phase in self.phases:  # what an algorithm refuses, it refuses here and not hours later
             if phase.algorithm == "grid":
                 search.grid(jax.random.key(0), self.objective, *_grid_flags())
             else:
                 self.algorithm(phase)
+        if FLAGS.folds < 2 or shape[1] < VALIDATION * FLAGS.folds:
+            raise ValueError(
+                f"--folds must be at least 2 and leave a token each, got {FLAGS.folds} of {shape[1]} tokens"
+            )
         genomes = max(self.population(phase) for phase in self.phases) + 1
         scored = shape[1] // VALIDATION * (VALIDATION - 1) // FLAGS.folds
         self.cache_mib = genomes * shape[0] * scored * 4 / 2**20
@@ -177,10 +190,17 @@ class Search:
             sizes = (FLAGS.population, FLAGS.elites, FLAGS.tournament)
             return search.genetic(self.objective, search.GeneticConfig(*sizes, **rates))
         if phase.algorithm == "tabu":
-            hood = search.TabuConfig(FLAGS.sites, FLAGS.neighbours, FLAGS.tenure, dimensions=dimensions)
+            hood = search.TabuConfig(
+                FLAGS.sites,
+                FLAGS.neighbours,
+                FLAGS.tenure,
+                caution=FLAGS.caution,
+                ramp=FLAGS.ramp,
+                dimensions=dimensions,
+            )
             return search.tabu(self.objective, hood)
         if phase.algorithm == "annealing":
-            cooling = search.AnnealingConfig(FLAGS.temperature, FLAGS.cooling, dimensions)
+            cooling = search.AnnealingConfig(FLAGS.temperature, FLAGS.cooling, FLAGS.caution, dimensions)
             return search.annealing(self.objective, cooling)
         fresh = search.RandomConfig(FLAGS.starts, self.objective.model.neurons)
         return search.random_search(self.objective, fresh)

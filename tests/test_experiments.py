@@ -4,9 +4,12 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
+
+from wnn_jax import checkpoint
 
 QUICK = ["--neurons=4", "--bits=6", "--context=2", "--curve_points=2"]
 FIELDS = {
@@ -82,7 +85,8 @@ def test_bitwise_saves_its_table_when_asked(tmp_path, corpus):
 
 def test_benchmark_smoke(tmp_path):
     done = run(
-        "benchmark", "--bits=6", "--neurons=8", "--examples=500", "--repeats=1", f"--workdir={tmp_path}"
+        *("benchmark", "--bits=6", "--neurons=8", "--examples=500", "--repeats=1", f"--workdir={tmp_path}"),
+        *("--table=orders", "--table=cells"),
     )
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
@@ -90,6 +94,55 @@ def test_benchmark_smoke(tmp_path):
     assert all(row["ns"] > 0 and row["peak_mib"] > 10 for row in rows)
     assert "flat/xla" in done.stdout
     assert "one/bound" in done.stdout
+
+
+SEARCH = [
+    *("--neurons=6", "--bits=8", "--context=2", "--curve_points=0", "--search=ga,tabu,annealing"),
+    *("--phases=grid,all", "--grid_neurons=4,6", "--grid_bits=6,8", "--min_neurons=3", "--population=4"),
+    *("--elites=1", "--sites=2", "--neighbours=2", "--generations=6", "--rotate=3", "--check=2"),
+    *("--adapt_every=4", "--mutation=0.1", "--save_every=2"),
+]
+
+
+def test_search_end_to_end_and_resumed(tmp_path, corpus):
+    """Killed without warning in mid-search, it continues to the same bits; it ends better than it began."""
+    whole, resume = tmp_path / "whole", tmp_path / "progress"
+    text = [f"--corpus={corpus}", *SEARCH]
+    done = run("bitwise", *text, f"--workdir={whole}", f"--checkpoint={tmp_path / 'one'}", "--tensorboard")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(whole)}
+    assert rows["bitwise count, ga+tabu+annealing"]["ce"] < rows["bitwise count, random"]["ce"]
+    for picture in ("search", "connections", "size"):
+        assert (whole / f"{picture}.png").read_bytes()[:4] == b"\x89PNG"
+    assert list((whole / "tensorboard").iterdir())
+    assert "annealing" in done.stdout
+
+    flags = [
+        *text,
+        f"--workdir={tmp_path / 'killed'}",
+        f"--resume={resume}",
+        f"--checkpoint={tmp_path / 'two'}",
+    ]
+    command = [sys.executable, "-m", "experiments.bitwise", *flags]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    saved = resume / "steps"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and not (
+        saved.is_dir() and any(x.name.isdigit() for x in saved.iterdir())
+    ):
+        time.sleep(0.05)
+    killed.kill()
+    killed.wait()
+    assert saved.is_dir()
+    again = run("bitwise", *flags)
+    assert again.returncode == 0, again.stderr
+    one, two = (checkpoint.load(tmp_path / name) for name in ("one", "two"))
+    np.testing.assert_array_equal(one.connections, two.connections)
+    assert one.metrics == two.metrics
+
+    other = run("bitwise", *flags, "--seed=1")
+    assert other.returncode == 2
+    assert "holds the progress of other work, which differs in seed" in other.stderr
 
 
 def bad(*flags):
@@ -104,6 +157,28 @@ def bad(*flags):
         (["--corpus=broken.txt"], "byte 0xff at offset 6 (line 1)"),
         (["--corpus=tiny.txt", "--train_tokens=2"], "a context of 3 needs more than 3 tokens, got 2"),
         (["--bits=25", "--context=16"], "address bits must be 1 to 24"),
+        (
+            ["--corpus=tiny.txt", "--search=ga", "--population=3", "--elites=3"],
+            "a population of 3 cannot keep 3 elites",
+        ),
+        (["--corpus=tiny.txt", "--search=tabu", "--neighbours=0"], "--neighbours must be at least 1, got 0"),
+        (
+            ["--corpus=tiny.txt", "--search=tabu", "--min_neurons=9", "--max_neurons=4"],
+            "no genome has 9 to 4 neurons",
+        ),
+        (
+            ["--corpus=tiny.txt", "--search=tabu", "--bits=6", "--min_bits=9"],
+            "no genome has 9 to 6 address bits",
+        ),
+        (["--search=hill", "--corpus=tiny.txt"], "unknown search 'hill'"),
+        (
+            ["--corpus=tiny.txt", "--search=ga", "--phases=grid", "--grid_bits=99"],
+            "must lie within the bounds",
+        ),
+        (["--corpus=tiny.txt", "--search=tabu", "--fitness=accuracy"], "needs the fitness ce"),
+        (["--search=ga", "--cache_mib=0"], "more than --cache_mib=0"),
+        (["--search=ga", "--num_processes=2"], "several processes need --coordinator"),
+        (["--search=tabu", "--sites=2", "--neurons=4", "--resume=foreign"], "holds no progress of wnn_jax"),
         (["--bits=20", "--context=1"], "address bits must be 1 to 8"),
         (["--cells=bloom"], "--cells=bloom"),
         (["--neurones=3"], "Unknown command line flag 'neurones'"),
@@ -117,7 +192,7 @@ def bad(*flags):
         (["--save_table", "--neurons=2000", "--bits=24"], "drop --save_table, or lower --bits"),
         (["--eval_corpus=tiny.txt", "--corpus=tiny.txt"], "overlaps the training text"),
     ],
-    ids=lambda x: x[0] if isinstance(x, list) else "",
+    ids=lambda x: "".join(x)[-40:] if isinstance(x, list) else "",
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, flags, message):
     (tmp_path / "empty.txt").touch()

@@ -58,6 +58,8 @@ class Bounds:
       input_bits: I.
       min_neurons, max_neurons: neurons present in a cluster.
       min_bits, max_bits: connections of a neuron.
+      group: neighbouring input bits that belong together, such as those of a token; 0 for none. It only
+        makes neurons likelier that read one group whole and part of another.
 
     Raises:
       ValueError: no genome can meet them.
@@ -68,6 +70,7 @@ class Bounds:
     max_neurons: int
     min_bits: int
     max_bits: int
+    group: int = 0
 
     def __post_init__(self):
         if not 1 <= self.min_neurons <= self.max_neurons:
@@ -80,6 +83,8 @@ class Bounds:
                 f"no genome has {self.min_bits} to {self.max_bits} address bits of {self.input_bits} input "
                 f"bits: the bounds must be 1 to {self.input_bits}, and in order"
             )
+        if self.group < 0 or (self.group and self.input_bits % self.group):
+            raise ValueError(f"{self.input_bits} input bits do not fall into groups of {self.group}")
 
 
 # What a search may change of a genome.
@@ -124,15 +129,17 @@ def move(
 ) -> jax.Array:
     """A neighbour of one neuron: what slot ``place`` of a cluster may hold instead.
 
-    - ``connections``: one to four of them go to any input bit; one time in four it first becomes a copy of
-      a random neuron of its cluster; one time in five all are drawn anew, half of those within a random
-      window of neighbouring input bits.
-    - ``bits``: it gains or loses up to four connections (drawn anew, it has any number).
+    - ``connections``: one to four of them go to input bits it does not read, any of them or, half of the
+      time, such as the cluster's neurons read, each as often as they do; one time in four it first becomes
+      a copy of a random neuron of its cluster; one time in four all are drawn anew: of any input bits, or
+      half of the time of two groups (`Bounds.group`), one of them as likely whole as in part.
+    - ``bits``: it gains or loses up to four connections (drawn anew, it has any number or, half of the
+      time, the most).
     - ``neurons``: one time in ten it goes; an empty slot gets a copy of another, with one to four
       connections moved.
 
-    Within ``bounds`` always: where they leave no other choice the slot stays as it is. An input bit may
-    come twice. Connections are packed to the front; their order means nothing.
+    Within ``bounds`` always: where they leave no other choice the slot stays as it is. No input bit comes
+    twice, if none does in the cluster. Connections are packed to the front; their order means nothing.
 
     Args:
       key: consumed.
@@ -162,16 +169,17 @@ def move(
         length = jnp.clip(length + step, bounds.min_bits, bounds.max_bits)
     moved = jax.random.randint(next(keys), (), 0 if lengths else 1, 5)
     moved = jnp.where(copies | connections, moved, 0)
-    whole = _window(next(keys), bounds, jnp.zeros((), bool))
-    new = jnp.where((slots < moved) | (source == UNUSED), whole, source)
+    new = jnp.where(
+        (slots < moved) | (source == UNUSED), _others(next(keys), bounds, cluster, source), source
+    )
 
     if connections:
-        anew = jax.random.bernoulli(next(keys), 0.2)
-        drawn_key, length_key = jax.random.split(next(keys))
-        drawn = _window(drawn_key, bounds, jax.random.bernoulli(next(keys), 0.5))
-        new = jnp.where(anew, drawn, new)
+        anew = jax.random.bernoulli(next(keys), 0.25)
+        drawn_key, length_key, most_key = jax.random.split(next(keys), 3)
+        new = jnp.where(anew, _drawn(drawn_key, bounds), new)
         if lengths:
             any_length = jax.random.randint(length_key, (), bounds.min_bits, bounds.max_bits + 1)
+            any_length = jnp.where(jax.random.bernoulli(most_key), bounds.max_bits, any_length)
             length = jnp.where(anew, any_length, length)
     new = jnp.where(slots < length, new, UNUSED)
     if not neurons:
@@ -181,12 +189,31 @@ def move(
     return jnp.where(goes, UNUSED, jnp.where(stays, old, new))
 
 
-def _window(key: jax.Array, bounds: Bounds, narrow: jax.Array) -> jax.Array:
-    """``[max_bits]`` distinct input bits, of all or (``narrow``) first of those in a random window."""
-    order_key, width_key, start_key = jax.random.split(key, 3)
-    width = jax.random.randint(width_key, (), bounds.min_bits, bounds.input_bits + 1)
-    start = jax.random.randint(start_key, (), 0, bounds.input_bits - width + 1)
-    place = jnp.arange(bounds.input_bits)
-    outside = narrow & ((place < start) | (place >= start + width))
-    order = jnp.argsort(jax.random.uniform(order_key, place.shape) + outside)
+def _others(key: jax.Array, bounds: Bounds, cluster: jax.Array, neuron: jax.Array) -> jax.Array:
+    """``[max_bits]`` distinct input bits, first those that the neuron does not read."""
+    draw_key, alike_key = jax.random.split(key)
+    beyond = bounds.input_bits  # where UNUSED goes, to be dropped
+    counts = jnp.zeros(beyond, jnp.float32).at[jnp.where(cluster == UNUSED, beyond, cluster)].add(1.0)
+    alike = jax.random.bernoulli(alike_key, 0.5)
+    weight = jnp.where(alike, counts + 1e-3, 1.0)
+    weight = weight.at[jnp.where(neuron == UNUSED, beyond, neuron)].set(1e-12)
+    # Sampling without replacement by weight: the Gumbel top-k trick.
+    order = jnp.argsort(-(jnp.log(weight) + jax.random.gumbel(draw_key, weight.shape)))
     return order[: bounds.max_bits].astype(dtype_for(bounds.input_bits))
+
+
+def _drawn(key: jax.Array, bounds: Bounds) -> jax.Array:
+    """``[max_bits]`` distinct input bits: of all, or half of the time of one group and then of another."""
+    order_key, group_key, whole_key, part_key, grouped_key = jax.random.split(key, 5)
+    order = jax.random.uniform(order_key, (bounds.input_bits,))
+    if bounds.group:
+        groups = bounds.input_bits // bounds.group
+        rank = jax.random.permutation(group_key, groups)
+        part = jax.random.randint(part_key, (), 1, bounds.group + 1)
+        part = jnp.where(jax.random.bernoulli(whole_key), bounds.group, part)
+        within = jnp.argsort(jnp.argsort(order.reshape(groups, bounds.group), axis=1), axis=1)
+        # Of the first group only a part comes first; what is left of it comes last.
+        later = jnp.where((rank == 0)[:, None] & (within >= part), groups, rank[:, None])
+        grouped = jax.random.bernoulli(grouped_key, 0.5)
+        order = order + jnp.where(grouped, later.reshape(-1), 0)
+    return jnp.argsort(order)[: bounds.max_bits].astype(dtype_for(bounds.input_bits))

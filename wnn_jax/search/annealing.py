@@ -17,6 +17,7 @@ class AnnealingConfig:
     Attributes:
       temperature: nats, of the first step.
       cooling: factor on the temperature, every step; 0 nats accepts nothing worse.
+      caution: standard errors by which a move must be better to count as better (see `TabuConfig`).
       dimensions: what moves may change (`connectivity.DIMENSIONS`).
 
     Raises:
@@ -25,13 +26,14 @@ class AnnealingConfig:
 
     temperature: float = 2e-5
     cooling: float = 0.995
+    caution: float = 1.0
     dimensions: tuple[str, ...] = connectivity.DIMENSIONS
 
     def __post_init__(self):
-        if self.temperature < 0 or not 0 < self.cooling <= 1:
+        if min(self.temperature, self.caution) < 0 or not 0 < self.cooling <= 1:
             raise ValueError(
-                f"annealing needs a temperature of 0 or more and a cooling in (0, 1], got "
-                f"{self.temperature} and {self.cooling}"
+                f"annealing needs a temperature and a caution of 0 or more and a cooling in (0, 1], got "
+                f"{self.temperature}, {self.caution} and {self.cooling}"
             )
 
 
@@ -55,7 +57,7 @@ def annealing(objective: Objective, config: AnnealingConfig) -> SearchAlgorithm:
         found = evaluate.neighbours(objective, data, state.genomes, state.votes, places, moves)
         temperature = config.temperature * config.cooling ** state.step.astype(jnp.float32)
         limit = -temperature * jnp.log(jax.random.uniform(accept_key, found.change.shape, minval=1e-30))
-        taken = found.change < jnp.maximum(limit, 0.0)
+        taken = found.change + config.caution * found.error < jnp.maximum(limit, 0.0)
         new = local.settle(objective, data, state, found, taken)
         candidates = jnp.int32(taken.size)
         info = Info(candidates, fits=2 * candidates, accepted=taken.sum(), ce=new.scores.ce)

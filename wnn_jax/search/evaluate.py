@@ -123,6 +123,7 @@ class Neighbours(NamedTuple):
       places: ``int32 [P, K, S]`` neurons of each cluster to replace.
       moves: ``[P, K, S, C, T]`` candidates for each of these places.
       change: ``float32 [P, K, S, C]`` of the fitness (CE and size penalty), had only this cluster moved.
+      error: ``float32 [P, K, S, C]`` the standard error of that change, the tokens taken as independent.
       votes: ``int32 [P, K, S, C, M]`` that the cluster gains by the move.
       neurons: ``int32 [P, K, S, C]`` neurons that it gains: -1, 0 or 1.
       table: ``float32 [P, K, S, C]`` mebibits that it gains.
@@ -131,6 +132,7 @@ class Neighbours(NamedTuple):
     places: jax.Array
     moves: jax.Array
     change: jax.Array
+    error: jax.Array
     votes: jax.Array
     neurons: jax.Array
     table: jax.Array
@@ -161,12 +163,12 @@ def neighbours(objective: Objective, data: Data, genomes, votes, places, moves) 
         return x[:, :, :, 1:] - x[:, :, :, :1]
 
     votes_gain, neurons_gain, table_gain = gain(parts), gain(there), gain(table)
-    change = cluster_changes(objective, data, genomes, votes, votes_gain, neurons_gain, table_gain)
-    return Neighbours(places, moves, change, votes_gain, neurons_gain, table_gain)
+    gains = votes_gain, neurons_gain, table_gain
+    return Neighbours(places, moves, *cluster_changes(objective, data, genomes, votes, *gains), *gains)
 
 
-def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neurons, table) -> jax.Array:
-    """Change of the fitness if one cluster alone gained votes.
+def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neurons, table):
+    """Change of the fitness if one cluster alone gained votes, and its standard error.
 
     Args:
       genomes, votes: ``[P, K, n, T]`` and their ``int32 [P, K, M]``.
@@ -174,16 +176,17 @@ def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neur
       neurons, table: ``[P, K, ...]``, as in `Neighbours`.
 
     Returns:
-      ``float32 [P, K, ...]``; infinite where it is not a number.
+      Two ``float32 [P, K, ...]``; the change is infinite where it is not a number.
     """
 
-    def cluster_loss(rest, targets, votes, present):
-        return bitwise.bit_nats(rest, *ram.shares(votes, present[..., None]), targets).mean(axis=-1)
+    def nats(rest, targets, votes, present):
+        return bitwise.bit_nats(rest, *ram.shares(votes, present[..., None]), targets)
 
     def one_cluster(x):
         rest, targets, votes, present, gain, neurons = x
-        now = cluster_loss(rest, targets, votes, present)
-        return cluster_loss(rest, targets, votes + gain, present + neurons) - now
+        changes = nats(rest, targets, votes + gain, present + neurons) - nats(rest, targets, votes, present)
+        mean, square = changes.mean(axis=-1), jnp.square(changes).mean(axis=-1)
+        return mean, jnp.sqrt(jnp.maximum(square - mean**2, 0.0) / changes.shape[-1])
 
     def one_genome(x):
         genome, votes, gain, neurons = x
@@ -191,6 +194,6 @@ def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neur
         present = connectivity.neurons_present(genome)
         return jax.lax.map(one_cluster, (rest, data.targets, votes, present, gain, neurons))
 
-    change = jax.lax.map(one_genome, (genomes, votes, gain, neurons))
+    change, error = jax.lax.map(one_genome, (genomes, votes, gain, neurons))
     change = change + objective.fitness.size_weight * table
-    return jnp.where(jnp.isnan(change), jnp.inf, change)
+    return jnp.where(jnp.isnan(change), jnp.inf, change), error

@@ -20,6 +20,9 @@ class TabuConfig:
       neighbours: moves considered for each of them.
       tenure: steps for which a neuron that was moved is tabu.
       share: steps after which the worst of several starts goes on from the best genome; 0 for never.
+      caution: standard errors by which a move must be better to count as better. A step sees thousands of
+        moves, and the best of many that only seem good are what does not hold on other text.
+      ramp: steps over which caution rises from 0 to that; early moves gain much and need little of it.
       dimensions: what moves may change (`connectivity.DIMENSIONS`).
 
     Raises:
@@ -30,6 +33,8 @@ class TabuConfig:
     neighbours: int = 4
     tenure: int = 10
     share: int = 20
+    caution: float = 1.0
+    ramp: int = 0
     dimensions: tuple[str, ...] = connectivity.DIMENSIONS
 
     def __post_init__(self):
@@ -37,8 +42,11 @@ class TabuConfig:
             raise ValueError(
                 f"tabu search needs at least 1 neighbour, got {self.sites} sites of {self.neighbours}"
             )
-        if self.tenure < 0 or self.share < 0:
-            raise ValueError(f"tenure and share must be 0 or more, got {self.tenure} and {self.share}")
+        if min(self.tenure, self.share, self.caution, self.ramp) < 0:
+            raise ValueError(
+                f"tenure, share, caution and ramp must be 0 or more, got {self.tenure}, {self.share}, "
+                f"{self.caution} and {self.ramp}"
+            )
 
 
 def tabu(objective: Objective, config: TabuConfig) -> SearchAlgorithm:
@@ -69,15 +77,18 @@ def tabu(objective: Objective, config: TabuConfig) -> SearchAlgorithm:
         forbidden = jnp.take_along_axis(state.memory, places, axis=2) > state.step
         worth = fitness(objective.fitness, state.scores)
         record = fitness(objective.fitness, jax.tree.map(lambda x: x[None], state.best_scores))
-        aspires = found.change < (record - worth)[:, None, None, None]
-        allowed = jnp.where(forbidden[..., None] & ~aspires, jnp.inf, found.change)
+        caution = config.caution * jnp.minimum(1.0, (state.step + 1) / max(config.ramp, 1))
+        change = found.change + caution * found.error
+        aspires = change < (record - worth)[:, None, None, None]
+        allowed = jnp.where(forbidden[..., None] & ~aspires, jnp.inf, change)
 
         least = allowed.min(axis=(2, 3), keepdims=True)
         best = _first(allowed == least) & jnp.isfinite(least)
         site_best = _first_in_site(allowed == allowed.min(axis=3, keepdims=True))
         all_better = site_best & (allowed < 0)
         gains = (local.gained(x, all_better) for x in (found.votes, found.neurons, found.table))
-        together = evaluate.cluster_changes(objective, data, state.genomes, state.votes, *gains)
+        together, error = evaluate.cluster_changes(objective, data, state.genomes, state.votes, *gains)
+        together = together + caution * error
         enough = jax.vmap(connectivity.neurons_present)(state.genomes) + local.gained(
             found.neurons, all_better
         )
