@@ -212,9 +212,7 @@ class Search:
 
     def everywhere(self, tree):
         """On every device of the mesh."""
-        if self.mesh is None:
-            return tree
-        return jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        return search.replicate(self.mesh, tree)
 
     def jit(self, function):
         if self.mesh is None:

@@ -162,10 +162,17 @@ def test_genomes_stay_within_the_bounds(name):
 @pytest.mark.parametrize("kind", search.FITNESSES)
 def test_ga_improves_under_every_fitness(kind):
     objective, data = planted(fitness=kind)
-    states, _ = run("ga", objective, data, 25)
+    # Two input bits cannot tell eight tokens apart: there is something to gain in accuracy too.
+    keys = jax.random.split(jax.random.key(0), POPULATION["ga"])
+    poor = jax.vmap(lambda key: connectivity.sized(key, objective.bounds, objective.model.clusters, 1, 2))(
+        keys
+    )
+    states, _ = run("ga", objective, data, 25, state=compiled("ga", objective)[0](data, poor))
     pool = jax.tree.map(lambda *x: jnp.stack(x), states[0].best_scores, states[-1].best_scores)
     start, end = search.fitness(objective.fitness, pool)
-    assert end < start
+    assert end <= start
+    # Two ranks may trade places; something must have become better.
+    assert pool.ce[1] < pool.ce[0] or pool.accuracy[1] > pool.accuracy[0]
 
 
 def test_local_search_wants_a_separable_fitness():
@@ -343,18 +350,16 @@ devices = jax.devices()
 mesh = Mesh(np.array(devices), ("population",)) if len(devices) > 1 else None
 objective, data = test_search.planted(length=300, mesh=mesh)
 found = {}
-for name, make in test_search.ALGORITHMS.items():
-    algorithm = make(objective)
+for name in ("ga", "tabu"):
+    algorithm = test_search.ALGORITHMS[name](objective)
     genomes = test_search.genomes_of(objective, test_search.POPULATION[name])
     key = jax.random.key(0)
-    options = {}
-    if mesh is not None:
-        whole = NamedSharding(mesh, PartitionSpec())
-        options = {"out_shardings": whole}
-        data, genomes, key = jax.device_put((data, genomes, key), whole)
-    state = jax.jit(algorithm.init, **options)(data, genomes)
+    options = {} if mesh is None else {"out_shardings": NamedSharding(mesh, PartitionSpec())}
+    placed, genomes, key = test_search.search.replicate(mesh, (data, genomes, key))
+    state = jax.jit(algorithm.init, **options)(placed, genomes)
+    step = jax.jit(algorithm.step, **options)
     for _ in range(3):
-        state, info = jax.jit(algorithm.step, **options)(key, data, state)
+        state, info = step(key, placed, state)
     found[name] = [np.asarray(state.scores.ce).tolist(), np.asarray(state.genomes).tolist()]
 print(json.dumps({"devices": len(devices), **found}))
 """
@@ -379,6 +384,7 @@ def processes(devices, count=1):
     return [json.loads(output.splitlines()[-1]) for output, _ in ended]
 
 
+@pytest.mark.long
 def test_devices_and_processes_change_nothing():
     """One device, eight of one process, and two processes on loopback: the same genomes and scores."""
     (one,) = processes(1)

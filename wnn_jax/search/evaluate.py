@@ -5,10 +5,12 @@ its votes are exactly those of a full evaluation. Local search goes one further:
 in one bit's probability but for two logarithms (`bitwise.rest`), so a neighbour costs one neuron and O(M).
 """
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from wnn_jax import connectivity, ram
@@ -17,6 +19,33 @@ from wnn_jax.lm import bitwise
 from wnn_jax.search.base import Data, Objective, Scores
 
 AXIS = "population"
+
+
+def replicate(mesh: jax.sharding.Mesh | None, tree: Any) -> Any:
+    """Arrays and keys on every device of a mesh, of every process; the same ones must be given by each."""
+    if mesh is None:
+        return tree
+
+    def place(x):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(place(jax.random.key_data(x)))
+        # From the host: a device's array may not leave its process.
+        return _placer(mesh)(np.asarray(x))
+
+    return jax.tree.map(place, tree)
+
+
+@functools.cache
+def _placer(mesh: jax.sharding.Mesh):
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+
+def _alike(mesh: jax.sharding.Mesh | None, function):
+    """``function`` computed in whole by every device, as one alone would: floats then sum in one order."""
+    if mesh is None:
+        return function
+    whole = PartitionSpec()
+    return jax.shard_map(function, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
 
 
 def group_votes(objective: Objective, data: Data, connections, seed, cluster) -> jax.Array:
@@ -102,17 +131,19 @@ def _differences(before, after):
 def score(objective: Objective, data: Data, genomes: jax.Array, votes: jax.Array) -> Scores:
     """Scores ``[P]`` of genomes ``[P, K, n, T]`` by their votes; one genome at a time in memory."""
 
-    def one(pair):
-        genome, votes = pair
+    def all_genomes(genomes, votes, targets):
+        return jax.lax.map(lambda pair: one(pair[0], pair[1], targets), (genomes, votes))
+
+    def one(genome, votes, targets):
         logs = bitwise.log_probabilities(votes, genome)
-        found = bitwise.score(objective.model, *logs, data.targets)
+        found = bitwise.score(objective.model, *logs, targets)
         # The best id is right exactly if all its code bits are.
         code = bitwise.encode(objective.model, found.best)
-        places = jnp.arange(data.targets.shape[0])[::-1, None]
-        right = jnp.all((code[None, :] >> places & 1).astype(bool) == data.targets, axis=0)
+        places = jnp.arange(targets.shape[0])[::-1, None]
+        right = jnp.all((code[None, :] >> places & 1).astype(bool) == targets, axis=0)
         return found.nats.mean(), right.mean(dtype=jnp.float32)
 
-    ce, accuracy = jax.lax.map(one, (genomes, votes))
+    ce, accuracy = _alike(objective.mesh, all_genomes)(genomes, votes, data.targets)
     return Scores(ce, accuracy, connectivity.table_bits(genomes, objective.cell_bits))
 
 
@@ -188,12 +219,15 @@ def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neur
         mean, square = changes.mean(axis=-1), jnp.square(changes).mean(axis=-1)
         return mean, jnp.sqrt(jnp.maximum(square - mean**2, 0.0) / changes.shape[-1])
 
-    def one_genome(x):
-        genome, votes, gain, neurons = x
-        rest = bitwise.rest(objective.model, *ram.probability(votes, genome))
-        present = connectivity.neurons_present(genome)
-        return jax.lax.map(one_cluster, (rest, data.targets, votes, present, gain, neurons))
+    def all_genomes(targets, *population):
+        def one_genome(x):
+            genome, votes, gain, neurons = x
+            rest = bitwise.rest(objective.model, *ram.probability(votes, genome))
+            present = connectivity.neurons_present(genome)
+            return jax.lax.map(one_cluster, (rest, targets, votes, present, gain, neurons))
 
-    change, error = jax.lax.map(one_genome, (genomes, votes, gain, neurons))
+        return jax.lax.map(one_genome, population)
+
+    change, error = _alike(objective.mesh, all_genomes)(data.targets, genomes, votes, gain, neurons)
     change = change + objective.fitness.size_weight * table
     return jnp.where(jnp.isnan(change), jnp.inf, change), error
