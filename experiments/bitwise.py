@@ -73,7 +73,7 @@ def main() -> None:
     found = None
     if FLAGS.search:
         train = bitwise.examples(config, corpus.train)
-        searcher = searching.Search(config, train, connections, workdir, settings["seed"])
+        searcher = searching.Search(config, train, connections, settings["seed"])
         found = searcher.run()
         if FLAGS.process_id:
             return  # process 0 reports

@@ -101,11 +101,7 @@ def settings() -> dict[str, Any]:
 
 
 def bounds(config: bitwise.BitwiseConfig) -> connectivity.Bounds:
-    """The genomes that the flags allow.
-
-    Raises:
-      ValueError: none.
-    """
+    """The genomes that the flags allow."""
     return connectivity.Bounds(
         config.input_bits,
         FLAGS.min_neurons or min(config.neurons, FLAGS.max_neurons or config.neurons),
@@ -133,9 +129,7 @@ class Progress:
 class Search:
     """One search: what does not change while it runs."""
 
-    def __init__(
-        self, config, train: ram.Examples, start: jax.Array, workdir: pathlib.Path | None, seed: int
-    ):
+    def __init__(self, config, train: ram.Examples, start: jax.Array, seed: int):
         model_bounds = bounds(config)
         weigh = search.FitnessConfig(
             FLAGS.fitness, accuracy_floor=FLAGS.accuracy_floor, size_weight=FLAGS.size_weight
@@ -145,7 +139,6 @@ class Search:
         self.objective = search.Objective(config, model_bounds, weigh, self.mesh)
         self.phases = search.parse(FLAGS.search, FLAGS.phases)
         self.check_flags(train.targets.shape)
-        self.workdir = workdir
         self.key = jax.random.key(seed)
         seeds = ram.seeds(self.key, config.memory, config.clusters, model_bounds.max_neurons)
         cut = train.targets.shape[1] // VALIDATION * (VALIDATION - 1)
@@ -281,8 +274,8 @@ class Search:
         if phase.algorithm == "grid":
             sizes = self.everywhere(search.grid(phase_key, self.objective, *_grid_flags()))
             scores = self.score(self.data(0), sizes)
-            genomes = search.handed_on(self.objective, sizes.astype(self.start.dtype), scores, len(sizes))
-            self.validate(done, phase, genomes[0], float(scores.ce.min()), float(scores.ce.mean()), 0)
+            genomes = search.handed_on(self.objective, sizes.astype(self.start.dtype), scores)
+            self.validate(done, phase, genomes[0], float(scores.ce.min()), float(scores.ce.mean()))
             return genomes
         algorithm = self.algorithm(phase)
         init, step = self.jit(algorithm.init), self.jit(algorithm.step)
@@ -325,7 +318,7 @@ class Search:
                 raise
         pool = jnp.concatenate([state.best[None], state.genomes])
         scores = jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), state.best_scores, state.scores)
-        return search.handed_on(self.objective, pool, scores, len(pool))
+        return search.handed_on(self.objective, pool, scores)
 
     def exhausted(self, done: Progress) -> bool:
         spent = FLAGS.fit_budget is not None and done.fits >= FLAGS.fit_budget
@@ -354,11 +347,11 @@ class Search:
     def report(self, done: Progress, phase, state, info) -> None:
         best, mean = float(state.best_scores.ce), float(info.ce.mean())
         if done.generation % FLAGS.check == 0 or done.generation == FLAGS.generations:
-            self.validate(done, phase, state.best, best, mean, int(info.fits))
+            self.validate(done, phase, state.best, best, mean)
         else:
             done.history.append(self.line(done, phase, best, mean, float(state.best_scores.table)))
 
-    def validate(self, done: Progress, phase, genome, best, mean, fits) -> None:
+    def validate(self, done: Progress, phase, genome, best, mean) -> None:
         """Score a genome on text that no step has seen, and keep it if it is the best so."""
         scores = self.score(self.tail, genome[None])
         ce = float(scores.ce[0])

@@ -122,7 +122,6 @@ def grid(key: jax.Array, objective: Objective, neurons: list[int], address_bits:
     return jnp.stack(made)
 
 
-def handed_on(objective: Objective, genomes: jax.Array, scores, population: int) -> jax.Array:
-    """A population from what another phase left: its fittest first, repeated if there are too few."""
-    order = jnp.argsort(fitness(objective.fitness, scores), stable=True)
-    return genomes[jnp.resize(order, (population,))]
+def handed_on(objective: Objective, genomes: jax.Array, scores) -> jax.Array:
+    """What one phase leaves to the next: its genomes, fittest first."""
+    return genomes[jnp.argsort(fitness(objective.fitness, scores), stable=True)]
