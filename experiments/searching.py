@@ -92,6 +92,8 @@ def connect() -> None:
                 "several processes need --coordinator=host:port and --process_id from 0 to "
                 f"--num_processes - 1, got process {FLAGS.process_id} of {FLAGS.num_processes}"
             )
+        if FLAGS.resume:
+            raise ValueError("--resume saves the progress of one process: drop it, or --num_processes")
         jax.distributed.initialize(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
 
 
