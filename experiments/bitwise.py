@@ -108,7 +108,7 @@ def main() -> None:
     if restored:
         connections = jnp.asarray(restored.connections)
     started = time.perf_counter()
-    table = restored.table if restored else None
+    table = ram.Table(**restored.table) if restored and restored.table else None
     if restored and table is not None:
         votes = jax.jit(ram.read, static_argnums=0)(config.memory, table, connections, task.words)
     elif FLAGS.save_table:
@@ -124,7 +124,8 @@ def main() -> None:
         report_restored(restored, scores)
     if FLAGS.checkpoint:
         about = {**settings, "train_sha256": digest}
-        saved = checkpoint.save(FLAGS.checkpoint, connections, about, scores, table)
+        arrays = table._asdict() if table else None
+        saved = checkpoint.save(FLAGS.checkpoint, connections, about, scores, arrays)
         print(f"saved {saved}")
     draw(workdir, config, connections, votes, task, marginal, name)
     if FLAGS.curve_points:

@@ -51,14 +51,25 @@ def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -
 
 def learning_curve(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
     """Cross-entropy of the same held-out text against the number of training tokens."""
+    title = "Cross-entropy of the evaluated text; lower is better"
+    _against_tokens(path, tokens, curves, "cross-entropy (nats a token)", title)
+
+
+def training_cost(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
+    """Microseconds a training token against the number of training tokens."""
+    _against_tokens(path, tokens, curves, "microseconds a token", "What a training token costs")
+
+
+def _against_tokens(path, tokens, curves, unit: str, title: str) -> None:
     figure, axes = plt.subplots(figsize=_SIZE)
     for label, values in curves.items():
         axes.plot(tokens, values, marker="o", markersize=4, label=label)
     axes.set_xscale("log", base=2)
     axes.set_xticks(tokens, [f"{count:,}" for count in tokens])
     axes.minorticks_off()
-    axes.set(xlabel="training tokens", ylabel="cross-entropy (nats a token)")
-    axes.set_title("Cross-entropy of the evaluated text; lower is better")
+    axes.set(xlabel="training tokens", ylabel=unit)
+    axes.set_ylim(bottom=0 if unit.startswith("micro") else None)
+    axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)

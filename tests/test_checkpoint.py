@@ -27,7 +27,7 @@ def test_a_restored_model_scores_the_same(tmp_path, connections):
     words = bitwise.examples(CONFIG, rng.integers(50, size=50)).words
     empty = ram.init(CONFIG.memory, CONFIG.clusters, CONFIG.neurons, CONFIG.address_bits)
     table = ram.write(None, CONFIG.memory, empty, connections, train)
-    checkpoint.save(tmp_path / "model", connections, ABOUT, {"ce": 1.25}, table)
+    checkpoint.save(tmp_path / "model", connections, ABOUT, {"ce": 1.25}, table._asdict())
     loaded = checkpoint.load(tmp_path / "model")
     assert loaded.config == ABOUT
     assert loaded.metrics == {"ce": 1.25}
@@ -36,7 +36,7 @@ def test_a_restored_model_scores_the_same(tmp_path, connections):
     refitted = ram.fit_and_read(None, CONFIG.memory, jnp.asarray(loaded.connections), train, words)
     np.testing.assert_array_equal(refitted, before)
     assert loaded.table is not None
-    read = ram.read(CONFIG.memory, loaded.table, jnp.asarray(loaded.connections), words)
+    read = ram.read(CONFIG.memory, ram.Table(**loaded.table), jnp.asarray(loaded.connections), words)
     np.testing.assert_array_equal(read, before)
 
 

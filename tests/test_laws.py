@@ -101,12 +101,12 @@ def test_a_saved_and_restored_layer_votes_the_same(seed, cells):
     config = ram.RamConfig(cells)
     table = write(None, config, ram.init(config, K, NEURONS, T), connections, train)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint.save(folder, connections, {}, {}, table)
+        checkpoint.save(folder, connections, {}, {}, table._asdict())
         loaded = checkpoint.load(folder)
     before = fit_and_read(None, config, connections, train, evaluated)
     restored = jnp.asarray(loaded.connections)
     np.testing.assert_array_equal(fit_and_read(None, config, restored, train, evaluated), before)
-    np.testing.assert_array_equal(read(config, loaded.table, restored, evaluated), before)
+    np.testing.assert_array_equal(read(config, ram.Table(**loaded.table), restored, evaluated), before)
 
 
 @given(seeds, all_cells)

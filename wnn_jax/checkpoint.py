@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from wnn_jax import connectivity, ram
+from wnn_jax import connectivity
 
 SCHEMA = 1
 _FORMAT = "wnn_jax checkpoint"
@@ -29,13 +29,14 @@ class Checkpoint(NamedTuple):
       connections: ``[K, n, T]`` in the integer type it was saved in.
       config: plain data that says how to rebuild the model and which text it was fitted on.
       metrics: the scores it had.
-      table: the memory itself, or None if it was not saved and must be rewritten from the text.
+      table: the arrays of the memory itself, by the names of its fields, or None if it was not saved and
+        must be rewritten from the text.
     """
 
     connections: np.ndarray
     config: dict[str, Any]
     metrics: dict[str, Any]
-    table: ram.Table | None
+    table: dict[str, jax.Array] | None
 
 
 def save(
@@ -43,7 +44,7 @@ def save(
     connections: jax.Array,
     config: Mapping[str, Any],
     metrics: Mapping[str, Any],
-    table: ram.Table | None = None,
+    table: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
     """Write the next version under ``path`` and return its folder.
 
@@ -51,7 +52,7 @@ def save(
       path: the checkpoint's folder; made if it is missing.
       connections: ``[K, n, T]``; stored in the smallest integer that holds its largest index.
       config, metrics: JSON data.
-      table: saved only if given.
+      table: arrays by name; saved only if given.
 
     Raises:
       ValueError: ``path`` holds something that is not a checkpoint, or cannot be written.
@@ -61,7 +62,7 @@ def save(
     # The type that holds every index in use, and -1.
     arrays = {"connections": genome.astype(connectivity.dtype_for(int(genome.max(initial=0)) + 1))}
     if table is not None:
-        arrays |= {f"table_{name}": np.asarray(x) for name, x in table._asdict().items()}
+        arrays |= {f"table_{name}": np.asarray(x) for name, x in table.items()}
     about = {
         "format": _FORMAT,
         "schema": SCHEMA,
@@ -128,10 +129,12 @@ def load(path: str | pathlib.Path) -> Checkpoint:
     for name, digest in about["sha256"].items():
         if name not in arrays or _digest(arrays[name]) != digest:
             raise ValueError(_damaged(folder, versions, f"{name} is not what was saved"))
-    table = None
-    if "table_cells" in arrays:
-        table = ram.Table(*(jax.numpy.asarray(arrays[f"table_{x}"]) for x in ram.Table._fields))
-    return Checkpoint(arrays["connections"], about["config"], about["metrics"], table)
+    table = {
+        name.removeprefix("table_"): jax.numpy.asarray(x)
+        for name, x in arrays.items()
+        if name.startswith("table_")
+    }
+    return Checkpoint(arrays["connections"], about["config"], about["metrics"], table or None)
 
 
 class Progress:

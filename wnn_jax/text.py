@@ -27,7 +27,8 @@ class Corpus(NamedTuple):
     Attributes:
       train, validation, test: ``int32`` ids; validation is empty where the corpus has none.
       vocabulary: V.
-      token_bytes: ``int32 [V]`` UTF-8 bytes each id stands for.
+      token_bytes: ``int32 [V]`` how many UTF-8 bytes each id stands for.
+      pieces: those bytes, one string an id.
       description: which text, which tokenizer, how it was split.
     """
 
@@ -36,6 +37,7 @@ class Corpus(NamedTuple):
     test: np.ndarray
     vocabulary: int
     token_bytes: np.ndarray
+    pieces: list[bytes]
     description: str
 
 
@@ -45,12 +47,17 @@ class Tokenizer(NamedTuple):
     Attributes:
       name: everything that decides the ids, for the cache key.
       encode: text to ids.
-      token_bytes: ``int32 [V]`` UTF-8 bytes each id stands for.
+      pieces: the UTF-8 bytes each id stands for.
     """
 
     name: str
     encode: Callable[[str], np.ndarray]
-    token_bytes: np.ndarray
+    pieces: list[bytes]
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        """``int32 [V]``: how many bytes each id stands for."""
+        return np.array([len(piece) for piece in self.pieces], np.int32)
 
 
 class _Splits(NamedTuple):
@@ -106,6 +113,7 @@ def load(
         test=_tokens(made, splits.test),
         vocabulary=len(made.token_bytes),
         token_bytes=made.token_bytes,
+        pieces=made.pieces,
         description=f"{splits.description}; {tokenizer}",
     )
 
@@ -126,6 +134,7 @@ def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int) -> Corpus:
         test=ids[train_tokens:],
         vocabulary=len(tokenizer.token_bytes),
         token_bytes=tokenizer.token_bytes,
+        pieces=tokenizer.pieces,
         description=f"{description} cut at token {train_tokens}; {tokenizer.name.split()[0]}",
     )
 
@@ -277,7 +286,7 @@ def _bytes() -> Tokenizer:
     def encode(text: str) -> np.ndarray:
         return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
 
-    return Tokenizer("bytes", encode, np.ones(256, np.int32))
+    return Tokenizer("bytes", encode, [bytes([i]) for i in range(256)])
 
 
 def _gpt2() -> Tokenizer:
@@ -290,12 +299,12 @@ def _gpt2() -> Tokenizer:
             f"the GPT-2 vocabulary could not be downloaded ({type(error).__name__}): put the files "
             f"{_GPT2_FILES} in a folder and set TIKTOKEN_CACHE_DIR to it"
         ) from error
-    lengths = [len(encoding.decode_single_token_bytes(i)) for i in range(encoding.n_vocab)]
+    pieces = [encoding.decode_single_token_bytes(i) for i in range(encoding.n_vocab)]
 
     def encode(text: str) -> np.ndarray:
         return np.array(encoding.encode_ordinary(text), np.int32)
 
-    return Tokenizer("gpt2", encode, np.array(lengths, np.int32))
+    return Tokenizer("gpt2", encode, pieces)
 
 
 def _bpe(train: str, size: int) -> Tokenizer:
@@ -323,13 +332,23 @@ def _bpe(train: str, size: int) -> Tokenizer:
         model.train_from_iterator([train], trainer)
         _write_atomically(path, lambda file: file.write(model.to_str().encode()))
 
-    # Byte-level BPE writes every byte as one character, so a token's length is its bytes.
-    pieces = [model.id_to_token(i) or "" for i in range(model.get_vocab_size())]
+    byte = _byte_characters()
+    pieces = [
+        bytes(byte[character] for character in model.id_to_token(i) or "")
+        for i in range(model.get_vocab_size())
+    ]
 
     def encode(text: str) -> np.ndarray:
         return np.array(model.encode(text).ids, np.int32)
 
-    return Tokenizer(name, encode, np.array([len(piece) for piece in pieces], np.int32))
+    return Tokenizer(name, encode, pieces)
+
+
+def _byte_characters() -> dict[str, int]:
+    """The character that byte-level BPE writes for each byte: itself if printable, else one from 256 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
 def _tokens(tokenizer: Tokenizer, text: str) -> np.ndarray:

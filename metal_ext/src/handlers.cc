@@ -4,40 +4,16 @@
 #include <cstring>
 #include <string>
 
+#include "checks.h"
 #include "cpu.h"
 #include "layer.h"
 #include "metal.h"
 #include "probe.h"
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
 
 namespace wnn {
 namespace {
 
-using I32 = ffi::Buffer<ffi::DataType::S32, 1>;
-using U32 = ffi::Buffer<ffi::DataType::U32, 1>;
-using Bool = ffi::Buffer<ffi::DataType::PRED, 1>;
-using F32 = ffi::Buffer<ffi::DataType::F32, 1>;
-using I32Matrix = ffi::Buffer<ffi::DataType::S32, 2>;
-using U32Matrix = ffi::Buffer<ffi::DataType::U32, 2>;
-using BoolMatrix = ffi::Buffer<ffi::DataType::PRED, 2>;
 using Values = ffi::Span<const int32_t>;
-
-ffi::Error Invalid(const std::string& message) {
-  return ffi::Error(ffi::ErrorCode::kInvalidArgument, "wnn: " + message);
-}
-
-#define WNN_REQUIRE(condition, message) \
-  if (!(condition)) return Invalid(message)
-
-#define WNN_CHECK(expression) \
-  if (ffi::Error error = (expression); error.failure()) return error
-
-template <typename Buffer>
-int64_t Dim(const Buffer& buffer, int axis) {
-  return buffer.dimensions()[axis];
-}
 
 ffi::Error CheckNeurons(const I32Matrix& connections, const U32& seed, const I32& cluster, const I32& row,
                         int64_t words, int64_t clusters, int64_t rows) {

@@ -160,3 +160,28 @@ def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:
         gram = np.where(seen, place, -1)
         context = np.concatenate([[-1], gram[:-1]])
     return Prediction(-np.log(probability[n - 1 :]), best[n - 1 :])
+
+
+def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
+    """Share ``float64 [N]`` of each token among the ``window`` tokens before it, in a text that continues.
+
+    Args:
+      history: tokens before the first one.
+      tokens: ``[N]``.
+      window: at least 1; before so many tokens were seen, all of them.
+    """
+    stream = np.concatenate([np.asarray(history, np.int64), np.asarray(tokens, np.int64)])[
+        -len(tokens) - window :
+    ]
+    place = np.arange(len(stream))
+    # Occurrences of a token are neighbours among the sorted keys, in the order of their places.
+    key = stream * len(stream) + place
+    order = np.sort(key)
+    first = np.searchsorted(order, stream * len(stream) + np.maximum(place - window, 0))
+    seen = np.searchsorted(order, key) - first
+    return (seen / np.maximum(np.minimum(place, window), 1))[-len(tokens) :]
+
+
+def mixed(nats: np.ndarray, share: np.ndarray, weight: float) -> np.ndarray:
+    """Nats of ``(1 - weight) exp(-nats) + weight * share``, a mixture of two distributions."""
+    return -np.log((1 - weight) * np.exp(-nats) + weight * share)

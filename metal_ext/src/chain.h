@@ -1,0 +1,461 @@
+// The chain model: a token is a path of bits, and every bit is predicted from the cells that its context
+// neurons address, mixed in the logistic domain (wnn_jax/lm/chain.py says what each step means).
+//
+// Floats are added in one order, without contraction, and exp and log are computed here, so that the same
+// text gives the same bits on every machine: what is compressed on one is decompressed on another.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <queue>
+#include <vector>
+
+namespace wnn {
+namespace chain {
+
+constexpr int kRecent = 6, kBucket = 4, kCell = 3, kStates = 144, kLanes = 8;
+constexpr int kHits = 128, kKinds = 4096 + 64, kClasses = 65;
+constexpr int kMatchLengths = 32, kMatchLog = 18, kMatchOrder = 3;
+constexpr int kRefineLog = 16, kRefineSteps = 33;
+constexpr uint32_t kLimit = 2;
+constexpr float kSmooth = 0.4f, kRange = 13.0f, kLeast = 2e-6f;
+
+// Rows of the lexicon, a number of each token (chain.py, Lexicon).
+enum Lexicon { kCanonical, kCode, kMultiply, kAdd, kHead, kHeadMultiply, kEnds, kTail, kSize, kLexiconRows };
+// What is remembered of the text (chain.py, History).
+enum Register { kWord = kRecent, kLastWord, kBytes, kCount, kMatchAt, kMatchLength, kRegisters };
+// Fields that a neuron may observe (chain.py, FIELDS).
+enum Field { kToken = 0, kFold = 6, kClass6 = 9, kClass9 = 12, kClass12 = 15, kThisWord = 18, kPrevious, kLast3, kFields };
+
+inline uint32_t Mix(uint32_t h, uint32_t x) {
+  h ^= x * 0x9E3779B1u;
+  h ^= h >> 15;
+  h *= 0x85EBCA6Bu;
+  h ^= h >> 13;
+  h *= 0xC2B2AE35u;
+  return h ^ (h >> 16);
+}
+
+// e^x for |x| <= 40, a polynomial in doubles: to 1e-15, and the same everywhere.
+inline double Exp(double x) {
+  const double k = std::floor(x * 1.4426950408889634 + 0.5);
+  const double r = x - k * 0.6931471805599453;
+  double sum = 1.0;
+  for (int i = 13; i >= 1; --i) sum = 1.0 + sum * r / i;
+  return std::ldexp(sum, static_cast<int>(k));
+}
+
+// log x for x > 0, by the series of atanh.
+inline double Log(double x) {
+  int k = 0;
+  const double m = std::frexp(x, &k);  // in [0.5, 1)
+  const double z = (m - 0.75) / (m + 0.75), square = z * z;
+  double sum = 0.0;
+  for (int i = 27; i >= 1; i -= 2) sum = sum * square + 1.0 / i;
+  return 2.0 * z * sum + k * 0.6931471805599453 + -0.2876820724517809;
+}
+
+// log(n + kSmooth) by table.
+class Logs {
+ public:
+  Logs() : table_(kEntries) {
+    for (size_t n = 0; n < table_.size(); ++n) table_[n] = Direct(n);
+  }
+  float operator()(uint32_t n) const {
+    if (n < kEntries) return table_[n];
+    int halved = 0;
+    for (uint32_t m = n; m >= kEntries; m >>= 1) ++halved;
+    // On the line between two entries, whose curvature is below float's last digit.
+    const uint32_t m = n >> halved, rest = n & ((1u << halved) - 1);
+    const double part = static_cast<double>(rest) / (1u << halved);
+    const double low = table_[m], high = m + 1 < kEntries ? table_[m + 1] : last_;
+    return static_cast<float>(low + part * (high - low) + halved * 0.6931471805599453);
+  }
+
+ private:
+  static constexpr uint32_t kEntries = 1 << 16;
+  static float Direct(uint32_t n) { return static_cast<float>(Log(static_cast<double>(n) + 0.4)); }
+  std::vector<float> table_;
+  float last_ = Direct(kEntries);
+};
+
+inline const Logs& LogTable() {
+  static const Logs logs;
+  return logs;
+}
+
+// A count in 12 steps.
+inline int Step(uint32_t n) {
+  if (n < 6) return static_cast<int>(n);
+  return n < 8 ? 6 : n < 12 ? 7 : n < 20 ? 8 : n < 40 ? 9 : n < 100 ? 10 : 11;
+}
+
+struct Tree {
+  const int32_t *children, *start, *node, *bit;
+  const uint32_t* names;
+  const int32_t *kind, *spelled;
+  int64_t nodes, vocabulary;
+};
+
+struct Neurons {
+  const int32_t *connections, *view;
+  int64_t count, width;
+};
+
+struct Address {
+  int64_t bucket;  // its first slot
+  uint32_t tag;
+};
+
+inline Address AddressOf(uint32_t h, int log_slots) {
+  const int64_t bucket = log_slots > 2 ? (h * 0x9E3779B1u) >> (34 - log_slots) : 0;
+  return {bucket * kBucket, std::max((h * 0x2545F491u) >> 16, 1u)};
+}
+
+// The cell of a tag in its bucket, or null.
+inline uint32_t* Find(uint32_t* row, Address a) {
+  uint32_t* slot = row + a.bucket * kCell;
+  for (int i = 0; i < kBucket; ++i, slot += kCell)
+    if (slot[0] >> 16 == a.tag) return slot;
+  return nullptr;
+}
+
+// The same, made if it is not there. Tags stand in descending order and where a bucket is full the lowest
+// goes: whatever the order of arrival, the four highest stay, with all that was ever added to them.
+inline uint32_t* Claim(uint32_t* row, Address a) {
+  uint32_t* slot = row + a.bucket * kCell;
+  int i = 0;
+  while (i < kBucket && slot[i * kCell] >> 16 > a.tag) ++i;
+  if (i == kBucket) return nullptr;
+  uint32_t* mine = slot + i * kCell;
+  if (mine[0] >> 16 == a.tag) return mine;
+  std::memmove(mine + kCell, mine, sizeof(uint32_t) * kCell * (kBucket - 1 - i));
+  mine[0] = a.tag << 16;
+  mine[1] = mine[2] = 0;
+  return mine;
+}
+
+// Adds sign to the count of every bit of a stream, in one neuron's row.
+inline void Count(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
+                  int log_slots, uint32_t sign, uint32_t* row) {
+  const uint32_t* names = tree.names + view * tree.nodes;
+  for (int64_t t = 0; t < length; ++t)
+    for (int32_t j = tree.start[tokens[t]]; j < tree.start[tokens[t] + 1]; ++j) {
+      const Address a = AddressOf(Mix(context[t], names[tree.node[j]]), log_slots);
+      if (uint32_t* cell = Claim(row, a)) cell[1 + tree.bit[j]] += sign;
+    }
+}
+
+// The counts (n0, n1) that every bit of a stream meets in one neuron's row.
+inline void Read(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
+                 int log_slots, uint32_t* row, int32_t* zeros, int32_t* ones) {
+  const uint32_t* names = tree.names + view * tree.nodes;
+  int64_t at = 0;
+  for (int64_t t = 0; t < length; ++t)
+    for (int32_t j = tree.start[tokens[t]]; j < tree.start[tokens[t] + 1]; ++j, ++at) {
+      const uint32_t* cell = Find(row, AddressOf(Mix(context[t], names[tree.node[j]]), log_slots));
+      zeros[at] = cell ? static_cast<int32_t>(cell[1]) : 0;
+      ones[at] = cell ? static_cast<int32_t>(cell[2]) : 0;
+    }
+}
+
+// Everything that changes as the model reads.
+struct Memory {
+  uint32_t* slots;  // [neurons, slots, 3]: tag and fast counts; zeros; ones
+  float *gain, *gain_sum, *offset, *offset_sum, *match_share, *match_gain, *refined;
+  int32_t *text, *match_table;
+  uint32_t* registers;
+  int64_t capacity;
+};
+
+struct Settings {
+  int log_slots;
+  bool online;  // fast counters, match and refinement beside the plain counts
+  bool learn;   // write what was read, and adapt the mixer
+  float rate;
+};
+
+class Reader {
+ public:
+  Reader(const Tree& tree, const uint32_t* lexicon, const Neurons& neurons, const Memory& memory,
+         const Settings& settings)
+      : tree_(tree), lexicon_(lexicon), neurons_(neurons), memory_(memory), settings_(settings),
+        inputs_((neurons.count * (settings.online ? 2 : 1) + kLanes - 1) / kLanes * kLanes),
+        claiming_(settings.learn),
+        context_(neurons.count), cell_(neurons.count), x_(inputs_), state_(inputs_) {}
+
+  // Before a token: its contexts, and what the longest match says comes next.
+  void Begin() {
+    uint32_t fields[kFields];
+    const uint32_t* r = memory_.registers;
+    for (int k = 0; k < kRecent; ++k) fields[kToken + k] = r[k];
+    for (int k = 0; k < 3; ++k) {
+      const uint32_t code = r[k] ? Row(kCode, r[k] - 1) : 0, there = r[k] != 0;
+      fields[kFold + k] = r[k] ? Row(kCanonical, r[k] - 1) + 1 : 0;
+      fields[kClass6 + k] = (code >> 10) + there;
+      fields[kClass9 + k] = (code >> 7) + there;
+      fields[kClass12 + k] = (code >> 4) + there;
+    }
+    fields[kThisWord] = r[kWord];
+    fields[kPrevious] = r[kLastWord];
+    fields[kLast3] = r[kBytes];
+    for (int64_t c = 0; c < neurons_.count; ++c) {
+      uint32_t h = static_cast<uint32_t>(c) + 1;
+      for (int64_t i = 0; i < neurons_.width; ++i) {
+        const int32_t f = neurons_.connections[c * neurons_.width + i];
+        if (f >= 0) h = Mix(h, fields[f]);
+      }
+      context_[c] = h;
+    }
+    class1_ = static_cast<int>(fields[kClass6]), class2_ = static_cast<int>(fields[kClass6 + 1]);
+    last_ = r[0];
+    guess_ = -1;
+    depth_ = 0;
+    if (settings_.online) BeginMatch();
+  }
+
+  // P(bit = 1) at a node, `depth` turns down the path.
+  float Predict(int32_t node) {
+    const Logs& logs = LogTable();
+    const int64_t n = neurons_.count;
+    zone_ = tree_.spelled[node];
+    int hits = 0;
+    for (int64_t c = 0; c < n; ++c) {
+      const Address a =
+          AddressOf(Mix(context_[c], tree_.names[neurons_.view[c] * tree_.nodes + node]), settings_.log_slots);
+      uint32_t* row = memory_.slots + (c << settings_.log_slots) * kCell;
+      uint32_t* cell = claiming_ ? Claim(row, a) : Find(row, a);
+      cell_[c] = cell;
+      const uint32_t zeros = cell ? cell[1] : 0, ones = cell ? cell[2] : 0;
+      x_[c] = logs(ones) - logs(zeros);
+      state_[c] = Step(zeros) * 12 + Step(ones);
+      if (c < 6 && zeros + ones > 0) hits |= 1 << c;
+      if (settings_.online) {
+        const uint32_t fast = cell ? cell[0] : 0, fast0 = fast >> 8 & 255, fast1 = fast & 255;
+        x_[n + c] = logs(fast1) - logs(fast0);
+        state_[n + c] = Step(fast0) * 12 + Step(fast1);
+      }
+    }
+    const int64_t rows[4] = {hits + 64 * zone_, kHits + tree_.kind[node], kHits + kKinds + class1_,
+                             kHits + kKinds + kClasses + class2_};
+    for (int k = 0; k < 4; ++k) row_[k] = rows[k] * inputs_;
+    const int64_t states = (kHits + kKinds + 2 * kClasses + kStates * zone_) * inputs_;
+    const float* offset = memory_.offset + kStates * zone_ * inputs_;
+    const float *g0 = memory_.gain + row_[0], *g1 = memory_.gain + row_[1], *g2 = memory_.gain + row_[2],
+                *g3 = memory_.gain + row_[3], *gs = memory_.gain + states;
+    float lane[kLanes] = {};
+    for (int64_t i = 0; i < inputs_; i += kLanes)
+      for (int l = 0; l < kLanes; ++l) {
+        const int64_t at = state_[i + l] * inputs_ + i + l;
+        lane[l] += offset[at] + (g0[i + l] + g1[i + l] + g2[i + l] + g3[i + l] + gs[at]) * x_[i + l];
+      }
+    float dot = ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+
+    matched_ = -1;
+    if (guess_ >= 0) {
+      const int32_t j = tree_.start[guess_] + depth_;
+      if (j < tree_.start[guess_ + 1] && tree_.node[j] == node) matched_ = tree_.bit[j];
+    }
+    if (matched_ >= 0) {
+      match_row_ = zone_ * kMatchLengths + std::min<int>(memory_.registers[kMatchLength], kMatchLengths - 1);
+      const double share = memory_.match_share[match_row_];
+      match_x_ = static_cast<float>(Log(share / (1.0 - share)));
+      if (!matched_) match_x_ = -match_x_;
+      dot += memory_.match_gain[match_row_] * match_x_;
+    }
+    dot = std::min(std::max(dot, -kRange), kRange);
+    mixed_ = Sigmoid(dot);
+    if (!settings_.online) return Clamp(mixed_);
+
+    const float z = std::min(std::max(dot * (1.0f / 0.75f), -15.99f), 15.99f) + 16.0f;
+    const int step = static_cast<int>(z);
+    fraction_ = z - static_cast<float>(step);
+    const uint32_t name = tree_.names[node];
+    const uint32_t places[2] = {name >> (32 - kRefineLog), Mix(last_, name) >> (32 - kRefineLog)};
+    float refined[2];
+    for (int k = 0; k < 2; ++k) {
+      refine_[k] = memory_.refined + ((static_cast<int64_t>(k) << kRefineLog) + places[k]) * kRefineSteps + step;
+      refined[k] = refine_[k][0] * (1.0f - fraction_) + refine_[k][1] * fraction_;
+    }
+    return Clamp(0.5f * mixed_ + 0.25f * refined[0] + 0.25f * refined[1]);
+  }
+
+  // Learns the bit that came at the node last predicted, which must have been claimed.
+  void Learn(int bit) {
+    const float target = static_cast<float>(bit), error = target - mixed_;
+    for (float* map : refine_) {
+      if (!map) continue;
+      float& cell = map[fraction_ > 0.5f];
+      cell += (target - cell) * 0.02f;
+    }
+    if (matched_ >= 0) {
+      float& share = memory_.match_share[match_row_];
+      share += ((matched_ == bit ? 1.0f : 0.0f) - share) * 0.005f;
+      share = std::min(std::max(share, 0.001f), 0.9999f);
+      memory_.match_gain[match_row_] += 0.002f * error * match_x_;
+    }
+    for (int k = 0; k < 4; ++k) {
+      float *gain = memory_.gain + row_[k], *sum = memory_.gain_sum + row_[k];
+      for (int64_t i = 0; i < inputs_; ++i) Adapt(gain[i], sum[i], error * x_[i]);
+    }
+    const int64_t states = (kHits + kKinds + 2 * kClasses + kStates * zone_) * inputs_;
+    const int64_t real = neurons_.count * (settings_.online ? 2 : 1);  // the padding must stay silent
+    for (int64_t i = 0; i < real; ++i) {
+      const int64_t at = state_[i] * inputs_ + i, own = kStates * zone_ * inputs_ + at;
+      Adapt(memory_.gain[states + at], memory_.gain_sum[states + at], error * x_[i]);
+      Adapt(memory_.offset[own], memory_.offset_sum[own], error);
+    }
+    for (uint32_t* cell : cell_) {
+      if (!cell) continue;
+      cell[1 + bit] += 1;
+      uint32_t fast[2] = {cell[0] >> 8 & 255, cell[0] & 255};
+      fast[bit] = std::min(fast[bit] + 1, 255u);
+      if (fast[1 - bit] > kLimit) fast[1 - bit] = fast[1 - bit] / 2 + 1;
+      cell[0] = (cell[0] & 0xFFFF0000u) | fast[0] << 8 | fast[1];
+    }
+  }
+
+  // After a token: what is remembered of it.
+  void End(int32_t token) {
+    uint32_t* r = memory_.registers;
+    if (Row(kEnds, token)) {
+      const uint32_t finished = r[kWord] * Row(kHeadMultiply, token) + Row(kHead, token);
+      if (finished) r[kLastWord] = finished;
+      r[kWord] = Row(kAdd, token);
+    } else {
+      r[kWord] = r[kWord] * Row(kMultiply, token) + Row(kAdd, token);
+    }
+    const uint32_t size = Row(kSize, token);
+    r[kBytes] = ((size >= 3 ? 0 : r[kBytes] << (8 * size)) | Row(kTail, token)) & 0xFFFFFF;
+    for (int k = kRecent - 1; k > 0; --k) r[k] = r[k - 1];
+    r[0] = static_cast<uint32_t>(token) + 1;
+    if (settings_.online) {
+      // The token is always written: a text as long as its room starts over.
+      const uint32_t count = r[kCount], room = static_cast<uint32_t>(memory_.capacity);
+      memory_.text[count % room] = token;
+      r[kCount] = count + 1;
+      if (r[kMatchLength]) {
+        const bool right = memory_.text[r[kMatchAt] % room] == token;
+        r[kMatchLength] = right ? r[kMatchLength] + 1 : 0;
+        r[kMatchAt] += 1;
+      }
+    }
+  }
+
+  // Hints that a node will be asked for soon.
+  void Prefetch(int32_t node) const {
+    for (int64_t c = 0; c < neurons_.count; ++c) {
+      const uint32_t h = Mix(context_[c], tree_.names[neurons_.view[c] * tree_.nodes + node]);
+      __builtin_prefetch(memory_.slots + ((c << settings_.log_slots) + AddressOf(h, settings_.log_slots).bucket) * kCell);
+    }
+  }
+
+  // Walks from the root to a leaf by `choose(node, depth, P(1))`, learning on the way if so set.
+  template <typename Choose>
+  int32_t Walk(Choose choose) {
+    int32_t node = 0;
+    for (depth_ = 0; node >= 0; ++depth_) {
+      const int bit = choose(node, depth_, Predict(node));
+      if (bit < 0) break;
+      if (settings_.learn) Learn(bit);
+      node = tree_.children[2 * node + bit];
+    }
+    return -1 - node;
+  }
+
+  // Tokens in falling order of probability, equal ones by id, until `stop(token, probability)`. Nothing is
+  // learnt. A subtree is opened only if nothing else may come before it, so the first token is the argmax.
+  template <typename Stop>
+  void Enumerate(double temperature, Stop stop) {
+    struct Open {
+      double probability;
+      int32_t node, depth;
+      bool operator<(const Open& other) const {
+        if (probability != other.probability) return probability < other.probability;
+        // Subtrees before leaves, so that of equal leaves all are there to compare; then the lowest id.
+        const bool leaf = node < 0, other_leaf = other.node < 0;
+        if (leaf != other_leaf) return leaf;
+        return leaf ? node < other.node : node > other.node;
+      }
+    };
+    claiming_ = false;
+    std::priority_queue<Open> open;
+    open.push({1.0, 0, 0});
+    while (!open.empty()) {
+      const Open best = open.top();
+      open.pop();
+      if (best.node < 0) {
+        if (stop(-1 - best.node, best.probability)) break;
+        continue;
+      }
+      depth_ = best.depth;
+      const double one = Heated(Predict(best.node), temperature);
+      open.push({best.probability * (1.0 - one), tree_.children[2 * best.node], best.depth + 1});
+      open.push({best.probability * one, tree_.children[2 * best.node + 1], best.depth + 1});
+    }
+    claiming_ = settings_.learn;
+  }
+
+  // A bit's probability with its log-odds divided by the temperature.
+  static double Heated(double one, double temperature) {
+    if (temperature == 1.0) return one;
+    const double odds = Log(one / (1.0 - one)) / temperature;
+    return 1.0 / (1.0 + Exp(-std::min(std::max(odds, -30.0), 30.0)));
+  }
+
+ private:
+  uint32_t Row(int row, int64_t token) const { return lexicon_[row * tree_.vocabulary + token]; }
+  static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + Exp(-static_cast<double>(x)))); }
+  static float Clamp(float p) { return std::min(std::max(p, kLeast), 1.0f - kLeast); }
+
+  void Adapt(float& weight, float& sum, float gradient) const {
+    sum += gradient * gradient;
+    weight += settings_.rate * gradient / std::sqrt(sum + 1.0f);
+  }
+
+  // The longest run of tokens that ended as the text does now, found by its last three.
+  void BeginMatch() {
+    uint32_t* r = memory_.registers;
+    const uint32_t count = r[kCount], room = static_cast<uint32_t>(memory_.capacity);
+    if (count > kMatchOrder) {
+      uint32_t h = 7;
+      for (int k = 0; k < kMatchOrder; ++k) h = Mix(h, r[k]);
+      int32_t& last = memory_.match_table[h >> (32 - kMatchLog)];
+      if (!r[kMatchLength] && last > 0 && count - static_cast<uint32_t>(last) < room) {
+        uint32_t length = 0;
+        while (length < kMatchLengths - 1 && length < static_cast<uint32_t>(last) &&
+               count - static_cast<uint32_t>(last) + length + 1 < room &&
+               memory_.text[(last - 1 - length) % room] == memory_.text[(count - 1 - length) % room])
+          ++length;
+        r[kMatchAt] = static_cast<uint32_t>(last);
+        r[kMatchLength] = length >= 2 ? length : 0;
+      }
+      last = static_cast<int32_t>(count);
+    }
+    if (r[kMatchLength]) guess_ = memory_.text[r[kMatchAt] % room];
+  }
+
+  Tree tree_;
+  const uint32_t* lexicon_;
+  Neurons neurons_;
+  Memory memory_;
+  Settings settings_;
+  int64_t inputs_;
+  bool claiming_;
+  std::vector<uint32_t> context_;
+  std::vector<uint32_t*> cell_;
+  std::vector<float> x_;
+  std::vector<int32_t> state_;
+  int class1_ = 0, class2_ = 0, zone_ = 0, depth_ = 0, matched_ = -1, match_row_ = 0;
+  int32_t guess_ = -1;
+  uint32_t last_ = 0;
+  int64_t row_[4] = {};
+  float mixed_ = 0, fraction_ = 0, match_x_ = 0;
+  float* refine_[2] = {};
+};
+
+}  // namespace chain
+}  // namespace wnn

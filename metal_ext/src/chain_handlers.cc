@@ -1,0 +1,258 @@
+// The chain model's XLA FFI handlers: check every shape and range, then read, count or write.
+
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "chain.h"
+#include "checks.h"
+#include "parallel.h"
+
+namespace wnn {
+namespace chain {
+namespace {
+
+using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
+using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
+
+enum Mode { kGiven = 0, kSampled, kDecoded };
+
+ffi::Error CheckTree(const Tree& tree, int64_t bits) {
+  WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1, "a tree of V ids has V - 1 inner nodes");
+  WNN_REQUIRE(tree.start[0] == 0, "paths begin at their first entry");
+  // A child comes after its parent, so there is no way around in circles; and paths follow the children.
+  for (int64_t i = 0; i < 2 * tree.nodes; ++i)
+    WNN_REQUIRE(tree.children[i] >= -tree.vocabulary && tree.children[i] < tree.nodes &&
+                    (tree.children[i] < 0 || tree.children[i] > i / 2),
+                "a child outside the tree");
+  for (int64_t v = 0; v < tree.vocabulary; ++v) {
+    int32_t at = 0;
+    WNN_REQUIRE(tree.start[v] < tree.start[v + 1] && tree.start[v + 1] <= bits, "an id without a path");
+    for (int32_t j = tree.start[v]; j < tree.start[v + 1]; ++j) {
+      WNN_REQUIRE(at >= 0 && tree.node[j] == at && (tree.bit[j] | 1) == 1, "a path that leaves the tree");
+      at = tree.children[2 * at + tree.bit[j]];
+    }
+    WNN_REQUIRE(at == -1 - v, "a path that ends elsewhere");
+  }
+  for (int64_t i = 0; i < tree.nodes; ++i)
+    WNN_REQUIRE(tree.kind[i] >= 0 && tree.kind[i] < kKinds && (tree.spelled[i] | 1) == 1, "a node of no kind");
+  return ffi::Error::Success();
+}
+
+template <typename Buffer>
+ffi::Error CheckTokens(const Buffer& tokens, int64_t vocabulary) {
+  for (int64_t t = 0; t < Dim(tokens, 0); ++t)
+    WNN_REQUIRE(tokens.typed_data()[t] >= 0 && tokens.typed_data()[t] < vocabulary, "a token outside the vocabulary");
+  return ffi::Error::Success();
+}
+
+ffi::Error CheckSlots(const U32Cube& slots, const I32& view, int64_t log_slots) {
+  WNN_REQUIRE(log_slots >= 2 && log_slots <= 28, "4 to 2^28 slots a neuron");
+  WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << log_slots && Dim(slots, 2) == kCell,
+              "slots must be [neurons, 2^log_slots, 3]");
+  for (int64_t c = 0; c < Dim(view, 0); ++c)
+    WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
+  return ffi::Error::Success();
+}
+
+#define WNN_TREE_PARAMETERS                                                                        \
+  I32Matrix children, I32 start, I32 node, I32 bit, U32Matrix names, I32 kind, I32 spelled
+#define WNN_TREE_ARGUMENTS                                                                         \
+  .Arg<I32Matrix>().Arg<I32>().Arg<I32>().Arg<I32>().Arg<U32Matrix>().Arg<I32>().Arg<I32>()
+#define WNN_MAKE_TREE                                                                              \
+  const Tree tree{children.typed_data(), start.typed_data(),   node.typed_data(),                  \
+                  bit.typed_data(),      names.typed_data(),   kind.typed_data(),                  \
+                  spelled.typed_data(),  Dim(children, 0),     Dim(start, 0) - 1};                 \
+  WNN_REQUIRE(Dim(children, 1) == 2 && Dim(names, 0) == 3 && Dim(names, 1) == tree.nodes &&        \
+                  Dim(kind, 0) == tree.nodes && Dim(spelled, 0) == tree.nodes,                     \
+              "the tree's arrays differ in their nodes");                                          \
+  WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "a bit a node of a path");                               \
+  WNN_CHECK(CheckTree(tree, Dim(node, 0)))
+
+ffi::Error Ended(bool enough_memory) {
+  if (enough_memory) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory");
+}
+
+ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, U32Cube slots, U32Matrix context,
+                       I32 tokens, ffi::Result<U32Cube> result, int64_t log_slots, int64_t sign) {
+  WNN_MAKE_TREE;
+  WNN_CHECK(CheckSlots(slots, view, log_slots));
+  WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
+  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0), "a context a neuron and token");
+  WNN_REQUIRE(sign == 1 || sign == -1, "a sign");
+  uint32_t* out = result->typed_data();
+  if (out != slots.typed_data()) std::memcpy(out, slots.typed_data(), slots.size_bytes());
+  const int64_t length = Dim(tokens, 0);
+  return Ended(Parallel(pool, Dim(view, 0), [&] {
+    return [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
+        Count(tree, context.typed_data() + c * length, tokens.typed_data(), length, view.typed_data()[c], log_slots,
+              static_cast<uint32_t>(sign), out + (c << log_slots) * kCell);
+    };
+  }));
+}
+
+ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, U32Cube slots, U32Matrix context,
+                      I32 tokens, ffi::Result<I32Matrix> zeros, ffi::Result<I32Matrix> ones, int64_t log_slots) {
+  WNN_MAKE_TREE;
+  WNN_CHECK(CheckSlots(slots, view, log_slots));
+  WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
+  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0), "a context a neuron and token");
+  const int64_t length = Dim(tokens, 0);
+  int64_t bits = 0;
+  for (int64_t t = 0; t < length; ++t)
+    bits += tree.start[tokens.typed_data()[t] + 1] - tree.start[tokens.typed_data()[t]];
+  WNN_REQUIRE(Dim(*zeros, 0) == Dim(view, 0) && Dim(*ones, 0) == Dim(view, 0) && Dim(*zeros, 1) == bits &&
+                  Dim(*ones, 1) == bits,
+              "one count a neuron and bit");
+  return Ended(Parallel(pool, Dim(view, 0), [&] {
+    return [&](int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
+        Read(tree, context.typed_data() + c * length, tokens.typed_data(), length, view.typed_data()[c], log_slots,
+             slots.typed_data() + (c << log_slots) * kCell, zeros->typed_data() + c * bits,
+             ones->typed_data() + c * bits);
+    };
+  }));
+}
+
+template <typename In, typename Out>
+auto* Carried(const In& in, Out& out) {
+  if (out->untyped_data() != in.untyped_data()) std::memcpy(out->untyped_data(), in.untyped_data(), in.size_bytes());
+  return out->typed_data();
+}
+
+using Callback = int32_t (*)(float);
+
+ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, U32Cube slots,
+                  F32Matrix gain, F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum,
+                  F32Matrix match_share, F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table,
+                  U32 registers, I32 tokens, F32Matrix chance, ffi::Result<U32Cube> slots_out,
+                  ffi::Result<F32Matrix> gain_out, ffi::Result<F32Matrix> gain_sum_out,
+                  ffi::Result<F32Matrix> offset_out, ffi::Result<F32Matrix> offset_sum_out,
+                  ffi::Result<F32Matrix> match_share_out, ffi::Result<F32Matrix> match_gain_out,
+                  ffi::Result<F32Cube> refined_out, ffi::Result<I32> text_out, ffi::Result<I32> match_table_out,
+                  ffi::Result<U32> registers_out, ffi::Result<I32> read, ffi::Result<F32Matrix> ones,
+                  ffi::Result<I32> best, int64_t log_slots, int64_t online, int64_t learn, int64_t mode,
+                  int64_t argmax, float rate, float temperature, float top_p, int64_t callback) {
+  WNN_MAKE_TREE;
+  WNN_CHECK(CheckSlots(slots, view, log_slots));
+  const int64_t count = Dim(*read, 0), depth = Dim(*ones, 1), neurons = Dim(view, 0);
+  const int64_t inputs = (neurons * (online ? 2 : 1) + kLanes - 1) / kLanes * kLanes;
+  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary, "a lexicon of another vocabulary");
+  WNN_REQUIRE(Dim(connections, 0) == neurons, "connections and views differ in their neurons");
+  for (int64_t i = 0; i < neurons * Dim(connections, 1); ++i)
+    WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFields, "a field that is not there");
+  WNN_REQUIRE(Dim(gain, 0) == kHits + kKinds + 2 * kClasses + 2 * kStates && Dim(gain, 1) == inputs &&
+                  Dim(gain_sum, 0) == Dim(gain, 0) && Dim(gain_sum, 1) == inputs && Dim(offset, 0) == 2 * kStates &&
+                  Dim(offset, 1) == inputs && Dim(offset_sum, 0) == 2 * kStates && Dim(offset_sum, 1) == inputs,
+              "a mixer of other inputs");
+  if (online)
+    WNN_REQUIRE(Dim(match_share, 0) == 2 && Dim(match_share, 1) == kMatchLengths && Dim(match_gain, 0) == 2 &&
+                    Dim(match_gain, 1) == kMatchLengths && Dim(refined, 0) == 2 &&
+                    Dim(refined, 1) == 1 << kRefineLog && Dim(refined, 2) == kRefineSteps &&
+                    Dim(match_table, 0) == 1 << kMatchLog && Dim(text, 0) > 2 * kMatchLengths,
+                "the parts of an online memory have the wrong shapes");
+  WNN_REQUIRE(Dim(registers, 0) == kRegisters, "another number of registers");
+  WNN_REQUIRE(Dim(*best, 0) == count && Dim(*ones, 0) == count, "results of different lengths");
+  for (int64_t v = 0; v < tree.vocabulary; ++v)
+    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "a path is longer than its row");
+  WNN_REQUIRE(mode >= kGiven && mode <= kDecoded && rate >= 0 && temperature > 0 && top_p > 0, "a setting out of range");
+  if (mode == kGiven) {
+    WNN_REQUIRE(Dim(tokens, 0) == count, "a result a token");
+    WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
+  }
+  if (mode == kSampled) WNN_REQUIRE(Dim(chance, 0) == count && Dim(chance, 1) == depth, "a chance a bit");
+  if (mode == kDecoded) WNN_REQUIRE(callback != 0, "nothing to decode from");
+  for (int k = 0; k < kRecent; ++k)
+    WNN_REQUIRE(registers.typed_data()[k] <= tree.vocabulary, "a remembered token outside the vocabulary");
+  if (online) WNN_CHECK(CheckTokens(text, tree.vocabulary));
+
+  const Memory memory{Carried(slots, slots_out),
+                      Carried(gain, gain_out),
+                      Carried(gain_sum, gain_sum_out),
+                      Carried(offset, offset_out),
+                      Carried(offset_sum, offset_sum_out),
+                      Carried(match_share, match_share_out),
+                      Carried(match_gain, match_gain_out),
+                      Carried(refined, refined_out),
+                      Carried(text, text_out),
+                      Carried(match_table, match_table_out),
+                      Carried(registers, registers_out),
+                      Dim(text, 0)};
+  const Settings settings{static_cast<int>(log_slots), online != 0, learn != 0, rate};
+  Reader reader(tree, lexicon.typed_data(),
+                {connections.typed_data(), view.typed_data(), neurons, Dim(connections, 1)}, memory, settings);
+  std::memset(ones->typed_data(), 0, ones->size_bytes());
+  for (int64_t t = 0; t < count; ++t) {
+    float* one_of = ones->typed_data() + t * depth;
+    reader.Begin();
+    best->typed_data()[t] = -1;
+    if (argmax)
+      reader.Enumerate(1.0, [&](int32_t token, double) {
+        best->typed_data()[t] = token;
+        return true;
+      });
+    int32_t given = mode == kGiven ? tokens.typed_data()[t] : -1;
+    if (mode == kSampled && top_p < 1) {
+      std::vector<std::pair<int32_t, double>> nucleus;
+      double mass = 0;
+      reader.Enumerate(temperature, [&](int32_t token, double probability) {
+        nucleus.push_back({token, probability});
+        mass += probability;
+        return mass >= top_p;
+      });
+      double left = chance.typed_data()[t * depth] * mass;
+      for (const auto& [token, probability] : nucleus) {
+        given = token;
+        left -= probability;
+        if (left < 0) break;
+      }
+    }
+    const int32_t* path = given >= 0 ? tree.start + given : nullptr;
+    if (path) reader.Prefetch(tree.node[path[0]]);
+    bool failed = false;
+    read->typed_data()[t] = reader.Walk([&](int32_t, int at, float one) {
+      one_of[at] = one;
+      if (path) {
+        const int32_t j = path[0] + at;
+        if (j + 1 < path[1]) reader.Prefetch(tree.node[j + 1]);
+        return static_cast<int>(tree.bit[j]);
+      }
+      if (mode == kSampled) return static_cast<int>(chance.typed_data()[t * depth + at] < Reader::Heated(one, temperature));
+      const int bit = reinterpret_cast<Callback>(callback)(one);
+      failed = bit < 0 || bit > 1;
+      return failed ? -1 : bit;
+    });
+    if (failed) return Invalid("decoding stopped");
+    reader.End(read->typed_data()[t]);
+  }
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainCount, CountStream,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
+                                  .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<U32Cube>()
+                                  .Attr<int64_t>("log_slots").Attr<int64_t>("sign"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainRead, ReadStream,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
+                                  .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<I32Matrix>().Ret<I32Matrix>()
+                                  .Attr<int64_t>("log_slots"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    WnnChainReadOn, ReadOn,
+    ffi::Ffi::Bind() WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<U32Cube>()
+        .Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>()
+        .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<I32>().Arg<F32Matrix>()
+        .Ret<U32Cube>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>()
+        .Ret<F32Matrix>().Ret<F32Cube>().Ret<I32>().Ret<I32>().Ret<U32>().Ret<I32>().Ret<F32Matrix>().Ret<I32>()
+        .Attr<int64_t>("log_slots").Attr<int64_t>("online").Attr<int64_t>("learn").Attr<int64_t>("mode")
+        .Attr<int64_t>("argmax").Attr<float>("rate").Attr<float>("temperature").Attr<float>("top_p")
+        .Attr<int64_t>("callback"));
+
+}  // namespace chain
+}  // namespace wnn

@@ -1,0 +1,257 @@
+"""A vocabulary as a binary tree: a token is the path to its leaf, and its probability a product of bits.
+
+Every id hangs below the root exactly once and every inner node has two children, so whatever the bits'
+probabilities are, the V leaves sum to one. Host code in NumPy.
+
+Frequent tokens are split by what stands around them (PPMI of their neighbours, truncated SVD, recursive
+splits along the principal direction), so that a node's bit is a property which context can tell, and the
+first bits of a path are a class. Rare ones say too little for that: a branch of their own spells them,
+byte by byte, so that what is known of letters serves tokens never seen.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse
+import scipy.sparse.linalg
+
+CODE_BITS = 16
+_NEIGHBOURS = (1, 2, -1, -2)
+_CONTEXTS = 5000  # most frequent tokens, the columns of the PPMI matrix
+_DIMENSIONS = 64
+_OWN_KIND = 4096  # most visited nodes
+_PARTS, _SPREAD = 10, 3  # a frequent token is in so many of so many parts of the text
+
+
+class TokenTree(NamedTuple):
+    """The paths of V tokens through M = V - 1 inner nodes; node 0 is the root.
+
+    Attributes:
+      children: ``int32 [M, 2]``; a node, or ``-1 - id`` for a leaf.
+      start: ``int32 [V + 1]``; the path of id v is entries ``start[v] .. start[v + 1] - 1`` of the next two.
+      node: ``int32 [L]`` inner nodes passed.
+      bit: ``int32 [L]`` turns taken there.
+      names: ``uint32 [3, M]``, by which tables know a node: as itself; in the spelled branch also by the last
+        byte, or by the last three, whatever came before them. Where nothing is spelled all three agree.
+      kind: ``int32 [M]`` below `KINDS`: the most visited nodes have one each, others share it by depth.
+      spelled: ``int32 [M]``, 1 in the spelled branch.
+      codes: ``int32 [V]`` first `CODE_BITS` turns of each path, the first the most significant.
+    """
+
+    children: np.ndarray
+    start: np.ndarray
+    node: np.ndarray
+    bit: np.ndarray
+    names: np.ndarray
+    kind: np.ndarray
+    spelled: np.ndarray
+    codes: np.ndarray
+
+    @property
+    def depth(self) -> int:
+        """D: turns of the longest path."""
+        return int(np.diff(self.start).max())
+
+
+KINDS = _OWN_KIND + 64
+
+
+class _Builder:
+    """Nodes as they are made, and what each stands for."""
+
+    def __init__(self):
+        self.children: list[list[int]] = []
+        self.alias: list[tuple[int, int] | None] = []
+
+    def add(self, alias: tuple[int, int] | None = None) -> int:
+        self.children.append([0, 0])
+        self.alias.append(alias)
+        return len(self.children) - 1
+
+
+def plain(vocabulary: int) -> TokenTree:
+    """Ids split by their binary digits, as the bitwise model sees them.
+
+    Raises:
+      ValueError: fewer than 2 ids.
+    """
+    _check_size(vocabulary)
+    build = _Builder()
+    _halve(build, np.arange(vocabulary))
+    return _finish(build, vocabulary, np.ones(vocabulary))
+
+
+def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTree:
+    """Frequent tokens by what stands around them, the others spelled.
+
+    Args:
+      train: ids of the training stream.
+      pieces: V strings of bytes, all different.
+      rare: tokens seen fewer times are spelled, and such as only a few parts of the text use, however often:
+        for text that is left out or still to come they are as good as unseen. 0 spells none.
+
+    Raises:
+      ValueError: fewer than 2 ids, or two of the spelled ones have the same bytes.
+    """
+    vocabulary = len(pieces)
+    _check_size(vocabulary)
+    counts = np.bincount(train, minlength=vocabulary)
+    parts = np.array_split(np.asarray(train), _PARTS)
+    spread = sum(np.bincount(part, minlength=vocabulary) > 0 for part in parts)
+    often = (counts >= rare) & (spread >= min(_SPREAD, rare))
+    frequent, spelled = np.flatnonzero(often), np.flatnonzero(~often)
+    if len({pieces[i] for i in spelled}) != len(spelled):
+        raise ValueError("two rare tokens have the same bytes and cannot be told apart by spelling them")
+    build = _Builder()
+    both = len(frequent) > 0 and len(spelled) > 0
+    root = build.add() if both else None
+    ends = [0, 0]
+    if len(frequent):
+        ends[0] = _split(build, frequent, _embed(train, frequent, counts), np.sqrt(counts[frequent] + 1.0))
+    if len(spelled):
+        ends[1] = _spell(build, spelled.tolist(), pieces, b"")
+    if root is not None:
+        build.children[root] = ends
+    return _finish(build, vocabulary, counts)
+
+
+def _check_size(vocabulary: int) -> None:
+    if vocabulary < 2:
+        raise ValueError(f"a tree needs at least 2 tokens, got {vocabulary}")
+
+
+def _halve(build: _Builder, ids: np.ndarray) -> int:
+    if len(ids) == 1:
+        return -1 - int(ids[0])
+    node = build.add()
+    # At the highest digit in which they differ, so that a vocabulary of 2^B ids is its digits.
+    cut = 1 << (int(ids[0] ^ ids[-1]).bit_length() - 1)
+    middle = int(np.searchsorted(ids & cut, cut))
+    build.children[node] = [_halve(build, ids[:middle]), _halve(build, ids[middle:])]
+    return node
+
+
+def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """A vector for each frequent token: positive PMI with its neighbours, truncated SVD, unit length."""
+    place = np.full(len(counts), -1)
+    place[frequent] = np.arange(len(frequent))
+    column = np.full(len(counts), -1)
+    common = frequent[np.argsort(-counts[frequent], kind="stable")[:_CONTEXTS]]
+    column[common] = np.arange(len(common))
+    rows, columns = [], []
+    for block, offset in enumerate(_NEIGHBOURS):
+        center, other = (train[:-offset], train[offset:]) if offset > 0 else (train[-offset:], train[:offset])
+        kept = (place[center] >= 0) & (column[other] >= 0)
+        rows.append(place[center[kept]])
+        columns.append(column[other[kept]] + block * len(common))
+    shape = len(frequent), len(_NEIGHBOURS) * len(common)
+    row, col = np.concatenate(rows), np.concatenate(columns)
+    seen = scipy.sparse.coo_matrix((np.ones(len(row)), (row, col)), shape=shape).tocsr().tocoo()
+    dimensions = min(_DIMENSIONS, min(shape) - 1)
+    if dimensions < 1 or seen.nnz == 0:
+        return np.arange(len(frequent))[:, None].astype(float)
+    total = np.bincount(seen.row, seen.data, shape[0]) + 1, np.bincount(seen.col, seen.data, shape[1]) + 1
+    pmi = np.log(seen.data * seen.data.sum() / (total[0][seen.row] * total[1][seen.col]))
+    matrix = scipy.sparse.coo_matrix((np.maximum(pmi, 0), (seen.row, seen.col)), shape=shape).tocsr()
+    left, sizes, _ = scipy.sparse.linalg.svds(matrix, k=dimensions, v0=np.ones(min(shape)))
+    vectors = left * sizes
+    # Directions of tokens seen a few times are mostly noise: they stay near the middle.
+    trust = np.sqrt(np.minimum(1.0, total[0] / 20))
+    return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6) * trust[:, None]
+
+
+def _split(build: _Builder, ids: np.ndarray, vectors: np.ndarray, weights: np.ndarray) -> int:
+    """Halves of about equal weight along the principal direction, down to single tokens."""
+    if len(ids) == 1:
+        return -1 - int(ids[0])
+    node = build.add()
+    centred = vectors - np.average(vectors, axis=0, weights=weights)
+    scatter = (centred * weights[:, None]).T @ centred
+    direction = np.linalg.eigh(scatter)[1][:, -1]
+    direction = direction * np.sign(direction[np.argmax(np.abs(direction))])
+    order = np.argsort(centred @ direction, kind="stable")
+    mass = np.cumsum(weights[order])
+    middle = int(np.clip(np.searchsorted(mass, mass[-1] / 2) + 1, 1, len(ids) - 1))
+    build.children[node] = [
+        _split(build, ids[part], vectors[part], weights[part]) for part in (order[:middle], order[middle:])
+    ]
+    return node
+
+
+def _spell(build: _Builder, ids: list[int], pieces: list[bytes], prefix: bytes) -> int:
+    """The trie of these tokens' bytes; a bit that only one of the two can be is no node."""
+    if len(ids) == 1:
+        return -1 - ids[0]
+    length = len(prefix)
+    names = _hash(4, prefix[-1] if prefix else 256, min(length, 2)), _hash(5, *prefix[-3:])
+    ended = [i for i in ids if len(pieces[i]) == length]
+    if ended:
+        node = build.add((_hash(names[0], 256), _hash(names[1], 256)))
+        longer = [i for i in ids if len(pieces[i]) > length]
+        build.children[node] = [_spell_byte(build, longer, pieces, prefix, names, 7, 1), -1 - ended[0]]
+        return node
+    return _spell_byte(build, ids, pieces, prefix, names, 7, 1)
+
+
+def _spell_byte(build, ids, pieces, prefix, names, place, part) -> int:
+    """The next byte's digits from ``place`` on; ``part`` holds those before, after a leading 1."""
+    while place >= 0:
+        halves: list[list[int]] = [[], []]
+        for i in ids:
+            halves[pieces[i][len(prefix)] >> place & 1].append(i)
+        place -= 1
+        if halves[0] and halves[1]:
+            node = build.add((_hash(names[0], part), _hash(names[1], part)))
+            build.children[node] = [
+                _spell_byte(build, half, pieces, prefix, names, place, 2 * part + bit)
+                for bit, half in enumerate(halves)
+            ]
+            return node
+        part = 2 * part + (1 if halves[1] else 0)
+    return _spell(build, ids, pieces, prefix + bytes([part & 255]))
+
+
+def _hash(*values: int) -> int:
+    h = 0x9E3779B9
+    for value in values:
+        h = ((h ^ value) * 0x85EBCA6B) & 0xFFFFFFFF
+        h ^= h >> 15
+        h = (h * 0xC2B2AE35) & 0xFFFFFFFF
+        h ^= h >> 16
+    return h
+
+
+def _finish(build: _Builder, vocabulary: int, counts: np.ndarray) -> TokenTree:
+    paths: list[list[tuple[int, int]]] = [[] for _ in range(vocabulary)]
+    stack: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
+    depth = np.zeros(len(build.children), np.int64)
+    while stack:
+        node, path = stack.pop()
+        depth[node] = len(path)
+        for bit, child in enumerate(build.children[node]):
+            turn = [*path, (node, bit)]
+            if child < 0:
+                paths[-1 - child] = turn
+            else:
+                stack.append((child, turn))
+    start = np.concatenate([[0], np.cumsum([len(path) for path in paths])])
+    node = np.array([i for path in paths for i, _ in path])
+    bit = np.array([b for path in paths for _, b in path])
+    spelled = np.array([alias is not None for alias in build.alias])
+    own = np.array([_hash(7, i) for i in range(len(depth))])
+    alias = np.array([(h, h) if a is None else a for a, h in zip(build.alias, own, strict=True)])
+    visits = np.bincount(node, np.repeat(counts, np.diff(start)), minlength=len(depth))
+    often = np.argsort(-visits, kind="stable")[:_OWN_KIND]
+    kind = _OWN_KIND + np.minimum(depth, 31) + 32 * spelled
+    kind[often] = np.arange(len(often))
+    codes = [sum(b << (CODE_BITS - 1 - k) for k, (_, b) in enumerate(path[:CODE_BITS])) for path in paths]
+    return TokenTree(
+        children=np.array(build.children, np.int32),
+        start=start.astype(np.int32),
+        node=node.astype(np.int32),
+        bit=bit.astype(np.int32),
+        names=np.stack([own, alias[:, 0], alias[:, 1]]).astype(np.uint32),
+        kind=kind.astype(np.int32),
+        spelled=spelled.astype(np.int32),
+        codes=np.array(codes, np.int32),
+    )
