@@ -13,7 +13,7 @@ namespace wnn {
 namespace chain {
 namespace {
 
-using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
+using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
 
 enum Mode { kGiven = 0, kSampled, kDecoded };
@@ -47,10 +47,11 @@ ffi::Error CheckTokens(const Buffer& tokens, int64_t vocabulary) {
   return ffi::Error::Success();
 }
 
-ffi::Error CheckSlots(const U32Cube& slots, const I32& view, int64_t log_slots) {
+ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
   WNN_REQUIRE(log_slots >= 2 && log_slots <= 28, "4 to 2^28 slots a neuron");
-  WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << log_slots && Dim(slots, 2) == kCell,
-              "slots must be [neurons, 2^log_slots, 3]");
+  WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << (log_slots - 2) &&
+                  Dim(slots, 2) == kBucket && Dim(slots, 3) == kCell,
+              "slots must be [neurons, 2^log_slots / 4, 4, 3]");
   for (int64_t c = 0; c < Dim(view, 0); ++c)
     WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
   return ffi::Error::Success();
@@ -75,8 +76,8 @@ ffi::Error Ended(bool enough_memory) {
   return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory");
 }
 
-ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, U32Cube slots, U32Matrix context,
-                       I32 tokens, ffi::Result<U32Cube> result, int64_t log_slots, int64_t sign) {
+ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, U32Matrix context,
+                       I32 tokens, ffi::Result<Slots> result, int64_t log_slots, int64_t sign) {
   WNN_MAKE_TREE;
   WNN_CHECK(CheckSlots(slots, view, log_slots));
   WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
@@ -94,7 +95,7 @@ ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, U32C
   }));
 }
 
-ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, U32Cube slots, U32Matrix context,
+ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, U32Matrix context,
                       I32 tokens, ffi::Result<I32Matrix> zeros, ffi::Result<I32Matrix> ones, int64_t log_slots) {
   WNN_MAKE_TREE;
   WNN_CHECK(CheckSlots(slots, view, log_slots));
@@ -125,10 +126,10 @@ auto* Carried(const In& in, Out& out) {
 
 using Callback = int32_t (*)(float);
 
-ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, U32Cube slots,
+ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots,
                   F32Matrix gain, F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum,
                   F32Matrix match_share, F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table,
-                  U32 registers, I32 tokens, F32Matrix chance, ffi::Result<U32Cube> slots_out,
+                  U32 registers, I32 tokens, F32Matrix chance, ffi::Result<Slots> slots_out,
                   ffi::Result<F32Matrix> gain_out, ffi::Result<F32Matrix> gain_sum_out,
                   ffi::Result<F32Matrix> offset_out, ffi::Result<F32Matrix> offset_sum_out,
                   ffi::Result<F32Matrix> match_share_out, ffi::Result<F32Matrix> match_gain_out,
@@ -235,20 +236,20 @@ ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections,
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainCount, CountStream,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
-                                  .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<U32Cube>()
+                                  .Arg<Slots>().Arg<U32Matrix>().Arg<I32>().Ret<Slots>()
                                   .Attr<int64_t>("log_slots").Attr<int64_t>("sign"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainRead, ReadStream,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
-                                  .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<I32Matrix>().Ret<I32Matrix>()
+                                  .Arg<Slots>().Arg<U32Matrix>().Arg<I32>().Ret<I32Matrix>().Ret<I32Matrix>()
                                   .Attr<int64_t>("log_slots"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnChainReadOn, ReadOn,
-    ffi::Ffi::Bind() WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<U32Cube>()
+    ffi::Ffi::Bind() WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<Slots>()
         .Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>()
         .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<I32>().Arg<F32Matrix>()
-        .Ret<U32Cube>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>()
+        .Ret<Slots>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>()
         .Ret<F32Matrix>().Ret<F32Cube>().Ret<I32>().Ret<I32>().Ret<U32>().Ret<I32>().Ret<F32Matrix>().Ret<I32>()
         .Attr<int64_t>("log_slots").Attr<int64_t>("online").Attr<int64_t>("learn").Attr<int64_t>("mode")
         .Attr<int64_t>("argmax").Attr<float>("rate").Attr<float>("temperature").Attr<float>("top_p")

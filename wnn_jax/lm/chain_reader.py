@@ -86,7 +86,7 @@ class Memory(NamedTuple):
     """What changes while a model reads.
 
     Attributes:
-      slots: ``uint32 [n, S, 3]``, cells in buckets of four: 16 bits of tag and two fast counts of 8; zeros
+      slots: ``uint32 [n, S / 4, 4, 3]``, cells in buckets of four: 16 bits of tag and two fast counts of 8; zeros
         seen; ones seen. In a bucket tags fall; of more than four the highest stay.
       gain, gain_sum: ``float32 [GAIN_ROWS, I]`` weights on the evidence of I inputs, and their summed squared
         gradients. Inputs are the n neurons' counts, in an online memory also their fast counts.
@@ -117,7 +117,7 @@ class Memory(NamedTuple):
 
     @property
     def log_slots(self) -> int:
-        return self.slots.shape[1].bit_length() - 1
+        return self.slots.shape[1].bit_length() + 1
 
 
 class Reading(NamedTuple):
@@ -156,7 +156,7 @@ def empty(neurons: int, log_slots: int, online: bool, room: int) -> Memory:
     shape = (2, 1 << REFINE_LOG, REFINE_STEPS) if online else (1, 1, REFINE_STEPS)
     match = (2, MATCH_LENGTHS) if online else (1, 1)
     return Memory(
-        slots=jnp.zeros((neurons, 1 << log_slots, 3), jnp.uint32),
+        slots=jnp.zeros((neurons, 1 << log_slots - 2, BUCKET, 3), jnp.uint32),
         gain=jnp.asarray(gain),
         gain_sum=jnp.zeros(gain.shape, jnp.float32),
         offset=jnp.asarray(offset),
@@ -285,7 +285,12 @@ class _Bit(NamedTuple):
     matched: jax.Array
     match_row: jax.Array
     match_odds: jax.Array
-    nearer: jax.Array  # the nearer cell of each refining map
+    nearer: tuple[jax.Array, ...]  # in each refining map, the cell that learns: its place, and what it holds
+    old: jax.Array
+    share: jax.Array  # what the match's cell holds
+    bucket: jax.Array
+    tag: jax.Array
+    cells: jax.Array  # of the buckets
 
 
 class _Place(NamedTuple):
@@ -298,17 +303,13 @@ class _Place(NamedTuple):
     match_length: jax.Array
 
 
-def _cells(memory: Memory, bucket: jax.Array, tag: jax.Array):
-    """Cells ``uint32 [n, ..., 3]`` of addresses; zeros where they are not there."""
-    neuron = jnp.arange(bucket.shape[0]).reshape(-1, *[1] * (bucket.ndim - 1))
-    found = memory.slots.reshape(bucket.shape[0], -1, BUCKET, 3)[neuron, bucket]
-    mine = found[..., 0] >> 16 == tag[..., None]
-    return jnp.where(mine[..., None], found, 0).sum(axis=-2, dtype=jnp.uint32)
-
-
 def _predict(model: Model, memory: Memory, place: _Place, node: jax.Array, depth: jax.Array) -> _Bit:
     """P(bit = 1) at nodes ``[...]``, which lie ``depth`` turns below the root."""
-    cells = _cells(memory, *address(model, memory.log_slots, place.context, node))
+    bucket, tag = address(model, memory.log_slots, place.context, node)
+    neuron = jnp.arange(bucket.shape[0]).reshape(-1, *[1] * node.ndim)
+    held = memory.slots[neuron, bucket]
+    mine = held[..., 0] >> 16 == tag[..., None]
+    cells = jnp.where(mine[..., None], held, 0).sum(axis=-2, dtype=jnp.uint32)
     fast = None
     if memory.online:
         fast = jnp.stack([cells[..., 0] >> 8 & 255, cells[..., 0] & 255])
@@ -321,7 +322,7 @@ def _predict(model: Model, memory: Memory, place: _Place, node: jax.Array, depth
     if not memory.online:
         one = jax.nn.sigmoid(jnp.clip(dot, -_RANGE, _RANGE))
         nothing = jnp.zeros(node.shape)
-        return _Bit(_clamped(one), one, seen, rows, state_rows, zero - 1, zero, nothing, zero)
+        return _Bit(_clamped(one), one, seen, rows, state_rows, zero - 1, zero, nothing, (), nothing, nothing, bucket, tag, held)
 
     start, token = model.tree.start, jnp.maximum(place.guess, 0)
     entry = start[token] + depth
@@ -346,67 +347,60 @@ def _predict(model: Model, memory: Memory, place: _Place, node: jax.Array, depth
     low, high = memory.refined[which, places, below], memory.refined[which, places, below + 1]
     refined = low * (1.0 - part) + high * part
     one = _clamped(0.5 * mixed + 0.25 * refined[0] + 0.25 * refined[1])
-    nearer = places.astype(jnp.int32) * REFINE_STEPS + below + (part > 0.5)
-    return _Bit(one, mixed, seen, rows, state_rows, matched, match_row, match_odds, nearer)
+    nearer = places, jnp.broadcast_to(below + (part > 0.5), places.shape)
+    old = jnp.where(part > 0.5, high, low)
+    found = one, mixed, seen, rows, state_rows, matched, match_row, match_odds, nearer, old, share
+    return _Bit(*found, bucket, tag, held)
 
 
 def _clamped(p: jax.Array) -> jax.Array:
     return jnp.clip(p, _LEAST, 1.0 - _LEAST)
 
 
-def _learn(model: Model, memory: Memory, place: _Place, node, bit, found: _Bit, rate: float) -> Memory:
+def _learn(model: Model, memory: Memory, node, bit, found: _Bit, rate: float) -> Memory:
     """The memory after the bit that came at one node."""
     target = bit.astype(jnp.float32)
     error = target - found.mixed
     zone = model.tree.spelled[node]
 
-    def toward(values, index, goal, speed, on, low, high):
-        old = values[index]
-        return values.at[index].set(jnp.where(on, jnp.clip(old + (goal - old) * speed, low, high), old))
-
     def adapt(weights, sums, index, gradient):
-        sums = sums.at[index].add(gradient**2)
-        return weights.at[index].add(rate * gradient / jnp.sqrt(sums[index] + 1.0)), sums
+        total = sums[index] + gradient**2
+        change = rate * gradient / jnp.sqrt(total + 1.0)
+        return weights.at[index].add(change), sums.at[index].set(total)
 
-    refined = memory.refined.reshape(2, -1)
-    for k in range(2):
-        refined = toward(refined, (k, found.nearer[k]), target, 0.02, True, 0.0, 1.0)
-    on = found.matched >= 0
+    # Nothing that was read to predict is read again: XLA would copy it.
+    cell, old = (jnp.arange(2), *found.nearer), found.old
+    refined = memory.refined.at[cell].set(old + (target - old) * 0.02)
     row = zone, found.match_row
+    share, on = found.share, found.matched >= 0
     hit = (found.matched == bit).astype(jnp.float32)
-    share = toward(memory.match_share, row, hit, 0.005, on, 0.001, 0.9999)
+    moved = jnp.where(on, jnp.clip(share + (hit - share) * 0.005, 0.001, 0.9999), share)
+    match_share = memory.match_share.at[row].set(moved)
     match_gain = memory.match_gain.at[row].add(jnp.where(on, 0.002 * error * found.match_odds, 0.0))
 
     inputs = jnp.arange(found.evidence.odds.shape[0])
-    gradient = error * found.evidence.odds
-    gain, gain_sum = memory.gain, memory.gain_sum
-    for k in range(4):
-        gain, gain_sum = adapt(gain, gain_sum, found.rows[k], gradient)
-    own = _GAIN_STATES + found.state_rows, inputs
-    gain, gain_sum = adapt(gain, gain_sum, own, gradient)
-    real = inputs < model.view.shape[0] * 2
-    offset, offset_sum = adapt(
-        memory.offset, memory.offset_sum, (found.state_rows, inputs), jnp.where(real, error, 0.0)
-    )
-    bucket, tag = address(model, memory.log_slots, place.context, node)
-    slots = write(memory.slots, bucket, tag, bit)
+    shared = jnp.broadcast_to(found.rows[:, None], (len(found.rows), len(inputs)))
+    index = jnp.concatenate([shared, _GAIN_STATES + found.state_rows[None]]), inputs[None]
+    gain, gain_sum = adapt(memory.gain, memory.gain_sum, index, error * found.evidence.odds[None])
+    silent = jnp.where(inputs < 2 * model.view.shape[0], error, 0.0)
+    own = found.state_rows, inputs
+    offset, offset_sum = adapt(memory.offset, memory.offset_sum, own, silent)
+    cells = written(found.cells, found.tag, bit)
+    slots = memory.slots.at[jnp.arange(len(cells)), found.bucket].set(cells)
     return memory._replace(
         slots=slots,
         gain=gain,
         gain_sum=gain_sum,
         offset=offset,
         offset_sum=offset_sum,
-        match_share=share,
+        match_share=match_share,
         match_gain=match_gain,
-        refined=refined.reshape(memory.refined.shape),
+        refined=refined,
     )
 
 
-def write(slots: jax.Array, bucket: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
-    """One bit into one cell ``[n]`` of every neuron's row ``[n, S, 3]``, made if it is not there."""
-    shape, neuron = slots.shape, jnp.arange(bucket.shape[0])
-    slots = slots.reshape(shape[0], -1, BUCKET, 3)
-    cells = slots[neuron, bucket]
+def written(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
+    """Buckets ``[n, 4, 3]`` after a bit was written to the cell of a tag ``[n]``, made if it was not there."""
     tags = cells[..., 0] >> 16
     at = (tags > tag[:, None]).sum(axis=1)
     there = (tags == tag[:, None]).any(axis=1)
@@ -423,9 +417,7 @@ def write(slots: jax.Array, bucket: jax.Array, tag: jax.Array, bit: jax.Array) -
     low, high = jnp.where(bit > 0, same, other), jnp.where(bit > 0, other, same)
     head = cells[..., 0] & jnp.uint32(0xFFFF0000) | high << 8 | low
     counts = cells[..., 1:] + (jnp.arange(2) == bit).astype(jnp.uint32)
-    written = jnp.concatenate([head[..., None], counts], axis=-1)
-    cells = jnp.where(here[..., None], written, cells)
-    return slots.at[neuron, bucket].set(cells).reshape(shape)
+    return jnp.where(here[..., None], jnp.concatenate([head[..., None], counts], axis=-1), cells)
 
 
 def count(model: Model, slots, context, tokens, sign: int, depth: int) -> jax.Array:
@@ -433,14 +425,12 @@ def count(model: Model, slots, context, tokens, sign: int, depth: int) -> jax.Ar
 
     In whole, not bit by bit: the tags of a bucket are found in four rounds, each the highest of those left.
     """
-    tree, neurons = model.tree, context.shape[0]
+    tree = model.tree
     turns = jnp.arange(depth)
     first, after = tree.start[tokens], tree.start[tokens + 1]
     entry = jnp.minimum(first[:, None] + turns, tree.node.shape[0] - 1)
     there = first[:, None] + turns < after[:, None]
-    shape = slots.shape
-    table = slots.reshape(neurons, -1, BUCKET, 3)
-    buckets = table.shape[1]
+    buckets = slots.shape[1]
 
     def one(args):
         context, view, table = args
@@ -465,7 +455,7 @@ def count(model: Model, slots, context, tokens, sign: int, depth: int) -> jax.Ar
         bit = tree.bit[entry].reshape(-1)
         return cells.at[where, slot, 1 + bit].add(jnp.uint32(sign % 2**32), mode="drop")
 
-    return jax.lax.map(one, (context, model.view, table)).reshape(shape)
+    return jax.lax.map(one, (context, model.view, slots))
 
 
 def counts(model: Model, memory: Memory, context: jax.Array, node: jax.Array):
@@ -475,7 +465,7 @@ def counts(model: Model, memory: Memory, context: jax.Array, node: jax.Array):
         row, view, context = neuron
         h = mix(context, model.tree.names[view][node])
         where, tag = _spread(h, memory.log_slots)
-        found = row.reshape(-1, BUCKET, 3)[where]
+        found = row[where]
         mine = found[..., 0] >> 16 == tag[:, None]
         return jnp.where(mine[..., None], found, 0).sum(axis=1, dtype=jnp.uint32)[:, 1:].astype(jnp.int32)
 
@@ -637,7 +627,9 @@ def read_on(
             found = _predict(model, memory, place, node, at)
             bit = choose(at, found.one)
             if settings.learn:
-                memory = _learn(model, memory, place, node, bit, found, settings.rate)
+                # All reads first: else XLA may want to write before them, and copies the memory to be able to.
+                memory, found, bit = jax.lax.optimization_barrier((memory, found, bit))
+                memory = _learn(model, memory, node, bit, found, settings.rate)
             return tree.children[node, bit], at + 1, memory, ones.at[at].set(found.one)
 
         first = jnp.int32(0), jnp.int32(0), memory, jnp.zeros(depth)
