@@ -141,12 +141,13 @@ def define_text_flags() -> None:
     flags.DEFINE_string("corpus", "builtin", "builtin, wikitext2, or a path to UTF-8 text.")
     flags.DEFINE_string("eval_corpus", None, "Path to the text to score; default: a split of the corpus.")
     flags.DEFINE_string("tokenizer", "bytes", "gpt2, bpe:SIZE (trained on the training split), or bytes.")
+    flags.DEFINE_enum("overlap", "refuse", ["refuse", "drop"], "Training lines that the scored text repeats.")
     flags.DEFINE_integer("train_tokens", None, "Train on the first so many tokens.")
 
 
 def text_settings() -> dict[str, Any]:
     """The text flags as the arguments of `wnn_jax.text.load`."""
-    names = ("corpus", "tokenizer", "eval_corpus", "train_tokens")
+    names = ("corpus", "tokenizer", "eval_corpus", "train_tokens", "overlap")
     return {name: getattr(flags.FLAGS, name) for name in names}
 
 

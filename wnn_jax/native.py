@@ -99,6 +99,13 @@ def read(config, clusters, table, neurons, prior, words):
     return call(table, *neurons, prior, words, **_attributes(config))
 
 
+def chain_zeros(shape: tuple[int, ...]) -> jax.Array:
+    """``uint32`` zeros where random access is cheapest."""
+    if backend() == "xla":
+        return jnp.zeros(shape, jnp.uint32)
+    return jax.jit(jax.ffi.ffi_call("wnn_chain_zeros", jax.ShapeDtypeStruct(shape, jnp.uint32)))()
+
+
 def chain_count(tree, view, slots, context, tokens, log_slots: int, sign: int):
     """`chain_reader.count` by the native kernels; in place where XLA may reuse ``slots``."""
     call = jax.ffi.ffi_call(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 OVERLAP_BYTES = 1024
+OVERLAP_LINE = 40  # shorter lines are phrases that anyone may write
 _GPT2_FILES = (
     "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
     "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
@@ -72,6 +73,7 @@ def load(
     tokenizer: str = "bytes",
     eval_corpus: str | None = None,
     train_tokens: int | None = None,
+    overlap: str = "refuse",
 ) -> Corpus:
     """Read, split, tokenize.
 
@@ -84,12 +86,16 @@ def load(
       train_tokens: with one stream and no ``eval_corpus``, train on the first so many tokens and
         test on the rest; with separate texts, train on the first so many tokens of the training one.
         A single stream without it is split 80/10/10 at line ends.
+      overlap: what becomes of text that is both trained on and scored: ``refuse`` raises, ``drop`` takes
+        out of the training text every line of `OVERLAP_LINE` bytes or more that the scored text has too.
 
     Raises:
       ValueError: a text is missing, empty, not UTF-8, too short for the split, or the splits
         overlap; a tokenizer is unknown; something must be downloaded and cannot be.
     """
     tokenizer_for = parse_tokenizer(tokenizer)
+    if overlap not in ("refuse", "drop"):
+        raise ValueError(f"unknown overlap {overlap!r}: refuse or drop")
     if train_tokens is not None and train_tokens < 1:
         raise ValueError(f"train_tokens must be at least 1, got {train_tokens}")
     one_stream = corpus != "wikitext2" and eval_corpus is None
@@ -99,8 +105,11 @@ def load(
                 f"train_tokens={train_tokens} cannot cut a stream for {tokenizer}, which must see "
                 "the training text before it can count tokens: name an eval_corpus, or drop it"
             )
-        return _cut_stream(corpus, tokenizer_for(""), train_tokens)
+        return _cut_stream(corpus, tokenizer_for(""), train_tokens, overlap)
     splits = _splits(corpus, eval_corpus)
+    if overlap == "drop":
+        kept = _without(splits.train, splits.validation + splits.test)
+        splits = splits._replace(train=kept)
     for name, part in (("validation", splits.validation), ("test", splits.test)):
         check_disjoint(splits.train.encode(), part.encode(), name)
     made = tokenizer_for(splits.train)
@@ -118,7 +127,7 @@ def load(
     )
 
 
-def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int) -> Corpus:
+def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int, overlap: str) -> Corpus:
     text, description = _stream(corpus)
     ids = _tokens(tokenizer, text)
     if train_tokens >= len(ids):
@@ -127,9 +136,16 @@ def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int) -> Corpus:
         )
     cut = int(tokenizer.token_bytes[ids[:train_tokens]].sum())
     data = text.encode()
-    check_disjoint(data[:cut], data[cut:], "test")
+    train = ids[:train_tokens]
+    if overlap == "drop":
+        kept = _without(data[:cut].decode(errors="ignore"), data[cut:].decode(errors="ignore"))
+        check_disjoint(kept.encode(), data[cut:], "test")
+        train = _tokens(tokenizer, kept)
+        description += f" without {cut - len(kept.encode()):,} bytes that the evaluated text repeats,"
+    else:
+        check_disjoint(data[:cut], data[cut:], "test")
     return Corpus(
-        train=ids[:train_tokens],
+        train=train,
         validation=ids[:0],
         test=ids[train_tokens:],
         vocabulary=len(tokenizer.token_bytes),
@@ -137,6 +153,12 @@ def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int) -> Corpus:
         pieces=tokenizer.pieces,
         description=f"{description} cut at token {train_tokens}; {tokenizer.name.split()[0]}",
     )
+
+
+def _without(train: str, held_out: str) -> str:
+    """The training text without its long lines that the held-out text has too."""
+    scored = {line for line in held_out.splitlines() if len(line.encode()) >= OVERLAP_LINE}
+    return "".join(line for line in train.splitlines(keepends=True) if line.rstrip("\r\n") not in scored)
 
 
 def check_disjoint(train: bytes, held_out: bytes, name: str) -> None:

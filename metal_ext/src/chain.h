@@ -88,9 +88,21 @@ inline const Logs& LogTable() {
 }
 
 // A count in 12 steps.
-inline int Step(uint32_t n) {
-  if (n < 6) return static_cast<int>(n);
-  return n < 8 ? 6 : n < 12 ? 7 : n < 20 ? 8 : n < 40 ? 9 : n < 100 ? 10 : 11;
+class Steps {
+ public:
+  Steps() {
+    for (int n = 0; n <= 100; ++n)
+      table_[n] = n < 6 ? n : n < 8 ? 6 : n < 12 ? 7 : n < 20 ? 8 : n < 40 ? 9 : n < 100 ? 10 : 11;
+  }
+  int operator()(uint32_t n) const { return table_[std::min(n, 100u)]; }
+
+ private:
+  uint8_t table_[101];
+};
+
+inline const Steps& StepTable() {
+  static const Steps steps;
+  return steps;
 }
 
 struct Tree {
@@ -115,20 +127,25 @@ inline Address AddressOf(uint32_t h, int log_slots) {
   return {bucket * kBucket, std::max((h * 0x2545F491u) >> 16, 1u)};
 }
 
+// Tags of a bucket fall, so that the place of one is the number of those above it: no branch to mispredict.
+inline int Place(const uint32_t* slot, uint32_t tag) {
+  int place = 0;
+  for (int i = 0; i < kBucket; ++i) place += slot[i * kCell] >> 16 > tag;
+  return place;
+}
+
 // The cell of a tag in its bucket, or null.
 inline uint32_t* Find(uint32_t* row, Address a) {
   uint32_t* slot = row + a.bucket * kCell;
-  for (int i = 0; i < kBucket; ++i, slot += kCell)
-    if (slot[0] >> 16 == a.tag) return slot;
-  return nullptr;
+  const int i = Place(slot, a.tag);
+  return i < kBucket && slot[i * kCell] >> 16 == a.tag ? slot + i * kCell : nullptr;
 }
 
-// The same, made if it is not there. Tags stand in descending order and where a bucket is full the lowest
-// goes: whatever the order of arrival, the four highest stay, with all that was ever added to them.
+// The same, made if it is not there. Where a bucket is full the lowest tag goes: whatever the order of
+// arrival, the four highest stay, with all that was ever added to them.
 inline uint32_t* Claim(uint32_t* row, Address a) {
   uint32_t* slot = row + a.bucket * kCell;
-  int i = 0;
-  while (i < kBucket && slot[i * kCell] >> 16 > a.tag) ++i;
+  const int i = Place(slot, a.tag);
   if (i == kBucket) return nullptr;
   uint32_t* mine = slot + i * kCell;
   if (mine[0] >> 16 == a.tag) return mine;
@@ -138,28 +155,41 @@ inline uint32_t* Claim(uint32_t* row, Address a) {
   return mine;
 }
 
+// Calls meet(address, bit) for every bit of a stream in one neuron's row, whose cells are fetched a token ahead.
+template <typename Meet>
+void ForEachBit(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
+                int log_slots, const uint32_t* row, Meet meet) {
+  const uint32_t* names = tree.names + view * tree.nodes;
+  for (int64_t t = 0; t < length; ++t) {
+    if (t + 1 < length)
+      for (int32_t j = tree.start[tokens[t + 1]]; j < tree.start[tokens[t + 1] + 1]; ++j) {
+        const uint32_t* slot =
+            row + AddressOf(Mix(context[t + 1], names[tree.node[j]]), log_slots).bucket * kCell;
+        __builtin_prefetch(slot);
+        __builtin_prefetch(slot + kBucket * kCell - 1);  // half of the buckets lie in two cache lines
+      }
+    for (int32_t j = tree.start[tokens[t]]; j < tree.start[tokens[t] + 1]; ++j)
+      meet(AddressOf(Mix(context[t], names[tree.node[j]]), log_slots), tree.bit[j]);
+  }
+}
+
 // Adds sign to the count of every bit of a stream, in one neuron's row.
 inline void Count(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
                   int log_slots, uint32_t sign, uint32_t* row) {
-  const uint32_t* names = tree.names + view * tree.nodes;
-  for (int64_t t = 0; t < length; ++t)
-    for (int32_t j = tree.start[tokens[t]]; j < tree.start[tokens[t] + 1]; ++j) {
-      const Address a = AddressOf(Mix(context[t], names[tree.node[j]]), log_slots);
-      if (uint32_t* cell = Claim(row, a)) cell[1 + tree.bit[j]] += sign;
-    }
+  ForEachBit(tree, context, tokens, length, view, log_slots, row, [=](Address a, int32_t bit) {
+    if (uint32_t* cell = Claim(row, a)) cell[1 + bit] += sign;
+  });
 }
 
 // The counts (n0, n1) that every bit of a stream meets in one neuron's row.
 inline void Read(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
                  int log_slots, uint32_t* row, int32_t* zeros, int32_t* ones) {
-  const uint32_t* names = tree.names + view * tree.nodes;
   int64_t at = 0;
-  for (int64_t t = 0; t < length; ++t)
-    for (int32_t j = tree.start[tokens[t]]; j < tree.start[tokens[t] + 1]; ++j, ++at) {
-      const uint32_t* cell = Find(row, AddressOf(Mix(context[t], names[tree.node[j]]), log_slots));
-      zeros[at] = cell ? static_cast<int32_t>(cell[1]) : 0;
-      ones[at] = cell ? static_cast<int32_t>(cell[2]) : 0;
-    }
+  ForEachBit(tree, context, tokens, length, view, log_slots, row, [&](Address a, int32_t) {
+    const uint32_t* cell = Find(row, a);
+    zeros[at] = cell ? static_cast<int32_t>(cell[1]) : 0;
+    ones[at++] = cell ? static_cast<int32_t>(cell[2]) : 0;
+  });
 }
 
 // Everything that changes as the model reads.
@@ -220,6 +250,7 @@ class Reader {
   // P(bit = 1) at a node, `depth` turns down the path.
   float Predict(int32_t node) {
     const Logs& logs = LogTable();
+    const Steps& steps = StepTable();
     const int64_t n = neurons_.count;
     zone_ = tree_.spelled[node];
     int hits = 0;
@@ -231,12 +262,12 @@ class Reader {
       cell_[c] = cell;
       const uint32_t zeros = cell ? cell[1] : 0, ones = cell ? cell[2] : 0;
       x_[c] = logs(ones) - logs(zeros);
-      state_[c] = Step(zeros) * 12 + Step(ones);
+      state_[c] = steps(zeros) * 12 + steps(ones);
       if (c < 6 && zeros + ones > 0) hits |= 1 << c;
       if (settings_.online) {
         const uint32_t fast = cell ? cell[0] : 0, fast0 = fast >> 8 & 255, fast1 = fast & 255;
         x_[n + c] = logs(fast1) - logs(fast0);
-        state_[n + c] = Step(fast0) * 12 + Step(fast1);
+        state_[n + c] = steps(fast0) * 12 + steps(fast1);
       }
     }
     const int64_t rows[4] = {hits + 64 * zone_, kHits + tree_.kind[node], kHits + kKinds + class1_,
@@ -345,11 +376,14 @@ class Reader {
     }
   }
 
-  // Hints that a node will be asked for soon.
-  void Prefetch(int32_t node) const {
+  // Hints that a node will be asked for soon. Inlined by force: GCC drops calls of what has no other effect.
+  __attribute__((always_inline)) void Prefetch(int32_t node) const {
     for (int64_t c = 0; c < neurons_.count; ++c) {
       const uint32_t h = Mix(context_[c], tree_.names[neurons_.view[c] * tree_.nodes + node]);
-      __builtin_prefetch(memory_.slots + ((c << settings_.log_slots) + AddressOf(h, settings_.log_slots).bucket) * kCell);
+      const uint32_t* slot =
+          memory_.slots + ((c << settings_.log_slots) + AddressOf(h, settings_.log_slots).bucket) * kCell;
+      __builtin_prefetch(slot);
+      __builtin_prefetch(slot + kBucket * kCell - 1);
     }
   }
 

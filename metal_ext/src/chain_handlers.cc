@@ -5,6 +5,11 @@
 #include <string>
 #include <vector>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include "chain.h"
 #include "checks.h"
 #include "parallel.h"
@@ -74,6 +79,21 @@ ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
 ffi::Error Ended(bool enough_memory) {
   if (enough_memory) return ffi::Error::Success();
   return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory");
+}
+
+// Zeros on pages as large as the system gives: cells are met at random, and with pages of 4 KiB most of the
+// time would go into translating their addresses.
+ffi::Error Zeros(ffi::Result<Slots> result) {
+  void* data = result->untyped_data();
+  const size_t bytes = result->size_bytes();
+#ifdef __linux__
+  const uintptr_t page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
+  const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+  std::memset(data, 0, bytes);
+  return ffi::Error::Success();
 }
 
 ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, U32Matrix context,
@@ -212,7 +232,7 @@ ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections,
       }
     }
     const int32_t* path = given >= 0 ? tree.start + given : nullptr;
-    if (path) reader.Prefetch(tree.node[path[0]]);
+    if (path) reader.Prefetch(0);
     bool failed = false;
     read->typed_data()[t] = reader.Walk([&](int32_t, int at, float one) {
       one_of[at] = one;
@@ -233,6 +253,8 @@ ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections,
 }
 
 }  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainZeros, Zeros, ffi::Ffi::Bind().Ret<Slots>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainCount, CountStream,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()

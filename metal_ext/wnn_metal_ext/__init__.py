@@ -8,6 +8,7 @@ TARGETS = {
     "wnn_write": "WnnWrite",
     "wnn_read": "WnnRead",
     "wnn_probe": "WnnProbe",
+    "wnn_chain_zeros": "WnnChainZeros",
     "wnn_chain_count": "WnnChainCount",
     "wnn_chain_read": "WnnChainRead",
     "wnn_chain_read_on": "WnnChainReadOn",

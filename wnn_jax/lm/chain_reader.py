@@ -156,7 +156,7 @@ def empty(neurons: int, log_slots: int, online: bool, room: int) -> Memory:
     shape = (2, 1 << REFINE_LOG, REFINE_STEPS) if online else (1, 1, REFINE_STEPS)
     match = (2, MATCH_LENGTHS) if online else (1, 1)
     return Memory(
-        slots=jnp.zeros((neurons, 1 << log_slots - 2, BUCKET, 3), jnp.uint32),
+        slots=native.chain_zeros((neurons, 1 << log_slots - 2, BUCKET, 3)),
         gain=jnp.asarray(gain),
         gain_sum=jnp.zeros(gain.shape, jnp.float32),
         offset=jnp.asarray(offset),
