@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from experiments import base, plots
 from wnn_jax import checkpoint, metrics, text
-from wnn_jax.lm import chain, ngram, tokentree
+from wnn_jax.lm import chain, chain_static, ngram, tokentree
 
 FLAGS = flags.FLAGS
 
@@ -76,6 +76,10 @@ def main() -> None:
         memory = None  # before the next is made
         run = Run(mode, model, corpus, log_slots, settings)
         nats, best, memory = run.finish()
+        for readout, spent in run.weightless.items():
+            alone = metrics.summarize(spent, np.full(len(spent), -1), corpus.test, corpus.token_bytes)
+            alone = {**alone._asdict(), "accuracy": float("nan")}
+            results.add(f"the same counts, {readout}", **alone, seconds=float("nan"))
         summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)._asdict()
         if not FLAGS.accuracy:
             summary["accuracy"] = float("nan")
@@ -158,6 +162,7 @@ class Run:
     def __init__(self, mode: str, model: chain.Model, corpus: text.Corpus, log_slots: int, settings):
         self.mode, self.model, self.corpus, self.log_slots = mode, model, corpus, log_slots
         self.seconds, self.speed = 0.0, {}
+        self.weightless: dict[str, np.ndarray] = {}  # nats of the static counts without the readout
         self.saved = None
         if FLAGS.resume:
             digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
@@ -217,14 +222,25 @@ class Run:
                 if chunks % FLAGS.save_every == 0:
                     save()
         save()
+        if not online:
+            self.weightless = self.read_weightless(memory)
         return nats, best, memory
 
+    def read_weightless(self, memory: chain.Memory) -> dict[str, np.ndarray]:
+        test, parts = self.corpus.test, []
+        begun = chain.empty(self.model, 2, online=False)
+        begun, _ = chain_static.observe(self.model, begun, self.corpus.train)
+        for at in range(0, len(test), FLAGS.chunk):
+            begun, stream = chain_static.observe(self.model, begun, test[at : at + FLAGS.chunk])
+            parts.append(chain_static.weightless(self.model, memory, stream))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
     def fit_static(self, memory: chain.Memory) -> chain.Memory:
-        config = chain.ReadoutConfig(tokens=FLAGS.readout_tokens, epochs=FLAGS.epochs)
+        config = chain_static.ReadoutConfig(tokens=FLAGS.readout_tokens, epochs=FLAGS.epochs)
         begun = time.perf_counter()
         with tqdm(total=100, unit="%", leave=False, desc="fit") as bar:
             key = jax.random.key(FLAGS.seed)
-            for share, fitted in chain.fit(key, self.model, memory, self.corpus.train, config):
+            for share, fitted in chain_static.fit(key, self.model, memory, self.corpus.train, config):
                 bar.update(int(100 * share) - bar.n)
                 memory = fitted
             jax.block_until_ready(memory)
@@ -245,8 +261,8 @@ def draw_curve(workdir: pathlib.Path, model: chain.Model, corpus: text.Corpus, l
                 for at in range(0, size, FLAGS.chunk):
                     memory, _ = chain.read(model, memory, corpus.train[at : at + FLAGS.chunk], True)
             else:
-                memory, stream = chain.observe(model, memory, corpus.train[:size])
-                memory = chain.count(model, memory, stream)
+                memory, stream = chain_static.observe(model, memory, corpus.train[:size])
+                memory = chain_static.count(model, memory, stream)
             jax.block_until_ready(memory)
             spent[name].append(1e6 * (time.perf_counter() - begun) / size)
             del memory

@@ -106,10 +106,7 @@ def load(
                 "the training text before it can count tokens: name an eval_corpus, or drop it"
             )
         return _cut_stream(corpus, tokenizer_for(""), train_tokens, overlap)
-    splits = _splits(corpus, eval_corpus)
-    if overlap == "drop":
-        kept = _without(splits.train, splits.validation + splits.test)
-        splits = splits._replace(train=kept)
+    splits = _kept(_splits(corpus, eval_corpus), overlap)
     for name, part in (("validation", splits.validation), ("test", splits.test)):
         check_disjoint(splits.train.encode(), part.encode(), name)
     made = tokenizer_for(splits.train)
@@ -125,6 +122,17 @@ def load(
         pieces=made.pieces,
         description=f"{splits.description}; {tokenizer}",
     )
+
+
+def training_text(corpus: str, eval_corpus: str | None = None, overlap: str = "refuse", **_) -> str:
+    """The text that `load`, called alike, would train a tokenizer on."""
+    return _kept(_splits(corpus, eval_corpus), overlap).train
+
+
+def _kept(splits: _Splits, overlap: str) -> _Splits:
+    if overlap == "refuse":
+        return splits
+    return splits._replace(train=_without(splits.train, splits.validation + splits.test))
 
 
 def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int, overlap: str) -> Corpus:

@@ -11,9 +11,12 @@ byte by byte, so that what is known of letters serves tokens never seen.
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
+
+Array = np.ndarray | jax.Array
 
 CODE_BITS = 16
 _NEIGHBOURS = (1, 2, -1, -2)
@@ -38,19 +41,19 @@ class TokenTree(NamedTuple):
       codes: ``int32 [V]`` first `CODE_BITS` turns of each path, the first the most significant.
     """
 
-    children: np.ndarray
-    start: np.ndarray
-    node: np.ndarray
-    bit: np.ndarray
-    names: np.ndarray
-    kind: np.ndarray
-    spelled: np.ndarray
-    codes: np.ndarray
+    children: Array
+    start: Array
+    node: Array
+    bit: Array
+    names: Array
+    kind: Array
+    spelled: Array
+    codes: Array
 
     @property
     def depth(self) -> int:
         """D: turns of the longest path."""
-        return int(np.diff(self.start).max())
+        return int(np.diff(np.asarray(self.start)).max())
 
 
 KINDS = _OWN_KIND + 64
