@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import platform
@@ -122,7 +123,9 @@ class Results:
 
     def add(self, row: str, **values: Any) -> None:
         """Append one object, in a single write, so a killed run leaves whole lines."""
-        record = {"row": row, **values, **self._common}
+        # What is not known of a row is null in the file and a dash in the table.
+        known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+        record = {"row": row, **known, **self._common}
         with open(self._path, "a") as file:
             file.write(json.dumps(record) + "\n")
         self.rows.append(record)
@@ -132,7 +135,8 @@ class Results:
         width = max(len(row["row"]) for row in self.rows)
         print(f"{'':{width}}" + "".join(f"{name.replace('_', ' '):>15}" for name in COLUMNS))
         for row in self.rows:
-            cells = (_FORMATS.get(name, "{:.1f}").format(row[name]) for name in COLUMNS)
+            values = ((_FORMATS.get(name, "{:.1f}"), row[name]) for name in COLUMNS)
+            cells = ("-" if value is None else form.format(value) for form, value in values)
             print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
 
 

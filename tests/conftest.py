@@ -1,6 +1,7 @@
 import os
 import pathlib
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -30,3 +31,12 @@ def cache(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("WNN_JAX_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = np.random.default_rng(0)
+    words = ["tables", "read", "bits", "and", "write", "cells.\n", "of", "memory"]
+    path = tmp_path / "corpus.txt"
+    path.write_text(" ".join(rng.choice(words, 4000)))
+    return path

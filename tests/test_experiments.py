@@ -1,7 +1,5 @@
 """Every command, run as a user runs it: smoke tests, and every bad input ends with one line."""
 
-import json
-import os
 import subprocess
 import sys
 import time
@@ -9,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from tests.commands import rows_of, run
 from wnn_jax import checkpoint
 
 QUICK = ["--neurons=4", "--bits=6", "--context=2", "--curve_points=2"]
@@ -16,25 +15,6 @@ FIELDS = {
     *("experiment", "row", "ce", "ppl", "accuracy", "bits_per_byte", "train_tokens"),
     *("eval_tokens", "seconds", "config", "versions", "device", "seed"),
 }
-
-
-def run(module, *flags, cwd=None):
-    command = [sys.executable, "-m", f"experiments.{module}", *flags]
-    env = {**os.environ, "PYTHONPATH": os.getcwd()}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=240)
-
-
-def rows_of(workdir):
-    return [json.loads(line) for line in (workdir / "results.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    rng = np.random.default_rng(0)
-    words = ["tables", "read", "bits", "and", "write", "cells.\n", "of", "memory"]
-    path = tmp_path / "corpus.txt"
-    path.write_text(" ".join(rng.choice(words, 4000)))
-    return path
 
 
 def test_bitwise_end_to_end(tmp_path, corpus):

@@ -150,13 +150,15 @@ def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.nd
     shape = len(frequent), len(_NEIGHBOURS) * len(common)
     row, col = np.concatenate(rows), np.concatenate(columns)
     seen = scipy.sparse.coo_matrix((np.ones(len(row)), (row, col)), shape=shape).tocsr().tocoo()
-    dimensions = min(_DIMENSIONS, min(shape) - 1)
-    if dimensions < 1 or seen.nnz == 0:
-        return np.arange(len(frequent))[:, None].astype(float)
     total = np.bincount(seen.row, seen.data, shape[0]) + 1, np.bincount(seen.col, seen.data, shape[1]) + 1
-    pmi = np.log(seen.data * seen.data.sum() / (total[0][seen.row] * total[1][seen.col]))
+    pmi = np.log(seen.data * max(seen.data.sum(), 1) / (total[0][seen.row] * total[1][seen.col]))
     matrix = scipy.sparse.coo_matrix((np.maximum(pmi, 0), (seen.row, seen.col)), shape=shape).tocsr()
-    left, sizes, _ = scipy.sparse.linalg.svds(matrix, k=dimensions, v0=np.ones(min(shape)))
+    if min(shape) > 4 * _DIMENSIONS and matrix.count_nonzero() > 4 * _DIMENSIONS:
+        start = np.random.default_rng(0).random(min(shape))
+        left, sizes, _ = scipy.sparse.linalg.svds(matrix, k=_DIMENSIONS, v0=start)
+    else:
+        left, sizes, _ = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        left, sizes = left[:, :_DIMENSIONS], sizes[:_DIMENSIONS]
     vectors = left * sizes
     # Directions of tokens seen a few times are mostly noise: they stay near the middle.
     trust = np.sqrt(np.minimum(1.0, total[0] / 20))
@@ -174,7 +176,7 @@ def _split(build: _Builder, ids: np.ndarray, vectors: np.ndarray, weights: np.nd
     direction = direction * np.sign(direction[np.argmax(np.abs(direction))])
     order = np.argsort(centred @ direction, kind="stable")
     mass = np.cumsum(weights[order])
-    middle = int(np.clip(np.searchsorted(mass, mass[-1] / 2) + 1, 1, len(ids) - 1))
+    middle = int(np.argmin(np.abs(mass[:-1] - mass[-1] / 2))) + 1
     build.children[node] = [
         _split(build, ids[part], vectors[part], weights[part]) for part in (order[:middle], order[middle:])
     ]

@@ -1,0 +1,280 @@
+"""The chain model: against its oracle, causal, a distribution, order-free, and the same on every backend."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.chain_reference import Oracle
+from wnn_jax import native
+from wnn_jax.lm import chain, chain_reader, chain_static, tokentree
+
+WORDS = [
+    b" the",
+    b" cat",
+    b" sat",
+    b" on",
+    b" mat",
+    b".",
+    b"\n",
+    b"The",
+    b"s",
+    b"cat",
+    b" a",
+    b"\xc3\xa9t",
+    b"-in-",
+]
+PIECES = [*WORDS, *(b" w%d" % i for i in range(24)), *(bytes([i]) for i in b"xyzq")]
+V = len(PIECES)
+LOG_SLOTS = 12
+
+
+def stream(length, seed=0):
+    """Text with habits: phrases that come back, among chance."""
+    rng = np.random.default_rng(seed)
+    phrases = [rng.integers(0, V, rng.integers(3, 9)) for _ in range(12)]
+    parts = [phrases[i] if rng.random() < 0.7 else rng.integers(0, V, 2) for i in rng.integers(0, 12, length)]
+    return np.concatenate(parts)[:length].astype(np.int32)
+
+
+TEXT = stream(900)
+TREE = tokentree.clustered(TEXT, PIECES, rare=12)
+MODEL = chain.model(TREE, PIECES)
+
+
+def read(tokens, memory=None, **options):
+    memory = chain.empty(MODEL, LOG_SLOTS, online=True, room=500) if memory is None else memory
+    return chain.read(MODEL, memory, tokens, **{"learn": True, **options})
+
+
+def fitted(tokens=TEXT):
+    config = chain_static.ReadoutConfig(folds=3, tokens=600, epochs=2, batch=256)
+    empty = chain.empty(MODEL, LOG_SLOTS, online=False)
+    return [memory for _, memory in chain_static.fit(jax.random.key(0), MODEL, empty, tokens, config)][-1]
+
+
+def copied(memory):
+    return jax.tree.map(jnp.array, memory)
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """The JAX contract instead of the native kernels, traced anew."""
+
+    def switch():
+        monkeypatch.setattr(native, "backend", lambda: "xla")
+        jax.clear_caches()
+
+    yield switch
+    jax.clear_caches()
+
+
+def test_the_text_has_both_kinds_of_paths():
+    assert 0 < TREE.spelled.sum() < len(TREE.spelled)
+    assert (np.diff(TREE.start) > 0).all()
+
+
+def test_equals_the_oracle():
+    tokens = TEXT[:420]
+    oracle = Oracle(TREE, PIECES, chain.WORDS, rate=0.03)
+    wanted = [oracle.read(int(token)) for token in tokens]
+    memory = chain.empty(MODEL, 18, online=True, room=500)  # so many cells that none is pushed out
+    ones = np.asarray(read(tokens, memory)[1].ones)
+    for token, row, want in zip(tokens, ones, wanted, strict=True):
+        np.testing.assert_allclose(row[: len(want)], want, atol=3e-5, err_msg=f"token {token}")
+        assert not row[len(want) :].any()
+
+
+def everything(tokens):
+    """All that any backend computes, as arrays by name."""
+    out = {}
+    memory, found = read(tokens[:150])
+    out |= {f"memory {name}": x for name, x in memory._asdict().items()} | {"ones": found.ones}
+    out["distribution"] = chain.distribution(MODEL, memory)
+    out = {name: np.array(x) for name, x in out.items()}
+    memory, found = read(tokens[150:160], memory, argmax=True)
+    out["best"] = np.asarray(found.best)
+    memory, out["nucleus"] = chain.sample(jax.random.key(0), MODEL, memory, 8, 0.8, 0.7)
+    memory, out["sampled"] = chain.sample(jax.random.key(1), MODEL, memory, 8)
+    static, whole = chain_static.observe(MODEL, chain.empty(MODEL, 4, online=False), tokens)
+    static = chain_static.count(MODEL, static, whole)
+    out["counts"] = np.array(static.slots)
+    part = chain_static.part(whole, 20, 60)
+    static = chain_static.count(MODEL, static, part, sign=-1)
+    out["fewer"] = np.array(static.slots)
+    met = chain_static.meet(MODEL, static, part)
+    out["zeros"], out["met"] = np.asarray(met.zeros), np.asarray(met.ones)
+    static, found = chain.read(MODEL, static, tokens[:5], learn=False, argmax=True)
+    out["static"], out["static best"] = np.asarray(found.ones), np.asarray(found.best)
+    return out
+
+
+def test_native_equals_the_contract(plain):
+    if native.backend() == "xla":
+        pytest.skip("the native kernels are not installed")
+    ours = everything(TEXT[:170])
+    plain()
+    wanted = everything(TEXT[:170])
+    for name, want in wanted.items():
+        if np.issubdtype(want.dtype, np.floating):
+            np.testing.assert_allclose(ours[name], want, atol=2e-6, rtol=2e-6, err_msg=name)
+        else:
+            np.testing.assert_array_equal(ours[name], want, err_msg=name)
+    assert ours["counts"].any()
+    assert (ours["fewer"] != ours["counts"]).any()
+
+
+def test_a_distribution_in_every_mode():
+    online, _ = read(TEXT[:200])
+    static, _ = chain.read(MODEL, fitted(), TEXT[:50], learn=False)
+    for memory in (online, static, chain.empty(MODEL, LOG_SLOTS, online=True, room=100)):
+        for token in (3, 17, 40):
+            shares = chain.distribution(MODEL, memory)
+            assert shares.shape == (V,)
+            assert shares.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+            memory, found = chain.read(MODEL, memory, np.array([token]), learn=False, argmax=True)
+            assert chain.nats(MODEL, found)[0] == pytest.approx(-np.log(shares[token]), abs=1e-4)
+            assert found.best[0] == shares.argmax()
+
+
+def test_a_distribution_while_it_learns():
+    """A token's later turns are predicted by what its earlier ones taught, and still all V sum to one."""
+    memory, _ = read(TEXT[:60])
+    shares = [np.exp(-chain.nats(MODEL, read(np.array([v]), copied(memory))[1])[0]) for v in range(V)]
+    assert sum(shares) == pytest.approx(1, abs=1e-5)
+    assert np.abs(shares - chain.distribution(MODEL, memory)).max() > 0
+
+
+def test_the_future_is_not_read():
+    before, after = TEXT[:300].copy(), TEXT[:300].copy()
+    after[200:] = (after[200:] + 7) % V
+    one, other = (np.asarray(read(tokens)[1].ones) for tokens in (before, after))
+    np.testing.assert_array_equal(one[:200], other[:200])
+    assert (one[200:] != other[200:]).any()
+
+
+@pytest.mark.parametrize("cut", [1, 77, 299])
+def test_reading_in_pieces_is_reading_at_once(cut):
+    whole_memory, whole = read(TEXT[:300])
+    memory, first = read(TEXT[:cut])
+    memory, second = read(TEXT[cut:300], memory)
+    np.testing.assert_array_equal(np.concatenate([first.ones, second.ones]), whole.ones)
+    jax.tree.map(np.testing.assert_array_equal, memory, whole_memory)
+
+
+def test_without_learning_only_the_place_in_the_text_moves():
+    memory, _ = read(TEXT[:100])
+    before = copied(memory)
+    memory, _ = read(TEXT[100:150], memory, learn=False)
+    for name in ("slots", "gain", "gain_sum", "offset", "offset_sum", "match_share", "match_gain", "refined"):
+        np.testing.assert_array_equal(getattr(memory, name), getattr(before, name))
+    assert (np.asarray(memory.registers) != np.asarray(before.registers)).any()
+
+
+def test_learning_helps_and_forgets_what_changed():
+    nats = chain.nats(MODEL, read(np.concatenate([TEXT, TEXT]))[1])
+    assert nats[len(TEXT) :].mean() < 0.5 * nats[: len(TEXT)].mean()
+
+
+@settings(max_examples=10)
+@given(st.permutations(range(6)), st.integers(2, 7))
+def test_counts_do_not_know_the_order(order, log_slots):
+    """Even where buckets overflow, and in what parts a text comes."""
+    empty = chain.empty(MODEL, 2, online=False)
+    _, whole = chain_static.observe(MODEL, empty, TEXT[:120])
+    at_once = chain_static.count(MODEL, chain.empty(MODEL, log_slots, online=False), whole)
+    memory = chain.empty(MODEL, log_slots, online=False)
+    for i in order:
+        memory = chain_static.count(MODEL, memory, chain_static.part(whole, 20 * i, 20 * i + 20))
+    np.testing.assert_array_equal(memory.slots, at_once.slots)
+    kept = chain_static.part(whole, 20, 60)
+    there = copied(memory)
+    memory = chain_static.count(MODEL, memory, kept, sign=-1)
+    assert (np.asarray(memory.slots) != np.asarray(there.slots)).any()
+    memory = chain_static.count(MODEL, memory, kept)
+    np.testing.assert_array_equal(memory.slots, there.slots)
+
+
+def test_fitting_leaves_all_of_the_text_in_the_counts():
+    memory, whole = chain_static.observe(MODEL, chain.empty(MODEL, LOG_SLOTS, online=False), TEXT)
+    memory = chain_static.count(MODEL, memory, whole)
+    np.testing.assert_array_equal(fitted().slots, memory.slots)
+
+
+def test_the_readout_beats_counting_alone():
+    train, test = TEXT[:700], TEXT[700:]
+    memory = fitted(train)
+    _, seen = chain_static.observe(MODEL, memory, test)
+    alone = chain_static.weightless(MODEL, memory, seen)
+    assert all(np.isfinite(nats).all() for nats in alone.values())
+    _, found = chain.read(MODEL, copied(memory), test, learn=False)
+    assert chain.nats(MODEL, found).mean() < min(nats.mean() for nats in alone.values())
+
+
+def test_backoff_by_hand():
+    """One node, two neurons: 1/2 becomes (3 + 1/2) / 5 by the first, (1 + 0.7) / 3 by the second."""
+    tree = tokentree.plain(2)
+    model = chain.model(tree, [b"a", b"b"], (("node", "token1"), ("node", "")))
+    memory, seen = chain_static.observe(model, chain.empty(model, 6, online=False), np.array([0, 1, 1, 0]))
+    memory = chain_static.count(model, memory, seen)
+    # All four bits count for "": two zeros, two ones. After "b" came "b" and "a".
+    _, test = chain_static.observe(
+        model, memory._replace(registers=memory.registers.at[0].set(2)), np.array([1])
+    )
+    nats = chain_static.weightless(model, memory, test)
+    assert nats["backoff"][0] == pytest.approx(-np.log((1 + 0.5) / 3))
+    assert nats["vote"][0] == pytest.approx(-np.log(0.5))
+
+
+def test_sampling():
+    memory, _ = read(TEXT)
+    again = copied(memory)
+    _, one = chain.sample(jax.random.key(3), MODEL, copied(memory), 40)
+    _, other = chain.sample(jax.random.key(3), MODEL, copied(memory), 40)
+    np.testing.assert_array_equal(one, other)
+    best = []
+    for _ in range(10):
+        shares = chain.distribution(MODEL, again)
+        best.append(int(shares.argmax()))
+        again, _ = chain.read(MODEL, again, np.array(best[-1:]), learn=False)
+    for options in ({"top_p": 1e-6}, {"temperature": 0.01, "top_p": 0.5}):
+        _, greedy = chain.sample(jax.random.key(4), MODEL, copied(memory), 10, **options)
+        assert greedy.tolist()[: len(best)] == best or options.get("temperature")
+    draws = [chain.sample(jax.random.key(i), MODEL, copied(memory), 1)[1][0] for i in range(300)]
+    shares = chain.distribution(MODEL, memory)
+    often = shares.argmax()
+    assert np.mean(np.array(draws) == often) == pytest.approx(shares[often], abs=0.12)
+
+
+def test_bad_arguments():
+    memory = chain.empty(MODEL, 4, online=False)
+    with pytest.raises(ValueError, match=f"outside the {V} ids"):
+        chain.read(MODEL, memory, np.array([V]), learn=False)
+    with pytest.raises(ValueError, match="static memory"):
+        chain.read(MODEL, memory, TEXT[:3], learn=True)
+    with pytest.raises(ValueError, match="temperature must be above 0"):
+        chain.sample(jax.random.key(0), MODEL, memory, 1, temperature=0)
+    with pytest.raises(ValueError, match="cells, got"):
+        chain.empty(MODEL, 1, online=False)
+    with pytest.raises(ValueError, match="unknown field"):
+        chain.model(TREE, PIECES, (("node", "token9"),))
+    with pytest.raises(ValueError, match="ids and the vocabulary"):
+        chain.model(TREE, PIECES[1:])
+    with pytest.raises(ValueError, match="too few"):
+        chain.log_slots_for(0, 10)
+    with pytest.raises(ValueError, match="3 tokens, got 2"):
+        next(
+            chain_static.fit(jax.random.key(0), MODEL, memory, TEXT[:2], chain_static.ReadoutConfig(folds=3))
+        )
+    with pytest.raises(ValueError, match="lacks"):
+        chain.from_arrays(np.zeros((1, 1)), {})
+
+
+def test_settings_name_the_modes_of_the_kernel():
+    memory = chain.empty(MODEL, 4, online=False)
+    numbers = chain_reader.kernel_settings(memory, chain_reader.Settings("decoded", callback=5))
+    assert numbers["mode"] == 2
+    assert numbers["log_slots"] == 4
+    assert not numbers["online"]

@@ -1,0 +1,136 @@
+"""The chain model's commands: train and score, generate, compress and back, and every bad input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import compress
+from tests.commands import rows_of, run
+
+QUICK = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1"]
+
+
+def test_chain_end_to_end(tmp_path, corpus):
+    model = tmp_path / "model"
+    flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK]
+    done = run("chain", *flags, f"--checkpoint={model}", "--curve_points=2", "--without=token4,class12_2")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(tmp_path / "run")}
+    cached = next(name for name in rows if "cache" in name)
+    assert {"uniform", "unigram (add 0.1)", "Kneser-Ney 5", "the same counts, vote"} < set(rows)
+    for name in ("chain, static", "chain, online"):
+        assert rows[name]["ce"] < rows["unigram (add 0.1)"]["ce"] < rows["uniform"]["ce"]
+        assert 0.3 < rows[name]["accuracy"] <= 1
+        assert rows[name]["eval_tokens"] == rows[cached]["eval_tokens"] > 0
+    assert rows["chain, static"]["ce"] < rows["the same counts, vote"]["ce"]
+    assert rows[cached]["accuracy"] is None
+    assert "22 neurons" in done.stdout
+    assert (tmp_path / "run" / "training_cost.png").read_bytes().startswith(b"\x89PNG")
+
+    flags = [f"--checkpoint={model}", "--prompt=tables read", "--tokens=70", "--seed=1"]
+    drawn, again = run("generate", *flags), run("generate", *flags)
+    assert drawn.returncode == 0, drawn.stderr
+    assert drawn.stdout == again.stdout
+    assert drawn.stdout.startswith("tables read")
+    assert len(drawn.stdout.rstrip("\n").encode()) >= 70
+    assert "tokens/s" in drawn.stderr
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff", np.random.default_rng(0).bytes(2000)], ids=["empty", "byte", "noise"]
+)
+def test_compress_and_back(data):
+    packed, _ = compress.compress(data)
+    assert len(packed) < len(data) * 1.05 + 50
+    assert compress.decompress(packed) == data
+
+
+def test_compress_a_file_and_back(tmp_path, corpus):
+    source, packed, back = (tmp_path / x for x in ("source", "packed", "back"))
+    source.write_bytes(corpus.read_bytes()[:6000])
+    done = run("compress", f"--input={source}", f"--output={packed}")
+    assert done.returncode == 0, done.stderr
+    assert "xz -9e" in done.stdout
+    assert packed.stat().st_size < 0.5 * 6000
+    done = run("compress", "--decompress", f"--input={packed}", f"--output={back}")
+    assert done.returncode == 0, done.stderr
+    assert back.read_bytes() == source.read_bytes()
+    again = run("compress", f"--input={source}", f"--output={packed}")
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+
+
+def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
+    data = corpus.read_bytes()[:12000]
+    packed, bits = compress.compress(data)
+    assert len(packed) * 8 == pytest.approx(bits, rel=0.01, abs=8 * 48)
+    assert len(packed) * 8 > bits
+    broken = bytearray(packed)
+    broken[-5] ^= 1
+    for damaged in (bytes(broken), packed[:-4], packed[:10], b"PK" + packed[2:], b""):
+        source, back = tmp_path / "broken", tmp_path / "back"
+        source.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"damaged|not compressed by"):
+            compress.decompress(damaged)
+    done = run("compress", "--decompress", f"--input={source}", f"--output={back}")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not back.exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "flags", "words"),
+    [
+        ("chain", ["--modes=both"], "unknown mode"),
+        ("chain", ["--memory_mib=0"], "too few"),
+        ("chain", ["--corpus=/nowhere"], "cannot read the corpus"),
+        ("generate", [], "--checkpoint names"),
+        ("generate", ["--checkpoint=/nowhere"], "is not a wnn_jax checkpoint"),
+        ("compress", ["--input=/nowhere"], "--input and --output"),
+        ("compress", ["--input=/nowhere", "--output=x"], "cannot read /nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, module, flags, words):
+    where = [f"--workdir={tmp_path}"] if module == "chain" else []
+    done = run(module, *flags, *where)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert words in done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mode", ["static", "online"])
+def test_killed_and_run_again_ends_with_the_same_numbers(tmp_path, mode):
+    flags = [f"--modes={mode}", "--memory_mib=40", "--chunk=8192", "--save_every=4", "--readout_tokens=40000"]
+    calm = run("chain", *flags, f"--workdir={tmp_path / 'calm'}")
+    assert calm.returncode == 0, calm.stderr
+    flags += [f"--workdir={tmp_path / 'run'}", f"--resume={tmp_path / 'progress'}"]
+    command = [sys.executable, "-m", "experiments.chain", *flags]
+    killed = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.getcwd()},
+    )
+    steps, deadline = tmp_path / "progress" / mode / "steps", time.monotonic() + 120
+    while not (steps.exists() and any(x.name.isdecimal() for x in steps.iterdir())):
+        assert killed.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert (
+        not (tmp_path / "run" / "results.jsonl").exists()
+        or f"chain, {mode}" not in (tmp_path / "run" / "results.jsonl").read_text()
+    )
+    again = run("chain", *flags)
+    assert again.returncode == 0, again.stderr
+    assert rows_of(tmp_path / "run")[-1]["ce"] == rows_of(tmp_path / "calm")[-1]["ce"]
+    other = run("chain", *flags, "--rate=0.01")
+    assert other.returncode == 2
+    assert "progress of other work" in other.stderr
