@@ -193,8 +193,7 @@ def run_search(way: str, kind: str, address_bits: int) -> dict[str, float]:
     genomes = jax.vmap(lambda key: bitwise.init(key, config))(jax.random.split(keys[1], population))
 
     def full(genomes, data):
-        votes = search.full_votes(objective, data, genomes)
-        return votes, search.score(objective, data, genomes, votes)
+        return search.evaluated(objective, data, genomes)
 
     if way == "full":
         seconds = timed(jax.jit(lambda _, data, genomes: full(genomes, data)), None, data, genomes)

@@ -153,7 +153,7 @@ class Search:
         self.start = self.everywhere(start)
         self.fold = self.jit(lambda stream, seeds, i: search.fold(stream, seeds, i, FLAGS.folds))
         self.rescore = self.jit(lambda data, state: search.rescore(self.objective, data, state))
-        self.score = self.jit(self._score)
+        self.score = self.jit(lambda data, genomes: search.evaluated(self.objective, data, genomes)[1])
         self.adapt = self.jit(self._adapt)
 
     def check_flags(self, shape) -> None:
@@ -213,10 +213,6 @@ class Search:
         if self.mesh is None:
             return jax.jit(function)
         return jax.jit(function, out_shardings=NamedSharding(self.mesh, PartitionSpec()))
-
-    def _score(self, data, genomes):
-        votes = search.full_votes(self.objective, data, genomes)
-        return search.score(self.objective, data, genomes, votes)
 
     def run(self) -> Progress:
         """The best genome by validation, and how it was found."""

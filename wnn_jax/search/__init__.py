@@ -13,7 +13,7 @@ were not fitted on, and no algorithm returns anything worse than the best it has
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
 from wnn_jax.search.annealing import AnnealingConfig, annealing
 from wnn_jax.search.base import Data, Info, Objective, Scores, SearchAlgorithm, State
-from wnn_jax.search.evaluate import fits, full_votes, neighbours, replicate, revote, score
+from wnn_jax.search.evaluate import evaluated, fits, full_votes, neighbours, replicate, revote, score
 from wnn_jax.search.fitness import FITNESSES, FitnessConfig, fitness
 from wnn_jax.search.genetic import GeneticConfig, genetic
 from wnn_jax.search.phases import Phase, fold, grid, handed_on, parse, rescore
@@ -37,6 +37,7 @@ __all__ = [
     "TabuConfig",
     "adapt",
     "annealing",
+    "evaluated",
     "fitness",
     "fits",
     "fold",

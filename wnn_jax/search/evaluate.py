@@ -147,6 +147,12 @@ def score(objective: Objective, data: Data, genomes: jax.Array, votes: jax.Array
     return Scores(ce, accuracy, connectivity.table_bits(genomes, objective.cell_bits))
 
 
+def evaluated(objective: Objective, data: Data, genomes: jax.Array) -> tuple[jax.Array, Scores]:
+    """Votes and scores of genomes ``[P, K, n, T]``, every neuron fitted."""
+    votes = full_votes(objective, data, genomes)
+    return votes, score(objective, data, genomes, votes)
+
+
 class Neighbours(NamedTuple):
     """Moves of single neurons, and what each does to its cluster.
 

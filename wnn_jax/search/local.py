@@ -28,8 +28,7 @@ def require_separable(objective: Objective, name: str) -> None:
 
 def start(objective: Objective, data: Data, genomes: jax.Array, memory) -> State:
     """The state of a population that has only been scored."""
-    votes = evaluate.full_votes(objective, data, genomes)
-    scores = evaluate.score(objective, data, genomes, votes)
+    votes, scores = evaluate.evaluated(objective, data, genomes)
     first = jnp.argmin(fitness(objective.fitness, scores))
     zero = jnp.zeros((), jnp.int32)
     return State(genomes, votes, scores, genomes[first], take(scores, first), memory, zero)

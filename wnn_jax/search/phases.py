@@ -90,8 +90,7 @@ def fold(examples: ram.Examples, seed: jax.Array, index: jax.Array, folds: int) 
 def rescore(objective: Objective, data: Data, state: State) -> State:
     """A state on other data: votes and scores of the population and of the best, elites and all."""
     genomes = jnp.concatenate([state.genomes, state.best[None]])
-    votes = evaluate.full_votes(objective, data, genomes)
-    scores = evaluate.score(objective, data, genomes, votes)
+    votes, scores = evaluate.evaluated(objective, data, genomes)
     moved = state._replace(
         votes=votes[:-1], scores=take(scores, slice(None, -1)), best_scores=take(scores, -1)
     )

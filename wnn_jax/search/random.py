@@ -44,8 +44,7 @@ def random_search(objective: Objective, config: RandomConfig) -> SearchAlgorithm
     def step(key: jax.Array, data: Data, state: State) -> tuple[State, Info]:
         keys = jax.random.split(key, config.population)
         genomes = jax.vmap(draw)(keys, jnp.arange(config.population) % 2 == 1).astype(state.genomes.dtype)
-        votes = evaluate.full_votes(objective, data, genomes)
-        scores = evaluate.score(objective, data, genomes, votes)
+        votes, scores = evaluate.evaluated(objective, data, genomes)
         best, best_scores = local.keep_best(objective, state, genomes, scores)
         new = State(genomes, votes, scores, best, best_scores, (), state.step + 1)
         fits = jax.vmap(connectivity.neurons_present)(genomes).sum()
