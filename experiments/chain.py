@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from experiments import base, plots
 from wnn_jax import checkpoint, metrics, text
-from wnn_jax.lm import chain, chain_static, ngram, tokentree
+from wnn_jax.lm import chain, chain_static, ngram, tokentree, transformer
 
 FLAGS = flags.FLAGS
 
@@ -33,6 +33,7 @@ flags.DEFINE_float("rate", 0.03, "Learning rate of the online mixer.")
 flags.DEFINE_integer("readout_tokens", 150_000, "Training tokens on which the static readout learns.")
 flags.DEFINE_integer("epochs", 2, "Passes of the static readout over them.")
 flags.DEFINE_bool("accuracy", True, "Also find the most probable token at every scored place.")
+flags.DEFINE_integer("transformer_epochs", 0, "Also train a small transformer for so many epochs at most.")
 flags.DEFINE_integer("curve_points", 0, "Points of the curve of training time, each half the next.")
 flags.DEFINE_string("checkpoint", None, "Folder to save the last mode's model to, tables and all.")
 flags.DEFINE_string("resume", None, "Folder to save progress to, and to continue from.")
@@ -71,6 +72,8 @@ def main() -> None:
         f"{model.view.shape[0]} neurons of 2^{log_slots} cells"
     )
     add_baselines(results, corpus)
+    if FLAGS.transformer_epochs:
+        add_transformer(results, corpus)
     memory = None
     for mode in FLAGS.modes:
         memory = None  # before the next is made
@@ -142,6 +145,21 @@ def add_baselines(results: base.Results, corpus: text.Corpus) -> None:
     window, weight = fit_cache(train, vocabulary)
     nats = ngram.mixed(kneser_ney.nats, ngram.cache(train, tokens, window), weight)
     add(f"Kneser-Ney 5 + cache of {window}", started, nats, np.full(len(tokens), -1))
+
+
+def add_transformer(results: base.Results, corpus: text.Corpus) -> None:
+    """What weights make of the same text: two layers, stopped by the end of the training text."""
+    config = transformer.TransformerConfig(corpus.vocabulary)
+    begun, fitted = time.perf_counter(), None
+    with tqdm(total=100, unit="%", leave=False, desc="transformer") as bar:
+        work = transformer.train(jax.random.key(FLAGS.seed), config, corpus.train, FLAGS.transformer_epochs)
+        for share, nats, params in work:
+            bar.update(int(100 * share) - bar.n)
+            bar.set_postfix_str(f"held out {nats:.4f}")
+            fitted = params
+    nats, best = transformer.score(config, fitted, corpus.train, corpus.test)
+    summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)
+    results.add("transformer", **summary._asdict(), seconds=time.perf_counter() - begun)
 
 
 def fit_cache(train: np.ndarray, vocabulary: int) -> tuple[int, float]:

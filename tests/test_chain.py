@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from chain_reference import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.chain_reference import Oracle
 from wnn_jax import native
 from wnn_jax.lm import chain, chain_reader, chain_static, tokentree
 
@@ -270,6 +270,25 @@ def test_bad_arguments():
         )
     with pytest.raises(ValueError, match="lacks"):
         chain.from_arrays(np.zeros((1, 1)), {})
+
+
+@pytest.mark.parametrize("broken", ["child", "path", "kind", "view", "text"])
+def test_the_kernel_refuses_what_would_lead_it_astray(broken):
+    if native.backend() == "xla":
+        pytest.skip("the native kernels are not installed")
+    tree, memory, view = MODEL.tree, chain.empty(MODEL, 4, online=True, room=100), MODEL.view
+    if broken == "child":
+        tree = tree._replace(children=jnp.asarray(tree.children).at[3, 0].set(1))
+    if broken == "path":
+        tree = tree._replace(bit=1 - jnp.asarray(tree.bit))
+    if broken == "kind":
+        tree = tree._replace(kind=jnp.asarray(tree.kind) + 5000)
+    if broken == "view":
+        view = view + 3
+    if broken == "text":
+        memory = memory._replace(text=memory.text - 1)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="wnn: "):
+        chain.read(MODEL._replace(tree=tree, view=view), memory, TEXT[:3], learn=True)
 
 
 def test_settings_name_the_modes_of_the_kernel():

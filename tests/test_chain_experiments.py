@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from commands import rows_of, run
 
 from experiments import compress
-from tests.commands import rows_of, run
 
 QUICK = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1"]
 

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
+from commands import rows_of, run
 
-from tests.commands import rows_of, run
 from wnn_jax import checkpoint
 
 QUICK = ["--neurons=4", "--bits=6", "--context=2", "--curve_points=2"]

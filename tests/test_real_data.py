@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from wnn_jax import bits, ram, text
-from wnn_jax.lm import bitwise, ngram
+from wnn_jax.lm import bitwise, chain, chain_static, ngram, tokentree
 
 
 @pytest.fixture
@@ -88,3 +88,26 @@ def test_closed_form_on_a_trained_model(wikitext):
     place = np.arange(len(best))
     np.testing.assert_allclose(scores.nats, nats[wikitext.test[2:300], place], atol=1e-5, rtol=0)
     np.testing.assert_array_equal(scores.best, best)
+
+
+def test_the_chain_model_beats_kneser_ney(wikitext):
+    """Both modes, on the first part of the text; and all 50,257 ids share one probability in each."""
+    train, test = wikitext.train[:60_000], wikitext.test[:5_000]
+    model = ngram.fit_kneser_ney(train, 5, wikitext.vocabulary)
+    bar = ngram.predict(model, test).nats.mean()
+    words = chain.model(tokentree.clustered(train, wikitext.pieces), wikitext.pieces)
+    memory, _ = chain.read(words, chain.empty(words, 18, online=True), train, learn=True)
+    memory, found = chain.read(words, memory, test, learn=True)
+    assert chain.nats(words, found).mean() < bar - 0.5
+    assert chain.distribution(words, memory).sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+    config = chain_static.ReadoutConfig(tokens=30_000)
+    empty = chain.empty(words, 18, online=False)
+    *_, (_, memory) = chain_static.fit(jax.random.key(0), words, empty, train, config)
+    memory, found = chain.read(words, memory, test[:2_000], learn=False, argmax=True)
+    assert chain.nats(words, found).mean() < ngram.predict(model, test[:2_000]).nats.mean() - 0.1
+    for token in test[2_000:2_003]:
+        shares = chain.distribution(words, memory)
+        assert shares.sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
+        memory, found = chain.read(words, memory, [token], learn=False, argmax=True)
+        assert found.best[0] == shares.argmax()
+        assert chain.nats(words, found)[0] == pytest.approx(-np.log(shares[token]), abs=1e-4)
