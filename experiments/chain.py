@@ -101,6 +101,7 @@ def main() -> None:
             FLAGS.checkpoint, model.connections, about, scores, chain.arrays(model, memory)
         )
         print(f"saved {saved}")
+    memory = None
     if FLAGS.curve_points:
         draw_curve(workdir, model, corpus, log_slots)
     print(f"results in {workdir}")

@@ -387,11 +387,18 @@ class Reader {
     }
   }
 
-  // Walks from the root to a leaf by `choose(node, depth, P(1))`, learning on the way if so set.
+  __attribute__((always_inline)) void PrefetchChildren(int32_t node) const {
+    for (int bit = 0; bit < 2; ++bit)
+      if (tree_.children[2 * node + bit] >= 0) Prefetch(tree_.children[2 * node + bit]);
+  }
+
+  // Walks from the root to a leaf by `choose(node, depth, P(1))`, learning on the way if so set. `known`
+  // says that the path is, and that its cells are fetched ahead.
   template <typename Choose>
-  int32_t Walk(Choose choose) {
+  int32_t Walk(bool known, Choose choose) {
     int32_t node = 0;
     for (depth_ = 0; node >= 0; ++depth_) {
+      if (!known) PrefetchChildren(node);
       const int bit = choose(node, depth_, Predict(node));
       if (bit < 0) break;
       if (settings_.learn) Learn(bit);
@@ -426,6 +433,7 @@ class Reader {
         continue;
       }
       depth_ = best.depth;
+      PrefetchChildren(best.node);
       const double one = Heated(Predict(best.node), temperature);
       open.push({best.probability * (1.0 - one), tree_.children[2 * best.node], best.depth + 1});
       open.push({best.probability * one, tree_.children[2 * best.node + 1], best.depth + 1});

@@ -234,7 +234,7 @@ ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections,
     const int32_t* path = given >= 0 ? tree.start + given : nullptr;
     if (path) reader.Prefetch(0);
     bool failed = false;
-    read->typed_data()[t] = reader.Walk([&](int32_t, int at, float one) {
+    read->typed_data()[t] = reader.Walk(path != nullptr, [&](int32_t, int at, float one) {
       one_of[at] = one;
       if (path) {
         const int32_t j = path[0] + at;

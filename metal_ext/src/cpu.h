@@ -66,13 +66,6 @@ bool FitAndRead(Pool& pool, const Neurons& neurons, const Stream& stream, const 
           form(inputs.words, inputs.count, at, size);
           cells->Read(address, size, config, inputs.prior[neurons.cluster[j]], mine + at);
         }
-        const bool erase = cells->ErasePays(stream.count);
-        if (!erase) cells->Leave();
-        for (int64_t at = 0; erase && at < stream.count; at += kBlock) {
-          const int64_t size = std::min(kBlock, stream.count - at);
-          form(stream.words, stream.count, at, size);
-          cells->Erase(address, size);
-        }
       }
     };
   });

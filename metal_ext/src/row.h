@@ -68,33 +68,13 @@ WNN_CLONES inline void AddCountVotes(const int32_t* zeros, const int32_t* ones, 
 // The private row of one neuron at a time, in its densest form.
 class Row {
  public:
-  Row(Kind kind, int64_t bits) : kind_(kind), start_(kind == kQuad ? 0x55 : 0), bytes_(Bytes(bits), start_) {}
+  Row(Kind kind, int64_t bits) : kind_(kind), bytes_(Bytes(bits)) {}
 
-  // Makes a row of that many bits, all its cells unvisited.
   void Clear(int64_t bits) {
-    std::memset(bytes_.data(), start_, std::min(dirty_, Bytes(bits)));
-    if (Bytes(bits) >= dirty_) dirty_ = 0;
-    written_ = Bytes(bits);
+    // Quad cells start at 1, which is 0b01 four times a byte.
+    std::memset(bytes_.data(), kind_ == kQuad ? 0x55 : 0, Bytes(bits));
     spilled_.clear();
   }
-
-  // Whether it is cheaper to visit what so many examples wrote again than to clear the whole row: measured,
-  // a visit costs about as much as clearing 24 bytes.
-  bool ErasePays(int64_t examples) const { return 24 * examples < written_; }
-
-  void Erase(const uint32_t* address, int64_t size) {
-    for (int64_t i = 0; i < size; ++i) {
-      if (kind_ == kTernary)
-        reinterpret_cast<int16_t*>(bytes_.data())[address[i]] = 0;
-      else if (kind_ == kCount)
-        reinterpret_cast<uint32_t*>(bytes_.data())[address[i]] = 0;
-      else
-        bytes_[address[i] / 4] = start_;
-    }
-  }
-
-  // Leaves what was written for the next Clear.
-  void Leave() { dirty_ = std::max(dirty_, written_); }
 
   void Write(const uint32_t* address, const int8_t* amount, int64_t size) {
     if (kind_ == kTernary) {
@@ -190,9 +170,7 @@ class Row {
   }
 
   const Kind kind_;
-  const uint8_t start_;  // a byte of unvisited cells: quad ones start at 1, which is 0b01 four times
   std::vector<uint8_t> bytes_;
-  int64_t dirty_ = 0, written_ = 0;  // leading bytes that may not be clear; those of this row
   // Cells with thousands of examples: a handful a neuron, so a list.
   std::vector<std::pair<uint32_t, std::pair<int32_t, int32_t>>> spilled_;
   int32_t zeros_[kBlock], ones_[kBlock];
