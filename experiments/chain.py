@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from experiments import base, plots
 from wnn_jax import checkpoint, metrics, text
-from wnn_jax.lm import chain, chain_static, ngram, tokentree, transformer
+from wnn_jax.lm import chain, chain_cells, chain_static, ngram, tokentree, transformer
 
 FLAGS = flags.FLAGS
 
@@ -39,7 +39,6 @@ flags.DEFINE_string("checkpoint", None, "Folder to save the last mode's model to
 flags.DEFINE_string("resume", None, "Folder to save progress to, and to continue from.")
 flags.DEFINE_integer("save_every", 16, "Chunks between two saves to --resume.")
 flags.DEFINE_integer("chunk", 16384, "Tokens a call.")
-
 
 _WINDOWS = (500, 1000, 2000, 5000)
 _WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
@@ -117,6 +116,9 @@ def settings_from_flags() -> dict[str, Any]:
 def make_model(corpus: text.Corpus) -> chain.Model:
     described = chain.WORDS if FLAGS.neurons == "words" else chain.BYTES
     dropped = set(FLAGS.without)
+    if unknown := dropped - {*chain_cells.FIELDS, *chain_cells.VIEWS}:
+        known = ", ".join((*chain_cells.FIELDS, *chain_cells.VIEWS))
+        raise ValueError(f"--without={sorted(unknown)[0]} names no field or view: choose of {known}")
     described = tuple(one for one in described if not dropped & {*one[1].split(), one[0]})
     if FLAGS.tree == "plain":
         tree = tokentree.plain(corpus.vocabulary)
@@ -218,7 +220,7 @@ class Run:
         with tqdm(
             total=len(train) + len(test), initial=done, unit="token", leave=False, desc=self.mode
         ) as bar:
-            chunks = 0
+            chunks, clocks = 0, {}  # tokens and seconds of each stage
             while done < len(train) + len(test):
                 scored = done >= len(train)
                 part = test[done - len(train) :] if scored else train[done:]
@@ -231,15 +233,15 @@ class Run:
                     nats[here], best[here] = chain.nats(self.model, reading), np.asarray(reading.best)
                 jax.block_until_ready(memory.registers)
                 if chunks and len(part) == FLAGS.chunk:  # the first compiles
-                    stage = "scoring" if scored else "reading"
-                    self.speed[stage] = max(
-                        self.speed.get(stage, 0.0), len(part) / (time.perf_counter() - begun)
-                    )
+                    taken = clocks.setdefault("scoring" if scored else "reading", [0, 0.0])
+                    taken[0] += len(part)
+                    taken[1] += time.perf_counter() - begun
                 done += len(part)
                 chunks += 1
                 bar.update(len(part))
                 if chunks % FLAGS.save_every == 0:
                     save()
+        self.speed |= {stage: tokens / seconds for stage, (tokens, seconds) in clocks.items()}
         save()
         if not online:
             self.weightless = self.read_weightless(memory)
