@@ -63,6 +63,7 @@ def test_bitwise_saves_its_table_when_asked(tmp_path, corpus):
     assert restored.returncode == 0, restored.stderr
 
 
+@pytest.mark.long
 def test_benchmark_smoke(tmp_path):
     done = run(
         *("benchmark", "--bits=6", "--neurons=8", "--examples=500", "--repeats=1", f"--workdir={tmp_path}"),

@@ -159,7 +159,11 @@ def test_genomes_stay_within_the_bounds(name):
         assert (np.asarray(state.genomes) < INPUTS).all()
 
 
-@pytest.mark.parametrize("kind", search.FITNESSES)
+# One mixed fitness for every day, the others with the long tests.
+@pytest.mark.parametrize(
+    "kind",
+    ["normalized", *(pytest.param(x, marks=pytest.mark.long) for x in ("ce", "accuracy", "harmonic_rank"))],
+)
 def test_ga_improves_under_every_fitness(kind):
     objective, data = planted(fitness=kind)
     # Two input bits cannot tell eight tokens apart: there is something to gain in accuracy too.
