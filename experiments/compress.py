@@ -95,7 +95,7 @@ def compress(data: bytes) -> tuple[bytes, float]:
         encoder = _stream.queue.RangeEncoder()
         encoder.encode(bits.astype(np.int32), _stream.model.Bernoulli(perfect=False), ones)
         payload = encoder.get_compressed().astype("<u4").tobytes()
-    backend = _BACKENDS.index("xla" if native.backend() == "xla" else "native")
+    backend = _BACKENDS.index(_kernels())
     digest = hashlib.sha256(data).digest()[:16]
     header = (_MAGIC, _SCHEMA, log_slots, backend, len(data), digest, zlib.crc32(payload))
     length = -np.log2(np.where(bits > 0, ones, 1.0 - ones)).sum() if len(bits) else 0.0
@@ -120,7 +120,7 @@ def decompress(packed: bytes) -> bytes:
         raise damaged
     if not 2 <= log_slots <= _MAX_LOG_SLOTS or size > 2**40:
         raise damaged
-    here = "xla" if native.backend() == "xla" else "native"
+    here = _kernels()
     if _BACKENDS[backend] != here:
         raise ValueError(
             f"the input was made with {_BACKENDS[backend]} kernels, whose last digits {here} does not have: "
@@ -147,12 +147,17 @@ def decompress(packed: bytes) -> bytes:
     return data
 
 
+def _kernels() -> str:
+    """Which of `_BACKENDS` predicts here."""
+    return "xla" if native.backend() == "xla" else "native"
+
+
 def _run(size: int, log_slots: int, code) -> None:
     """An empty model reads ``size`` bytes, whose bits ``code`` gives in answer to P(bit = 1)."""
     model = chain.model(tokentree.plain(256), [bytes([i]) for i in range(256)], chain.BYTES)
     memory = chain.empty(model, log_slots, online=True)
     called = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_float)(lambda one: code(one))
-    if native.backend() == "xla":
+    if _kernels() == "xla":
         callback = lambda one: np.int32(code(float(one)))  # noqa: E731
     else:
         callback = ctypes.cast(called, ctypes.c_void_p).value

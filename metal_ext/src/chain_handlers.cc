@@ -76,11 +76,6 @@ ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
   WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "a bit a node of a path");                               \
   WNN_CHECK(CheckTree(tree, Dim(node, 0)))
 
-ffi::Error Ended(bool enough_memory) {
-  if (enough_memory) return ffi::Error::Success();
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory");
-}
-
 // Zeros on pages as large as the system gives: cells are met at random, and with pages of 4 KiB most of the
 // time would go into translating their addresses.
 ffi::Error Zeros(ffi::Result<Slots> result) {

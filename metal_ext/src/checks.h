@@ -35,4 +35,9 @@ int64_t Dim(const Buffer& buffer, int axis) {
   return buffer.dimensions()[axis];
 }
 
+inline ffi::Error Ended(bool enough_memory) {
+  if (enough_memory) return ffi::Error::Success();
+  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory");
+}
+
 }  // namespace wnn

@@ -79,12 +79,7 @@ Config MakeConfig(int64_t kind, Values values, int64_t threshold) {
   return {static_cast<Kind>(kind), values.begin(), static_cast<uint32_t>(threshold)};
 }
 
-ffi::Error Ended(bool enough_memory) {
-  if (enough_memory) return ffi::Error::Success();
-  return ffi::Error(ffi::ErrorCode::kResourceExhausted, "wnn: out of memory for a row");
-}
-
-ffi::Error Ended(const std::string& failure) {
+ffi::Error EndedOnMetal(const std::string& failure) {
   if (failure.empty()) return ffi::Error::Success();
   return ffi::Error(ffi::ErrorCode::kInternal, "wnn: Metal: " + failure);
 }
@@ -107,7 +102,7 @@ ffi::Error FitAndRead(ffi::ThreadPool pool, I32Matrix connections, U32 seed, I32
   const Config config = MakeConfig(kind, values, threshold);
   const Votes votes{result->typed_data(), Dim(*result, 0)};
   if (metal::Takes(device, neurons, config, stream.count + inputs.count, 0))
-    return Ended(metal::FitAndRead(neurons, stream, config, inputs, votes));
+    return EndedOnMetal(metal::FitAndRead(neurons, stream, config, inputs, votes));
   return Ended(cpu::FitAndRead(pool, neurons, stream, config, inputs, votes));
 }
 
@@ -126,7 +121,7 @@ ffi::Error Write(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connectio
   void* cells = result->untyped_data();
   if (cells != table.untyped_data()) std::memcpy(cells, table.untyped_data(), table.size_bytes());
   if (metal::Takes(device, neurons, config, stream.count, table.size_bytes()))
-    return Ended(metal::Write(neurons, stream, config, cells));
+    return EndedOnMetal(metal::Write(neurons, stream, config, cells));
   return Ended(cpu::Write(pool, neurons, stream, config, cells));
 }
 
@@ -142,7 +137,7 @@ ffi::Error Read(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connection
   const Votes votes{result->typed_data(), Dim(*result, 0)};
   WNN_CHECK(CheckTable(table, neurons, config));
   if (metal::Takes(device, neurons, config, inputs.count, table.size_bytes()))
-    return Ended(metal::Read(neurons, inputs, config, table.untyped_data(), votes));
+    return EndedOnMetal(metal::Read(neurons, inputs, config, table.untyped_data(), votes));
   return Ended(cpu::Read(pool, neurons, inputs, config, table.untyped_data(), votes));
 }
 

@@ -155,7 +155,7 @@ def read(
         raise ValueError("a static memory is written by `chain_static.count` and does not learn as it reads")
     settings = Settings(learn=learn, argmax=argmax, rate=rate)
     nothing = jnp.zeros((0, 0), jnp.float32)
-    depth = depth_of(model)
+    depth = model.tree.depth
     return _read_on(model, memory, jnp.asarray(tokens), nothing, depth, len(tokens), settings)
 
 
@@ -166,11 +166,6 @@ def checked(model: Model, tokens: np.ndarray) -> np.ndarray:
     if bad.size:
         raise ValueError(f"token {tokens[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids")
     return tokens
-
-
-def depth_of(model: Model) -> int:
-    """D: turns of the longest path."""
-    return model.tree.depth
 
 
 def sample(
@@ -188,7 +183,7 @@ def sample(
     """
     if temperature <= 0 or not 0 < top_p <= 1:
         raise ValueError(f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}")
-    depth = depth_of(model)
+    depth = model.tree.depth
     chance = jax.random.uniform(key, (count, depth))
     settings = Settings("sampled", learn=False, temperature=temperature, top_p=top_p)
     nothing = jnp.zeros(0, jnp.int32)
@@ -203,7 +198,7 @@ def drive(model: Model, memory: Memory, count: int, settings: Settings) -> Memor
       memory: consumed.
     """
     nothing = jnp.zeros(0, jnp.int32), jnp.zeros((0, 0), jnp.float32)
-    memory, _ = _read_on(model, memory, *nothing, depth_of(model), count, settings)
+    memory, _ = _read_on(model, memory, *nothing, model.tree.depth, count, settings)
     return jax.block_until_ready(memory)
 
 
@@ -217,7 +212,7 @@ def nats(model: Model, found: Reading) -> np.ndarray:
 def turns(model: Model, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """Paths of tokens: the bits ``bool [N, D]``, and where there are any."""
     start, bit = np.asarray(model.tree.start), np.asarray(model.tree.bit)
-    tokens, places = np.asarray(tokens), np.arange(depth_of(model))
+    tokens, places = np.asarray(tokens), np.arange(model.tree.depth)
     there = places < (start[tokens + 1] - start[tokens])[:, None]
     entry = np.minimum(start[tokens][:, None] + places, len(bit) - 1)
     return (bit[entry] > 0) & there, there

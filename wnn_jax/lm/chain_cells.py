@@ -150,6 +150,11 @@ def fields(model: Model, registers: jax.Array) -> jax.Array:
     return jnp.concatenate([registers[:RECENT], folded, *classes, words])
 
 
+def classes(fields: jax.Array) -> jax.Array:
+    """Classes ``int32 [2]`` of the last two tokens among the fields of a place: 6 bits, and 1 for "none"."""
+    return fields[jnp.array([FIELDS.index("class6_1"), FIELDS.index("class6_2")])].astype(jnp.int32)
+
+
 def contexts(model: Model, fields: jax.Array) -> jax.Array:
     """What each neuron sees of one place, hashed: ``uint32 [n]``."""
     h = jnp.arange(1, model.view.shape[0] + 1, dtype=jnp.uint32)

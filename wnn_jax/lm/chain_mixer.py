@@ -70,10 +70,9 @@ def empty(neurons: int, log_slots: int, online: bool, room: int) -> Memory:
     sources = 2 if online else 1
     inputs = -(-neurons * sources // LANES) * LANES
     gain = np.zeros((GAIN_ROWS, inputs), np.float32)
-    # Each of four rows begins with an equal part of a mean over the inputs, a little sharper than a mean.
-    gain[:_HITS, : sources * neurons] = 0.4 / (sources * neurons)
-    gain[_HITS : _HITS + tokentree.KINDS, : sources * neurons] = 0.4 / (sources * neurons)
-    gain[_GAIN_STATES:, : sources * neurons] = 0.4 / (sources * neurons)
+    # By hits, kind and state every input begins with an equal part of a mean, a little sharper than one.
+    for rows in (slice(_HITS + tokentree.KINDS), slice(_GAIN_STATES, None)):
+        gain[rows, : sources * neurons] = 0.4 / (sources * neurons)
     offset = np.zeros((2 * STATES, inputs), np.float32)
     stretched = (np.arange(REFINE_STEPS) - REFINE_STEPS // 2) * 0.75
     refined = (1 / (1 + np.exp(-stretched))).astype(np.float32)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import native
-from wnn_jax.lm.chain_cells import FIELDS, Model, Register, contexts, fields, mix, remember
+from wnn_jax.lm.chain_cells import Model, Register, classes, contexts, fields, mix, remember
 from wnn_jax.lm.chain_mixer import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, Memory, Place, learn, predict
 
 
@@ -35,7 +35,6 @@ def _begin(model: Model, memory: Memory) -> tuple[Memory, Place]:
     """Before a token: its contexts, and what the longest match says comes next."""
     r = memory.registers
     seen = fields(model, r)
-    classes = seen[jnp.array([FIELDS.index("class6_1"), FIELDS.index("class6_2")])].astype(jnp.int32)
     guess, length = jnp.int32(-1), jnp.int32(0)
     if memory.online:
         room, text = memory.text.shape[0], memory.text
@@ -58,7 +57,7 @@ def _begin(model: Model, memory: Memory) -> tuple[Memory, Place]:
         memory = memory._replace(registers=r, match_table=table)
         length = found.astype(jnp.int32)
         guess = jnp.where(length > 0, text[at.astype(jnp.int32) % room], -1)
-    return memory, Place(contexts(model, seen), classes, r[0], guess, length)
+    return memory, Place(contexts(model, seen), classes(seen), r[0], guess, length)
 
 
 def _end(model: Model, memory: Memory, token: jax.Array) -> Memory:

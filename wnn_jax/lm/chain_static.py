@@ -16,7 +16,7 @@ import optax
 
 from wnn_jax import native
 from wnn_jax.lm import chain, chain_cells, chain_mixer
-from wnn_jax.lm.chain_cells import FIELDS, Model
+from wnn_jax.lm.chain_cells import Model
 from wnn_jax.lm.chain_mixer import STATES, Memory
 
 FLOOR = 1e-6  # of what counts without a readout may say
@@ -38,8 +38,7 @@ def _observe(model: Model, registers, tokens):
     def one(registers, token):
         seen = chain_cells.fields(model, registers)
         context = chain_cells.contexts(model, seen)
-        classes = seen[jnp.array([FIELDS.index("class6_1"), FIELDS.index("class6_2")])]
-        return chain_cells.remember(model, registers, token), (context, classes.astype(jnp.int32))
+        return chain_cells.remember(model, registers, token), (context, chain_cells.classes(seen))
 
     registers, (context, classes) = jax.lax.scan(one, registers, tokens)
     return registers, context.T, classes.T
@@ -70,7 +69,7 @@ def count(model: Model, memory: Memory, stream: Stream, sign: int = 1) -> Memory
     Args:
       memory: consumed.
     """
-    return _count(model, memory, stream, sign, chain.depth_of(model))
+    return _count(model, memory, stream, sign, model.tree.depth)
 
 
 @functools.partial(jax.jit, static_argnames=("sign", "depth"), donate_argnames="memory")
