@@ -30,6 +30,8 @@ def fit(cells, connections, inputs, targets, keep=None):
                 elif cells == "count":
                     zeros, ones = table.get(place, (0, 0))
                     table[place] = (zeros + (not one), ones + one)
+                elif cells == "true_wins":
+                    table[place] = max(table.get(place, 0), 1 + one)
                 else:
                     table[place] = min(3, max(0, table.get(place, 1) + (1 if one else -1)))
     return tables
@@ -43,6 +45,8 @@ def value(cells, cell, prior, empty_value):
     if cells == "count":
         zeros, ones = (np.float32(x) for x in (cell or (0, 0)))
         return (ones + np.float32(prior)) / (zeros + ones + np.float32(1))
+    if cells == "true_wins":
+        return (empty_value, 0.0, 1.0)[cell or 0]
     state = 1 if cell is None else cell
     return float(state >= 2) if cells == "quad_binary" else (0.0, 0.25, 0.75, 1.0)[state]
 

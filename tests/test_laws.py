@@ -14,7 +14,7 @@ from wnn_jax import bits, checkpoint, connectivity, ram
 K, NEURONS, T, I, N = 2, 3, 3, 9, 24
 seeds = st.integers(0, 2**31 - 1)
 all_cells = st.sampled_from(ram.CELLS)
-additive = st.sampled_from(["ternary", "count"])
+additive = st.sampled_from(["ternary", "true_wins", "count"])
 rates = st.sampled_from([1.0, 0.6])
 
 fit_and_read = jax.jit(ram.fit_and_read, static_argnums=1)

@@ -17,7 +17,7 @@ from wnn_jax import cells as cell_kinds
 
 HERE = pathlib.Path(__file__).parent / "metal"
 SOURCES = HERE.parents[1] / "metal_ext" / "src"
-KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2}
+KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
 OPERATIONS = ("fit_and_read", "write", "read")
 ADDRESS = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 BUILDS = {"address": ADDRESS, "thread": "-fsanitize=thread"}

@@ -145,6 +145,16 @@ def test_populations_of_both_backends_agree(monkeypatch, cells):
 
 
 @needs_extension
+@pytest.mark.parametrize("cells", ram.CELLS)
+def test_spans_of_both_backends_agree(monkeypatch, cells):
+    connections, train, words = layer(5, 6, 50, 5000, 100)
+    train = train._replace(span=jnp.asarray([[100, 4300], [0, 0]], jnp.int32))
+    config = ram.RamConfig(cells, sample_rate=0.5)
+    key = jax.random.key(0)
+    assert_same(everywhere(monkeypatch, lambda: ram.fit_and_read(key, config, connections, train, words)))
+
+
+@needs_extension
 def test_shared_examples_are_not_copied_for_a_population(monkeypatch):
     monkeypatch.setenv("WNN_JAX_BACKEND", "cpu")
     _, train, words = layer(3, 6, 64, 20_000, 20_000)
@@ -189,6 +199,7 @@ def arguments(**changes):
         "targets": np.zeros((2, 10), bool),
         "weight": np.ones(10, bool),
         "place": np.arange(10, dtype=np.uint32),
+        "span": np.tile(np.array([0, 10], np.int32), (2, 1)),
         "prior": np.zeros(2, np.float32),
         "evaluated": np.zeros((2, 5), np.uint32),
     }
@@ -216,10 +227,14 @@ BAD_OPERANDS = [
     ({"words": np.zeros((33, 10), np.uint32)}, "at most 1024 input bits"),
     ({"words": np.zeros((2, 9), np.uint32)}, "differ in their examples"),
     ({"weight": np.ones(11, bool)}, "differ in their examples"),
+    ({"span": np.zeros((1, 2), np.int32)}, "one span a cluster"),
+    ({"span": np.array([[0, 10], [0, 11]], np.int32)}, "span outside"),
+    ({"span": np.array([[0, 10], [-1, 2]], np.int32)}, "span outside"),
+    ({"span": np.array([[5, 4], [0, 10]], np.int32)}, "span outside"),
     ({"prior": np.zeros(1, np.float32)}, "one prior a cluster"),
     ({"evaluated": np.zeros((1, 5), np.uint32)}, "differ in their bits"),
     ({"evaluated": np.zeros((2, 6), np.uint32)}, "one vote an evaluated example"),
-    ({"targets": np.zeros((0, 10), bool)}, "out of range"),
+    ({"targets": np.zeros((0, 10), bool)}, "one span a cluster"),
 ]
 
 
@@ -235,7 +250,7 @@ def test_the_handler_refuses_nonsense(changes, message):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"kind": 3}, "unknown kind of cell"),
+        ({"kind": 4}, "unknown kind of cell"),
         ({"kind": 0, "values": (1, 2)}, "wrong number of read values"),
         ({"threshold": -1}, "threshold out of range"),
         ({"device": 3}, "unknown device"),
@@ -260,6 +275,7 @@ def test_empty_batches():
         "targets": np.zeros((2, 0), bool),
         "weight": np.ones(0, bool),
         "place": np.zeros(0, np.uint32),
+        "span": np.zeros((2, 2), np.int32),
         "prior": np.full(2, 0.5, np.float32),
     }
     np.testing.assert_array_equal(call_fused(arguments(**untaught)), np.full((1, 5), 4 * ram.UNIT // 2))

@@ -65,6 +65,28 @@ def test_the_table_holds_what_the_oracle_holds(cells):
     assert int(table.written) == N
 
 
+@pytest.mark.parametrize("cells", ram.CELLS)
+def test_a_span_is_all_that_a_cluster_sees(cells):
+    """Clusters with examples of their own, of which one has none, are clusters fitted one by one."""
+    inputs, targets, train, words, connections = make(6, jnp.arange(N) % 7 > 0)
+    config = ram.RamConfig(cells, empty_value=0.5)
+    spans = [(20, 150), (199, 200), (40, 40)]
+    spanned = train._replace(span=jnp.asarray(spans))
+    votes = ram.fit_and_read(None, config, jnp.asarray(connections), spanned, words)
+    for k, (begin, end) in enumerate(spans):
+        kept = np.flatnonzero((np.arange(N) % 7 > 0) & (np.arange(N) >= begin) & (np.arange(N) < end))
+        own, asked = connections[k : k + 1], targets[kept, k : k + 1]
+        tables = reference.fit(cells, own, inputs[kept], asked)
+        prior = asked.mean(axis=0, dtype=np.float32) if len(kept) else [0.5]
+        expected = reference.votes(cells, tables, own, inputs[N:], prior, 0.5)
+        np.testing.assert_array_equal(votes[k], expected[0])
+    with pytest.raises(ValueError, match="spans are for fit_and_read"):
+        ram.write(None, config, ram.init(config, K, NEURONS, T), connections, spanned)
+    with pytest.raises(ValueError, match=r"spans must be \[3, 2\], got shape \(2, 2\)"):
+        bad = train._replace(span=jnp.asarray(spans[:2]))
+        ram.fit_and_read(None, config, jnp.asarray(connections), bad, words)
+
+
 @pytest.mark.parametrize("cells", ["count", "quad_weighted"])
 def test_sampling_trains_that_share_of_the_pairs(cells):
     """Every neuron draws its own examples, and the rest is as if they had never been seen."""

@@ -4,12 +4,14 @@
     ternary        int32 net vote          += 1 if target else -1        1, e, 0         e
     quad_binary    int8 0..3, starts at 1  nudge +-1, saturating, in     0, 0, 1, 1      0
     quad_weighted  (the same)              the order of the examples     0, .25, .75, 1  .25
+    true_wins      int8 EMPTY, FALSE, TRUE the higher of it and what is  e, 0, 1         e
+                   as 0, 1, 2              written, FALSE or TRUE
     count          int32 (n0, n1)          n[target] += 1                (n1 + q) / (n0 + n1 + 1)  q
 
 where e is ``empty_value`` (also what a tied ternary cell reads) and the prior q is the share of ones
-among all written targets of the cluster (0.5 before the first). Ternary and count writes are sums, so
-the order of the examples never matters; quad writes are a saturating walk, where it does (spec ram_lm
-1.2-1.7, design decision 4).
+among all written targets of the cluster (0.5 before the first). Ternary and count writes are sums and
+TRUE-wins writes are maxima, so the order of the examples never matters; quad writes are a saturating walk,
+where it does (spec ram_lm 1.2-1.7, design decision 4).
 """
 
 import dataclasses
@@ -17,7 +19,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-CELLS = ("ternary", "quad_binary", "quad_weighted", "count")
+CELLS = ("ternary", "quad_binary", "quad_weighted", "true_wins", "count")
 UNIT = 1 << 20
 
 _QUAD_VALUES = {"quad_binary": (0.0, 0.0, 1.0, 1.0), "quad_weighted": (0.0, 0.25, 0.75, 1.0)}
@@ -30,7 +32,7 @@ class RamConfig:
 
     Attributes:
       cells: one of `CELLS`.
-      empty_value: what an EMPTY ternary cell reads, in [0, 1].
+      empty_value: what an EMPTY cell, ternary or TRUE-wins, reads, in [0, 1].
       sample_rate: probability with which a neuron writes an example, in (0, 1]; each (neuron,
         example) pair is drawn on its own.
 
@@ -54,6 +56,11 @@ class RamConfig:
     def is_quad(self) -> bool:
         return self.cells in _QUAD_VALUES
 
+    @property
+    def is_byte(self) -> bool:
+        """Whether a cell is one byte."""
+        return self.is_quad or self.cells == "true_wins"
+
 
 def row_width(config: RamConfig, address_bits: int) -> int:
     """Numbers in one neuron's row: a count cell is two."""
@@ -62,14 +69,14 @@ def row_width(config: RamConfig, address_bits: int) -> int:
 
 def row_bytes(config: RamConfig, address_bits: int) -> int:
     """Bytes of one neuron's row."""
-    return (1 if config.is_quad else 4) * row_width(config, address_bits)
+    return (1 if config.is_byte else 4) * row_width(config, address_bits)
 
 
 def empty(config: RamConfig, shape: tuple[int, ...]) -> jax.Array:
     """Unvisited cells."""
     if config.is_quad:
         return jnp.full(shape, _QUAD_START, jnp.int8)
-    return jnp.zeros(shape, jnp.int32)
+    return jnp.zeros(shape, jnp.int8 if config.is_byte else jnp.int32)
 
 
 def value(config: RamConfig, row: jax.Array, address: jax.Array, prior: jax.Array) -> jax.Array:
@@ -81,7 +88,7 @@ def value(config: RamConfig, row: jax.Array, address: jax.Array, prior: jax.Arra
         share = (ones + prior) / (zeros + ones + 1.0)
         return jnp.rint(share * UNIT).astype(jnp.int32)
     cell = row.at[address].get(mode="promise_in_bounds")
-    state = cell if config.is_quad else jnp.sign(cell) + 1
+    state = cell if config.is_byte else jnp.sign(cell) + 1
     first, *others = read_values(config)
     # Comparisons, not a look-up of the state: a gather of four numbers costs as much as the cell's.
     reads = jnp.full(cell.shape, first, jnp.int32)
@@ -91,13 +98,18 @@ def value(config: RamConfig, row: jax.Array, address: jax.Array, prior: jax.Arra
 
 
 def read_values(config: RamConfig) -> tuple[int, ...]:
-    """What each state of a cell reads: by sign (ternary: -1, 0, 1) or by value (quad: 0 .. 3).
+    """What each state of a cell reads: by sign (ternary: -1, 0, 1) or by value (0 .. 3).
 
     A count cell has no finite list of them; its is empty.
     """
     if config.cells == "count":
         return ()
-    shares = (0.0, config.empty_value, 1.0) if config.cells == "ternary" else _QUAD_VALUES[config.cells]
+    if config.cells == "ternary":
+        shares = 0.0, config.empty_value, 1.0
+    elif config.cells == "true_wins":
+        shares = config.empty_value, 0.0, 1.0, 1.0
+    else:
+        shares = _QUAD_VALUES[config.cells]
     return tuple(round(share * UNIT) for share in shares)
 
 

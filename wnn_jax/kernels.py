@@ -34,6 +34,7 @@ class Stream(NamedTuple):
     targets: jax.Array  # bool [K, N]
     weight: jax.Array  # bool [N]
     place: jax.Array  # uint32 [N]
+    span: jax.Array | None = None  # int32 [K, 2], the examples that a cluster is written; None: all
 
 
 class Neurons(NamedTuple):
@@ -130,7 +131,7 @@ def write(config: cells.RamConfig, table: jax.Array, neurons: Neurons, stream: S
 
 
 def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: Stream) -> list:
-    """Add all examples to the rows of a few neurons: ternary and count cells.
+    """Write all examples to the rows of a few neurons, where order has no effect: all but quad cells.
 
     One scatter a lane and not one for all, so that the CPU runs them side by side.
     """
@@ -140,6 +141,12 @@ def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: St
         target = stream.targets[neurons.cluster[lane]].astype(jnp.int32)
         drawn = cells.sampled(config, neurons.seed[lane], stream.place)
         weight = drawn & stream.weight & _present(neurons.connections[lane])
+        if stream.span is not None:
+            weight &= within(stream.span[neurons.cluster[lane]], weight.shape[0])
+        if config.cells == "true_wins":
+            mark = jnp.where(weight, 1 + target, 0).astype(jnp.int8)
+            written.append(row.at[address[lane]].max(mark, mode="promise_in_bounds"))
+            continue
         if config.cells == "count":
             place, amount = 2 * address[lane] + target, weight.astype(jnp.int32)
         else:
@@ -155,7 +162,13 @@ def _walk_rows(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, strea
     """
     count = stream.weight.shape[0]
     chunk = min(_CHUNK, count)
-    padded = jax.tree.map(lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -count % chunk)]), stream)
+    inside = jnp.ones((rows.shape[0], count), bool)
+    if stream.span is not None:
+        inside = jax.vmap(within, (0, None))(stream.span[neurons.cluster], count)
+    stream = stream._replace(span=None)
+    padded = jax.tree.map(
+        lambda x: jnp.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -count % chunk)]), (stream, inside)
+    )
     chunks = jax.tree.map(lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], -1, chunk), -2, 0), padded)
     start = jnp.arange(rows.shape[0], dtype=jnp.int32) * rows.shape[1]
     present = jax.vmap(_present)(neurons.connections)[:, None]
@@ -165,10 +178,11 @@ def _walk_rows(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, strea
         nudged = jnp.clip(flat[place] + amount, 0, 3)
         return flat.at[place].set(nudged, mode="promise_in_bounds", unique_indices=True), None
 
-    def walk(flat, part):
+    def walk(flat, both):
+        part, inside = both
         address = jax.vmap(addresses, (None, 0))(part.words, neurons.connections)
         drawn = jax.vmap(lambda seed: cells.sampled(config, seed, part.place))(neurons.seed)
-        weight = drawn & part.weight & present
+        weight = drawn & part.weight & present & inside
         amount = jnp.where(part.targets[neurons.cluster], 1, -1) * weight
         steps = ((address + start[:, None]).T, amount.astype(jnp.int8).T)
         return jax.lax.scan(nudge, flat, steps)[0], None
@@ -209,6 +223,12 @@ def _read_lanes(config, rows: list, neurons, prior, words, votes):
         value = jnp.where(_present(neurons.connections[lane]), value, 0)
         votes = votes.at[neurons.row[lane]].add(value)
     return votes
+
+
+def within(span: jax.Array, count: int) -> jax.Array:
+    """Which of so many examples lie in a span ``[2]``: begin included, end not."""
+    place = jnp.arange(count)
+    return (place >= span[0]) & (place < span[1])
 
 
 def _present(connections: jax.Array) -> jax.Array:

@@ -20,7 +20,7 @@ import numpy as np
 
 from wnn_jax import cells, kernels
 
-_KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2}
+_KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
 _MAX_WORDS = 32  # kMaxWords of metal_ext/src/layer.h
 
 
@@ -77,7 +77,7 @@ def fit_and_read(config, clusters, neurons, stream, prior, words):
         return kernels.fit_and_read(config, clusters, neurons, stream, prior, words)
     votes = jax.ShapeDtypeStruct((clusters, words.shape[1]), jnp.int32)
     call = jax.ffi.ffi_call("wnn_fit_and_read", votes, vmap_method="sequential")
-    return call(*neurons, *stream, prior, words, **_attributes(config))
+    return call(*neurons, *_spanned(stream), prior, words, **_attributes(config))
 
 
 def write(config, table, neurons, stream):
@@ -87,7 +87,7 @@ def write(config, table, neurons, stream):
     result = jax.ShapeDtypeStruct(table.shape, table.dtype)
     aliases = {0: 0}
     call = jax.ffi.ffi_call("wnn_write", result, vmap_method="sequential", input_output_aliases=aliases)
-    return call(table, *neurons, *stream, **_attributes(config))
+    return call(table, *neurons, *_spanned(stream), **_attributes(config))
 
 
 def read(config, clusters, table, neurons, prior, words):
@@ -157,6 +157,13 @@ def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
     """
     call = jax.ffi.ffi_call("wnn_probe", jax.ShapeDtypeStruct((tasks,), jnp.uint32))
     return call(row_bytes=np.int64(row_bytes), touches=np.int64(touches))
+
+
+def _spanned(stream: kernels.Stream) -> kernels.Stream:
+    if stream.span is not None:
+        return stream
+    clusters, count = stream.targets.shape
+    return stream._replace(span=jnp.broadcast_to(jnp.array([0, count], jnp.int32), (clusters, 2)))
 
 
 def _on_xla(words: jax.Array) -> bool:

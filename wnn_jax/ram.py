@@ -48,18 +48,21 @@ class Examples(NamedTuple):
       words: ``uint32 [W, N]`` packed input bits (`bits.pack`).
       targets: ``bool [K, N]`` target bit of every cluster.
       weight: ``bool [N]``; False marks padding, which changes nothing. None means all True.
+      span: ``int32 [K, 2]``: cluster k is written only examples ``span[k, 0] .. span[k, 1] - 1``, so that
+        each cluster of a one-hot layer may have its own. None means all; only `fit_and_read` takes it.
     """
 
     words: jax.Array
     targets: jax.Array
     weight: jax.Array | None = None
+    span: jax.Array | None = None
 
 
 class Table(NamedTuple):
     """Everything a layer remembers.
 
     Attributes:
-      cells: ``[K, n, A]`` int32 (ternary) or int8 (quad), or ``[K, n, A, 2]`` int32 (count).
+      cells: ``[K, n, A]`` int32 (ternary) or int8 (quad, true_wins), or ``[K, n, A, 2]`` int32 (count).
       ones: ``int32 [K]`` targets that were 1, over all written examples.
       written: ``int32 []`` examples written.
     """
@@ -95,17 +98,19 @@ def write(
     Args:
       key: draws which examples each neuron samples; may be None when ``sample_rate`` is 1.
       connections: ``[K, n, T]``, see `wnn_jax.connectivity`.
-      train: K targets an example.
+      train: K targets an example; no spans.
 
     Raises:
       ValueError: shapes disagree.
     """
     _check(key, config, connections, train)
+    if train.span is not None:
+        raise ValueError("a table counts the examples of all its clusters alike: spans are for fit_and_read")
     neurons = _flatten(key, config, connections)
     stream = _stream(train, table.written)
     return Table(
         cells=native.write(config, table.cells, neurons, stream),
-        ones=table.ones + _ones(stream),
+        ones=table.ones + _seen(stream)[0],
         written=table.written + stream.weight.sum(dtype=jnp.int32),
     )
 
@@ -151,7 +156,7 @@ def fit_and_read(
     """
     _check(key, config, connections, train)
     stream = _stream(train, jnp.zeros((), jnp.int32))
-    prior = _prior(_ones(stream), stream.weight.sum(dtype=jnp.int32))
+    prior = _prior(*_seen(stream))
     fused = _fused(config, connections.shape[0])
     return fused(_flatten(key, config, connections), stream, prior, words)
 
@@ -187,7 +192,7 @@ def fit_and_read_groups(
     """
     groups, size, address_bits = connections.shape
     stream = _stream(train, jnp.zeros((), jnp.int32))
-    prior = _prior(_ones(stream), stream.weight.sum(dtype=jnp.int32))
+    prior = _prior(*_seen(stream))
     neurons = kernels.Neurons(
         connections.reshape(groups * size, address_bits).astype(jnp.int32),
         seed.reshape(-1),
@@ -200,7 +205,7 @@ def fit_and_read_groups(
 def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
     """``int32 [K]``: what a cell that no example met reads, given the examples that were written."""
     stream = _stream(train, jnp.zeros((), jnp.int32))
-    prior = _prior(_ones(stream), stream.weight.sum(dtype=jnp.int32))
+    prior = _prior(*_seen(stream))
     row = empty(config, (2 if config.cells == "count" else 1,))
     return jax.vmap(lambda q: value(config, row, jnp.zeros((), jnp.int32), q))(prior)
 
@@ -262,6 +267,8 @@ def _check(key: jax.Array | None, config: RamConfig, connections: jax.Array, tra
         )
     if not train.targets.shape[1]:
         raise ValueError("there is no example to write")
+    if train.span is not None and train.span.shape != (connections.shape[0], 2):
+        raise ValueError(f"spans must be [{connections.shape[0]}, 2], got shape {train.span.shape}")
     _check_size(connections.shape[1], connections.shape[2])
 
 
@@ -285,11 +292,16 @@ def _stream(train: Examples, already: jax.Array) -> kernels.Stream:
     count = train.targets.shape[1]
     weight = jnp.ones(count, bool) if train.weight is None else train.weight.astype(bool)
     place = already + jnp.cumsum(weight, dtype=jnp.int32) - 1
-    return kernels.Stream(train.words, train.targets.astype(bool), weight, place.astype(jnp.uint32))
+    span = None if train.span is None else train.span.astype(jnp.int32)
+    return kernels.Stream(train.words, train.targets.astype(bool), weight, place.astype(jnp.uint32), span)
 
 
-def _ones(stream: kernels.Stream) -> jax.Array:
-    return (stream.targets & stream.weight).sum(axis=1, dtype=jnp.int32)
+def _seen(stream: kernels.Stream) -> tuple[jax.Array, jax.Array]:
+    """Targets that were 1, ``int32 [K]``, and examples written: one number, with spans ``int32 [K]``."""
+    weight = stream.weight
+    if stream.span is not None:
+        weight = weight & jax.vmap(kernels.within, (0, None))(stream.span, weight.shape[0])
+    return (stream.targets & weight).sum(axis=1, dtype=jnp.int32), weight.sum(axis=-1, dtype=jnp.int32)
 
 
 def _prior(ones: jax.Array, written: jax.Array) -> jax.Array:

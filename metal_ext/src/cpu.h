@@ -1,7 +1,7 @@
 // RAM tables on the CPU. The contract is wnn_jax/kernels.py, bit for bit.
 //
 // One thread holds one neuron's row while all examples pass. The fused kernel keeps no table, so it may
-// store the row as it likes: net votes in 16 bits, count pairs in 2 x 16, quad cells in 2 bits, and
+// store the row as it likes: net votes in 16 bits, count pairs in 2 x 16, others in 2 bits, and
 // addresses in the order in which the processor extracts bits. Write and Read work on XLA's tables and
 // form XLA's addresses. All return false if memory ran out.
 
@@ -53,8 +53,9 @@ bool FitAndRead(Pool& pool, const Neurons& neurons, const Stream& stream, const 
             OrderedAddresses(words, stride, used, bits, at, size, address);
         };
         cells->Clear(extract ? extraction.bits : bits);
-        for (int64_t at = 0; at < stream.count; at += kBlock) {
-          const int64_t size = std::min(kBlock, stream.count - at);
+        const int32_t* span = stream.span + 2 * neurons.cluster[j];
+        for (int64_t at = span[0]; at < span[1]; at += kBlock) {
+          const int64_t size = std::min(kBlock, span[1] - at);
           form(stream.words, stream.count, at, size);
           BlockAmounts(stream, config, neurons.cluster[j], neurons.seed[j], at, size, amount);
           cells->Write(address, amount, size);
@@ -81,9 +82,10 @@ bool Write(Pool& pool, const Neurons& neurons, const Stream& stream, const Confi
       for (int64_t j = begin; j < end; ++j) {
         if (neurons.absent(j)) continue;
         int32_t* wide = static_cast<int32_t*>(table) + j * width;
-        int8_t* quad = static_cast<int8_t*>(table) + j * width;
-        for (int64_t at = 0; at < stream.count; at += kBlock) {
-          const int64_t size = std::min(kBlock, stream.count - at);
+        int8_t* byte = static_cast<int8_t*>(table) + j * width;
+        const int32_t* span = stream.span + 2 * neurons.cluster[j];
+        for (int64_t at = span[0]; at < span[1]; at += kBlock) {
+          const int64_t size = std::min(kBlock, span[1] - at);
           OrderedAddresses(stream.words, stream.count, neurons.of(j), neurons.bits, at, size, address);
           BlockAmounts(stream, config, neurons.cluster[j], neurons.seed[j], at, size, amount);
           for (int64_t i = 0; i < size; ++i) {
@@ -92,7 +94,7 @@ bool Write(Pool& pool, const Neurons& neurons, const Stream& stream, const Confi
             else if (config.kind == kCount)
               wide[2 * address[i] + (amount[i] > 0)] += amount[i] != 0;
             else
-              quad[address[i]] = static_cast<int8_t>(Nudge(quad[address[i]], amount[i]));
+              byte[address[i]] = static_cast<int8_t>(Nudge(config.kind, byte[address[i]], amount[i]));
           }
         }
       }
@@ -114,7 +116,7 @@ bool Read(Pool& pool, const Neurons& neurons, const Inputs& inputs, const Config
       for (int64_t j = begin; j < end; ++j) {
         if (neurons.absent(j)) continue;
         const int32_t* wide = static_cast<const int32_t*>(table) + j * width;
-        const int8_t* quad = static_cast<const int8_t*>(table) + j * width;
+        const int8_t* byte = static_cast<const int8_t*>(table) + j * width;
         int32_t* mine = ballot->For(neurons.row[j]);
         for (int64_t at = 0; at < inputs.count; at += kBlock) {
           const int64_t size = std::min(kBlock, inputs.count - at);
@@ -128,7 +130,7 @@ bool Read(Pool& pool, const Neurons& neurons, const Inputs& inputs, const Config
           } else {
             for (int64_t i = 0; i < size; ++i) {
               const int vote = config.kind == kTernary ? wide[address[i]] : 0;
-              const int cell = config.kind == kTernary ? (vote > 0) - (vote < 0) + 1 : quad[address[i]] & 3;
+              const int cell = config.kind == kTernary ? (vote > 0) - (vote < 0) + 1 : byte[address[i]] & 3;
               mine[at + i] += config.values[cell];
             }
           }

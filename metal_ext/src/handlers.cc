@@ -34,16 +34,22 @@ ffi::Error CheckNeurons(const I32Matrix& connections, const U32& seed, const I32
   return ffi::Error::Success();
 }
 
-ffi::Error CheckStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place) {
-  const int64_t count = Dim(words, 1);
+ffi::Error CheckStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place,
+                       const I32Matrix& span) {
+  const int64_t count = Dim(words, 1), clusters = Dim(targets, 0);
   WNN_REQUIRE(Dim(targets, 1) == count && Dim(weight, 0) == count && Dim(place, 0) == count,
               "words, targets, weight and place differ in their examples");
+  WNN_REQUIRE(Dim(span, 0) == clusters && Dim(span, 1) == 2, "one span a cluster");
+  for (int64_t k = 0; k < clusters; ++k) {
+    const int32_t *ends = span.typed_data() + 2 * k;
+    WNN_REQUIRE(ends[0] >= 0 && ends[0] <= ends[1] && ends[1] <= count, "span outside the examples");
+  }
   return ffi::Error::Success();
 }
 
 ffi::Error CheckConfig(int64_t kind, Values values, int64_t threshold, int64_t device) {
-  WNN_REQUIRE(kind >= kTernary && kind <= kCount, "unknown kind of cell");
-  const size_t need = kind == kTernary ? 3 : kind == kQuad ? 4 : 0;
+  WNN_REQUIRE(kind >= kTernary && kind <= kTrueWins, "unknown kind of cell");
+  const size_t need = kind == kTernary ? 3 : kind == kCount ? 0 : 4;
   WNN_REQUIRE(values.size() == need, "wrong number of read values");
   WNN_REQUIRE(threshold >= 0 && threshold <= 0xFFFFFFFF, "threshold out of range");
   WNN_REQUIRE(device >= metal::kNever && device <= metal::kAlways, "unknown device");
@@ -52,7 +58,7 @@ ffi::Error CheckConfig(int64_t kind, Values values, int64_t threshold, int64_t d
 }
 
 ffi::Error CheckTable(const ffi::AnyBuffer& table, const Neurons& neurons, const Config& config) {
-  const auto wanted = config.kind == kQuad ? ffi::DataType::S8 : ffi::DataType::S32;
+  const auto wanted = config.byte() ? ffi::DataType::S8 : ffi::DataType::S32;
   const int64_t width = config.width(neurons.bits);
   WNN_REQUIRE(table.element_type() == wanted, "the table has the wrong type");
   // In whatever shape it has: reshaping it first would cost XLA a copy.
@@ -66,9 +72,10 @@ Neurons MakeNeurons(const I32Matrix& connections, const U32& seed, const I32& cl
           Dim(connections, 0), Dim(connections, 1)};
 }
 
-Stream MakeStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place) {
+Stream MakeStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place,
+                  const I32Matrix& span) {
   return {words.typed_data(),  place.typed_data(), targets.typed_data(), weight.typed_data(),
-          Dim(words, 1), Dim(words, 0),      Dim(targets, 0)};
+          span.typed_data(), Dim(words, 1), Dim(words, 0), Dim(targets, 0)};
 }
 
 Inputs MakeInputs(const U32Matrix& words, const F32& prior) {
@@ -85,11 +92,11 @@ ffi::Error EndedOnMetal(const std::string& failure) {
 }
 
 ffi::Error FitAndRead(ffi::ThreadPool pool, I32Matrix connections, U32 seed, I32 cluster, I32 row,
-                      U32Matrix words, BoolMatrix targets, Bool weight, U32 place, F32 prior,
+                      U32Matrix words, BoolMatrix targets, Bool weight, U32 place, I32Matrix span, F32 prior,
                       U32Matrix evaluated, ffi::Result<I32Matrix> result, int64_t kind, Values values,
                       int64_t threshold, int64_t device) {
   WNN_CHECK(CheckConfig(kind, values, threshold, device));
-  WNN_CHECK(CheckStream(words, targets, weight, place));
+  WNN_CHECK(CheckStream(words, targets, weight, place, span));
   const int64_t rows = Dim(words, 0);
   WNN_CHECK(CheckNeurons(connections, seed, cluster, row, rows, Dim(targets, 0), Dim(*result, 0)));
   WNN_REQUIRE(Dim(evaluated, 0) == rows, "training and evaluated words differ in their bits");
@@ -97,30 +104,30 @@ ffi::Error FitAndRead(ffi::ThreadPool pool, I32Matrix connections, U32 seed, I32
   WNN_REQUIRE(Dim(*result, 1) == Dim(evaluated, 1), "one vote an evaluated example");
 
   const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
-  const Stream stream = MakeStream(words, targets, weight, place);
+  const Stream stream = MakeStream(words, targets, weight, place, span);
   const Inputs inputs = MakeInputs(evaluated, prior);
   const Config config = MakeConfig(kind, values, threshold);
   const Votes votes{result->typed_data(), Dim(*result, 0)};
-  if (metal::Takes(device, neurons, config, stream.count + inputs.count, 0))
+  if (stream.Whole() && metal::Takes(device, neurons, config, stream.count + inputs.count, 0))
     return EndedOnMetal(metal::FitAndRead(neurons, stream, config, inputs, votes));
   return Ended(cpu::FitAndRead(pool, neurons, stream, config, inputs, votes));
 }
 
 ffi::Error Write(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connections, U32 seed, I32 cluster,
-                 I32 row, U32Matrix words, BoolMatrix targets, Bool weight, U32 place,
+                 I32 row, U32Matrix words, BoolMatrix targets, Bool weight, U32 place, I32Matrix span,
                  ffi::Result<ffi::AnyBuffer> result, int64_t kind, Values values, int64_t threshold,
                  int64_t device) {
   WNN_CHECK(CheckConfig(kind, values, threshold, device));
-  WNN_CHECK(CheckStream(words, targets, weight, place));
+  WNN_CHECK(CheckStream(words, targets, weight, place, span));
   WNN_CHECK(CheckNeurons(connections, seed, cluster, row, Dim(words, 0), Dim(targets, 0), Dim(targets, 0)));
   const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
-  const Stream stream = MakeStream(words, targets, weight, place);
+  const Stream stream = MakeStream(words, targets, weight, place, span);
   const Config config = MakeConfig(kind, values, threshold);
   WNN_CHECK(CheckTable(table, neurons, config));
   WNN_CHECK(CheckTable(*result, neurons, config));
   void* cells = result->untyped_data();
   if (cells != table.untyped_data()) std::memcpy(cells, table.untyped_data(), table.size_bytes());
-  if (metal::Takes(device, neurons, config, stream.count, table.size_bytes()))
+  if (stream.Whole() && metal::Takes(device, neurons, config, stream.count, table.size_bytes()))
     return EndedOnMetal(metal::Write(neurons, stream, config, cells));
   return Ended(cpu::Write(pool, neurons, stream, config, cells));
 }
@@ -157,7 +164,8 @@ extern "C" __attribute__((visibility("default"))) const char* WnnMetalDevice() {
 }
 
 #define WNN_NEURONS .Arg<wnn::I32Matrix>().Arg<wnn::U32>().Arg<wnn::I32>().Arg<wnn::I32>()
-#define WNN_STREAM .Arg<wnn::U32Matrix>().Arg<wnn::BoolMatrix>().Arg<wnn::Bool>().Arg<wnn::U32>()
+#define WNN_STREAM \
+  .Arg<wnn::U32Matrix>().Arg<wnn::BoolMatrix>().Arg<wnn::Bool>().Arg<wnn::U32>().Arg<wnn::I32Matrix>()
 #define WNN_INPUTS .Arg<wnn::F32>().Arg<wnn::U32Matrix>()
 #define WNN_CONFIG \
   .Attr<int64_t>("kind").Attr<wnn::Values>("values").Attr<int64_t>("threshold").Attr<int64_t>("device")

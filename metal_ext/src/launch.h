@@ -23,14 +23,14 @@ namespace metal {
 using uint = uint32_t;
 #include "params.h"
 
-enum Kernel { kClear, kWriteShared, kWriteSums, kWriteQuad, kReadCells, kKernels };
-constexpr const char* kKernelNames[kKernels] = {"clear", "write_shared", "write_sums", "write_quad",
+enum Kernel { kClear, kWriteShared, kWriteSums, kWriteBytes, kReadCells, kKernels };
+constexpr const char* kKernelNames[kKernels] = {"clear", "write_shared", "write_sums", "write_bytes",
                                                 "read_cells"};
 
 // None of these was measured on a Mac.
 constexpr int64_t kSharedBytes = 16 << 10;     // two threadgroups a core
 constexpr int64_t kScratchBytes = 512 << 20;   // rows of one chunk of neurons
-constexpr int64_t kQuadExamples = 64 << 10;    // of one launch: a GPU's watchdog ends what takes seconds
+constexpr int64_t kByteExamples = 64 << 10;    // of one launch: a GPU's watchdog ends what takes seconds
 
 template <typename Device>
 class Launches {
@@ -56,11 +56,11 @@ class Launches {
     const std::vector<Buffer> buffers = {connections_, seed_, cluster_, words_, targets_, weight_, place_, table};
     Params params = Launch(first, count, stream.count);
     const int64_t row_bytes = config_.row_bytes(bits_);
-    if (config_.kind == kQuad) {
-      for (int64_t at = 0; at < stream.count; at += kQuadExamples) {
+    if (config_.byte()) {
+      for (int64_t at = 0; at < stream.count; at += kByteExamples) {
         params.begin = static_cast<uint>(at);
-        params.end = static_cast<uint>(std::min(stream.count, at + kQuadExamples));
-        device_.Run(kWriteQuad, params, buffers, count, 1, 0);
+        params.end = static_cast<uint>(std::min(stream.count, at + kByteExamples));
+        device_.Run(kWriteBytes, params, buffers, count, 1, 0);
       }
     } else if (row_bytes <= kSharedBytes) {
       device_.Run(kWriteShared, params, buffers, 1, count, row_bytes);
@@ -73,7 +73,7 @@ class Launches {
   void Read(const Inputs& inputs, Buffer table, const Votes& votes, int64_t first, int64_t count) {
     if (votes_ == Buffer{}) {
       prior_ = device_.Input(inputs.prior, inputs.clusters * 4);
-      values_ = device_.Input(config_.values, config_.kind == kTernary ? 12 : config_.kind == kQuad ? 16 : 0);
+      values_ = device_.Input(config_.values, config_.kind == kTernary ? 12 : config_.kind == kCount ? 0 : 16);
       evaluated_ = device_.Input(inputs.words, inputs.rows * inputs.count * 4);
       std::memset(votes.data, 0, votes.rows * inputs.count * 4);
       votes_ = device_.Output(votes.data, votes.rows * inputs.count * 4);

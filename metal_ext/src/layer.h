@@ -10,7 +10,7 @@ namespace wnn {
 constexpr int64_t kMaxBits = 24;   // ram.MAX_ADDRESS_BITS
 constexpr int64_t kMaxWords = 32;  // 1,024 input bits
 
-enum Kind : int64_t { kTernary = 0, kQuad = 1, kCount = 2 };
+enum Kind : int64_t { kTernary = 0, kQuad = 1, kCount = 2, kTrueWins = 3 };
 
 struct Neurons {
   const int32_t *connections, *cluster, *row;
@@ -27,7 +27,15 @@ struct Neurons {
 struct Stream {
   const uint32_t *words, *place;
   const bool *targets, *weight;
+  const int32_t* span;            // first example that a cluster is written, and the one after its last
   int64_t count, rows, clusters;  // examples, words an example, clusters
+
+  // Whether every cluster is written every example.
+  bool Whole() const {
+    for (int64_t k = 0; k < clusters; ++k)
+      if (span[2 * k] != 0 || span[2 * k + 1] != count) return false;
+    return true;
+  }
 };
 
 // Examples to read.
@@ -45,11 +53,12 @@ struct Votes {
 
 struct Config {
   Kind kind;
-  const int32_t* values;  // what a cell reads, by sign + 1 (ternary) or state (quad)
+  const int32_t* values;  // what a cell reads, by sign + 1 (ternary) or state (quad, TRUE-wins)
   uint32_t threshold;     // of the sampling hash; 0: every example
 
   int64_t width(int64_t bits) const { return (kind == kCount ? 2 : 1) * (int64_t{1} << bits); }
-  int64_t row_bytes(int64_t bits) const { return (kind == kQuad ? 1 : 4) * width(bits); }
+  bool byte() const { return kind == kQuad || kind == kTrueWins; }
+  int64_t row_bytes(int64_t bits) const { return (byte() ? 1 : 4) * width(bits); }
 };
 
 }  // namespace wnn

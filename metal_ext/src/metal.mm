@@ -26,7 +26,7 @@ constexpr const char* kSource =
 
 // Where the GPU starts to pay is a guess: a launch and its copies cost about a millisecond.
 constexpr int64_t kLargeWork = int64_t{1} << 26;  // pairs of a neuron and an example
-constexpr int64_t kQuadNeurons = 1024;            // quad cells have no other parallelism
+constexpr int64_t kByteNeurons = 1024;            // cells of a byte have no other parallelism
 // Pairs a command buffer may hold: the watchdog ends one that runs for seconds.
 constexpr int64_t kCommandWork = int64_t{1} << 28;
 constexpr int64_t kLanes = 256;  // threads of a threadgroup
@@ -180,7 +180,7 @@ bool Takes(int64_t device, const Neurons& neurons, const Config& config, int64_t
   if (device == kAlways) return true;
   if (TheGpu().name.empty() || neurons.count >= kIndices || examples >= kIndices) return false;
   if (table_bytes > static_cast<int64_t>(TheGpu().device.maxBufferLength)) return false;
-  return neurons.count * examples >= kLargeWork && (config.kind != kQuad || neurons.count >= kQuadNeurons);
+  return neurons.count * examples >= kLargeWork && (!config.byte() || neurons.count >= kByteNeurons);
 }
 
 std::string FitAndRead(const Neurons& neurons, const Stream& stream, const Config& config, const Inputs& inputs,

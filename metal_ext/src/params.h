@@ -2,7 +2,7 @@
 // 32-bit fields only, so that both lay it out alike.
 
 struct Params {
-  int kind;        // of cell: 0 ternary, 1 quad, 2 count
+  int kind;        // of cell: 0 ternary, 1 quad, 2 count, 3 TRUE-wins
   uint bits;       // T
   uint neurons;    // of this launch
   uint first;      // the launch's first neuron in the lists of connections, seed, cluster and row

@@ -35,23 +35,27 @@ WNN_CLONES inline void Sample(uint32_t seed, uint32_t threshold, const uint32_t*
   }
 }
 
-inline int Nudge(int state, int amount) { return std::min(3, std::max(0, state + amount)); }
+// A cell of one byte after an amount of -1, 0 or 1: a quad cell walks, a TRUE-wins cell only rises.
+inline int Nudge(Kind kind, int state, int amount) {
+  if (kind == kTrueWins) return amount ? std::max(state, amount > 0 ? 2 : 1) : state;
+  return std::min(3, std::max(0, state + amount));
+}
 
-// A byte of four quad cells after one of them was nudged, by (amount + 1, which cell).
+// A byte of four such cells after one of them was nudged, by (amount + 1, which cell).
 struct Nudged {
   uint8_t rows[12][256];
 
-  static const Nudged& Table() {
-    static const Nudged table;
-    return table;
+  static const Nudged& Table(Kind kind) {
+    static const Nudged quad(kQuad), true_wins(kTrueWins);
+    return kind == kQuad ? quad : true_wins;
   }
 
  private:
-  Nudged() {
+  explicit Nudged(Kind kind) {
     for (int row = 0; row < 12; ++row)
       for (int four = 0; four < 256; ++four) {
         const int shift = 2 * (row % 4), state = (four >> shift) & 3;
-        rows[row][four] = static_cast<uint8_t>(four ^ ((state ^ Nudge(state, row / 4 - 1)) << shift));
+        rows[row][four] = static_cast<uint8_t>(four ^ ((state ^ Nudge(kind, state, row / 4 - 1)) << shift));
       }
   }
 };
@@ -106,7 +110,7 @@ class Row {
       // Runs of examples meet in one byte, so what counts is the time from its load to its store: one
       // look-up, by a row of the table that does not depend on the byte.
       uint8_t* cells = bytes_.data();
-      const Nudged& nudged = Nudged::Table();
+      const Nudged& nudged = Nudged::Table(kind_);
       for (int64_t i = 0; i < size; ++i) {
         const uint8_t* next = nudged.rows[4 * (amount[i] + 1) + address[i] % 4];
         uint8_t& four = cells[address[i] / 4];

@@ -3,7 +3,7 @@
 // Ternary and count cells are sums of integers, so any number of threads may add to them in any order:
 // write_shared sums one neuron's row in the memory of its threadgroup, write_sums adds straight to the
 // table, whose cells are the 32-bit integers the atomics need. Quad cells are nudged in the order of the
-// examples, so write_quad gives a neuron one thread. Only 32-bit relaxed atomics are used: others are
+// examples, and cells of one byte have no atomics, so write_bytes gives a neuron one thread. Only 32-bit relaxed atomics are used: others are
 // missing on some devices, and so are launches of ragged size, hence the bounds checks.
 //
 // Tests compile this very file for the CPU (tests/metal/README.md).
@@ -20,6 +20,7 @@ using namespace metal;
 
 constant int TERNARY = 0;
 constant int COUNT = 2;
+constant int TRUE_WINS = 3;
 constant float UNIT = 1048576.0f;
 
 static bool absent(device const int* connections, uint bits) {
@@ -130,7 +131,7 @@ kernel void write_sums(constant Params& params [[buffer(0)]],
 }
 
 // One thread a neuron, its examples in their order.
-kernel void write_quad(constant Params& params [[buffer(0)]],
+kernel void write_bytes(constant Params& params [[buffer(0)]],
                        device const int* connections [[buffer(1)]],
                        device const uint* seed [[buffer(2)]],
                        device const int* cluster [[buffer(3)]],
@@ -149,12 +150,17 @@ kernel void write_quad(constant Params& params [[buffer(0)]],
   for (uint i = params.begin; i < params.end; ++i) {
     const int amount = amount_of(params, seed[neuron], wanted, weight, place, i);
     const uint address = address_of(mine, params.bits, words, params.examples, i);
-    row[address] = char(clamp(int(row[address]) + amount, 0, 3));
+    const int state = int(row[address]);
+    // A quad cell walks, a TRUE-wins cell only rises, to FALSE (1) or TRUE (2).
+    if (params.kind == TRUE_WINS)
+      row[address] = char(amount > 0 ? 2 : amount < 0 && state == 0 ? 1 : state);
+    else
+      row[address] = char(clamp(state + amount, 0, 3));
   }
 }
 
 // One thread an example and neuron; votes are integers, so they too are added in any order. `values` is
-// what a cell reads by sign (ternary) or state (quad). Compiled without fast math: the division must round
+// what a cell reads by sign (ternary) or state (one byte). Compiled without fast math: the division must round
 // as XLA's does.
 kernel void read_cells(constant Params& params [[buffer(0)]],
                        device const int* connections [[buffer(1)]],

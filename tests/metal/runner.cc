@@ -112,9 +112,9 @@ class Threads {
     else if (kernel == wnn::metal::kWriteSums)
       write_sums(params, as(0, i32), as(1, u32), as(2, i32), as(3, u32), buffers[4], buffers[5], as(6, u32),
                  as(7, sum), at);
-    else if (kernel == wnn::metal::kWriteQuad)
-      write_quad(params, as(0, i32), as(1, u32), as(2, i32), as(3, u32), buffers[4], buffers[5], as(6, u32),
-                 as(7, static_cast<char*>(nullptr)), at);
+    else if (kernel == wnn::metal::kWriteBytes)
+      write_bytes(params, as(0, i32), as(1, u32), as(2, i32), as(3, u32), buffers[4], buffers[5], as(6, u32),
+                  as(7, static_cast<char*>(nullptr)), at);
     else
       read_cells(params, as(0, i32), as(1, i32), as(2, i32), as(3, static_cast<float*>(nullptr)), as(4, i32),
                  as(5, u32), as(6, static_cast<char*>(nullptr)), as(7, sum), at);
@@ -155,7 +155,10 @@ int main(int, char** arguments) {
   const auto inputs_words = Take<uint32_t>(file, rows * evaluated);
 
   const wnn::Neurons neurons{connections.get(), cluster.get(), row.get(), seed.get(), count, bits};
-  const wnn::Stream stream{words.get(), place.get(), targets.get(), weight.get(), examples, rows, clusters};
+  std::vector<int32_t> span;
+  for (int64_t k = 0; k < clusters; ++k) span.insert(span.end(), {0, static_cast<int32_t>(examples)});
+  const wnn::Stream stream{words.get(), place.get(),  targets.get(), weight.get(),
+                           span.data(), examples, rows,          clusters};
   const wnn::Inputs inputs{inputs_words.get(), evaluated, rows, prior.get(), clusters};
   const wnn::Config config{static_cast<wnn::Kind>(h[1]), values.get(), static_cast<uint32_t>(threshold)};
   const int64_t table_bytes = operation ? count * config.row_bytes(bits) : 0;
