@@ -82,8 +82,8 @@ def test_a_span_is_all_that_a_cluster_sees(cells):
         np.testing.assert_array_equal(votes[k], expected[0])
     with pytest.raises(ValueError, match="spans are for fit_and_read"):
         ram.write(None, config, ram.init(config, K, NEURONS, T), connections, spanned)
+    bad = train._replace(span=jnp.asarray(spans[:2]))
     with pytest.raises(ValueError, match=r"spans must be \[3, 2\], got shape \(2, 2\)"):
-        bad = train._replace(span=jnp.asarray(spans[:2]))
         ram.fit_and_read(None, config, jnp.asarray(connections), bad, words)
 
 

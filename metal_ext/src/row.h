@@ -154,8 +154,11 @@ class Row {
       }
       AddCountVotes(zeros_, ones_, prior, size, votes);
     } else {
+      // By value: as votes are integers too, the compiler would read the four anew at each example.
+      const int32_t values[4] = {config.values[0], config.values[1], config.values[2], config.values[3]};
+      const uint8_t* cells = bytes_.data();
       for (int64_t i = 0; i < size; ++i)
-        votes[i] += config.values[(bytes_[address[i] / 4] >> (2 * (address[i] % 4))) & 3];
+        votes[i] += values[(cells[address[i] / 4] >> (2 * (address[i] % 4))) & 3];
     }
   }
 

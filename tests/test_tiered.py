@@ -1,0 +1,242 @@
+"""The tiered model against an oracle that writes one example after another, as the predecessor's rules say."""
+
+import functools
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from wnn_jax import bits, ram
+from wnn_jax.lm import bitwise, tiered
+
+V, C = 23, 2
+TIERS = tiered.parse("3,4,5;4,3,4;rest,2,3")
+
+
+def config_for(**changes):
+    return tiered.TieredConfig(V, **{"tiers": TIERS, "context": C, "top": 6, "draws": 3, **changes})
+
+
+def stream(length=400, seed=0, types=17):
+    """Tokens of which the last ones tell the next, few of some and none of others."""
+    rng = np.random.default_rng(seed)
+    share = 1 / np.arange(1, types + 1)
+    follows = rng.integers(types, size=types)
+    tokens = [0]
+    for drawn in rng.choice(types, size=length - 1, p=share / share.sum()):
+        tokens.append(int(follows[tokens[-1]]) if rng.random() < 0.5 else int(drawn))
+    return rng.permutation(V)[np.array(tokens)]
+
+
+def oracle(config, model, tokens, words, wrong):
+    """Votes ``[V, N]`` by id: TRUE into the target's cluster first, then FALSE into EMPTY cells (spec 3.2).
+
+    ``wrong[i]`` are the ids that are negatives of example i. Cells of other kinds get the same examples in order.
+    """
+    train, targets = tiered.inputs(config, tokens)
+    inputs, asked = (np.asarray(bits.unpack(x, config.input_bits)).T for x in (train, words))
+    found = np.zeros((V, len(asked)), np.int64)
+    memory = config.memory
+    for t, (begin, end) in enumerate(zip(config.borders[:-1], config.borders[1:], strict=True)):
+        for rank in range(begin, end):
+            token = model.order[rank]
+            own = [i for i in range(len(inputs)) if targets[i] == token or token in wrong[i]]
+            label = np.array([[targets[i] == token] for i in own]).reshape(-1, 1)
+            connections = np.asarray(model.connections[t][rank - begin])[None]
+            if memory.cells == "true_wins":
+                tables = [[{} for _ in connections[0]]]
+                for true in (True, False):
+                    for i, is_target in zip(own, label[:, 0], strict=True):
+                        for j, neuron in enumerate(connections[0]):
+                            table, place = tables[0][j], reference.address(inputs[i], neuron)
+                            if true and is_target:
+                                table[place] = 2
+                            elif not true and not is_target and place not in table:
+                                table[place] = 1
+            else:
+                tables = reference.fit(memory.cells, connections, inputs[own], label)
+            prior = label.mean(dtype=np.float32) if len(own) else np.float32(0.5)
+            found[token] = reference.votes(
+                memory.cells, tables, connections, asked, [prior], memory.empty_value
+            )
+    return found
+
+
+def negatives_of(key, config, model, tokens):
+    targets = np.asarray(tokens[C:])
+    everyone = {
+        "top": set(model.order[: config.top].tolist()),
+        "all": set(range(V)),
+        "none": set(),
+    }
+    if config.negatives in everyone:
+        return [everyone[config.negatives] - {t} for t in targets]
+    drawn = np.asarray(tiered.drawn(key, config, len(targets)))
+    return [set(model.order[ranks].tolist()) - {t} for ranks, t in zip(drawn, targets, strict=True)]
+
+
+def by_id(chunks):
+    found = {}
+    for chunk in chunks:
+        for k, token in enumerate(np.asarray(chunk.ids).tolist()):
+            if token >= 0:
+                assert token not in found, "every id once"
+                found[token] = np.asarray(chunk.votes[min(k, len(chunk.votes) - 1)])
+    return np.stack([found[token] for token in range(V)])
+
+
+@pytest.mark.parametrize("negatives", tiered.NEGATIVES)
+@pytest.mark.parametrize("cells", ram.CELLS)
+@pytest.mark.parametrize("empty_value", [0.0, 0.5])
+def test_every_training_rule_equals_the_oracle(monkeypatch, negatives, cells, empty_value):
+    monkeypatch.setattr(tiered, "_VOTES", 5 * 30)  # five clusters a chunk
+    config = config_for(negatives=negatives, memory=ram.RamConfig(cells, empty_value))
+    tokens = stream()
+    model = tiered.init(jax.random.key(0), config, tokens[:350])
+    words, _ = tiered.inputs(config, tokens[350 - C : 380])
+    key = jax.random.key(1)
+    found = by_id(tiered.votes(key, config, model, tokens[:350], words))
+    wrong = negatives_of(key, config, model, tokens[:350])
+    np.testing.assert_array_equal(found, oracle(config, model, tokens[:350], words, wrong))
+
+
+def test_the_order_of_the_text_does_not_matter_to_true_wins():
+    """Two texts with the same windows: a cycle begun elsewhere."""
+    config = config_for()
+    cycle = np.tile(stream(40), 3)
+    one, two = cycle[: 80 + C], cycle[7 : 87 + C]
+    model = tiered.init(jax.random.key(0), config, one)
+    words, _ = tiered.inputs(config, stream(60, seed=3))
+    first, second = (by_id(tiered.votes(jax.random.key(0), config, model, x, words)) for x in (one, two))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_ranks_and_tiers():
+    config = config_for()
+    tokens = stream()
+    model = tiered.init(jax.random.key(0), config, tokens)
+    counts = Counter(tokens.tolist())
+    assert model.order.tolist() == sorted(range(V), key=lambda t: (-counts[t], t))
+    assert [x.shape for x in model.connections] == [(3, 4, 5), (4, 3, 4), (16, 2, 3)]
+    tier = tiered.tier_of(config, model, model.order)
+    assert tier.tolist() == [0] * 3 + [1] * 4 + [2] * 16
+    five = tiered.TieredConfig(50257, tiered.parse("five"))
+    assert five.borders == (0, 50, 100, 500, 20500, 50257)
+
+
+def fitted(config, tokens=None, cut=350):
+    tokens = stream() if tokens is None else tokens
+    model = tiered.init(jax.random.key(0), config, tokens[:cut])
+    return model, tokens[:cut], tokens[cut - C :]
+
+
+def read(config, log_scores, model, train, words, targets):
+    chunks = tiered.votes(jax.random.key(1), config, model, train, words)
+    return tiered.score(chunks, log_scores, jnp.asarray(targets, jnp.int32))
+
+
+READOUT = tiered.Readout(*(jnp.asarray(x, jnp.float32) for x in ([1, 0.7, 1.2], [0, 1, -1], [1e-3, 0.1, 0.02])))
+
+
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("cells", ["true_wins", "count"])
+def test_probabilities_sum_to_one(cells, calibrated):
+    config = config_for(memory=ram.RamConfig(cells), negatives="all")
+    log_scores = functools.partial(tiered.published, config)
+    if calibrated:
+        log_scores = functools.partial(tiered.calibrated, READOUT, config)
+    model, train, rest = fitted(config)
+    words, _ = tiered.inputs(config, rest)
+    nats = np.stack(
+        [read(config, log_scores, model, train, words, np.full(words.shape[1], t)).nats for t in range(V)]
+    )
+    np.testing.assert_allclose(np.exp(-nats).sum(axis=0), 1, atol=1e-5)
+    best = read(config, log_scores, model, train, words, np.zeros(words.shape[1])).best
+    np.testing.assert_allclose(nats.min(axis=0), nats[best, np.arange(len(best))], rtol=1e-6)
+
+
+def test_no_prediction_reads_its_future():
+    config = config_for(memory=ram.RamConfig("count"), negatives="all")
+    model, train, rest = fitted(config)
+    changed = rest.copy()
+    changed[25:] = (rest[25:] + 1 + np.arange(len(rest) - 25) % (V - 1)) % V
+    log_scores = functools.partial(tiered.published, config)
+    one, two = (
+        read(config, log_scores, model, train, *tiered.inputs(config, x)).nats for x in (rest, changed)
+    )
+    # Place i predicts token i + C.
+    np.testing.assert_allclose(one[: 25 - C], two[: 25 - C], rtol=1e-6)
+    assert np.any(one[25 - C :] != two[25 - C :])
+
+
+def test_the_published_score_cannot_leave_its_band():
+    """Whatever was learnt: the best case is one full cluster and V - 1 silent ones, the worst its reverse."""
+    config = config_for(memory=ram.RamConfig("true_wins"))
+    model, train, _ = fitted(config)
+    words, targets = tiered.inputs(config, train)  # even on what was trained on
+    nats = np.asarray(read(config, functools.partial(tiered.published, config), model, train, words, targets).nats)
+    assert nats.min() >= np.log(1 + (V - 1) / np.e) - 1e-5
+    assert nats.max() <= np.log(1 + (V - 1) * np.e) + 1e-5
+
+
+def test_a_calibrated_count_model_leaves_it_and_beats_the_unigram():
+    config = config_for(
+        memory=ram.RamConfig("count"), negatives="all", tiers=tiered.parse("6,6,8;rest,4,6")
+    )
+    tokens = stream(6000)
+    model, train, rest = fitted(config, tokens, 5000)
+    words, targets = tiered.inputs(config, rest)
+    readout = tiered.calibrate(jax.random.key(2), config, train)
+    nats = read(config, functools.partial(tiered.calibrated, readout, config), model, train, words, targets).nats
+    raw = read(config, functools.partial(tiered.published, config), model, train, words, targets).nats
+    counts = np.bincount(train, minlength=V) + 0.1
+    unigram = -np.log(counts / counts.sum())[targets].mean()
+    assert raw.mean() > np.log(1 + (V - 1) / np.e)
+    assert nats.mean() < unigram - 0.2
+
+
+def test_the_readout_is_learnt_from_its_text_alone():
+    """The same text gives the same readout; what it is held out on is its end, so its end matters."""
+    config = config_for(memory=ram.RamConfig("count"), negatives="all")
+    tokens = stream(1000)
+    one, two = (tiered.calibrate(jax.random.key(0), config, tokens) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+    tokens[-30:] = tokens[-60:-30]
+    other = tiered.calibrate(jax.random.key(0), config, tokens)
+    assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(one, other, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"negatives": "some"}, "unknown negatives 'some'"),
+        ({"top": 0}, "top and draws of at least 1, got 0 and 3"),
+        ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 23"),
+        ({"tiers": tiered.parse("rest,4,5;4,3,4")}, "the last one, and only it, takes the rest"),
+        ({"tiers": tiered.parse("23,4,5;rest,4,5")}, "the tiers want 24 tokens and there are 23"),
+        ({"tiers": tiered.parse("rest,4,11")}, "address bits must be 1 to 10 .* got 11"),
+        ({"tiers": tiered.parse("rest,0,5")}, "neurons, got 0"),
+        ({"memory": ram.RamConfig("count", sample_rate=0.5)}, "sample_rate must be 1, got 0.5"),
+    ],
+)
+def test_configs_refuse(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        config_for(**arguments)
+
+
+@pytest.mark.parametrize("text", ["", "four", "5,4", "5,4,x", "-1,4,4", "rest,4,4,4"])
+def test_a_bad_tier_is_named(text):
+    with pytest.raises(ValueError, match="a tier is COUNT,NEURONS,BITS or rest,NEURONS,BITS"):
+        tiered.parse(text)
+
+
+def test_a_bitwise_model_of_the_same_context_sees_the_same_bits():
+    config = config_for()
+    tokens = stream(50)
+    words, targets = tiered.inputs(config, tokens)
+    same = bitwise.examples(bitwise.BitwiseConfig(V, C, 1, 1), tokens)
+    np.testing.assert_array_equal(words, same.words)
+    np.testing.assert_array_equal(targets, tokens[C:])
