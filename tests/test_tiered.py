@@ -1,4 +1,4 @@
-"""The tiered model against an oracle that writes one example after another, as the predecessor's rules say."""
+"""The tiered model against an oracle that writes one example after another, by the predecessor's rules."""
 
 import functools
 from collections import Counter
@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from wnn_jax import bits, ram
-from wnn_jax.lm import bitwise, tiered
+from wnn_jax.lm import bitwise, tiered, tiered_readout
 
 V, C = 23, 2
 TIERS = tiered.parse("3,4,5;4,3,4;rest,2,3")
@@ -34,7 +34,7 @@ def stream(length=400, seed=0, types=17):
 def oracle(config, model, tokens, words, wrong):
     """Votes ``[V, N]`` by id: TRUE into the target's cluster first, then FALSE into EMPTY cells (spec 3.2).
 
-    ``wrong[i]`` are the ids that are negatives of example i. Cells of other kinds get the same examples in order.
+    ``wrong[i]`` are the ids that are negatives of example i. Other cells get the same examples in order.
     """
     train, targets = tiered.inputs(config, tokens)
     inputs, asked = (np.asarray(bits.unpack(x, config.input_bits)).T for x in (train, words))
@@ -78,6 +78,10 @@ def negatives_of(key, config, model, tokens):
     return [set(model.order[ranks].tolist()) - {t} for ranks, t in zip(drawn, targets, strict=True)]
 
 
+def votes(key, config, model, tokens, words):
+    return (chunk for (chunk,) in tiered.votes([tiered.layer(key, config, model, tokens)], words))
+
+
 def by_id(chunks):
     found = {}
     for chunk in chunks:
@@ -89,8 +93,10 @@ def by_id(chunks):
 
 
 @pytest.mark.parametrize("negatives", tiered.NEGATIVES)
-@pytest.mark.parametrize("cells", ram.CELLS)
-@pytest.mark.parametrize("empty_value", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("cells", "empty_value"),
+    [("true_wins", 0.0), ("true_wins", 0.5), ("ternary", 0.5), ("quad_weighted", 0.0), ("count", 0.0)],
+)
 def test_every_training_rule_equals_the_oracle(monkeypatch, negatives, cells, empty_value):
     monkeypatch.setattr(tiered, "_VOTES", 5 * 30)  # five clusters a chunk
     config = config_for(negatives=negatives, memory=ram.RamConfig(cells, empty_value))
@@ -98,7 +104,7 @@ def test_every_training_rule_equals_the_oracle(monkeypatch, negatives, cells, em
     model = tiered.init(jax.random.key(0), config, tokens[:350])
     words, _ = tiered.inputs(config, tokens[350 - C : 380])
     key = jax.random.key(1)
-    found = by_id(tiered.votes(key, config, model, tokens[:350], words))
+    found = by_id(votes(key, config, model, tokens[:350], words))
     wrong = negatives_of(key, config, model, tokens[:350])
     np.testing.assert_array_equal(found, oracle(config, model, tokens[:350], words, wrong))
 
@@ -110,7 +116,7 @@ def test_the_order_of_the_text_does_not_matter_to_true_wins():
     one, two = cycle[: 80 + C], cycle[7 : 87 + C]
     model = tiered.init(jax.random.key(0), config, one)
     words, _ = tiered.inputs(config, stream(60, seed=3))
-    first, second = (by_id(tiered.votes(jax.random.key(0), config, model, x, words)) for x in (one, two))
+    first, second = (by_id(votes(jax.random.key(0), config, model, x, words)) for x in (one, two))
     np.testing.assert_array_equal(first, second)
 
 
@@ -134,20 +140,22 @@ def fitted(config, tokens=None, cut=350):
 
 
 def read(config, log_scores, model, train, words, targets):
-    chunks = tiered.votes(jax.random.key(1), config, model, train, words)
-    return tiered.score(chunks, log_scores, jnp.asarray(targets, jnp.int32))
+    chunks = votes(jax.random.key(1), config, model, train, words)
+    return tiered_readout.score(chunks, log_scores, jnp.asarray(targets, jnp.int32))
 
 
-READOUT = tiered.Readout(*(jnp.asarray(x, jnp.float32) for x in ([1, 0.7, 1.2], [0, 1, -1], [1e-3, 0.1, 0.02])))
+READOUT = tiered_readout.Readout(
+    *(jnp.asarray(x, jnp.float32) for x in ([1, 0.7, 1.2], [0, 1, -1], [1e-3, 0.1, 0.02]))
+)
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
 @pytest.mark.parametrize("cells", ["true_wins", "count"])
 def test_probabilities_sum_to_one(cells, calibrated):
     config = config_for(memory=ram.RamConfig(cells), negatives="all")
-    log_scores = functools.partial(tiered.published, config)
+    log_scores = functools.partial(tiered_readout.published, config)
     if calibrated:
-        log_scores = functools.partial(tiered.calibrated, READOUT, config)
+        log_scores = functools.partial(tiered_readout.calibrated, READOUT, config)
     model, train, rest = fitted(config)
     words, _ = tiered.inputs(config, rest)
     nats = np.stack(
@@ -163,7 +171,7 @@ def test_no_prediction_reads_its_future():
     model, train, rest = fitted(config)
     changed = rest.copy()
     changed[25:] = (rest[25:] + 1 + np.arange(len(rest) - 25) % (V - 1)) % V
-    log_scores = functools.partial(tiered.published, config)
+    log_scores = functools.partial(tiered_readout.published, config)
     one, two = (
         read(config, log_scores, model, train, *tiered.inputs(config, x)).nats for x in (rest, changed)
     )
@@ -177,21 +185,23 @@ def test_the_published_score_cannot_leave_its_band():
     config = config_for(memory=ram.RamConfig("true_wins"))
     model, train, _ = fitted(config)
     words, targets = tiered.inputs(config, train)  # even on what was trained on
-    nats = np.asarray(read(config, functools.partial(tiered.published, config), model, train, words, targets).nats)
+    nats = np.asarray(
+        read(config, functools.partial(tiered_readout.published, config), model, train, words, targets).nats
+    )
     assert nats.min() >= np.log(1 + (V - 1) / np.e) - 1e-5
     assert nats.max() <= np.log(1 + (V - 1) * np.e) + 1e-5
 
 
 def test_a_calibrated_count_model_leaves_it_and_beats_the_unigram():
-    config = config_for(
-        memory=ram.RamConfig("count"), negatives="all", tiers=tiered.parse("6,6,8;rest,4,6")
-    )
+    config = config_for(memory=ram.RamConfig("count"), negatives="all", tiers=tiered.parse("6,6,8;rest,4,6"))
     tokens = stream(6000)
     model, train, rest = fitted(config, tokens, 5000)
     words, targets = tiered.inputs(config, rest)
-    readout = tiered.calibrate(jax.random.key(2), config, train)
-    nats = read(config, functools.partial(tiered.calibrated, readout, config), model, train, words, targets).nats
-    raw = read(config, functools.partial(tiered.published, config), model, train, words, targets).nats
+    readout = tiered_readout.calibrate(jax.random.key(2), config, train)
+    nats = read(
+        config, functools.partial(tiered_readout.calibrated, readout, config), model, train, words, targets
+    ).nats
+    raw = read(config, functools.partial(tiered_readout.published, config), model, train, words, targets).nats
     counts = np.bincount(train, minlength=V) + 0.1
     unigram = -np.log(counts / counts.sum())[targets].mean()
     assert raw.mean() > np.log(1 + (V - 1) / np.e)
@@ -202,10 +212,10 @@ def test_the_readout_is_learnt_from_its_text_alone():
     """The same text gives the same readout; what it is held out on is its end, so its end matters."""
     config = config_for(memory=ram.RamConfig("count"), negatives="all")
     tokens = stream(1000)
-    one, two = (tiered.calibrate(jax.random.key(0), config, tokens) for _ in range(2))
+    one, two = (tiered_readout.calibrate(jax.random.key(0), config, tokens) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, one, two)
     tokens[-30:] = tokens[-60:-30]
-    other = tiered.calibrate(jax.random.key(0), config, tokens)
+    other = tiered_readout.calibrate(jax.random.key(0), config, tokens)
     assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(one, other, strict=True))
 
 

@@ -78,7 +78,7 @@ def lexicon(pieces: list[bytes], codes: np.ndarray) -> np.ndarray:
     Letters and digits of ASCII, lowered, and all bytes above it are of words; anything else is a border.
     """
     table = np.zeros((len(Lexicon), len(pieces)), np.uint32)
-    folded: dict[bytes, int] = {}
+    table[Lexicon.FOLDED] = folded(pieces)
     for token, piece in enumerate(pieces):
         multiply, add, head, ends = 1, 0, (0, 1), False
         for byte in piece.lower():
@@ -89,12 +89,18 @@ def lexicon(pieces: list[bytes], codes: np.ndarray) -> np.ndarray:
                 head = head if ends else (add, multiply)
                 add, multiply, ends = 0, 0, True
         row = table[:, token]
-        row[Lexicon.FOLDED] = folded.setdefault(piece.strip(b" ").lower() or piece, len(folded))
         row[Lexicon.MULTIPLY], row[Lexicon.ADD], row[Lexicon.ENDS] = multiply, add, ends
         row[Lexicon.HEAD], row[Lexicon.HEAD_MULTIPLY] = head
         row[Lexicon.TAIL], row[Lexicon.SIZE] = int.from_bytes(piece[-3:], "big"), min(len(piece), 3)
     table[Lexicon.CODE] = codes
     return table
+
+
+def folded(pieces: list[bytes]) -> np.ndarray:
+    """Canonical ids ``int32 [V]``: tokens that differ only in case or in spaces around them are one."""
+    known: dict[bytes, int] = {}
+    names = (piece.strip(b" ").lower() or piece for piece in pieces)
+    return np.array([known.setdefault(name, len(known)) for name in names], np.int32)
 
 
 def neurons(described: tuple[tuple[str, str], ...]) -> tuple[np.ndarray, np.ndarray]:

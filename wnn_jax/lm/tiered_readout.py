@@ -1,0 +1,138 @@
+"""What a tiered model's votes say of the next token: as published, and calibrated.
+
+A cluster's share s of the vote becomes a probability in one of two ways:
+
+    published   P(t) ~ exp(s_t)                                  s in [0, 1], so P(t) <= e / (e + V - 1)
+    calibrated  P(t) ~ exp(offset) * (s_t + floor) ** slope      three numbers a tier, from held-out text
+
+With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever was learnt (spec ram_lm 3.3).
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from wnn_jax import ram
+from wnn_jax.lm import bitwise, tally, tiered
+from wnn_jax.lm.tiered import Chunk, TieredConfig
+
+
+class Readout(NamedTuple):
+    """Log-probability of a share: ``offset + slope * log(share + floor)``, each ``float32 [tiers]``."""
+
+    slope: jax.Array
+    offset: jax.Array
+    floor: jax.Array
+
+
+def published(config: TieredConfig, chunk: Chunk) -> jax.Array:
+    """The predecessor's score ``float32 [k, N]``: the share of the vote, as if it were a log-probability."""
+    return _share(chunk.votes, config.tiers[chunk.tier].neurons)
+
+
+def calibrated(readout: Readout, config: TieredConfig, chunk: Chunk) -> jax.Array:
+    """The score ``float32 [k, N]`` that a `Readout` makes of the share."""
+    row = Readout(*(x[chunk.tier] for x in readout))
+    return _read_out(row, _share(chunk.votes, config.tiers[chunk.tier].neurons))
+
+
+@functools.partial(jax.jit, static_argnames="neurons")
+def _share(votes, neurons: int):
+    return votes.astype(jnp.float32) / (neurons * ram.UNIT)
+
+
+@jax.jit
+def _read_out(row: Readout, share):
+    return row.offset + row.slope * jnp.log(share + row.floor)
+
+
+def calibrate(
+    key: jax.Array, config: TieredConfig, tokens: np.ndarray, held_out: float = 0.1, places: int = 2048
+) -> Readout:
+    """A readout learnt from the end of a training text by a model fitted on what comes before it.
+
+    The cross-entropy of so many places, drawn from the held-out part, is minimised by L-BFGS (optax). Nothing
+    that was written is scored, and no text beyond ``tokens`` is read.
+
+    Args:
+      key: draws the connectivity of that model, its negatives and the places.
+      held_out: share of the text.
+    """
+    init_key, votes_key, place_key = jax.random.split(key, 3)
+    cut = round(len(tokens) * (1 - held_out))
+    model = tiered.init(init_key, config, tokens[:cut])
+    words, targets = tiered.inputs(config, tokens[cut - config.context :])
+    count = len(targets)
+    at = jnp.sort(jax.random.permutation(place_key, count)[: min(places, count)])
+    words, targets = words[:, at], np.asarray(targets[at])
+    shares, tier, size, row = [], [], [], np.zeros(config.vocabulary, np.int32)
+    for (chunk,) in tiered.votes([tiered.layer(votes_key, config, model, tokens[:cut])], words):
+        ids = np.asarray(chunk.ids)
+        share = np.asarray(published(config, chunk))
+        alike = len(share) < len(ids)
+        row[ids[ids >= 0]] = len(tier) + (0 if alike else np.arange(np.count_nonzero(ids >= 0)))
+        share = share[: 1 if alike else np.count_nonzero(ids >= 0)]
+        shares.append(share)
+        tier += [chunk.tier] * len(share)
+        size += [len(ids) if alike else 1] * len(share)
+    return _fit_readout(
+        len(config.tiers),
+        jnp.concatenate(shares),
+        jnp.asarray(tier),
+        jnp.log(jnp.asarray(size, jnp.float32)),
+        jnp.asarray(row[targets]),
+    )
+
+
+_STEPS = 60
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _fit_readout(tiers: int, shares, tier, log_size, row) -> Readout:
+    """Fit to M places.
+
+    Args:
+      shares, tier, log_size: ``[rows, M]`` of clusters, their tier, and the log of how many each stands for.
+      row: ``[M]``, the rows of the targets.
+    """
+
+    def loss(raw: Readout):
+        readout = _positive(raw)
+        slope, offset, floor = (x[tier][:, None] for x in readout)
+        scores = offset + slope * jnp.log(shares + floor)
+        mass = jax.nn.logsumexp(scores + log_size[:, None], axis=0)
+        return (mass - scores[row, jnp.arange(len(row))]).mean()
+
+    optimizer = optax.lbfgs()
+    start = Readout(jnp.zeros(tiers), jnp.zeros(tiers), jnp.full(tiers, -9.0))
+    value_and_grad = optax.value_and_grad_from_state(loss)
+
+    def step(carry, _):
+        raw, state = carry
+        value, gradient = value_and_grad(raw, state=state)
+        update, state = optimizer.update(gradient, state, raw, value=value, grad=gradient, value_fn=loss)
+        return (optax.apply_updates(raw, update), state), value
+
+    (raw, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=_STEPS)
+    return _positive(Readout(*raw))
+
+
+def _positive(raw: Readout) -> Readout:
+    return Readout(jnp.exp(raw.slope), raw.offset, jnp.exp(raw.floor))
+
+
+def score(
+    chunks: Iterable[Chunk], log_scores: Callable[[Chunk], jax.Array], targets: jax.Array
+) -> bitwise.Scores:
+    """Nats of the tokens that came and the best ids, normalised over all V.
+
+    Args:
+      chunks: from `votes`.
+      log_scores: what a chunk's votes mean: `published` or `calibrated` of a config.
+    """
+    return tally.scores(((chunk.ids, log_scores(chunk)) for chunk in chunks), targets)
