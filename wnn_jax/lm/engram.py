@@ -3,11 +3,11 @@
 After Engram (Cheng et al., arXiv 2601.07372), in tables and counts instead of embeddings:
 
 - *Canonical ids*: tokens that differ in case or a leading space are one (`chain_cells.folded`).
-- *Heads*: the last o canonical ids, o in ``orders``, are hashed by several heads to one of ``2**T`` rows each.
-  A row counts which tokens followed. Two contexts that share a row in one head hardly do in another, and a
-  row's total can only be too large, so of the heads the one whose row was written least is read (the argument
-  of the count-min sketch, Cormode and Muthukrishnan 2005). One row is one distribution, so what is retrieved
-  sums to one whichever head it is.
+- *Heads*: the last o canonical ids, o in ``orders``, are hashed by several heads to one of ``2**T`` rows
+  each. A row counts which tokens followed. Two contexts that share a row in one head hardly do in another,
+  and a row's total can only be too large, so of the heads the one whose row was written least is read (the
+  argument of the count-min sketch, Cormode and Muthukrishnan 2005). One row is one distribution, so what is
+  retrieved sums to one whichever head it is.
 - *Gate*: RAM neurons of count cells that read what kind of row was found, and the last token's bits, and have
   counted how often such a row knew better than what lies below it. They are taught on text that neither the
   model nor the rows were fitted on. Each order gates what the orders below it and the model make:
@@ -52,7 +52,7 @@ class EngramConfig:
     vocabulary: int
     orders: tuple[int, ...] = (2, 3)
     heads: int = 4
-    row_bits: int = 16
+    row_bits: int = 18
     gate: gating.GateConfig = gating.GateConfig()
 
     def __post_init__(self):
@@ -79,14 +79,14 @@ class Engram(NamedTuple):
     Attributes:
       canonical: ``int32 [V]``.
       start: ``int32 [O, H, 2**T + 1]``; a row's followers are entries ``start[r] .. start[r + 1] - 1``.
-      follower, count: ``int32 [O, H, L]``, followers rise within a row.
+      follower, times: ``int32 [O, H, L]``: who followed, rising within a row, and how often.
       total, most: ``int32 [O, H, 2**T]`` times the row was written, and its most frequent follower came.
     """
 
     canonical: jax.Array
     start: jax.Array
     follower: jax.Array
-    count: jax.Array
+    times: jax.Array
     total: jax.Array
     most: jax.Array
 
@@ -106,7 +106,7 @@ class Found(NamedTuple):
 
 
 def rows(config: EngramConfig, canonical: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Rows ``int32 [O, H, N]`` of the places after ``max(orders)`` tokens: place i is before token i + that."""
+    """Rows ``int32 [O, H, N]``: place i is before token ``i + max(orders)``."""
     longest = max(config.orders)
     ids = canonical[tokens].astype(jnp.uint32)
     count = len(tokens) - longest
@@ -176,7 +176,7 @@ def look(config: EngramConfig, memory: Engram, tokens: jax.Array) -> Found:
         written = jnp.maximum(best(total)[o], 1)
         place = _search(memory.follower[o], which, begin, end, targets)
         there = (place < end) & (memory.follower[o, which, place] == targets)
-        share.append(jnp.where(there, memory.count[o, which, place], 0) / written)
+        share.append(jnp.where(there, memory.times[o, which, place], 0) / written)
         variety = (end - begin) / written
         top = memory.most[o, which, row] / written
         of_row = [best(total)[o] >= x for x in _TOTALS]
@@ -220,7 +220,7 @@ def teach(key: jax.Array, config: EngramConfig, found: Found, log_p: jax.Array) 
     """Gates taught on M places of text that neither the rows nor the model were fitted on.
 
     A gate's cells count who explains the token: of the mixture of a row and of what lies below it, the row's
-    share, to an eighth. That changes the gate and the gate that share, so it is counted ``5`` times over, from
+    share, to an eighth. That changes the gate, and the gate that share, so it is counted 5 times over, from
     half open: expectation maximisation, an order after another.
 
     Args:

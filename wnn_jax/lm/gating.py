@@ -14,8 +14,8 @@ of *bits* (code bits; one-hot clusters; turns of a path) that make up probabilit
     dual     bit, and then token
     engram   each token             1 - g of an order    g * (what its n-grams say)    see `engram`
 
-RAM gates (bit, token, dual; spec ram_lm 5) are RAM neurons over the context's bits, a cluster for every bit or
-token. They learn the target: a bit's gate whether the bit came as 1, a token's whether the token came. The
+RAM gates (bit, token, dual; spec ram_lm 5) are RAM neurons over the context's bits, a cluster for every bit
+or token. They learn the target: a bit's gate whether the bit came as 1, a token's whether the token came. The
 predecessor's gates wrote a cell once and never again, in whatever order its threads ran, and read other bits
 than they had been taught; here both see `bits.windows`, and what is written has no order: a bit's cell holds
 the majority, a token's cell is TRUE once the token came there (a majority of "it came" is never had by one
@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wnn_jax import connectivity, ram
 from wnn_jax.lm import tiered
@@ -103,7 +104,7 @@ def bit(openness: jax.Array, rest: jax.Array | float = 0.5) -> Gate:
 
 
 def token(config: GateConfig, openness: jax.Array) -> Gate:
-    """A closed gate leaves a token the ``leak`` of its probability; normalise over the V tokens afterwards."""
+    """A closed gate leaves a token the ``leak`` of its probability; normalise over all V afterwards."""
     return Gate(jnp.log(openness + config.leak))
 
 
@@ -134,7 +135,7 @@ def bit_gates(
 
 
 def token_layer(
-    key: jax.Array, config: GateConfig, model: tiered.TieredConfig, order: jax.Array, tokens: jax.Array
+    key: jax.Array, config: GateConfig, model: tiered.TieredConfig, order: np.ndarray, tokens: np.ndarray
 ) -> tiered.Layer:
     """Gates of all V tokens as a one-hot layer, to be read with `tiered.votes` and `opened`.
 

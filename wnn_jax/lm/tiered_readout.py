@@ -10,7 +10,7 @@ With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever wa
 
 import functools
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -119,10 +119,10 @@ def _fit_readout(tiers: int, shares, tier, log_size, row) -> Readout:
         return (optax.apply_updates(raw, update), state), value
 
     (raw, _), _ = jax.lax.scan(step, (start, optimizer.init(start)), length=_STEPS)
-    return _positive(Readout(*raw))
+    return _positive(raw)
 
 
-def _positive(raw: Readout) -> Readout:
+def _positive(raw: Any) -> Readout:
     return Readout(jnp.exp(raw.slope), raw.offset, jnp.exp(raw.floor))
 
 
