@@ -129,3 +129,23 @@ def size_against_ce(path: pathlib.Path, checks: Sequence[Mapping[str, Any]]) -> 
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)
+
+
+def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Cross-entropy and accuracy of every row on the tokens of every tier."""
+    figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.4), sharex=True)
+    width = 0.8 / len(table)
+    for axes, value in zip(panels, ("ce", "accuracy"), strict=True):
+        for i, (row, values) in enumerate(table.items()):
+            heights = [np.nan if x[value] is None else x[value] for x in values]
+            place = np.arange(len(names)) + (i - (len(table) - 1) / 2) * width
+            baseline = not row.startswith("tiered")
+            axes.bar(place, heights, width, label=row, color=f"{0.55 + 0.2 * i}" if baseline else f"C{i}")
+        axes.grid(alpha=0.3, axis="y")
+    panels[0].set_ylabel("cross-entropy (nats)")
+    panels[1].set_ylabel("accuracy")
+    panels[0].set_title("Tier by tier: lower is better above, higher is better below")
+    panels[0].legend(fontsize="small")
+    panels[1].set_xticks(np.arange(len(names)), names)
+    panels[1].set_xlabel("rank of the token in the training text")
+    _save(figure, path)

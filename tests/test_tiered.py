@@ -1,6 +1,5 @@
 """The tiered model against an oracle that writes one example after another, by the predecessor's rules."""
 
-import functools
 from collections import Counter
 
 import jax
@@ -98,7 +97,7 @@ def by_id(chunks):
     [("true_wins", 0.0), ("true_wins", 0.5), ("ternary", 0.5), ("quad_weighted", 0.0), ("count", 0.0)],
 )
 def test_every_training_rule_equals_the_oracle(monkeypatch, negatives, cells, empty_value):
-    monkeypatch.setattr(tiered, "_VOTES", 5 * 30)  # five clusters a chunk
+    monkeypatch.setattr(tiered, "VOTES", 5 * 30)  # five clusters a chunk
     config = config_for(negatives=negatives, memory=ram.RamConfig(cells, empty_value))
     tokens = stream()
     model = tiered.init(jax.random.key(0), config, tokens[:350])
@@ -139,9 +138,9 @@ def fitted(config, tokens=None, cut=350):
     return model, tokens[:cut], tokens[cut - C :]
 
 
-def read(config, log_scores, model, train, words, targets):
+def read(config, readout, model, train, words, targets):
     chunks = votes(jax.random.key(1), config, model, train, words)
-    return tiered_readout.score(chunks, log_scores, jnp.asarray(targets, jnp.int32))
+    return tiered_readout.score(config, readout, chunks, jnp.asarray(targets, jnp.int32))
 
 
 READOUT = tiered_readout.Readout(
@@ -153,16 +152,14 @@ READOUT = tiered_readout.Readout(
 @pytest.mark.parametrize("cells", ["true_wins", "count"])
 def test_probabilities_sum_to_one(cells, calibrated):
     config = config_for(memory=ram.RamConfig(cells), negatives="all")
-    log_scores = functools.partial(tiered_readout.published, config)
-    if calibrated:
-        log_scores = functools.partial(tiered_readout.calibrated, READOUT, config)
+    readout = READOUT if calibrated else None
     model, train, rest = fitted(config)
     words, _ = tiered.inputs(config, rest)
     nats = np.stack(
-        [read(config, log_scores, model, train, words, np.full(words.shape[1], t)).nats for t in range(V)]
+        [read(config, readout, model, train, words, np.full(words.shape[1], t)).nats for t in range(V)]
     )
     np.testing.assert_allclose(np.exp(-nats).sum(axis=0), 1, atol=1e-5)
-    best = read(config, log_scores, model, train, words, np.zeros(words.shape[1])).best
+    best = read(config, readout, model, train, words, np.zeros(words.shape[1])).best
     np.testing.assert_allclose(nats.min(axis=0), nats[best, np.arange(len(best))], rtol=1e-6)
 
 
@@ -171,10 +168,7 @@ def test_no_prediction_reads_its_future():
     model, train, rest = fitted(config)
     changed = rest.copy()
     changed[25:] = (rest[25:] + 1 + np.arange(len(rest) - 25) % (V - 1)) % V
-    log_scores = functools.partial(tiered_readout.published, config)
-    one, two = (
-        read(config, log_scores, model, train, *tiered.inputs(config, x)).nats for x in (rest, changed)
-    )
+    one, two = (read(config, None, model, train, *tiered.inputs(config, x)).nats for x in (rest, changed))
     # Place i predicts token i + C.
     np.testing.assert_allclose(one[: 25 - C], two[: 25 - C], rtol=1e-6)
     assert np.any(one[25 - C :] != two[25 - C :])
@@ -185,9 +179,7 @@ def test_the_published_score_cannot_leave_its_band():
     config = config_for(memory=ram.RamConfig("true_wins"))
     model, train, _ = fitted(config)
     words, targets = tiered.inputs(config, train)  # even on what was trained on
-    nats = np.asarray(
-        read(config, functools.partial(tiered_readout.published, config), model, train, words, targets).nats
-    )
+    nats = np.asarray(read(config, None, model, train, words, targets).nats)
     assert nats.min() >= np.log(1 + (V - 1) / np.e) - 1e-5
     assert nats.max() <= np.log(1 + (V - 1) * np.e) + 1e-5
 
@@ -198,10 +190,8 @@ def test_a_calibrated_count_model_leaves_it_and_beats_the_unigram():
     model, train, rest = fitted(config, tokens, 5000)
     words, targets = tiered.inputs(config, rest)
     readout = tiered_readout.calibrate(jax.random.key(2), config, train)
-    nats = read(
-        config, functools.partial(tiered_readout.calibrated, readout, config), model, train, words, targets
-    ).nats
-    raw = read(config, functools.partial(tiered_readout.published, config), model, train, words, targets).nats
+    nats = read(config, readout, model, train, words, targets).nats
+    raw = read(config, None, model, train, words, targets).nats
     counts = np.bincount(train, minlength=V) + 0.1
     unigram = -np.log(counts / counts.sum())[targets].mean()
     assert raw.mean() > np.log(1 + (V - 1) / np.e)

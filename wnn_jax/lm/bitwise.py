@@ -153,6 +153,12 @@ def score(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, target
     return Scores(nats=log_mass - chosen, best=best)
 
 
+def token_scores(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, ids: jax.Array) -> jax.Array:
+    """Log-probabilities ``float32 [k, N]`` of some ids ``[k]``, before they are normalised over all V."""
+    code = bits.unpack_code(encode(config, ids), config.clusters).astype(jnp.float32)
+    return code.T @ log_one + (1.0 - code.T) @ log_zero
+
+
 def cross_entropy(
     config: BitwiseConfig, connections: jax.Array, votes: jax.Array, targets: jax.Array
 ) -> jax.Array:

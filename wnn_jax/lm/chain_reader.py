@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import native
+from wnn_jax.lm import tokentree
 from wnn_jax.lm.chain_cells import Model, Register, classes, contexts, fields, mix, remember
 from wnn_jax.lm.chain_mixer import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, Memory, Place, learn, predict
 
@@ -80,15 +81,35 @@ def distribution(model: Model, memory: Memory) -> jax.Array:
     return _shares(model, *_begin(model, memory), 1.0)
 
 
-def _shares(model: Model, memory: Memory, place: Place, temperature: float) -> jax.Array:
-    tree = model.tree
-    first, entries = tree.start[:-1], tree.node.shape[0]
-    owner = jnp.repeat(jnp.arange(first.shape[0]), jnp.diff(tree.start), total_repeat_length=entries)
-    nodes = jnp.arange(tree.children.shape[0])
-    depth = jnp.zeros(nodes.shape, jnp.int32).at[tree.node].set(jnp.arange(entries) - first[owner])
-    one = heated(predict(model, memory, place, nodes, depth).one, temperature)
+def node_chances(model: Model, memory: Memory) -> jax.Array:
+    """P(bit = 1) ``float32 [M]`` of every inner node, were it passed at the place where the memory stands."""
+    return _node_chances(model, *_begin(model, memory))
+
+
+def token_chances(tree: tokentree.TokenTree, one: jax.Array) -> jax.Array:
+    """P ``float32 [V]`` of every token, the product of its turns, from P(bit = 1) ``[M]`` of every node."""
     turns = jnp.where(tree.bit > 0, jnp.log(one[tree.node]), jnp.log1p(-one[tree.node]))
-    return jnp.exp(jnp.zeros(first.shape[0]).at[owner].add(turns))
+    return jnp.exp(jnp.zeros(tree.start.shape[0] - 1).at[_owners(tree)].add(turns))
+
+
+def depths(tree: tokentree.TokenTree) -> jax.Array:
+    """``int32 [M]``: how many turns below the root each node lies."""
+    place = jnp.arange(tree.node.shape[0]) - tree.start[:-1][_owners(tree)]
+    return jnp.zeros(tree.children.shape[0], jnp.int32).at[tree.node].set(place)
+
+
+def _owners(tree: tokentree.TokenTree) -> jax.Array:
+    count = tree.start.shape[0] - 1
+    return jnp.repeat(jnp.arange(count), jnp.diff(tree.start), total_repeat_length=tree.node.shape[0])
+
+
+def _node_chances(model: Model, memory: Memory, place: Place) -> jax.Array:
+    nodes = jnp.arange(model.tree.children.shape[0])
+    return predict(model, memory, place, nodes, depths(model.tree)).one
+
+
+def _shares(model: Model, memory: Memory, place: Place, temperature: float) -> jax.Array:
+    return token_chances(model.tree, heated(_node_chances(model, memory, place), temperature))
 
 
 class Settings(NamedTuple):

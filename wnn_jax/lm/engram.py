@@ -257,6 +257,34 @@ def gates(config: EngramConfig, taught: Gates, found: Found) -> list[gating.Gate
     return result
 
 
+def nats(
+    key: jax.Array,
+    config: EngramConfig,
+    canonical: np.ndarray,
+    train: np.ndarray,
+    tokens: np.ndarray,
+    log_p: jax.Array,
+    held_out: jax.Array,
+) -> jax.Array:
+    """Nats ``float32 [N]`` of a text that continues the training text, behind content gates.
+
+    Args:
+      key: draws the gates' connectivity.
+      canonical: see `chain_cells.folded`.
+      train: M ids; the gates are taught on the last of them, by rows fitted on the others.
+      tokens: ``[N]``.
+      log_p: ``[N]`` what a model fitted on ``train`` gave them.
+      held_out: ``[H]`` what the same model, fitted on all but the last H of ``train``, gave those H.
+    """
+    longest, cut = max(config.orders), len(train) - len(held_out)
+    early = fit(config, canonical, train[:cut])
+    taught = teach(key, config, look(config, early, jnp.asarray(train[cut - longest :])), held_out)
+    stream = jnp.asarray(np.concatenate([train[-longest:], tokens]))
+    for gate in gates(config, taught, look(config, fit(config, canonical, train), stream)):
+        log_p = gating.attach(gate, log_p)
+    return -log_p
+
+
 def _gate(openness: jax.Array, share: jax.Array) -> gating.Gate:
     return gating.Gate(jnp.log1p(-openness), jnp.log(openness * share))
 

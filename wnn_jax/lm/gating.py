@@ -153,6 +153,10 @@ def token_layer(
     return tiered.layer(key, gates, wired, tokens)
 
 
-def alone(vocabulary: int, context: int) -> tiered.TieredConfig:
-    """What `token_layer` needs to know of a model that is not tiered."""
-    return tiered.TieredConfig(vocabulary, tiered.parse("rest,1,1"), context)
+def alone(vocabulary: int, context: int, address_bits: int = 1) -> tiered.TieredConfig:
+    """What `token_layer` needs to know of a model that is not tiered.
+
+    Raises:
+      ValueError: a gate cannot observe so many bits of the context.
+    """
+    return tiered.TieredConfig(vocabulary, (tiered.Tier(None, 1, address_bits),), context)

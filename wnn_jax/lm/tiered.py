@@ -28,7 +28,7 @@ PRESETS = {
     "three": "100,15,20;400,10,12;rest,5,8",
     "one": "rest,7,10",
 }
-_VOTES = 1 << 24  # of one chunk of clusters, in int32
+VOTES = 1 << 24  # of one chunk of clusters, in int32
 
 
 class Tier(NamedTuple):
@@ -268,7 +268,7 @@ def votes(layers: Sequence[Layer], words: jax.Array) -> Iterator[tuple[Chunk, ..
       The chunks of the same clusters in every layer, in the order of ranks; together they have every id once.
     """
     borders, order = layers[0].config.borders, layers[0].model.order
-    room = max(1, min(512, _VOTES // max(words.shape[1], 1)))
+    room = max(1, min(512, VOTES // max(words.shape[1], 1)))
     # In each layer ranks fall into three runs: written everything, a list, or nothing.
     ends = sorted({x for one in layers for x in (*borders, one.whole, one.touched) if x})
     touched = max(one.touched for one in layers)

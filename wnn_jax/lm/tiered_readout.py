@@ -9,7 +9,7 @@ With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever wa
 """
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +21,8 @@ from wnn_jax import ram
 from wnn_jax.lm import bitwise, tally, tiered
 from wnn_jax.lm.tiered import Chunk, TieredConfig
 
+PLACES = 2048
+
 
 class Readout(NamedTuple):
     """Log-probability of a share: ``offset + slope * log(share + floor)``, each ``float32 [tiers]``."""
@@ -30,29 +32,24 @@ class Readout(NamedTuple):
     floor: jax.Array
 
 
-def published(config: TieredConfig, chunk: Chunk) -> jax.Array:
-    """The predecessor's score ``float32 [k, N]``: the share of the vote, as if it were a log-probability."""
-    return _share(chunk.votes, config.tiers[chunk.tier].neurons)
-
-
-def calibrated(readout: Readout, config: TieredConfig, chunk: Chunk) -> jax.Array:
-    """The score ``float32 [k, N]`` that a `Readout` makes of the share."""
-    row = Readout(*(x[chunk.tier] for x in readout))
-    return _read_out(row, _share(chunk.votes, config.tiers[chunk.tier].neurons))
-
-
-@functools.partial(jax.jit, static_argnames="neurons")
-def _share(votes, neurons: int):
+@functools.partial(jax.jit, static_argnames="config")
+def shares(config: TieredConfig, tier: int, votes: jax.Array) -> jax.Array:
+    """Shares ``float32 [k, N]`` in [0, 1] of a chunk's votes."""
+    neurons = jnp.asarray([x.neurons for x in config.tiers], jnp.float32)[tier]
     return votes.astype(jnp.float32) / (neurons * ram.UNIT)
 
 
 @jax.jit
-def _read_out(row: Readout, share):
-    return row.offset + row.slope * jnp.log(share + row.floor)
+def log_scores(readout: Readout | None, tier: int, shares: jax.Array) -> jax.Array:
+    """Unnormalised log-probabilities of shares; without a readout the shares themselves, as published."""
+    if readout is None:
+        return shares
+    row = Readout(*(x[tier] for x in readout))
+    return row.offset + row.slope * jnp.log(shares + row.floor)
 
 
 def calibrate(
-    key: jax.Array, config: TieredConfig, tokens: np.ndarray, held_out: float = 0.1, places: int = 2048
+    key: jax.Array, config: TieredConfig, tokens: np.ndarray, held_out: float = 0.1, places: int = PLACES
 ) -> Readout:
     """A readout learnt from the end of a training text by a model fitted on what comes before it.
 
@@ -70,19 +67,19 @@ def calibrate(
     count = len(targets)
     at = jnp.sort(jax.random.permutation(place_key, count)[: min(places, count)])
     words, targets = words[:, at], np.asarray(targets[at])
-    shares, tier, size, row = [], [], [], np.zeros(config.vocabulary, np.int32)
+    found, tier, size, row = [], [], [], np.zeros(config.vocabulary, np.int32)
     for (chunk,) in tiered.votes([tiered.layer(votes_key, config, model, tokens[:cut])], words):
         ids = np.asarray(chunk.ids)
-        share = np.asarray(published(config, chunk))
+        share = np.asarray(shares(config, chunk.tier, chunk.votes))
         alike = len(share) < len(ids)
         row[ids[ids >= 0]] = len(tier) + (0 if alike else np.arange(np.count_nonzero(ids >= 0)))
         share = share[: 1 if alike else np.count_nonzero(ids >= 0)]
-        shares.append(share)
+        found.append(share)
         tier += [chunk.tier] * len(share)
         size += [len(ids) if alike else 1] * len(share)
     return _fit_readout(
         len(config.tiers),
-        jnp.concatenate(shares),
+        jnp.concatenate(found),
         jnp.asarray(tier),
         jnp.log(jnp.asarray(size, jnp.float32)),
         jnp.asarray(row[targets]),
@@ -127,12 +124,16 @@ def _positive(raw: Any) -> Readout:
 
 
 def score(
-    chunks: Iterable[Chunk], log_scores: Callable[[Chunk], jax.Array], targets: jax.Array
+    config: TieredConfig, readout: Readout | None, chunks: Iterable[Chunk], targets: jax.Array
 ) -> bitwise.Scores:
     """Nats of the tokens that came and the best ids, normalised over all V.
 
     Args:
-      chunks: from `votes`.
-      log_scores: what a chunk's votes mean: `published` or `calibrated` of a config.
+      readout: None for the published score.
+      chunks: from `tiered.votes`.
     """
-    return tally.scores(((chunk.ids, log_scores(chunk)) for chunk in chunks), targets)
+    said = (
+        (chunk.ids, log_scores(readout, chunk.tier, shares(config, chunk.tier, chunk.votes)))
+        for chunk in chunks
+    )
+    return tally.scores(said, targets)

@@ -1,0 +1,218 @@
+"""Where gates meet models: bitwise, tiered and chain behind RAM gates, all by `gating.attach`.
+
+A bit gate is attached to what a model's own bits say: code bits, one-hot clusters, turns of a path. A token
+gate is attached to the tokens these make up, which are then normalised over all V. Content gates need nothing
+of a model but the probability it gave the token that came: `engram.nats`.
+
+In a one-hot code the bits *are* the tokens, so a tiered model has one layer of gates for both, and what its
+clusters say without looking is not 1/2 but how often their token comes.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import ram
+from wnn_jax.lm import bitwise, chain, chain_reader, gating, tally, tiered, tiered_readout, tokentree
+
+RAM_KINDS = ("token", "bit", "dual")
+Watch = Callable[[Iterable], Iterable]  # hands on chunks as they come, and may show a progress bar
+_PIECE = 64  # ids a step, where a bitwise model's chunk shares only its gates
+
+
+def on_bitwise(
+    key: jax.Array,
+    gate: gating.GateConfig,
+    kinds: Sequence[str],
+    config: bitwise.BitwiseConfig,
+    train: np.ndarray,
+    evaluated: ram.Examples,
+    logs: tuple[jax.Array, jax.Array],
+    tokens: np.ndarray,
+    watch: Watch = iter,
+) -> dict[str, bitwise.Scores]:
+    """Scores of a bitwise model behind each kind of gate.
+
+    Args:
+      key: draws the gates' connectivity.
+      train: the training text.
+      evaluated: what is scored, N examples; ``tokens`` are their targets.
+      logs: ``float32 [B, N]`` of bit 1 and of bit 0, from `bitwise.log_probabilities`.
+    """
+    bit_key, token_key = jax.random.split(key)
+    scores, gated = {}, logs
+    if "bit" in kinds or "dual" in kinds:
+        taught = bitwise.examples(config, train)
+        openness = _bit_gates(bit_key, gate, config.input_bits, taught, evaluated.words)
+        one = gating.bit(openness)
+        gated = gating.attach(one, logs[0]), gating.attach(one, logs[1])
+    if "bit" in kinds:
+        scores["bit"] = bitwise.score(config, *gated, evaluated.targets)
+    by_kind = {kind: x for kind, x in (("token", logs), ("dual", gated)) if kind in kinds}
+    if by_kind:
+        order = tiered.ranked(train, config.vocabulary)
+        alone = gating.alone(config.vocabulary, config.context)
+        layer = gating.token_layer(token_key, gate, alone, order, train)
+        tallies, came = {kind: tally.empty(len(tokens)) for kind in by_kind}, jnp.asarray(tokens, jnp.int32)
+        for (chunk,) in watch(tiered.votes([layer], evaluated.words)):
+            keep = gating.token(gate, gating.opened(gate, chunk.votes))
+            alike = len(chunk.votes) < len(chunk.ids)
+            # Ids whose gates are alike still have scores of their own.
+            for first in range(0, len(chunk.ids), _PIECE) if alike else [0]:
+                ids = chunk.ids[first : first + _PIECE] if alike else chunk.ids
+                for kind, x in by_kind.items():
+                    said = gating.attach(keep, _token_scores(config, *x, ids))
+                    tallies[kind] = tally.add(tallies[kind], ids, said, came)
+        scores |= {kind: tally.finish(x) for kind, x in tallies.items()}
+    return scores
+
+
+_bit_gates = jax.jit(gating.bit_gates, static_argnums=(1, 2))
+_token_scores = jax.jit(bitwise.token_scores, static_argnums=0)
+
+
+def on_tiered(
+    key: jax.Array,
+    gate: gating.GateConfig,
+    kinds: Sequence[str],
+    layer: tiered.Layer,
+    readout: tiered_readout.Readout | None,
+    train: np.ndarray,
+    words: jax.Array,
+    tokens: np.ndarray,
+    watch: Watch = iter,
+) -> dict[str, bitwise.Scores]:
+    """Scores of a tiered model without gates, as ``none``, and behind each kind, in one pass.
+
+    Args:
+      key: draws the gates' connectivity.
+      layer, readout: the model; without a readout its published score.
+      train: the training text, M ids.
+      words, tokens: what is scored.
+    """
+    config, layers = layer.config, [layer]
+    if kinds:
+        layers.append(gating.token_layer(key, gate, config, layer.model.order, train))
+    came = jnp.asarray(tokens, jnp.int32)
+    tallies = {kind: tally.empty(len(tokens)) for kind in ("none", *kinds)}
+    frequency = np.bincount(layer.targets, minlength=config.vocabulary) / len(layer.targets)
+    rest = jnp.asarray(frequency, jnp.float32)
+    for chunks in watch(tiered.votes(layers, words)):
+        chunk = chunks[0]
+        alike = len(chunk.ids) > max(len(x.votes) for x in chunks)
+        share = tiered_readout.shares(config, chunk.tier, chunk.votes)
+        often = rest[chunk.ids[:1] if alike else chunk.ids][:, None]
+        gates = chunks[-1].votes
+        for kind in tallies:
+            said = _tiered_scores(kind, gate, readout, chunk.tier, share, often, gates)
+            tallies[kind] = tally.add(tallies[kind], chunk.ids, said, came)
+    return {kind: tally.finish(x) for kind, x in tallies.items()}
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "gate"))
+def _tiered_scores(kind: str, gate: gating.GateConfig, readout, tier, share, often, votes) -> jax.Array:
+    if kind == "none":
+        return tiered_readout.log_scores(readout, tier, share)
+    openness = gating.opened(gate, votes)
+    if kind in ("bit", "dual"):
+        share = jnp.exp(gating.attach(gating.bit(openness, often), jnp.log(share)))
+    said = tiered_readout.log_scores(readout, tier, share)
+    return said if kind == "bit" else gating.attach(gating.token(gate, openness), said)
+
+
+def turn_gates(
+    key: jax.Array,
+    gate: gating.GateConfig,
+    model: chain.Model,
+    context: int,
+    train: np.ndarray,
+    words: jax.Array,
+) -> jax.Array:
+    """How open the gates of a chain model's first turns are, ``float32 [16, N]``.
+
+    Each turn's gate is taught only by tokens whose path goes so far.
+
+    Args:
+      key: draws the gates' connectivity.
+      context: C, tokens that the gates see.
+      words: ``uint32 [W, N]`` to read, of a bitwise model of that context.
+    """
+    config = bitwise.BitwiseConfig(model.lexicon.shape[1], context, 1, 1)
+    taught = bitwise.examples(config, train).words
+    turned, there = (x[:, : tokentree.CODE_BITS].T for x in chain.turns(model, train[context:]))
+    index = np.concatenate([np.flatnonzero(x) for x in there])
+    label = np.concatenate([bit[where] for bit, where in zip(turned, there, strict=True)])
+    ends = np.cumsum([0, *there.sum(axis=1)])
+    span = jnp.asarray(np.stack([ends[:-1], ends[1:]], axis=1), jnp.int32)
+    targets = jnp.broadcast_to(jnp.asarray(label), (len(there), len(label)))
+    return _bit_gates(key, gate, config.input_bits, ram.Examples(taught[:, index], targets, span=span), words)
+
+
+def gated_turns(openness: jax.Array, ones: jax.Array) -> jax.Array:
+    """P(bit = 1) ``float32 [N, D]`` of turns behind gates ``[16, N]``; later turns have none."""
+    gates = openness.T[:, : ones.shape[1]]
+    first = jnp.exp(gating.attach(gating.bit(gates), jnp.log(ones[:, : gates.shape[1]])))
+    return ones.at[:, : gates.shape[1]].set(first)
+
+
+def on_chain_places(
+    gate: gating.GateConfig,
+    kinds: Sequence[str],
+    model: chain.Model,
+    memory: chain.Memory,
+    tokens: np.ndarray,
+    turns: jax.Array,
+    votes: jax.Array,
+    watch: Watch = iter,
+) -> tuple[chain.Memory, dict[str, bitwise.Scores]]:
+    """Scores of a frozen chain model without gates, as ``none``, and behind each kind.
+
+    Token gates need the probability of all V tokens at a place, which costs a look at every node of the tree:
+    for some places, not for a text.
+
+    Args:
+      memory: stands before the first token; consumed, and handed back behind the last.
+      turns: ``float32 [16, N]`` from `turn_gates`.
+      votes: ``int32 [V, N]`` of token gates, by id.
+    """
+    found: dict[str, list] = {kind: [] for kind in ("none", *kinds)}
+    for i in watch(range(len(tokens))):
+        token = jnp.asarray(tokens[i], jnp.int32)
+        one = _node_chances(model, memory)
+        for kind, rows in found.items():
+            rows.append(_chain_scores(kind, gate, model.tree, one, turns[:, i], votes[:, i], token))
+        memory, _ = chain.read(model, memory, tokens[i : i + 1], learn=False)
+    scores = {}
+    for kind, rows in found.items():
+        nats, best = zip(*rows, strict=True)
+        scores[kind] = bitwise.Scores(jnp.stack(nats), jnp.stack(best))
+    return memory, scores
+
+
+_node_chances = jax.jit(chain_reader.node_chances)
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "gate"))
+def _chain_scores(kind: str, gate: gating.GateConfig, tree, one, turns, votes, token):
+    if kind in ("bit", "dual"):
+        depth = chain_reader.depths(tree)
+        openness = jnp.where(depth < len(turns), turns[jnp.minimum(depth, len(turns) - 1)], 1.0)
+        one = jnp.exp(gating.attach(gating.bit(openness), jnp.log(one)))
+    said = jnp.log(chain_reader.token_chances(tree, one))
+    if kind in ("token", "dual"):
+        said = gating.attach(gating.token(gate, gating.opened(gate, votes)), said)
+    return jax.nn.logsumexp(said) - said[token], jnp.argmax(said).astype(jnp.int32)
+
+
+def by_id(chunks: Iterator[tuple[tiered.Chunk, ...]], vocabulary: int) -> jax.Array:
+    """Votes ``int32 [V, N]`` of a layer, of few places: all chunks side by side in the order of ids."""
+    found = None
+    for (chunk,) in chunks:
+        ids = np.asarray(chunk.ids)
+        votes = np.broadcast_to(chunk.votes, (len(ids), chunk.votes.shape[1]))
+        found = np.zeros((vocabulary, votes.shape[1]), np.int32) if found is None else found
+        found[ids[ids >= 0]] = votes[ids >= 0]
+    return jnp.asarray(found)
