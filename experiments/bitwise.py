@@ -15,14 +15,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base, plots, searching
+from experiments import base, gates, plots, searching
 from wnn_jax import checkpoint, metrics, ram, text
-from wnn_jax.lm import bitwise, ngram
+from wnn_jax.lm import bitwise, gated, ngram
 
 FLAGS = flags.FLAGS
 
 base.define_common_flags("bitwise")
 base.define_text_flags()
+gates.define_flags()
 flags.DEFINE_enum("cells", "count", ram.CELLS, "What a neuron's cell is.")
 flags.DEFINE_integer("neurons", 100, "Neurons of each bit's cluster.")
 flags.DEFINE_integer("bits", 20, "Input bits a neuron observes.")
@@ -60,6 +61,7 @@ def main() -> None:
     corpus = text.load(**settings["text"])
     model = {**settings["model"], "memory": cells}
     config = bitwise.BitwiseConfig(vocabulary=corpus.vocabulary, **model)
+    gates.check(config.context, corpus.vocabulary)
     task = make_task(config, corpus)
     digest = hashlib.sha256(corpus.train.tobytes()).hexdigest()
     if restored and restored.table is None and digest != settings["train_sha256"]:
@@ -118,6 +120,8 @@ def main() -> None:
     scores = score(config, connections, votes, task)
     spent = found.seconds if found else time.perf_counter() - started
     results.add(name, **scores, seconds=spent)
+    if FLAGS.gating:
+        add_gated(results, settings["seed"], key_fit, config, connections, votes, task, name)
     results.print()
 
     if restored:
@@ -144,6 +148,7 @@ def settings_from_flags() -> dict[str, Any]:
         "memory": dataclasses.asdict(memory),
     }
     chosen = {"text": base.text_settings(), "model": model, "seed": FLAGS.seed}
+    chosen |= gates.settings()
     return {**chosen, "search": searching.settings()} if FLAGS.search else chosen
 
 
@@ -258,6 +263,29 @@ def score(config, connections, votes, task: Task) -> dict[str, Any]:
     )
     right = metrics.bit_accuracy(np.exp(np.asarray(one)), np.asarray(task.targets))
     return {**summary._asdict(), "bit_accuracy": right.tolist()}
+
+
+def add_gated(results, seed: int, key_fit, config, connections, votes, task: Task, name: str) -> None:
+    """The same model behind the gates that were asked for."""
+    logs = bitwise.log_probabilities(votes, connections)
+    train, keys = task.corpus.train, jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
+    none = bitwise.score(config, *logs, task.targets)
+    evaluated = ram.Examples(task.words, task.targets)
+    watch = gates.watch("token gates", config.vocabulary)
+    kinds = gates.ram_kinds()
+    found = gated.on_bitwise(
+        *(keys[0], gates.config(), kinds, config, train, evaluated, logs, task.tokens, watch)
+    )
+    if "engram" in FLAGS.gating:
+
+        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
+            stream = bitwise.examples(config, np.concatenate([first[-config.context :], rest]))
+            held_out = task._replace(tokens=rest, words=stream.words, targets=stream.targets)
+            votes = fit_votes(key_fit, config, connections, first, held_out)
+            return bitwise.cross_entropy(config, connections, votes, stream.targets)
+
+        found["engram"] = gates.behind_engram(keys[1], task.corpus, none.nats, refit)
+    gates.add(results, name, {"none": none, **found}, task.corpus, float("nan"))
 
 
 def report_restored(restored: checkpoint.Checkpoint, scores: dict[str, Any]) -> None:

@@ -9,20 +9,24 @@ import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base, plots
+from experiments import base, gates, plots
 from wnn_jax import checkpoint, metrics, text
-from wnn_jax.lm import chain, chain_cells, chain_static, ngram, tokentree, transformer
+from wnn_jax.lm import bitwise, chain, chain_cells, chain_static, gated, gating, ngram, tiered, tokentree
+from wnn_jax.lm import transformer as transformers
 
 FLAGS = flags.FLAGS
 
 MODES = ("static", "online")
+GATE_CONTEXT = 4  # tokens that RAM gates see
 
 base.define_common_flags("chain")
 base.define_text_flags()
+gates.define_flags()
 flags.DEFINE_list("modes", list(MODES), "static, online: how the tables are used.")
 flags.DEFINE_enum("tree", "clustered", ["clustered", "plain"], "How tokens become bits.")
 flags.DEFINE_integer("rare", 16, "Tokens seen fewer times are spelled by bytes; 0: none.")
@@ -34,6 +38,7 @@ flags.DEFINE_integer("readout_tokens", 150_000, "Training tokens on which the st
 flags.DEFINE_integer("epochs", 2, "Passes of the static readout over them.")
 flags.DEFINE_bool("accuracy", True, "Also find the most probable token at every scored place.")
 flags.DEFINE_integer("transformer_epochs", 0, "Also train a small transformer for so many epochs at most.")
+flags.DEFINE_integer("gate_places", 512, "Scored places at which token and dual gates are tried.")
 flags.DEFINE_integer("curve_points", 0, "Points of the curve of training time, each half the next.")
 flags.DEFINE_string("checkpoint", None, "Folder to save the last mode's model to, tables and all.")
 flags.DEFINE_string("resume", None, "Folder to save progress to, and to continue from.")
@@ -56,6 +61,9 @@ def main() -> None:
     corpus = text.load(**base.text_settings())
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
+    gates.check(GATE_CONTEXT, corpus.vocabulary)
+    if FLAGS.gating and "static" not in FLAGS.modes:
+        raise ValueError("gates are attached to the static model: --gating needs it among the --modes")
     started = time.perf_counter()
     model = make_model(corpus)
     log_slots = chain.log_slots_for(FLAGS.memory_mib, model.view.shape[0])
@@ -86,6 +94,8 @@ def main() -> None:
         if not FLAGS.accuracy:
             summary["accuracy"] = float("nan")
         results.add(f"chain, {mode}", **summary, seconds=run.seconds, tokens_per_second=run.speed)
+        if FLAGS.gating and mode == "static":
+            memory = add_gated(results, run, memory, bitwise.Scores(jnp.asarray(nats), jnp.asarray(best)))
     results.print()
     for row in results.rows:
         if "tokens_per_second" in row:
@@ -110,7 +120,7 @@ def settings_from_flags() -> dict[str, Any]:
     """Everything that decides the numbers, as plain data."""
     names = ("rare", "neurons", "without", "memory_mib", "rate", "readout_tokens", "epochs", "seed", "chunk")
     chosen = {name: getattr(FLAGS, name) for name in names}
-    return {"text": base.text_settings(), "chain": {**chosen, "tree": FLAGS.tree}}
+    return {"text": base.text_settings(), "chain": {**chosen, "tree": FLAGS.tree}, **gates.settings()}
 
 
 def make_model(corpus: text.Corpus) -> chain.Model:
@@ -152,15 +162,15 @@ def add_baselines(results: base.Results, corpus: text.Corpus) -> None:
 
 def add_transformer(results: base.Results, corpus: text.Corpus) -> None:
     """What weights make of the same text: two layers, stopped by the end of the training text."""
-    config = transformer.TransformerConfig(corpus.vocabulary)
+    config = transformers.TransformerConfig(corpus.vocabulary)
     begun, fitted = time.perf_counter(), None
     with tqdm(total=100, unit="%", leave=False, desc="transformer") as bar:
-        work = transformer.train(jax.random.key(FLAGS.seed), config, corpus.train, FLAGS.transformer_epochs)
+        work = transformers.train(jax.random.key(FLAGS.seed), config, corpus.train, FLAGS.transformer_epochs)
         for share, nats, params in work:
             bar.update(int(100 * share) - bar.n)
             bar.set_postfix_str(f"held out {nats:.4f}")
             fitted = params
-    nats, best = transformer.score(config, fitted, corpus.train, corpus.test)
+    nats, best = transformers.score(config, fitted, corpus.train, corpus.test)
     summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)
     results.add("transformer", **summary._asdict(), seconds=time.perf_counter() - begun)
 
@@ -199,7 +209,7 @@ class Run:
         if found:
             arrays, data = found
             names = chain.Memory._fields
-            memory = chain.Memory(*(jax.numpy.asarray(arrays[name]) for name in names))
+            memory = chain.Memory(*(jnp.asarray(arrays[name]) for name in names))
             nats, best = np.array(arrays["nats"]), np.array(arrays["best"])
             done, fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
         else:
@@ -214,7 +224,7 @@ class Run:
                 self.saved.save(arrays, {"done": done, "fitted": fitted, "seconds": self.seconds})
 
         if not online and not fitted:
-            memory = self.fit_static(memory)
+            memory = self.fit_static(memory, train)
             done, fitted = len(train), True
             save()
         with tqdm(
@@ -256,17 +266,75 @@ class Run:
             parts.append(chain_static.weightless(self.model, memory, stream))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def fit_static(self, memory: chain.Memory) -> chain.Memory:
+    def restart(self, memory: chain.Memory) -> chain.Memory:
+        """A static memory at the start of the evaluated text: reading only moved where it stands."""
+        begun = chain.empty(self.model, 2, online=False)
+        begun, _ = chain_static.observe(self.model, begun, self.corpus.train)
+        return memory._replace(registers=begun.registers)
+
+    def fit_static(self, memory: chain.Memory, train: np.ndarray) -> chain.Memory:
         config = chain_static.ReadoutConfig(tokens=FLAGS.readout_tokens, epochs=FLAGS.epochs)
         begun = time.perf_counter()
         with tqdm(total=100, unit="%", leave=False, desc="fit") as bar:
             key = jax.random.key(FLAGS.seed)
-            for share, fitted in chain_static.fit(key, self.model, memory, self.corpus.train, config):
+            for share, fitted in chain_static.fit(key, self.model, memory, train, config):
                 bar.update(int(100 * share) - bar.n)
                 memory = fitted
             jax.block_until_ready(memory)
-        self.speed["training"] = len(self.corpus.train) / (time.perf_counter() - begun)
+        self.speed["training"] = len(train) / (time.perf_counter() - begun)
         return memory
+
+
+def add_gated(results: base.Results, run: "Run", memory: chain.Memory, none: bitwise.Scores) -> chain.Memory:
+    """The static model behind the gates that were asked for; hands the memory back as it ended."""
+    model, corpus = run.model, run.corpus
+    train, tokens, kinds = corpus.train, corpus.test, gates.ram_kinds()
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(FLAGS.seed), 1), 3)
+    sizes = bitwise.BitwiseConfig(corpus.vocabulary, GATE_CONTEXT, 1, 1)
+    words = bitwise.examples(sizes, np.concatenate([train[-GATE_CONTEXT:], tokens])).words
+    turns = gated.turn_gates(keys[0], gates.config(), model, GATE_CONTEXT, train, words)
+    found = {}
+    if "bit" in kinds:
+        memory, nats = read_frozen(model, run.restart(memory), tokens, turns)
+        found["bit"] = bitwise.Scores(nats, jnp.full(len(nats), -1))
+    if "engram" in FLAGS.gating:
+
+        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
+            early = run.fit_static(chain.empty(model, run.log_slots, online=False), first)
+            return read_frozen(model, early, rest)[1]
+
+        found["engram"] = gates.behind_engram(keys[1], corpus, none.nats, refit)
+    gates.add(results, "chain, static", {"none": none, **found}, corpus, float("nan"))
+    rest = [kind for kind in kinds if kind != "bit"]
+    if rest:
+        some = min(FLAGS.gate_places, len(tokens))
+        order = tiered.ranked(train, corpus.vocabulary)
+        alone = gating.alone(corpus.vocabulary, GATE_CONTEXT)
+        layer = gating.token_layer(keys[2], gates.config(), alone, order, train)
+        votes = gated.by_id(tiered.votes([layer], words[:, :some]), corpus.vocabulary)
+        watch = gates.watch("token gates", some, "place")
+        memory, scores = gated.on_chain_places(
+            *(gates.config(), rest, model, run.restart(memory), tokens[:some], turns, votes, watch)
+        )
+        nats, best = (np.asarray(x) for x in scores["none"])
+        summary = metrics.summarize(nats, best, tokens[:some], corpus.token_bytes)
+        name = f"chain, static, first {some}"
+        results.add(name, **summary._asdict(), seconds=float("nan"))
+        gates.add(results, name, scores, corpus, float("nan"))
+    return memory
+
+
+def read_frozen(model: chain.Model, memory: chain.Memory, tokens: np.ndarray, turns=None):
+    """Nats of a text by a memory that learns nothing more, behind gates of its turns if there are any."""
+    nats = []
+    for at in range(0, len(tokens), FLAGS.chunk):
+        part = tokens[at : at + FLAGS.chunk]
+        memory, reading = chain.read(model, memory, part, learn=False)
+        if turns is not None:
+            ones = gated.gated_turns(turns[:, at : at + len(part)], reading.ones)
+            reading = reading._replace(ones=ones)
+        nats.append(chain.nats(model, reading))
+    return memory, jnp.asarray(np.concatenate(nats))
 
 
 def draw_curve(workdir: pathlib.Path, model: chain.Model, corpus: text.Corpus, log_slots: int) -> None:
