@@ -18,6 +18,7 @@ A token's own count in the text that is scored is never in a row: rows are fitte
 """
 
 import dataclasses
+import functools
 from typing import NamedTuple
 
 import jax
@@ -144,7 +145,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
         start = np.searchsorted(owner, np.arange(size + 1))
         total = np.bincount(row, minlength=size)
         parts.append((start, follower, count, total, most))
-    length = max(len(part[1]) for part in parts)
+    length = 1 << max(len(part[1]) for part in parts).bit_length()  # few shapes
 
     def stacked(arrays, width):
         array = np.stack([np.pad(x, (0, width - len(x))) for x in arrays]).astype(np.int32)
@@ -155,6 +156,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
     return Engram(jnp.asarray(canonical, jnp.int32), *columns)
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def look(config: EngramConfig, memory: Engram, tokens: jax.Array) -> Found:
     """What the rows say of every token after the first ``max(orders)`` of a stream, from its true past."""
     longest = max(config.orders)
@@ -175,8 +177,9 @@ def look(config: EngramConfig, memory: Engram, tokens: jax.Array) -> Found:
         begin, end = memory.start[o, which, row], memory.start[o, which, row + 1]
         written = jnp.maximum(best(total)[o], 1)
         place = _search(memory.follower[o], which, begin, end, targets)
-        there = (place < end) & (memory.follower[o, which, place] == targets)
-        share.append(jnp.where(there, memory.times[o, which, place], 0) / written)
+        inside = jnp.minimum(place, memory.follower.shape[2] - 1)
+        there = (place < end) & (memory.follower[o, which, inside] == targets)
+        share.append(jnp.where(there, memory.times[o, which, inside], 0) / written)
         variety = (end - begin) / written
         top = memory.most[o, which, row] / written
         of_row = [best(total)[o] >= x for x in _TOTALS]
@@ -196,8 +199,7 @@ def _search(follower, which, begin, end, targets):
         below = (low < high) & (follower[which, jnp.minimum(middle, follower.shape[1] - 1)] < targets)
         return jnp.where(below, middle + 1, low), jnp.where(below | (low >= high), high, middle)
 
-    low, _ = jax.lax.fori_loop(0, steps, halve, (begin, end))
-    return jnp.minimum(low, follower.shape[1] - 1)
+    return jax.lax.fori_loop(0, steps, halve, (begin, end))[0]
 
 
 class Gates(NamedTuple):
@@ -216,6 +218,7 @@ class Gates(NamedTuple):
     known: jax.Array
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def teach(key: jax.Array, config: EngramConfig, found: Found, log_p: jax.Array) -> Gates:
     """Gates taught on M places of text that neither the rows nor the model were fitted on.
 
@@ -234,19 +237,25 @@ def teach(key: jax.Array, config: EngramConfig, found: Found, log_p: jax.Array) 
     parts = (jnp.arange(_PARTS) + 0.5) / _PARTS
     won, below = [], log_p
     for o in range(orders):
-        open_, ahead = jnp.where(found.known[o], 0.5, 0.0), jnp.zeros((0,), bool)
-        for _ in range(_ROUNDS):
-            both = gating.attach(_gate(open_, found.share[o]), below)
-            mine = jnp.exp(jnp.log(open_ * found.share[o]) - both)
+        start = jnp.where(found.known[o], 0.5, 0.0)
+
+        def count_again(_, carry, o=o, below=below):
+            openness, _ = carry
+            both = gating.attach(_gate(openness, found.share[o]), below)
+            mine = jnp.exp(jnp.log(openness * found.share[o]) - both)
             ahead = (mine > parts[:, None]).reshape(-1)
             one = Gates(connections[o], _eighths(words[o]), ahead, _eighths(found.known[o]))
-            open_ = _openness(config, one, words[o], found.known[o])
+            return _openness(config, one, words[o], found.known[o]), ahead
+
+        nothing = jnp.zeros(_PARTS * len(log_p), bool)
+        open_, ahead = jax.lax.fori_loop(0, _ROUNDS, count_again, (start, nothing))
         won.append(ahead)
         below = gating.attach(_gate(open_, found.share[o]), below)
     many = jnp.stack([_eighths(x) for x in words])
     return Gates(connections, many, jnp.stack(won), jnp.stack([_eighths(x) for x in found.known]))
 
 
+@functools.partial(jax.jit, static_argnames="config")
 def gates(config: EngramConfig, taught: Gates, found: Found) -> list[gating.Gate]:
     """The gate ``[N]`` of every order, to be attached one after another to what the model gave the tokens."""
     words = jax.vmap(bits.pack)(found.features)
