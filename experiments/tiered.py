@@ -3,15 +3,18 @@
 python -m experiments.tiered --corpus=wikitext2 --tokenizer=gpt2
 """
 
+import hashlib
+import pathlib
 import time
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
 from experiments import base, gates, plots
-from wnn_jax import metrics, ram, text
+from wnn_jax import checkpoint, metrics, ram, text
 from wnn_jax.lm import bitwise, gated, ngram, tiered, tiered_readout
 
 FLAGS = flags.FLAGS
@@ -40,21 +43,29 @@ VARIANTS = {
 }
 
 flags.DEFINE_list("variants", ["published", "empty_half", "repaired"], f"Models: {', '.join(VARIANTS)}.")
-flags.DEFINE_string("tiers", "five", "COUNT,NEURONS,BITS;...;rest,NEURONS,BITS, or five, three, one.")
+flags.DEFINE_string(
+    "tiers",
+    None,
+    f"COUNT,NEURONS,BITS;...;rest,NEURONS,BITS, or {', '.join(tiered.PRESETS)}; default: five, "
+    "or two where the vocabulary is too small for that.",
+)
 flags.DEFINE_integer("context", 4, "Tokens seen.")
 flags.DEFINE_integer("top", 1000, "How many of the most frequent tokens are negatives.")
 flags.DEFINE_integer("draws", 5, "Negatives an example, where they are drawn.")
+flags.DEFINE_string("resume", None, "Folder to save finished models to, and to continue from.")
 
 
 def main() -> None:
     unknown = [name for name in FLAGS.variants if name not in VARIANTS]
     if unknown or not FLAGS.variants:
         raise ValueError(f"unknown variant {unknown[:1]}: --variants takes {', '.join(VARIANTS)}")
-    tiers = tiered.parse(FLAGS.tiers)
+    if FLAGS.tiers:
+        tiered.parse(FLAGS.tiers)
     workdir = base.make_workdir(FLAGS.workdir)
     corpus = text.load(**base.text_settings())
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
+    tiers = tiered.parse(FLAGS.tiers or ("five" if corpus.vocabulary > 20_500 else "two"))
     configs = {name: config_for(VARIANTS[name], tiers, corpus.vocabulary) for name in FLAGS.variants}
     gates.check(FLAGS.context, corpus.vocabulary)
     first = next(iter(configs.values()))
@@ -136,26 +147,52 @@ def add_baselines(results: base.Results, corpus: text.Corpus) -> Rows:
 
 
 def run_variant(results: base.Results, corpus: text.Corpus, name: str, config: tiered.TieredConfig) -> Rows:
-    """Fit, read and score one model, its gates beside it."""
-    started = time.perf_counter()
-    variant, train = VARIANTS[name], corpus.train
+    """Rows of one model and its gates, from where they were saved or from the start."""
+    saved = None
+    if FLAGS.resume:
+        digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
+        about = {**settings_from_flags(), "variant": name, "tokens": digest, "seed": FLAGS.seed}
+        about["model"].pop("variants")  # other models may be asked for when it is resumed
+        saved = checkpoint.Progress(pathlib.Path(FLAGS.resume) / name, about)
+    found = saved.latest() if saved else None
+    if found:
+        arrays, data = found
+        scored = {
+            kind: bitwise.Scores(*(jnp.asarray(arrays[f"{kind}_{name}"]) for name in bitwise.Scores._fields))
+            for kind in data["kinds"]
+        }
+    else:
+        started = time.perf_counter()
+        scored, readout = score_variant(corpus, name, config)
+        seconds = time.perf_counter() - started
+        data = {"kinds": list(scored), "seconds": seconds, "readout": readout}
+        if saved:
+            scores = (
+                (f"{kind}_{field}", x) for kind in scored for field, x in scored[kind]._asdict().items()
+            )
+            saved.save(dict(scores), data)
+    nats, best = np.asarray(scored["none"].nats, np.float64), np.asarray(scored["none"].best)
+    summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)._asdict()
+    # The predecessor never lets a token cost more than a uniform guess: that is no distribution's loss.
+    clamped = float(np.minimum(nats, np.log(config.vocabulary)).mean())
+    extra = {"clamped_ce": clamped, "readout": data["readout"], "seconds": data["seconds"]}
+    results.add(f"tiered {name}", **summary, **extra)
+    gates.add(results, f"tiered {name}", scored, corpus, float("nan"))
+    return {f"tiered {name}": (nats, best)}
+
+
+def score_variant(corpus: text.Corpus, name: str, config: tiered.TieredConfig):
+    """Fit, read and score one model: `bitwise.Scores` by kind of gate, and the readout as plain data."""
+    train = corpus.train
     keys = jax.random.split(jax.random.key(FLAGS.seed), 5)
     model = tiered.init(keys[0], config, train)
-    readout = tiered_readout.calibrate(keys[1], config, train) if variant.calibrated else None
+    readout = tiered_readout.calibrate(keys[1], config, train) if VARIANTS[name].calibrated else None
     words, _ = tiered.inputs(config, np.concatenate([train[-config.context :], corpus.test]))
     layer = tiered.layer(keys[2], config, model, train)
     scored = gated.on_tiered(
         *(keys[3], gates.config(), gates.ram_kinds(), layer, readout, train, words, corpus.test),
         gates.watch(name, config.vocabulary),
     )
-    seconds = time.perf_counter() - started
-    none = scored["none"]
-    nats, best = np.asarray(none.nats, np.float64), np.asarray(none.best)
-    summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)
-    # The predecessor never lets a token cost more than a uniform guess: that is no distribution's loss.
-    clamped = float(np.minimum(nats, np.log(config.vocabulary)).mean())
-    fitted = {} if readout is None else {k: np.asarray(v).tolist() for k, v in readout._asdict().items()}
-    results.add(f"tiered {name}", **summary._asdict(), seconds=seconds, clamped_ce=clamped, readout=fitted)
     if "engram" in FLAGS.gating:
 
         def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
@@ -165,9 +202,9 @@ def run_variant(results: base.Results, corpus: text.Corpus, name: str, config: t
             chunks = (chunk for (chunk,) in bar(tiered.votes([early], words)))
             return tiered_readout.score(config, readout, chunks, targets).nats
 
-        scored["engram"] = gates.behind_engram(keys[4], corpus, none.nats, refit)
-    gates.add(results, f"tiered {name}", scored, corpus, float("nan"))
-    return {f"tiered {name}": (nats, best)}
+        scored["engram"] = gates.behind_engram(keys[4], corpus, scored["none"].nats, refit)
+    plain = {} if readout is None else {k: np.asarray(v).tolist() for k, v in readout._asdict().items()}
+    return scored, plain
 
 
 def explain(results: base.Results, vocabulary: int) -> None:

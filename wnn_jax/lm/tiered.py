@@ -26,7 +26,7 @@ NEGATIVES = ("top", "drawn", "all", "none")
 PRESETS = {
     "five": "50,15,20;50,13,18;400,9,10;20000,7,9;rest,5,8",
     "three": "100,15,20;400,10,12;rest,5,8",
-    "one": "rest,7,10",
+    "two": "50,15,16;rest,7,10",
 }
 VOTES = 1 << 24  # of one chunk of clusters, in int32
 
