@@ -20,7 +20,6 @@ from wnn_jax.lm import bitwise, chain, chain_reader, gating, tally, tiered, tier
 
 RAM_KINDS = ("token", "bit", "dual")
 Watch = Callable[[Iterable], Iterable]  # hands on chunks as they come, and may show a progress bar
-_PIECE = 64  # ids a step, where a bitwise model's chunk shares only its gates
 
 
 def on_bitwise(
@@ -61,8 +60,9 @@ def on_bitwise(
             keep = gating.token(gate, gating.opened(gate, chunk.votes))
             alike = len(chunk.votes) < len(chunk.ids)
             # Ids whose gates are alike still have scores of their own.
-            for first in range(0, len(chunk.ids), _PIECE) if alike else [0]:
-                ids = chunk.ids[first : first + _PIECE] if alike else chunk.ids
+            piece = max(1, tiered.VOTES // max(len(tokens), 1)) if alike else len(chunk.ids)
+            for first in range(0, len(chunk.ids), piece):
+                ids = chunk.ids[first : first + piece]
                 for kind, x in by_kind.items():
                     said = gating.attach(keep, _token_scores(config, *x, ids))
                     tallies[kind] = tally.add(tallies[kind], ids, said, came)

@@ -28,7 +28,9 @@ PRESETS = {
     "three": "100,15,20;400,10,12;rest,5,8",
     "two": "50,15,16;rest,7,10",
 }
-VOTES = 1 << 24  # of one chunk of clusters, in int32
+# Of one chunk of clusters. At 16 MiB the allocator hands the same memory out again; at 64 MiB every chunk
+# would be fresh pages, which took the system as long to give as the neurons took to vote.
+VOTES = 1 << 22
 
 
 class Tier(NamedTuple):
