@@ -145,7 +145,7 @@ def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence
     panels[0].set_ylabel("cross-entropy (nats)")
     panels[1].set_ylabel("accuracy")
     panels[0].set_title("Tier by tier: lower is better above, higher is better below")
-    panels[0].legend(fontsize="small")
+    panels[1].legend(fontsize="small")
     panels[1].set_xticks(np.arange(len(names)), names)
     panels[1].set_xlabel("rank of the token in the training text")
     _save(figure, path)

@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from wnn_jax import bits, ram, text
-from wnn_jax.lm import bitwise, chain, chain_static, ngram, tokentree
+from wnn_jax.lm import bitwise, chain, chain_static, ngram, tiered, tiered_readout, tokentree
 
 
 @pytest.fixture
@@ -111,3 +111,34 @@ def test_the_chain_model_beats_kneser_ney(wikitext):
         memory, found = chain.read(words, memory, [token], learn=False, argmax=True)
         assert found.best[0] == shares.argmax()
         assert chain.nats(words, found)[0] == pytest.approx(-np.log(shares[token]), abs=1e-4)
+
+
+def test_the_tiers_hold_the_published_shares_of_the_text(wikitext):
+    """The predecessor's table (spec ram_lm 3.1), of 2.4 M tokens; here of all tokens there are."""
+    config = tiered.TieredConfig(wikitext.vocabulary, tiered.parse("five"))
+    model = tiered.Model(tiered.ranked(wikitext.train, wikitext.vocabulary), ())
+    everything = np.concatenate([wikitext.train, wikitext.test])
+    share = np.bincount(tiered.tier_of(config, model, everything), minlength=5) / len(everything)
+    np.testing.assert_allclose(share, [0.42, 0.046, 0.13, 0.369, 0.036], atol=0.01)
+
+
+@pytest.mark.long
+def test_tiered_models_as_published_and_repaired(wikitext):
+    """On the first part of the test text: the published score in its band, the repaired model beyond it."""
+    train, test = wikitext.train, wikitext.test[:6_000]
+
+    def ce(memory, negatives, calibrated=False):
+        config = tiered.TieredConfig(wikitext.vocabulary, tiered.parse("five"), 4, memory, negatives)
+        model = tiered.init(jax.random.key(0), config, train)
+        words, targets = tiered.inputs(config, np.concatenate([train[-4:], test]))
+        readout = tiered_readout.calibrate(jax.random.key(1), config, train) if calibrated else None
+        layer = tiered.layer(jax.random.key(2), config, model, train)
+        chunks = (chunk for (chunk,) in tiered.votes([layer], words))
+        return tiered_readout.score(config, readout, chunks, targets).nats.mean()
+
+    published = ce(ram.RamConfig("true_wins"), "top")
+    half = ce(ram.RamConfig("true_wins", empty_value=0.5), "top")
+    assert 9.825 < published < 10.825
+    assert published < half
+    unigram = ngram.unigram(train, test, wikitext.vocabulary, add=0.1).nats.mean()
+    assert ce(ram.RamConfig("count"), "all", calibrated=True) < unigram - 0.15
