@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import rows_of, run
+from commands import rows_of, run, run_forked
 
 from experiments import compress
 
@@ -97,7 +97,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
 )
 def test_bad_input_is_one_line(tmp_path, module, flags, words):
     where = [f"--workdir={tmp_path}"] if module == "chain" else []
-    done = run(module, *flags, *where)
+    done = run_forked(module, *flags, *where, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import rows_of, run
+from commands import rows_of, run, run_forked
 
 from wnn_jax import checkpoint
 
@@ -85,12 +85,20 @@ SEARCH = [
 ]
 
 
-def test_search_end_to_end(tmp_path, corpus):
+# The same of one algorithm and one phase, which compiles in a third of the time.
+BRIEF = ["--search=tabu", "--phases=grid,connections"]
+
+
+@pytest.mark.parametrize(
+    "flags", [pytest.param(BRIEF, id="tabu"), pytest.param([], id="ga+tabu", marks=pytest.mark.long)]
+)
+def test_search_end_to_end(tmp_path, corpus, flags):
     workdir = tmp_path / "run"
-    done = run("bitwise", f"--corpus={corpus}", *SEARCH, f"--workdir={workdir}", "--tensorboard")
+    done = run("bitwise", f"--corpus={corpus}", *SEARCH, *flags, f"--workdir={workdir}", "--tensorboard")
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row for row in rows_of(workdir)}
-    assert rows["bitwise count, ga+tabu"]["ce"] < rows["bitwise count, random"]["ce"]
+    name = "bitwise count, tabu" if flags else "bitwise count, ga+tabu"
+    assert rows[name]["ce"] < rows["bitwise count, random"]["ce"]
     for picture in ("search", "connections", "size"):
         assert (workdir / f"{picture}.png").read_bytes()[:4] == b"\x89PNG"
     assert list((workdir / "tensorboard").iterdir())
@@ -192,7 +200,7 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, flags, message):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "cat.png").touch()
     before = sorted(x.name for x in tmp_path.iterdir())
-    done = run("bitwise", *flags, cwd=tmp_path)
+    done = run_forked("bitwise", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

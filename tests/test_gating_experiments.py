@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import rows_of, run
+from commands import rows_of, run, run_forked
 
 QUICK = ["--tiers=20,4,6;rest,2,4", "--context=2", "--top=10", "--gate_bits=6", "--engram_rows=8"]
 GATING = "--gating=token,bit,dual,engram"
@@ -111,6 +111,7 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
         ("tiered", ["--tiers=rest,4,40"], "address bits must be 1 to 24"),
         ("tiered", ["--top=0"], "at least 1, got 0 and 5"),
         ("tiered", ["--gating=soft"], "unknown gating 'soft'"),
+        ("tiered", ["--tiers=five"], "the tiers want 20501 tokens and there are 256"),
         ("bitwise", ["--gating=token", "--gate_bits=30"], "a gate takes 1 to 24 bits, got 30"),
         ("bitwise", ["--gating=token", "--gate_bits=20", "--context=2", "--bits=8"], "got 20"),
         ("bitwise", ["--gating=engram", "--engram_orders=3,2"], "orders must be 1 or more, and rise"),
@@ -121,7 +122,7 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, command, flags, message):
     (tmp_path / "words.txt").write_text("".join(f"word {i} of many\n" for i in range(300)))
-    done = run(command, "--corpus=words.txt", *flags, cwd=tmp_path)
+    done = run_forked(command, "--corpus=words.txt", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
