@@ -20,7 +20,7 @@ ALL = "published,empty_half,drawn,true_wins_calibrated,count_uncalibrated,repair
 @pytest.mark.parametrize(
     ("variants", "kinds"),
     [
-        pytest.param("published,empty_half,repaired", "bit,engram", id="some"),
+        pytest.param("published,empty_half,repaired", "engram", id="some"),
         pytest.param(ALL, ",".join(KINDS), id="all", marks=pytest.mark.long),
     ],
 )

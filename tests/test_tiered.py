@@ -91,10 +91,15 @@ def by_id(chunks):
     return np.stack([found[token] for token in range(V)])
 
 
-@pytest.mark.parametrize("negatives", tiered.NEGATIVES)
 @pytest.mark.parametrize(
-    ("cells", "empty_value"),
-    [("true_wins", 0.0), ("true_wins", 0.5), ("ternary", 0.5), ("quad_weighted", 0.0), ("count", 0.0)],
+    ("cells", "empty_value", "negatives"),
+    [
+        *(("true_wins", 0.0, x) for x in tiered.NEGATIVES),
+        *(("true_wins", 0.5, x) for x in ("top", "all")),
+        *(("ternary", 0.5, x) for x in ("top", "all")),
+        *(("quad_weighted", 0.0, x) for x in ("drawn", "all")),
+        *(("count", 0.0, x) for x in ("drawn", "all", "none")),
+    ],
 )
 def test_every_training_rule_equals_the_oracle(monkeypatch, negatives, cells, empty_value):
     monkeypatch.setattr(tiered, "VOTES", 5 * 30)  # five clusters a chunk
