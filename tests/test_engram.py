@@ -61,6 +61,20 @@ def test_canonical_ids_address_alike():
     assert folded.tolist() == [0, 0, 0, 0, 1, 2, 3]
 
 
+def test_heads_are_a_guard_against_collisions():
+    """Contexts that never came: with one head half of them find somebody else's row, with four hardly any."""
+    many = 1 << 10
+    pairs = np.stack([np.arange(0, 2 * many, 2), np.arange(1, 2 * many, 2)], axis=1)
+    train, others = pairs[: many // 4].reshape(-1), pairs[many // 2 :].reshape(-1)
+    found = {}
+    for heads in (1, 4):
+        config = engram.EngramConfig(2 * many, (2,), heads, 10, gating.GateConfig(neurons=1, address_bits=1))
+        memory = engram.fit(config, np.arange(2 * many), train)
+        found[heads] = float(engram.look(config, memory, jnp.asarray(others)).known.mean())
+    assert found[1] > 0.25
+    assert found[4] < 0.06
+
+
 def test_the_order_of_the_windows_does_not_matter():
     cycle = np.tile(text(30, 0), 3)
     one, two = (engram.fit(CONFIG, CANONICAL, cycle[first : first + 60 + LONGEST]) for first in (0, 11))

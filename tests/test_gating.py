@@ -124,7 +124,7 @@ def models():
         config = tiered.TieredConfig(V, tiered.parse("3,4,5;rest,2,4"), C, ram.RamConfig("count"), "all")
         model = tiered.init(jax.random.key(0), config, train)
         layer = tiered.layer(jax.random.key(0), config, model, train)
-        readout = tiered_readout.Readout(*(jnp.asarray([x, x]) for x in (1.1, 0.2, 1e-3)))
+        readout = tiered_readout.Readout(*(jnp.asarray([x, x]) for x in (1.1, 0.2, 1e-3, 0.4)))
         words, _ = tiered.inputs(config, stream)
         found = {kind: [] for kind in kinds}
         for token in range(V):

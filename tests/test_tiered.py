@@ -149,7 +149,7 @@ def read(config, readout, model, train, words, targets):
 
 
 READOUT = tiered_readout.Readout(
-    *(jnp.asarray(x, jnp.float32) for x in ([1, 0.7, 1.2], [0, 1, -1], [1e-3, 0.1, 0.02]))
+    *(jnp.asarray(x) for x in ([1, 0.7, 1.2], [0.0, 1, -1], [1e-3, 0.1, 0.02], [0.5, 0.0, 0.2]))
 )
 
 

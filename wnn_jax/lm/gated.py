@@ -98,29 +98,29 @@ def on_tiered(
         layers.append(gating.token_layer(key, gate, config, layer.model.order, train))
     came = jnp.asarray(tokens, jnp.int32)
     tallies = {kind: tally.empty(len(tokens)) for kind in ("none", *kinds)}
-    frequency = np.bincount(layer.targets, minlength=config.vocabulary) / len(layer.targets)
-    rest = jnp.asarray(frequency, jnp.float32)
     for chunks in watch(tiered.votes(layers, words)):
         chunk = chunks[0]
-        alike = len(chunk.ids) > max(len(x.votes) for x in chunks)
         share = tiered_readout.shares(config, chunk.tier, chunk.votes)
-        often = rest[chunk.ids[:1] if alike else chunk.ids][:, None]
-        gates = chunks[-1].votes
-        for kind in tallies:
-            said = _tiered_scores(kind, gate, readout, chunk.tier, share, often, gates)
-            tallies[kind] = tally.add(tallies[kind], chunk.ids, said, came)
+        said = _tiered_scores(
+            tuple(tallies), gate, readout, chunk.tier, share, chunk.frequency, chunks[-1].votes
+        )
+        tallies = {kind: tally.add(x, chunk.ids, said[kind], came) for kind, x in tallies.items()}
     return {kind: tally.finish(x) for kind, x in tallies.items()}
 
 
-@functools.partial(jax.jit, static_argnames=("kind", "gate"))
-def _tiered_scores(kind: str, gate: gating.GateConfig, readout, tier, share, often, votes) -> jax.Array:
-    if kind == "none":
-        return tiered_readout.log_scores(readout, tier, share)
+@functools.partial(jax.jit, static_argnames=("kinds", "gate"))
+def _tiered_scores(
+    kinds, gate: gating.GateConfig, readout, tier, share, often, votes
+) -> dict[str, jax.Array]:
+    """Scores of some clusters without gates and behind them, what they share computed once."""
     openness = gating.opened(gate, votes)
-    if kind in ("bit", "dual"):
-        share = jnp.exp(gating.attach(gating.bit(openness, often), jnp.log(share)))
-    said = tiered_readout.log_scores(readout, tier, share)
-    return said if kind == "bit" else gating.attach(gating.token(gate, openness), said)
+    shares = {"none": share, "token": share}
+    if "bit" in kinds or "dual" in kinds:
+        behind = jnp.exp(gating.attach(gating.bit(openness, often), jnp.log(share)))
+        shares |= {"bit": behind, "dual": behind}
+    said = {kind: tiered_readout.log_scores(readout, tier, shares[kind], often) for kind in kinds}
+    token = gating.token(gate, openness)
+    return {kind: gating.attach(token, x) if kind in ("token", "dual") else x for kind, x in said.items()}
 
 
 def turn_gates(

@@ -137,11 +137,13 @@ class Chunk(NamedTuple):
       tier: which.
       ids: ``int32 [k]`` the tokens they stand for; -1 marks padding.
       votes: ``int32 [k, N]``; or ``[1, N]``, that all of them share because none has an example.
+      frequency: ``float32 [k, 1]``, or ``[1, 1]``: how often their tokens come, see `Layer`.
     """
 
     tier: int
     ids: jax.Array
     votes: jax.Array
+    frequency: jax.Array
 
 
 def ranked(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
@@ -202,6 +204,7 @@ class Layer(NamedTuple):
       whole: clusters of lower rank are written every example and have no need of a list.
       touched: those from ``whole`` up to here are written their list; the others nothing.
       unread: votes ``int32 [1]`` of a neuron of one of these.
+      frequency: ``float32 [V]`` share of the examples that had each id as their target, 0.1 added to each.
     """
 
     config: TieredConfig
@@ -214,6 +217,7 @@ class Layer(NamedTuple):
     whole: int
     touched: int
     unread: jax.Array
+    frequency: jax.Array
 
 
 def layer(key: jax.Array, config: TieredConfig, model: Model, tokens: np.ndarray) -> Layer:
@@ -245,6 +249,7 @@ def layer(key: jax.Array, config: TieredConfig, model: Model, tokens: np.ndarray
     alike = memory.cells == "count" or (not memory.is_quad and memory.empty_value == 0.0)
     whole = {"top": top, "all": came if alike else config.vocabulary}.get(config.negatives, 0)
     nothing = ram.Examples(jnp.zeros((1, 1), jnp.uint32), jnp.zeros((1, 1), bool), jnp.full(1, everything))
+    counts = np.bincount(np.asarray(targets), minlength=config.vocabulary) + 0.1
     return Layer(
         config,
         model,
@@ -256,6 +261,7 @@ def layer(key: jax.Array, config: TieredConfig, model: Model, tokens: np.ndarray
         whole,
         max(came, whole),
         ram.empty_votes(memory, nothing),
+        jnp.asarray(counts / counts.sum(), jnp.float32),
     )
 
 
@@ -281,8 +287,12 @@ def votes(layers: Sequence[Layer], words: jax.Array) -> Iterator[tuple[Chunk, ..
         for first in [begin] if begin >= touched else range(begin, end, size):
             last = end if begin >= touched else min(first + size, end)
             ids = jnp.asarray(order[first:last] if begin >= touched else _padded(order[first:last], size, -1))
-            yield tuple(Chunk(tier, ids, _fit(one, tier, first, last, size, words)) for one in layers)
+            yield tuple(_chunk(one, tier, ids, _fit(one, tier, first, last, size, words)) for one in layers)
         begin = end
+
+
+def _chunk(layer: Layer, tier: int, ids: jax.Array, votes: jax.Array) -> Chunk:
+    return Chunk(tier, ids, votes, layer.frequency[ids[: len(votes)], None])
 
 
 def _fit(layer: Layer, tier: int, first: int, last: int, size: int, words: jax.Array) -> jax.Array:

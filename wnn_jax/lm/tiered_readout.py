@@ -2,8 +2,10 @@
 
 A cluster's share s of the vote becomes a probability in one of two ways:
 
-    published   P(t) ~ exp(s_t)                                  s in [0, 1], so P(t) <= e / (e + V - 1)
-    calibrated  P(t) ~ exp(offset) * (s_t + floor) ** slope      three numbers a tier, from held-out text
+    published   P(t) ~ exp(s_t)                             s in [0, 1], so P(t) <= e / (e + V - 1)
+    calibrated  P(t) ~ e^offset (s_t + floor)^slope f_t^prior       four numbers a tier, from held-out text
+
+where f_t is how often the token comes: what a share says is evidence beside that, more or less of it.
 
 With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever was learnt (spec ram_lm 3.3).
 """
@@ -25,11 +27,12 @@ PLACES = 2048
 
 
 class Readout(NamedTuple):
-    """Log-probability of a share: ``offset + slope * log(share + floor)``, each ``float32 [tiers]``."""
+    """``offset + slope * log(share + floor) + prior * log(frequency)``, each ``float32 [tiers]``."""
 
     slope: jax.Array
     offset: jax.Array
     floor: jax.Array
+    prior: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -40,12 +43,19 @@ def shares(config: TieredConfig, tier: int, votes: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def log_scores(readout: Readout | None, tier: int, shares: jax.Array) -> jax.Array:
-    """Unnormalised log-probabilities of shares; without a readout the shares themselves, as published."""
+def log_scores(
+    readout: Readout | None, tier: int | jax.Array, shares: jax.Array, frequency: jax.Array
+) -> jax.Array:
+    """Unnormalised log-probabilities of shares; without a readout the shares themselves, as published.
+
+    Args:
+      tier: of all the clusters, or ``[k]`` of each.
+      shares, frequency: ``float32 [k, N]`` and ``[k, 1]``.
+    """
     if readout is None:
         return shares
-    row = Readout(*(x[tier] for x in readout))
-    return row.offset + row.slope * jnp.log(shares + row.floor)
+    slope, offset, floor, prior = (jnp.reshape(x[tier], (-1, 1)) for x in readout)
+    return offset + slope * jnp.log(shares + floor) + prior * jnp.log(frequency)
 
 
 def calibrate(
@@ -67,7 +77,7 @@ def calibrate(
     count = len(targets)
     at = jnp.sort(jax.random.permutation(place_key, count)[: min(places, count)])
     words, targets = words[:, at], np.asarray(targets[at])
-    found, tier, size, row = [], [], [], np.zeros(config.vocabulary, np.int32)
+    found, often, tier, size, row = [], [], [], [], np.zeros(config.vocabulary, np.int32)
     for (chunk,) in tiered.votes([tiered.layer(votes_key, config, model, tokens[:cut])], words):
         ids = np.asarray(chunk.ids)
         share = np.asarray(shares(config, chunk.tier, chunk.votes))
@@ -75,11 +85,13 @@ def calibrate(
         row[ids[ids >= 0]] = len(tier) + (0 if alike else np.arange(np.count_nonzero(ids >= 0)))
         share = share[: 1 if alike else np.count_nonzero(ids >= 0)]
         found.append(share)
+        often.append(chunk.frequency[: len(share)])
         tier += [chunk.tier] * len(share)
         size += [len(ids) if alike else 1] * len(share)
     return _fit_readout(
         len(config.tiers),
         jnp.concatenate(found),
+        jnp.concatenate(often),
         jnp.asarray(tier),
         jnp.log(jnp.asarray(size, jnp.float32)),
         jnp.asarray(row[targets]),
@@ -90,23 +102,22 @@ _STEPS = 60
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _fit_readout(tiers: int, shares, tier, log_size, row) -> Readout:
+def _fit_readout(tiers: int, shares, frequency, tier, log_size, row) -> Readout:
     """Fit to M places.
 
     Args:
-      shares, tier, log_size: ``[rows, M]`` of clusters, their tier, and the log of how many each stands for.
+      shares, frequency, tier, log_size: of clusters ``[rows, M]``, ``[rows, 1]``, their tier, and the log of
+        how many each stands for.
       row: ``[M]``, the rows of the targets.
     """
 
     def loss(raw: Readout):
-        readout = _positive(raw)
-        slope, offset, floor = (x[tier][:, None] for x in readout)
-        scores = offset + slope * jnp.log(shares + floor)
+        scores = log_scores(_positive(raw), tier, shares, frequency)
         mass = jax.nn.logsumexp(scores + log_size[:, None], axis=0)
         return (mass - scores[row, jnp.arange(len(row))]).mean()
 
     optimizer = optax.lbfgs()
-    start = Readout(jnp.zeros(tiers), jnp.zeros(tiers), jnp.full(tiers, -9.0))
+    start = Readout(jnp.zeros(tiers), jnp.zeros(tiers), jnp.full(tiers, -9.0), jnp.zeros(tiers))
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def step(carry, _):
@@ -120,7 +131,7 @@ def _fit_readout(tiers: int, shares, tier, log_size, row) -> Readout:
 
 
 def _positive(raw: Any) -> Readout:
-    return Readout(jnp.exp(raw.slope), raw.offset, jnp.exp(raw.floor))
+    return Readout(jnp.exp(raw.slope), raw.offset, jnp.exp(raw.floor), raw.prior)
 
 
 def score(
@@ -132,8 +143,9 @@ def score(
       readout: None for the published score.
       chunks: from `tiered.votes`.
     """
-    said = (
-        (chunk.ids, log_scores(readout, chunk.tier, shares(config, chunk.tier, chunk.votes)))
-        for chunk in chunks
-    )
-    return tally.scores(said, targets)
+
+    def said(chunk: Chunk):
+        share = shares(config, chunk.tier, chunk.votes)
+        return chunk.ids, log_scores(readout, chunk.tier, share, chunk.frequency)
+
+    return tally.scores(map(said, chunks), targets)
