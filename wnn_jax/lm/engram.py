@@ -203,19 +203,19 @@ def _search(follower, which, begin, end, targets):
 
 
 class Gates(NamedTuple):
-    """Trained gates: what they were taught, from which their few rows are refitted at each reading.
+    """Taught gates: the M examples they were taught, from which their few rows are fitted at each reading.
 
     Attributes:
       connections: ``int [O, n, T]``.
-      words: ``uint32 [O, W, M * 8]`` features, each example in eighths.
-      won: ``bool [O, M * 8]`` the eighths of it that the row is responsible for.
-      known: ``bool [O, M * 8]``.
+      words: ``uint32 [O, W, M]`` packed features.
+      known: ``bool [O, M]``.
+      won: ``bool [O, 8 * M]`` the eighths of every example that the row is responsible for.
     """
 
     connections: jax.Array
     words: jax.Array
-    won: jax.Array
     known: jax.Array
+    won: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -244,15 +244,14 @@ def teach(key: jax.Array, config: EngramConfig, found: Found, log_p: jax.Array) 
             both = gating.attach(_gate(openness, found.share[o]), below)
             mine = jnp.exp(jnp.log(openness * found.share[o]) - both)
             ahead = (mine > parts[:, None]).reshape(-1)
-            one = Gates(connections[o], _eighths(words[o]), ahead, _eighths(found.known[o]))
+            one = Gates(connections[o], words[o], found.known[o], ahead)
             return _openness(config, one, words[o], found.known[o]), ahead
 
         nothing = jnp.zeros(_PARTS * len(log_p), bool)
         open_, ahead = jax.lax.fori_loop(0, _ROUNDS, count_again, (start, nothing))
         won.append(ahead)
         below = gating.attach(_gate(open_, found.share[o]), below)
-    many = jnp.stack([_eighths(x) for x in words])
-    return Gates(connections, many, jnp.stack(won), jnp.stack([_eighths(x) for x in found.known]))
+    return Gates(connections, words, found.known, jnp.stack(won))
 
 
 @functools.partial(jax.jit, static_argnames="config")
@@ -300,11 +299,8 @@ def _gate(openness: jax.Array, share: jax.Array) -> gating.Gate:
 
 def _openness(config: EngramConfig, taught: Gates, words: jax.Array, known: jax.Array) -> jax.Array:
     """``float32 [N]`` in [0, 1): how much of an order is believed; 0 where its row is empty."""
-    examples = ram.Examples(taught.words, taught.won[None], taught.known)
+    eighths = jnp.tile(taught.words, (1, _PARTS))
+    examples = ram.Examples(eighths, taught.won[None], jnp.tile(taught.known, _PARTS))
     votes = ram.fit_and_read(None, ram.RamConfig("count"), taught.connections[None], examples, words)
     share = votes[0] / jnp.float32(config.gate.neurons * ram.UNIT)
     return jnp.where(known, jnp.clip(share, 0.0, 1.0 - config.gate.leak), 0.0)
-
-
-def _eighths(x: jax.Array) -> jax.Array:
-    return jnp.tile(x, (1,) * (x.ndim - 1) + (_PARTS,))

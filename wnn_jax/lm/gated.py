@@ -37,6 +37,7 @@ def on_bitwise(
 
     Args:
       key: draws the gates' connectivity.
+      gate, kinds: what the gates are; of `RAM_KINDS`.
       train: the training text.
       evaluated: what is scored, N examples; ``tokens`` are their targets.
       logs: ``float32 [B, N]`` of bit 1 and of bit 0, from `bitwise.log_probabilities`.
@@ -89,6 +90,7 @@ def on_tiered(
 
     Args:
       key: draws the gates' connectivity.
+      gate, kinds: what the gates are; of `RAM_KINDS`, or none.
       layer, readout: the model; without a readout its published score.
       train: the training text, M ids.
       words, tokens: what is scored.
