@@ -49,6 +49,7 @@ def test_bitwise_end_to_end(tmp_path, corpus):
     assert "the training text is not the one" in other.stderr
 
 
+@pytest.mark.long
 def test_bitwise_saves_its_table_when_asked(tmp_path, corpus):
     flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK, "--curve_points=0"]
     assert run("bitwise", *flags).returncode == 0

@@ -123,7 +123,7 @@ class Case:
 
 
 @needs_gcc
-@pytest.mark.parametrize("sanitizer", BUILDS)
+@pytest.mark.parametrize("sanitizer", ["address", pytest.param("thread", marks=pytest.mark.long)])
 def test_kernels_equal_the_oracle_under_sanitizers(tmp_path, sanitizer):
     """T = 13 is past what one threadgroup's memory holds; 100 bytes of scratch are one row at a time."""
     runner = build(tmp_path, BUILDS[sanitizer])
@@ -186,6 +186,7 @@ RACES = {
 
 
 @needs_gcc
+@pytest.mark.long
 @pytest.mark.parametrize("mutant", RACES)
 def test_races_are_found(tmp_path, mutant):
     """Each must give a wrong number within a few tries; if none did, the runner could not see a race."""

@@ -90,6 +90,7 @@ def test_closed_form_on_a_trained_model(wikitext):
     np.testing.assert_array_equal(scores.best, best)
 
 
+@pytest.mark.long
 def test_the_chain_model_beats_kneser_ney(wikitext):
     """Both modes, on the first part of the text; and all 50,257 ids share one probability in each."""
     train, test = wikitext.train[:60_000], wikitext.test[:5_000]

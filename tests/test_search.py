@@ -126,7 +126,9 @@ def test_it_is_deterministic(name):
     assert (np.asarray(third[-1].genomes) != np.asarray(one[-1].genomes)).any()
 
 
-@every_algorithm
+@pytest.mark.parametrize(
+    "name", ["tabu", *(pytest.param(x, marks=pytest.mark.long) for x in ALGORITHMS if x != "tabu")]
+)
 def test_votes_carried_are_those_of_a_full_evaluation(name):
     """Delta evaluation, step after step, drifts by nothing; sampled quad cells are the hardest case."""
     objective, data = planted("quad_weighted", length=300, rate=0.6)
