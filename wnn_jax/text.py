@@ -399,9 +399,13 @@ def _tokens(tokenizer: Tokenizer, text: str) -> np.ndarray:
 
 def _cache_path(tokenizer: str, text: str, suffix: str) -> pathlib.Path:
     digest = hashlib.sha256(f"{tokenizer}\0{text}".encode()).hexdigest()[:32]
+    return cache_folder() / f"{digest}.{suffix}"
+
+
+def cache_folder() -> pathlib.Path:
+    """Where what can be made again is kept: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache."""
     default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    folder = pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
-    return folder / f"{digest}.{suffix}"
+    return pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
 
 
 def _write_atomically(path: pathlib.Path, write: Callable) -> None:
