@@ -286,7 +286,8 @@ class Run:
 
 
 def add_gated(results: base.Results, run: "Run", memory: chain.Memory, none: bitwise.Scores) -> chain.Memory:
-    """The static model behind the gates that were asked for; hands the memory back as it ended."""
+    """The static model behind the gates that were asked for; the memory comes back as it stood."""
+    stood = np.array(memory.registers)  # a copy, for reading gives the buffer away
     model, corpus = run.model, run.corpus
     train, tokens, kinds = corpus.train, corpus.test, gates.ram_kinds()
     keys = jax.random.split(jax.random.fold_in(jax.random.key(FLAGS.seed), 1), 3)
@@ -321,7 +322,7 @@ def add_gated(results: base.Results, run: "Run", memory: chain.Memory, none: bit
         name = f"chain, static, first {some}"
         results.add(name, **summary._asdict(), seconds=float("nan"))
         gates.add(results, name, scores, corpus, float("nan"))
-    return memory
+    return memory._replace(registers=jnp.asarray(stood))
 
 
 def read_frozen(model: chain.Model, memory: chain.Memory, tokens: np.ndarray, turns=None):

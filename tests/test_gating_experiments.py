@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from commands import rows_of, run, run_forked
 
+from wnn_jax import checkpoint
+
 QUICK = ["--tiers=20,4,6;rest,2,4", "--context=2", "--top=10", "--gate_bits=6", "--engram_rows=8"]
 GATING = "--gating=token,bit,dual,engram"
 KINDS = ("token", "bit", "dual", "engram")
@@ -63,10 +65,15 @@ def test_gating_on_the_bitwise_command(tmp_path, corpus):
 @pytest.mark.long
 def test_gating_on_the_chain_command(tmp_path, corpus):
     sizes = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1", "--gate_places=20"]
-    flags = [f"--corpus={corpus}", f"--workdir={tmp_path}", *sizes, *QUICK[3:], GATING]
-    done = run("chain", *flags, "--modes=static", "--noaccuracy")
-    assert done.returncode == 0, done.stderr
-    rows = {row["row"]: row for row in rows_of(tmp_path)}
+    flags = [f"--corpus={corpus}", *sizes, *QUICK[3:], "--modes=static", "--noaccuracy"]
+    stands = []
+    for name, more in (("gated", [GATING]), ("plain", [])):
+        folders = f"--workdir={tmp_path / name}", f"--checkpoint={tmp_path / name / 'saved'}"
+        done = run("chain", *flags, *more, *folders)
+        assert done.returncode == 0, done.stderr
+        stands.append(checkpoint.load(tmp_path / name / "saved").table["registers"])
+    np.testing.assert_array_equal(*stands, "reading behind gates moved the model that was saved")
+    rows = {row["row"]: row for row in rows_of(tmp_path / "gated")}
     assert rows["chain, static + engram"]["ce"] < rows["unigram (add 0.1)"]["ce"]
     assert rows["chain, static + bit"]["ce"] > rows["chain, static"]["ce"] - 1
     some = rows["chain, static, first 20"]
