@@ -142,9 +142,13 @@ class Results:
 
 def define_text_flags() -> None:
     """Flags of every command that reads text."""
-    flags.DEFINE_string("corpus", "builtin", "builtin, wikitext2, or a path to UTF-8 text.")
+    flags.DEFINE_string("corpus", "builtin", "builtin, wikitext2, or a path to UTF-8 text or a token file.")
     flags.DEFINE_string("eval_corpus", None, "Path to the text to score; default: a split of the corpus.")
-    flags.DEFINE_string("tokenizer", "bytes", "gpt2, bpe:SIZE (trained on the training split), or bytes.")
+    flags.DEFINE_string(
+        "tokenizer",
+        "bytes",
+        "gpt2, bpe:SIZE (trained on the training split), bytes, or sp:PATH (SentencePiece).",
+    )
     flags.DEFINE_enum("overlap", "refuse", ["refuse", "drop"], "Training lines that the scored text repeats.")
     flags.DEFINE_integer("train_tokens", None, "Train on the first so many tokens.")
 

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from experiments import base
-from wnn_jax import checkpoint, text
+from wnn_jax import checkpoint, text, tokens
 from wnn_jax.lm import chain
 
 FLAGS = flags.FLAGS
@@ -57,10 +57,10 @@ def main() -> None:
         print(f"{drawn / spent:,.0f} tokens/s; {base.device()}, {base.backend()}", file=sys.stderr)
 
 
-def _tokenizer(settings: dict) -> text.Tokenizer:
+def _tokenizer(settings: dict) -> tokens.Tokenizer:
     """The model's tokenizer; one that was trained needs the text it was trained on."""
     name = settings["tokenizer"]
-    return text.parse_tokenizer(name)(text.training_text(**settings) if name.startswith("bpe") else "")
+    return tokens.parse_tokenizer(name)(text.training_text(**settings) if name.startswith("bpe") else "")
 
 
 if __name__ == "__main__":

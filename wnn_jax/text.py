@@ -1,25 +1,22 @@
 """Text in: corpora and tokenizers to token arrays.
 
 A corpus is split first and tokenized after, so a tokenizer that learns sees training text only.
-Splits that share text are refused. Token arrays are cached by the hash of everything that made them.
+Splits that share text are refused. A file of ids is a corpus too, of the sp tokenizer that made it.
 """
 
-import hashlib
-import importlib.metadata
 import os
 import pathlib
-import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from wnn_jax import tokens
+
 OVERLAP_BYTES = 1024
+OVERLAP_IDS = 512  # of token files, whose text is not at hand
 OVERLAP_LINE = 40  # shorter lines are phrases that anyone may write
-_GPT2_FILES = (
-    "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
-    "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
-)
+_WINDOWS = 1 << 22  # hashed at a time
 
 
 class Corpus(NamedTuple):
@@ -28,9 +25,11 @@ class Corpus(NamedTuple):
     Attributes:
       train, validation, test: ``int32`` ids; validation is empty where the corpus has none.
       vocabulary: V.
-      token_bytes: ``int32 [V]`` how many UTF-8 bytes each id stands for.
+      token_bytes: ``int32 [V]`` how many UTF-8 bytes each id stands for. Of sp, its leading space is
+        one of them, also where `count_bytes` does not count it.
       pieces: those bytes, one string an id.
       description: which text, which tokenizer, how it was split.
+      documents: of sp only: the id that documents start with, and which spaces are free.
     """
 
     train: np.ndarray
@@ -40,25 +39,7 @@ class Corpus(NamedTuple):
     token_bytes: np.ndarray
     pieces: list[bytes]
     description: str
-
-
-class Tokenizer(NamedTuple):
-    """A lossless map from text to ids.
-
-    Attributes:
-      name: everything that decides the ids, for the cache key.
-      encode: text to ids.
-      pieces: the UTF-8 bytes each id stands for.
-    """
-
-    name: str
-    encode: Callable[[str], np.ndarray]
-    pieces: list[bytes]
-
-    @property
-    def token_bytes(self) -> np.ndarray:
-        """``int32 [V]``: how many bytes each id stands for."""
-        return np.array([len(piece) for piece in self.pieces], np.int32)
+    documents: tokens.Documents | None = None
 
 
 class _Splits(NamedTuple):
@@ -79,25 +60,33 @@ def load(
 
     Args:
       corpus: ``builtin`` (the documentation inside CPython, on every machine), ``wikitext2`` (files
-        under ``$WNN_JAX_DATA/wikitext2`` if there, else Hugging Face), or a path to UTF-8 text.
-      tokenizer: ``gpt2``, ``bpe:SIZE`` (trained on the training split) or ``bytes``.
-      eval_corpus: path to the test text; then all of ``corpus`` (its training split, if it has one)
-        is for training.
+        under ``$WNN_JAX_DATA/wikitext2`` if there, else Hugging Face), or a path to UTF-8 text or to
+        a token file (``.npy`` or ``.bin``, see `tokens.read_token_file`).
+      tokenizer: ``gpt2``, ``bpe:SIZE`` (trained on the training split), ``bytes``, or ``sp:PATH`` (a
+        SentencePiece model). For sp, text is documents between blank lines, each encoded alone after a
+        BOS id; it is not lossless, for newlines and runs of spaces become one space.
+      eval_corpus: path to the test text, or to a token file if the corpus is one; then all of
+        ``corpus`` (its training split, if it has one) is for training.
       train_tokens: with one stream and no ``eval_corpus``, train on the first so many tokens and
         test on the rest; with separate texts, train on the first so many tokens of the training one.
-        A single stream without it is split 80/10/10 at line ends.
+        A single stream without it is split 80/10/10 at line ends, a token file where documents start
+        (anywhere, if there are none).
       overlap: what becomes of text that is both trained on and scored: ``refuse`` raises, ``drop`` takes
-        out of the training text every line of `OVERLAP_LINE` bytes or more that the scored text has too.
+        out of the training text every line of `OVERLAP_LINE` bytes or more that the scored text has too
+        (not of a token file, which has no lines).
 
     Raises:
       ValueError: a text is missing, empty, not UTF-8, too short for the split, or the splits
-        overlap; a tokenizer is unknown; something must be downloaded and cannot be.
+        overlap; a token file or a SentencePiece model is damaged, or the two do not go together; a
+        tokenizer is unknown; something must be downloaded and cannot be.
     """
-    tokenizer_for = parse_tokenizer(tokenizer)
+    tokenizer_for = tokens.parse_tokenizer(tokenizer)
     if overlap not in ("refuse", "drop"):
         raise ValueError(f"unknown overlap {overlap!r}: refuse or drop")
     if train_tokens is not None and train_tokens < 1:
         raise ValueError(f"train_tokens must be at least 1, got {train_tokens}")
+    if any(tokens.is_token_file(name) for name in (corpus, eval_corpus) if name):
+        return _token_files(corpus, tokenizer, eval_corpus, train_tokens, overlap)
     one_stream = corpus != "wikitext2" and eval_corpus is None
     if one_stream and train_tokens is not None:
         if tokenizer.startswith("bpe"):
@@ -105,23 +94,39 @@ def load(
                 f"train_tokens={train_tokens} cannot cut a stream for {tokenizer}, which must see "
                 "the training text before it can count tokens: name an eval_corpus, or drop it"
             )
-        return _cut_stream(corpus, tokenizer_for(""), train_tokens, overlap)
+        made = tokenizer_for("")
+        return _cut_stream(corpus, made, train_tokens, overlap, tokenizer)
     splits = _kept(_splits(corpus, eval_corpus), overlap)
     for name, part in (("validation", splits.validation), ("test", splits.test)):
         check_disjoint(splits.train.encode(), part.encode(), name)
     made = tokenizer_for(splits.train)
-    train = _tokens(made, splits.train)
+    train, validation, test = (tokens.cached_ids(made, part) for part in splits[:3])
     if train_tokens is not None and train_tokens > len(train):
         raise ValueError(f"train_tokens={train_tokens}, but the training text has {len(train)}")
-    return Corpus(
-        train=train[:train_tokens],
-        validation=_tokens(made, splits.validation),
-        test=_tokens(made, splits.test),
-        vocabulary=len(made.token_bytes),
-        token_bytes=made.token_bytes,
-        pieces=made.pieces,
-        description=f"{splits.description}; {tokenizer}",
-    )
+    return _corpus(made, (train[:train_tokens], validation, test), f"{splits.description}; {tokenizer}")
+
+
+def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int:
+    """How many UTF-8 bytes tokens stand for, each after the one before it.
+
+    For sp these are the bytes of the normalised text: a leading space is free after an id that stands for
+    nothing, as after BOS. For the other tokenizers, ``previous`` changes nothing.
+
+    Args:
+      corpus: what they are tokens of.
+      tokens, previous: equally many; ``previous[i]`` came just before ``tokens[i]``.
+
+    Raises:
+      ValueError: the lengths differ.
+    """
+    tokens, previous = np.asarray(tokens), np.asarray(previous)
+    if tokens.shape != previous.shape:
+        raise ValueError(f"need the token before each: {len(tokens)} tokens, {len(previous)} before them")
+    size = int(corpus.token_bytes[tokens].sum(dtype=np.int64))
+    if corpus.documents is None:
+        return size
+    free = corpus.documents.leading_space[tokens] & corpus.documents.boundary[previous]
+    return size - int(free.sum())
 
 
 def training_text(corpus: str, eval_corpus: str | None = None, overlap: str = "refuse", **_) -> str:
@@ -135,32 +140,81 @@ def _kept(splits: _Splits, overlap: str) -> _Splits:
     return splits._replace(train=_without(splits.train, splits.validation + splits.test))
 
 
-def _cut_stream(corpus: str, tokenizer: Tokenizer, train_tokens: int, overlap: str) -> Corpus:
+def _corpus(tokenizer: tokens.Tokenizer, parts: Sequence[np.ndarray], description: str) -> Corpus:
+    return Corpus(
+        *parts,
+        vocabulary=len(tokenizer.pieces),
+        token_bytes=tokenizer.token_bytes,
+        pieces=tokenizer.pieces,
+        description=description,
+        documents=tokenizer.documents,
+    )
+
+
+def _cut_stream(
+    corpus: str, tokenizer: tokens.Tokenizer, train_tokens: int, overlap: str, label: str
+) -> Corpus:
     text, description = _stream(corpus)
-    ids = _tokens(tokenizer, text)
+    ids = tokens.cached_ids(tokenizer, text)
     if train_tokens >= len(ids):
         raise ValueError(
             f"train_tokens={train_tokens} leaves nothing to test on: {description} has {len(ids)}"
         )
-    cut = int(tokenizer.token_bytes[ids[:train_tokens]].sum())
     data = text.encode()
+    if tokenizer.prefix is None:
+        cut = int(tokenizer.token_bytes[ids[:train_tokens]].sum())
+    else:
+        cut = len(text[: tokenizer.prefix(text, ids[:train_tokens])].encode())
     train = ids[:train_tokens]
     if overlap == "drop":
         kept = _without(data[:cut].decode(errors="ignore"), data[cut:].decode(errors="ignore"))
         check_disjoint(kept.encode(), data[cut:], "test")
-        train = _tokens(tokenizer, kept)
+        train = tokens.cached_ids(tokenizer, kept)
         description += f" without {cut - len(kept.encode()):,} bytes that the evaluated text repeats,"
     else:
         check_disjoint(data[:cut], data[cut:], "test")
-    return Corpus(
-        train=train,
-        validation=ids[:0],
-        test=ids[train_tokens:],
-        vocabulary=len(tokenizer.token_bytes),
-        token_bytes=tokenizer.token_bytes,
-        pieces=tokenizer.pieces,
-        description=f"{description} cut at token {train_tokens}; {tokenizer.name.split()[0]}",
-    )
+    description += f" cut at token {train_tokens}; {label}"
+    return _corpus(tokenizer, (train, ids[:0], ids[train_tokens:]), description)
+
+
+def _token_files(
+    corpus: str, tokenizer: str, eval_corpus: str | None, train_tokens: int | None, overlap: str
+) -> Corpus:
+    names = [corpus] if eval_corpus is None else [corpus, eval_corpus]
+    for name in names:
+        if not tokens.is_token_file(name):
+            raise ValueError(f"{' and '.join(names)}: {name} is no token file, and both must be or neither")
+    made = tokens.parse_tokenizer(tokenizer)("") if tokenizer.startswith("sp:") else None
+    if made is None or made.documents is None:
+        raise ValueError(f"the token file {corpus} needs the sp tokenizer it was made with, not {tokenizer}")
+    if overlap == "drop":
+        raise ValueError(f"overlap=drop takes lines out of a text, and the token file {corpus} has none")
+    paths = [pathlib.Path(name) for name in names]
+    ids, *held_out = [tokens.read_token_file(path, len(made.pieces)) for path in paths]
+    description = " -> ".join(path.name for path in paths)
+    if train_tokens is not None and train_tokens + (not held_out) > len(ids):
+        raise ValueError(f"train_tokens={train_tokens} is too many: {paths[0]} has {len(ids)} ids")
+    if held_out:
+        parts = ids[:train_tokens], ids[:0], held_out[0]
+    elif train_tokens is not None:
+        parts = ids[:train_tokens], ids[:0], ids[train_tokens:]
+        description += f" cut at token {train_tokens}"
+    else:
+        first, second = (_document_start(ids, made.documents.bos, share) for share in (0.8, 0.9))
+        parts = ids[:first], ids[first:second], ids[second:]
+        description += " split 80/10/10"
+        if not all(map(len, parts)):
+            count = np.sum(ids == made.documents.bos)
+            raise ValueError(f"{paths[0]} is too short to split 80/10/10: {len(ids)} ids, {count} documents")
+    for name, part in (("validation", parts[1]), ("test", parts[2])):
+        check_disjoint(parts[0], part, name)
+    return _corpus(made, parts, f"{description}; {tokenizer}")
+
+
+def _document_start(ids: np.ndarray, bos: int, fraction: float) -> int:
+    """Where the next document starts; if none but the first is marked, the place itself."""
+    place, starts = int(len(ids) * fraction), np.flatnonzero(ids[1:] == bos) + 1
+    return next((int(x) for x in starts if x >= place), len(ids)) if starts.size else place
 
 
 def _without(train: str, held_out: str) -> str:
@@ -169,29 +223,33 @@ def _without(train: str, held_out: str) -> str:
     return "".join(line for line in train.splitlines(keepends=True) if line.rstrip("\r\n") not in scored)
 
 
-def check_disjoint(train: bytes, held_out: bytes, name: str) -> None:
-    """Refuse to evaluate text that was trained on.
+def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name: str) -> None:
+    """Refuse to evaluate text that was trained on; both are UTF-8, or both are ids.
 
     Raises:
-      ValueError: an aligned block of `OVERLAP_BYTES` of ``held_out`` (or all of it, if shorter)
-        occurs anywhere in ``train``.
+      ValueError: an aligned block of `OVERLAP_BYTES` (`OVERLAP_IDS` of ids) of ``held_out`` (or all of
+        it, if shorter) occurs anywhere in ``train``.
     """
-    size = min(OVERLAP_BYTES, len(held_out), len(train))
+    length, unit = (OVERLAP_BYTES, "byte") if isinstance(held_out, bytes) else (OVERLAP_IDS, "id")
+    size = min(length, len(held_out), len(train))
     if size == 0:
         return
     blocks = _window_hashes(held_out, size)[::size]
-    shared = np.flatnonzero(np.isin(blocks, _window_hashes(train, size)))
-    if shared.size:
+    found = np.zeros(len(blocks), bool)
+    for start in range(0, len(train) - size + 1, _WINDOWS):
+        found |= np.isin(blocks, _window_hashes(train[start : start + _WINDOWS + size - 1], size))
+    if found.any():
         raise ValueError(
-            f"the {name} text overlaps the training text: {shared.size} of its {len(blocks)} "
-            f"blocks of {size} bytes are in both, the first at byte {shared[0] * size}; "
+            f"the {name} text overlaps the training text: {found.sum()} of its {len(blocks)} "
+            f"blocks of {size} {unit}s are in both, the first at {unit} {found.argmax() * size}; "
             "give texts that share nothing"
         )
 
 
-def _window_hashes(data: bytes, size: int) -> np.ndarray:
-    """A 64-bit polynomial hash of every run of ``size`` bytes, by joining runs of powers of two."""
-    values = np.frombuffer(data, np.uint8).astype(np.uint64) + np.uint64(1)
+def _window_hashes(data: bytes | np.ndarray, size: int) -> np.ndarray:
+    """A 64-bit polynomial hash of every run of ``size`` bytes or ids, by joining runs of powers of two."""
+    items = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
+    values = items.astype(np.uint64) + np.uint64(1)
     count = len(values) - size + 1
     power = np.uint64(0x9E3779B97F4A7C15)
     result, done = np.zeros(count, np.uint64), 0
@@ -294,130 +352,3 @@ def _wikitext2() -> _Splits:
             "set WNN_JAX_DATA to the folder above it"
         ) from error
     return _Splits(parts[0], parts[1], parts[2], "wikitext-2-raw-v1")
-
-
-def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
-    """``gpt2``, ``bytes`` or ``bpe:SIZE`` to a function from training text to a tokenizer.
-
-    Raises:
-      ValueError: the name is unknown or SIZE is not an integer of at least 256.
-    """
-    if name == "gpt2":
-        return lambda _: _gpt2()
-    if name == "bytes":
-        return lambda _: _bytes()
-    kind, _, size = name.partition(":")
-    if kind == "bpe" and size.isdecimal() and int(size) >= 256:
-        return lambda train: _bpe(train, int(size))
-    raise ValueError(f"unknown tokenizer {name!r}: use gpt2, bytes, or bpe:SIZE with SIZE at least 256")
-
-
-def _bytes() -> Tokenizer:
-    def encode(text: str) -> np.ndarray:
-        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
-
-    return Tokenizer("bytes", encode, [bytes([i]) for i in range(256)])
-
-
-def _gpt2() -> Tokenizer:
-    import tiktoken
-
-    try:
-        encoding = tiktoken.get_encoding("gpt2")
-    except Exception as error:
-        raise ValueError(
-            f"the GPT-2 vocabulary could not be downloaded ({type(error).__name__}): put the files "
-            f"{_GPT2_FILES} in a folder and set TIKTOKEN_CACHE_DIR to it"
-        ) from error
-    pieces = [encoding.decode_single_token_bytes(i) for i in range(encoding.n_vocab)]
-
-    def encode(text: str) -> np.ndarray:
-        return np.array(encoding.encode_ordinary(text), np.int32)
-
-    return Tokenizer("gpt2", encode, pieces)
-
-
-def _bpe(train: str, size: int) -> Tokenizer:
-    import tokenizers
-
-    version = importlib.metadata.version("tokenizers")
-    digest = hashlib.sha256(train.encode()).hexdigest()
-    name = f"bpe:{size} tokenizers=={version} trained on {digest}"
-    path = _cache_path(name, "", "json")
-    model = None
-    if path.exists():
-        try:
-            model = tokenizers.Tokenizer.from_file(str(path))
-        except Exception:  # a damaged cache entry is only a miss
-            model = None
-    if model is None:
-        model = tokenizers.Tokenizer(tokenizers.models.BPE())
-        byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
-        model.pre_tokenizer = byte_level  # pyright: ignore[reportAttributeAccessIssue]
-        trainer = tokenizers.trainers.BpeTrainer(
-            vocab_size=size,
-            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-            show_progress=False,
-        )
-        model.train_from_iterator([train], trainer)
-        _write_atomically(path, lambda file: file.write(model.to_str().encode()))
-
-    byte = _byte_characters()
-    pieces = [
-        bytes(byte[character] for character in model.id_to_token(i) or "")
-        for i in range(model.get_vocab_size())
-    ]
-
-    def encode(text: str) -> np.ndarray:
-        return np.array(model.encode(text).ids, np.int32)
-
-    return Tokenizer(name, encode, pieces)
-
-
-def _byte_characters() -> dict[str, int]:
-    """The character that byte-level BPE writes for each byte: itself if printable, else one from 256 on."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
-
-
-def _tokens(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """Ids of a text, from the cache if they are there."""
-    path = _cache_path(tokenizer.name, text, "npy")
-    if path.exists():
-        try:
-            return np.load(path)
-        except (ValueError, OSError, EOFError):  # a damaged cache entry is only a miss
-            pass
-    ids = tokenizer.encode(text)
-    covered = int(tokenizer.token_bytes[ids].sum())
-    if covered != len(text.encode()):
-        raise ValueError(f"{tokenizer.name} is not lossless here: {covered} of {len(text.encode())} bytes")
-    _write_atomically(path, lambda file: np.save(file, ids))
-    return ids
-
-
-def _cache_path(tokenizer: str, text: str, suffix: str) -> pathlib.Path:
-    digest = hashlib.sha256(f"{tokenizer}\0{text}".encode()).hexdigest()[:32]
-    return cache_folder() / f"{digest}.{suffix}"
-
-
-def cache_folder() -> pathlib.Path:
-    """Where what can be made again is kept: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache."""
-    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
-
-
-def _write_atomically(path: pathlib.Path, write: Callable) -> None:
-    """A cache that cannot be written is no reason to stop, so an OSError is swallowed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except OSError:
-        pathlib.Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,319 @@
+"""Tokenizers: text to ids. Token files, which are ids already, and the cache of ids.
+
+The sp tokenizer is not lossless: SentencePiece normalises, so newlines and runs of spaces become one space.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Callable
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+_GPT2_FILES = (
+    "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
+    "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
+)
+_BIN_MAGIC, _BIN_VERSION, _BIN_HEADER = 20240520, 1, 256
+
+
+class Documents(NamedTuple):
+    """How a tokenizer of documents marks them, and which spaces are then no part of the text.
+
+    Attributes:
+      bos: the id that every document starts with.
+      leading_space: ``bool [V]`` ids that begin with a space.
+      boundary: ``bool [V]`` ids that stand for nothing; a leading space after one of them is free.
+    """
+
+    bos: int
+    leading_space: np.ndarray
+    boundary: np.ndarray
+
+
+class Tokenizer(NamedTuple):
+    """A map from text to ids, lossless unless it has documents.
+
+    Attributes:
+      name: everything that decides the ids, for the cache key.
+      encode: text to ids.
+      pieces: the UTF-8 bytes each id stands for; of sp its leading space too, and nothing for control ids.
+      documents: of sp only: how documents are marked.
+      prefix: of sp only: how many characters of a text its first ids stand for, from the text and those ids.
+    """
+
+    name: str
+    encode: Callable[[str], np.ndarray]
+    pieces: list[bytes]
+    documents: Documents | None = None
+    prefix: Callable[[str, np.ndarray], int] | None = None
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        """``int32 [V]``: how many bytes each id stands for."""
+        return np.array([len(piece) for piece in self.pieces], np.int32)
+
+
+def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
+    """``gpt2``, ``bytes``, ``bpe:SIZE`` or ``sp:PATH`` to a function from training text to a tokenizer.
+
+    Raises:
+      ValueError: the name is unknown, SIZE is not an integer of at least 256, or PATH is not a
+        SentencePiece model with a BOS id.
+    """
+    if name == "gpt2":
+        return lambda _: _gpt2()
+    if name == "bytes":
+        return lambda _: _bytes()
+    kind, _, size = name.partition(":")
+    if kind == "bpe" and size.isdecimal() and int(size) >= 256:
+        return lambda train: _bpe(train, int(size))
+    if kind == "sp" and size:
+        made = _sentencepiece(pathlib.Path(size))
+        return lambda _: made
+    raise ValueError(
+        f"unknown tokenizer {name!r}: use gpt2, bytes, bpe:SIZE with SIZE at least 256, or sp:PATH"
+    )
+
+
+def _bytes() -> Tokenizer:
+    def encode(text: str) -> np.ndarray:
+        return np.frombuffer(text.encode(), np.uint8).astype(np.int32)
+
+    return Tokenizer("bytes", encode, [bytes([i]) for i in range(256)])
+
+
+def _gpt2() -> Tokenizer:
+    import tiktoken
+
+    try:
+        encoding = tiktoken.get_encoding("gpt2")
+    except Exception as error:
+        raise ValueError(
+            f"the GPT-2 vocabulary could not be downloaded ({type(error).__name__}): put the files "
+            f"{_GPT2_FILES} in a folder and set TIKTOKEN_CACHE_DIR to it"
+        ) from error
+    pieces = [encoding.decode_single_token_bytes(i) for i in range(encoding.n_vocab)]
+
+    def encode(text: str) -> np.ndarray:
+        return np.array(encoding.encode_ordinary(text), np.int32)
+
+    return Tokenizer("gpt2", encode, pieces)
+
+
+def _bpe(train: str, size: int) -> Tokenizer:
+    import tokenizers
+
+    version = importlib.metadata.version("tokenizers")
+    digest = hashlib.sha256(train.encode()).hexdigest()
+    name = f"bpe:{size} tokenizers=={version} trained on {digest}"
+    path = _cache_path(name, "", "json")
+    model = None
+    if path.exists():
+        try:
+            model = tokenizers.Tokenizer.from_file(str(path))
+        except Exception:  # a damaged cache entry is only a miss
+            model = None
+    if model is None:
+        model = tokenizers.Tokenizer(tokenizers.models.BPE())
+        byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        model.pre_tokenizer = byte_level  # pyright: ignore[reportAttributeAccessIssue]
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=size,
+            initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        model.train_from_iterator([train], trainer)
+        _write_atomically(path, lambda file: file.write(model.to_str().encode()))
+
+    byte = _byte_characters()
+    pieces = [
+        bytes(byte[character] for character in model.id_to_token(i) or "")
+        for i in range(model.get_vocab_size())
+    ]
+
+    def encode(text: str) -> np.ndarray:
+        return np.array(model.encode(text).ids, np.int32)
+
+    return Tokenizer(name, encode, pieces)
+
+
+def _byte_characters() -> dict[str, int]:
+    """The character that byte-level BPE writes for each byte: itself if printable, else one from 256 on."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
+
+
+def _sentencepiece(path: pathlib.Path) -> Tokenizer:
+    import sentencepiece
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot read the SentencePiece model {path}: {error.strerror}") from error
+    model = sentencepiece.SentencePieceProcessor()
+    try:
+        model.load_from_serialized_proto(data)
+    except Exception as error:
+        raise ValueError(f"{path} ({len(data):,} bytes) is no SentencePiece model: {error}") from error
+    bos, ids = model.bos_id(), range(model.vocab_size())
+    if bos < 0:
+        raise ValueError(f"the SentencePiece model {path} has no BOS id to start a document with")
+    names = [model.id_to_piece(i) for i in ids]
+    byte = [model.is_byte(i) for i in ids]
+    nothing = [model.is_control(i) or model.is_unknown(i) or model.is_unused(i) for i in ids]
+    pieces = [
+        b"" if empty else bytes([int(name[3:-1], 16)]) if one else _spaced(name).encode()
+        for name, empty, one in zip(names, nothing, byte, strict=True)
+    ]
+    leading = [name.startswith("\u2581") and not empty for name, empty in zip(names, nothing, strict=True)]
+
+    def encode(text: str) -> np.ndarray:
+        documents = [text[start:end] for start, end in _documents(text)]
+        found = model.encode(documents, add_bos=True)
+        return np.array([i for document in found for i in document], np.int32)
+
+    def prefix(text: str, tokens: np.ndarray) -> int:
+        begun = np.flatnonzero(tokens == bos)
+        start, end = _documents(text)[len(begun) - 1]
+        some = len(tokens) - begun[-1] - 1
+        spelled = zip(model.encode(text[start:end]), model.encode(text[start:end], out_type=str), strict=True)
+        parts = [pieces[i] if byte[i] else part.encode() for i, part in spelled]
+        # Where normalised text came from: SentencePiece has no other way to ask in all its versions.
+        _, origin = model.normalize(text[start:end], with_offsets=True)
+        return start + origin[len(b"".join(parts[:some]).decode(errors="ignore"))]
+
+    version = importlib.metadata.version("sentencepiece")
+    name = f"sp sentencepiece=={version} model {hashlib.sha256(data).hexdigest()}"
+    documents = Documents(bos, np.array(leading), np.array(nothing))
+    return Tokenizer(name, encode, pieces, documents, prefix)
+
+
+def _spaced(piece: str) -> str:
+    return " " + piece[1:] if piece.startswith("\u2581") else piece
+
+
+def _documents(text: str) -> list[tuple[int, int]]:
+    """Where the documents of a text are: what stands between blank lines."""
+    gaps = [gap.span() for gap in re.finditer(r"\n\s*\n", text)]
+    starts, ends = [0, *(end for _, end in gaps)], [*(start for start, _ in gaps), len(text)]
+    spans = zip(starts, ends, strict=True)
+    return [(start, end) for start, end in spans if text[start:end].strip()]
+
+
+def is_token_file(name: str) -> bool:
+    """Whether a corpus of this name is ids and not text."""
+    return pathlib.Path(name).suffix in (".npy", ".bin")
+
+
+def read_token_file(path: pathlib.Path, vocabulary: int) -> np.ndarray:
+    """``int32`` ids of a file, ``.npy`` (one row of integers) or ``.bin``.
+
+    A ``.bin`` file has a header of 256 ``int32`` (20240520, version 1, how many ids), then the ids as
+    ``uint16``; all of it little-endian.
+
+    Raises:
+      ValueError: the file is missing, of another form, cut short or too long, or holds no ids or ids
+        outside the vocabulary.
+    """
+    try:
+        with path.open("rb") as file:
+            count, dtype = (_npy_header if path.suffix == ".npy" else _bin_header)(file, path)
+            size = os.fstat(file.fileno()).st_size - file.tell()
+            if size != count * dtype.itemsize:
+                raise ValueError(
+                    f"the token file {path} should hold {count} ids of {dtype.itemsize} bytes, "
+                    f"{count * dtype.itemsize} bytes, but {size} follow its header"
+                )
+            ids = np.fromfile(file, dtype, count)
+    except OSError as error:
+        raise ValueError(f"cannot read the token file {path}: {error.strerror}") from error
+    if not count:
+        raise ValueError(f"the token file {path} holds no ids")
+    wrong = np.flatnonzero((ids < 0) | (ids >= vocabulary))
+    if wrong.size:
+        raise ValueError(
+            f"the token file {path} has {wrong.size} of {count} ids outside the vocabulary of {vocabulary}, "
+            f"the first {ids[wrong[0]]} at place {wrong[0]}: it was made with another tokenizer"
+        )
+    return ids.astype(np.int32)
+
+
+def _npy_header(file: BinaryIO, path: pathlib.Path) -> tuple[int, np.dtype]:
+    try:
+        old = np.lib.format.read_magic(file) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header fails in numpy's parser in many ways
+        raise ValueError(f"the token file {path} is no .npy file: {error}") from error
+    if len(shape) != 1 or dtype.kind not in "iu":
+        raise ValueError(f"the token file {path} must hold one row of integers, not {dtype} of shape {shape}")
+    return shape[0], dtype
+
+
+def _bin_header(file: BinaryIO, path: pathlib.Path) -> tuple[int, np.dtype]:
+    data = file.read(4 * _BIN_HEADER)
+    if len(data) < 4 * _BIN_HEADER:
+        raise ValueError(
+            f"the token file {path} has {len(data)} bytes, and its header alone has {4 * _BIN_HEADER}"
+        )
+    magic, version, count = (int(x) for x in np.frombuffer(data, "<i4", 3))
+    if (magic, version) != (_BIN_MAGIC, _BIN_VERSION):
+        raise ValueError(
+            f"the token file {path} starts with magic {magic} and version {version}, "
+            f"not {_BIN_MAGIC} and {_BIN_VERSION}"
+        )
+    return count, np.dtype("<u2")
+
+
+def cached_ids(tokenizer: Tokenizer, text: str) -> np.ndarray:
+    """Ids of a text, from the cache if they are there.
+
+    Raises:
+      ValueError: a tokenizer without documents, which must be lossless, loses bytes of this text.
+    """
+    path = _cache_path(tokenizer.name, text, "npy")
+    if path.exists():
+        try:
+            return np.load(path)
+        except (ValueError, OSError, EOFError):  # a damaged cache entry is only a miss
+            pass
+    ids = tokenizer.encode(text)
+    covered = int(tokenizer.token_bytes[ids].sum())
+    if tokenizer.documents is None and covered != len(text.encode()):
+        raise ValueError(f"{tokenizer.name} is not lossless here: {covered} of {len(text.encode())} bytes")
+    _write_atomically(path, lambda file: np.save(file, ids))
+    return ids
+
+
+def _cache_path(tokenizer: str, text: str, suffix: str) -> pathlib.Path:
+    digest = hashlib.sha256(f"{tokenizer}\0{text}".encode()).hexdigest()[:32]
+    return cache_folder() / f"{digest}.{suffix}"
+
+
+def cache_folder() -> pathlib.Path:
+    """Where what can be made again is kept: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache."""
+    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
+    return pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
+
+
+def _write_atomically(path: pathlib.Path, write: Callable) -> None:
+    """A cache that cannot be written is no reason to stop, so an OSError is swallowed."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent)
+    except OSError:
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    except OSError:
+        pathlib.Path(temporary).unlink(missing_ok=True)
