@@ -131,6 +131,112 @@ def size_against_ce(path: pathlib.Path, checks: Sequence[Mapping[str, Any]]) -> 
     _save(figure, path)
 
 
+def by_ratings(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], value: str, label: str) -> None:
+    """A score against how many ratings of a person were known, mean over seeds; what is plain in grey."""
+    figure, axes = plt.subplots(figsize=(8.0, 5.0))
+    grey = ("always", "copy", "user")
+    for name in dict.fromkeys(row["row"] for row in rows):
+        mine = [row for row in rows if row["row"] == name]
+        sizes = sorted({row["shown"] for row in mine})
+        means = [np.mean([row[value] for row in mine if row["shown"] == size]) for size in sizes]
+        plain = name.startswith(grey)
+        line = axes.plot(sizes, means, marker="o", markersize=4, linewidth=1, label=name)[0]
+        if plain:
+            line.set(color="0.6", linestyle="--")
+    axes.set_xscale("log")
+    sizes = sorted({row["shown"] for row in rows})
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set(xlabel="ratings of a person (four fifths of them learnt)", ylabel=label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    _save(figure, path)
+
+
+def latency(path: pathlib.Path, rows: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
+    """Microseconds an answer against the rows of an agent."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    for label, values in curves.items():
+        axes.loglog(rows, values, marker="o", markersize=4, label=label)
+    axes.axhline(1000, color="0.7", linestyle="--", label="1 ms")
+    axes.set(xlabel="rows of the agent", ylabel="microseconds an answer")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def forgetting(path: pathlib.Path, means: Mapping[str, np.ndarray], heads: Sequence[str]) -> None:
+    """Mean stars of films of the forgotten genre and of others, before and after."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    width = 0.8 / len(means)
+    for i, (name, values) in enumerate(means.items()):
+        axes.bar(
+            np.arange(len(heads)) + (i - (len(means) - 1) / 2) * width,
+            values[: len(heads)],
+            width,
+            label=name,
+        )
+    axes.set_xticks(np.arange(len(heads)), heads)
+    axes.set(ylabel="mean stars", ylim=(0, 5))
+    axes.grid(alpha=0.3, axis="y")
+    axes.legend()
+    _save(figure, path)
+
+
+def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> None:
+    """Share of ratings told within a star, five at a time, about the flip of tastes."""
+    figure, axes = plt.subplots(figsize=(8.0, 4.6))
+    for name, curve in curves.items():
+        smooth = np.convolve(curve, np.ones(5) / 5, "valid")
+        axes.plot(np.arange(len(smooth)) - flip, smooth, linewidth=1.2, label=name)
+    axes.axvline(0, color="0.6", linewidth=1)
+    axes.set(xlabel="ratings since tastes flipped (five at a time)", ylabel="within one star")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    _save(figure, path)
+
+
+def bars(path: pathlib.Path, values: Mapping[str, Sequence[float]], label: str) -> None:
+    """A bar a row, the mean over seeds; whiskers from the least to the most."""
+    figure, axes = plt.subplots(figsize=(_SIZE[0], 1.2 + 0.35 * len(values)))
+    means = np.array([np.mean(x) for x in values.values()])
+    ends = np.array([[m - min(x), max(x) - m] for m, x in zip(means, values.values(), strict=True)]).T
+    axes.barh(np.arange(len(values)), means, xerr=ends, color="tab:blue", alpha=0.8)
+    axes.set_yticks(np.arange(len(values)), list(values))
+    axes.invert_yaxis()
+    low = min(min(x) for x in values.values())
+    axes.set(xlabel=label, xlim=(max(0.0, low - 0.05), None))
+    axes.grid(alpha=0.3, axis="x")
+    _save(figure, path)
+
+
+def reconstruction(path: pathlib.Path, points: np.ndarray) -> None:
+    """Cosine of what is read, held out and written, against patterns a location: rows of three numbers."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    for column, label in ((1, "held out"), (2, "written")):
+        axes.plot(points[:, 0], points[:, column], marker="o", markersize=4, label=label)
+    axes.set_xscale("log")
+    axes.set_xticks(points[:, 0], [f"{x:.0f}" for x in points[:, 0]])
+    axes.minorticks_off()
+    axes.set(xlabel="patterns a location", ylabel="cosine of a state and what is read at its key")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
+def continual(path: pathlib.Path, shares: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
+    """Cosine of the earliest patterns as more is written."""
+    figure, axes = plt.subplots(figsize=_SIZE)
+    for name, curve in curves.items():
+        axes.plot(
+            [100 * x for x in shares], curve, marker="o", markersize=4, label=f"locations begin: {name}"
+        )
+    axes.set(xlabel="% of the text written", ylabel="cosine of the first tenth")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _save(figure, path)
+
+
 def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Cross-entropy and accuracy of every row on the tokens of every tier."""
     figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.4), sharex=True)

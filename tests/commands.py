@@ -26,10 +26,11 @@ for line in sys.stdin:
 """
 
 
-def run(module, *flags, cwd=None):
+def run(module, *flags, cwd=None, stdin=None):
     command = [sys.executable, "-m", f"experiments.{module}", *flags]
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, env=env, timeout=240)
+    how = {"capture_output": True, "text": True, "check": False, "timeout": 240, "input": stdin}
+    return subprocess.run(command, cwd=cwd, env=env, **how)
 
 
 def run_forked(module, *flags, cwd):

@@ -1,0 +1,116 @@
+"""The recommender's commands as a user runs them, on made-up ratings."""
+
+import pytest
+from commands import rows_of, run, run_forked
+
+RATINGS = "userId,movieId,rating,timestamp\n"
+
+
+def test_forgetting_as_a_command(tmp_path):
+    done = run("recommender", "--data=made-up", "--seeds=1", "--parts=forgetting", f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    by_row = {row["row"]: row for row in rows_of(tmp_path)}
+    for name in ("as rated", "all horror rated 5"):
+        row = by_row[f"forget horror, {name}"]
+        assert row["largest_difference"] == 0
+        assert row["after"] == row["never_shown"]
+    loved = by_row["forget horror, all horror rated 5"]
+    assert loved["before"] > loved["after"] + 0.2
+    assert (tmp_path / "forgetting.png").stat().st_size > 5_000
+    assert "to the last bit" in done.stdout
+
+
+@pytest.mark.long
+def test_drift_and_categories(tmp_path):
+    parts = "drift,bucketing,addition"
+    done = run("recommender", "--data=made-up", "--seeds=1", f"--parts={parts}", f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path)
+    by_row = {row["row"]: row for row in rows}
+    curve = by_row["drift, flipped: age in the vote"]
+    assert curve["ratings_to_recover"] is not None
+    assert by_row["drift, flipped: append only"]["last_ten"] < curve["last_ten"]
+    assert by_row["feature added: 0 in old rows"]["old_films_moved"] == 0
+    assert {row["bits"] for row in rows if row["row"].startswith("bucketing, genres: nearest")} == {10}
+    for picture in ("drift", "bucketing", "addition"):
+        assert (tmp_path / f"{picture}.png").stat().st_size > 5_000
+
+
+@pytest.mark.long
+def test_cold_start_and_latency(tmp_path):
+    flags = "--data=made-up", "--seeds=2", "--parts=published,cold_start,latency", f"--workdir={tmp_path}"
+    done = run("recommender", *flags)
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path)
+    for kind in ("published", "twenty"):
+        names = {row["row"] for row in rows if row.get("protocol") == kind}
+        for row in ("always 4 stars", "user mean", "user median", "item-kNN", "matrix factorisation"):
+            assert row in names
+        assert {"weighted vote", "per-bit Hamming", "hybrid: vote on a prior"} <= names
+        for shown in (25, 100):
+            error = {
+                row["row"]: row["rmse"]
+                for row in rows
+                if row.get("protocol") == kind and row["shown"] == shown
+            }
+            assert error["weighted vote"] < error["user mean"]
+    assert "the hybrid" in done.stdout
+    sizes = [row for row in rows if row["row"] == "latency of one answer"]
+    assert all(row["memory_bytes"] == row["rows"] * (4 * -(-row["bits"] // 32) + 16) for row in sizes)
+    for picture in ("published", "cold_start", "latency"):
+        assert (tmp_path / f"{picture}.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--parts=moods"], "unknown part ['moods']"),
+        (["--seeds=0"], "--seeds must be at least 1"),
+        (["--data_dir=/nowhere"], "/nowhere"),
+        (["--data=netflix"], "netflix"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, flags, message):
+    done = run_forked("recommender", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("**/results.jsonl"))
+
+
+def live(tmp_path, *lines, history="me.csv", flags=()):
+    return run(
+        *("recommend_live", "--data=made-up", f"--history={tmp_path / history}", "--top=5", *flags),
+        stdin="".join(line + "\n" for line in lines),
+    )
+
+
+def test_rating_in_a_terminal(tmp_path):
+    done = live(tmp_path, "5", "0.5", "seven", "3.7", "s", "4", "forget horror", "q")
+    assert done.returncode == 0, done.stderr
+    assert "'seven' is no answer" in done.stdout
+    assert "3.7 is not among" in done.stdout
+    assert "3 rated" in done.stdout
+    assert "ratings forgotten" in done.stdout
+    assert "new" in done.stdout or "+" in done.stdout
+    kept = (tmp_path / "me.csv").read_text().splitlines()
+    assert kept[0] == RATINGS.strip()
+    again = live(tmp_path, "undo", "undo", "undo", "undo")
+    assert f"{len(kept) - 1} rated" in again.stdout
+    assert "nothing was rated" in again.stdout
+    assert (tmp_path / "me.csv").read_text() == RATINGS
+
+
+def test_a_bad_history_is_told_by_line(tmp_path):
+    lines = "1,5,4.0,100\n1,5000,4.0,101\n1,6,nan,102\n1,7,3.0,50\n"
+    (tmp_path / "me.csv").write_text(RATINGS + lines)
+    done = live(tmp_path, "q")
+    for place, words in ((3, "5000"), (4, "nan"), (5, "before")):
+        told = [line for line in done.stdout.splitlines() if f"me.csv line {place}:" in line]
+        assert len(told) == 1
+        assert words in told[0]
+    assert "1 rated" in done.stdout
+    refused = live(tmp_path, "q", flags=("--bad_rows=refuse",))
+    assert refused.returncode == 2
+    assert "me.csv line 3" in refused.stderr
+    assert (tmp_path / "me.csv").read_text() == RATINGS + lines

@@ -1,0 +1,245 @@
+"""Films to bits, ratings to bits.
+
+An encoder is a tuple of fields; each turns one column of facts into a few bits, and new fields go to the end,
+so the bits of old ones stay where they were and an old key is a new key whose last bits are 0. Facts that are
+not known, and categories that are not listed, set no bit unless the field's table says otherwise.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import bits
+
+STAR_BITS = 10
+
+Columns = Mapping[str, Any]
+"""Facts by name: ``float [F]`` with NaN where not known, or F strings, or F tuples of strings."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """One column of facts as bits: which row of a code table a value reads.
+
+    Attributes:
+      name: the column.
+      values: what the column may hold. Strings: row i is that of ``values[i]``. Numbers are edges, ascending:
+        x reads the row of how many edges are at most x.
+      codes: the table, rows of 0 and 1: one a string, or one more than there are edges. A value that is a set
+        of strings reads the OR of its rows.
+      other: the row of a value that is not listed or not known.
+    """
+
+    name: str
+    values: tuple[str, ...] | tuple[float, ...]
+    codes: tuple[tuple[int, ...], ...]
+    other: tuple[int, ...]
+
+    def __post_init__(self):
+        rows = len(self.values) + self.numeric
+        if len(self.codes) != rows or {len(code) for code in self.codes} != {len(self.other)}:
+            raise ValueError(
+                f"field {self.name!r} has {len(self.values)} values and {len(self.codes)} codes of "
+                f"{sorted({len(code) for code in self.codes})} bits, other has {len(self.other)}: "
+                f"give {rows} codes of one length"
+            )
+        if self.numeric and list(self.values) != sorted(self.values):
+            raise ValueError(f"the edges of field {self.name!r} must ascend, got {self.values}")
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the column holds numbers."""
+        return not isinstance(self.values[0], str)
+
+    @property
+    def width(self) -> int:
+        """How many bits it has."""
+        return len(self.other)
+
+
+def one_hot(name: str, values: Sequence[str]) -> Field:
+    """A bit a string; a set of strings sets several (multi-hot)."""
+    codes = np.eye(len(values), dtype=int)
+    return Field(name, tuple(values), tuple(map(tuple, codes.tolist())), (0,) * len(values))
+
+
+def thermometer(name: str, edges: Sequence[float]) -> Field:
+    """Bit i is set where the number is at least ``edges[i]``: near numbers differ in few bits."""
+    codes = np.tri(len(edges) + 1, len(edges), -1, dtype=int)
+    return Field(name, tuple(edges), tuple(map(tuple, codes.tolist())), (0,) * len(edges))
+
+
+# The published ten, in its order.
+GENRES = ["drama", "comedy", "action", "romance", "documentary", "thriller", "adventure", "fantasy"]
+GENRES += ["crime", "horror"]
+MORE_GENRES = ["sci-fi", "children", "animation", "mystery", "war", "musical", "western", "imax", "film-noir"]
+
+# The 26 bits of arXiv 2511.05499 as its code has them (spec 3.2): TMDB votes of 0 to 10 are cut at 1 to 4.
+PUBLISHED = (
+    one_hot("genres", GENRES),
+    Field(
+        "vote_average",
+        (1.0, 2.0, 3.0, 4.0),
+        ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 1, 1)),
+        (1,) * 3,
+    ),
+    Field(
+        "language",
+        ("en", "fr", "de", "ja", "it", "es"),
+        ((0, 0, 0), (0, 0, 1), (0, 1, 0), (0, 1, 1), (1, 0, 0), (1, 1, 0)),
+        (1, 1, 1),
+    ),
+    Field(
+        "vote_count",
+        tuple(range(100, 1000, 100)),
+        tuple(map(tuple, np.eye(10, dtype=int).tolist())),
+        (0,) * 9 + (1,),
+    ),
+)
+
+# What the published fields meant to say, and what the users who came before thought of the film.
+DEFAULT = (
+    one_hot("genres", GENRES),
+    thermometer("vote_average", (5.5, 6.0, 6.5, 7.0, 7.5)),
+    one_hot("language", ("en", "fr", "de", "ja", "it", "es")),
+    thermometer("vote_count", (50, 200, 500, 1000, 2000, 4000)),
+    thermometer("crowd_stars", (2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25)),
+    thermometer("crowd_count", (2, 5, 10, 20, 40, 80)),
+)
+
+
+def width(fields: Sequence[Field]) -> int:
+    """I, the bits of an encoder."""
+    return sum(field.width for field in fields)
+
+
+def encode(fields: Sequence[Field], columns: Columns) -> np.ndarray:
+    """``bool [I, F]``: the bits of F films, field after field.
+
+    A column that is missing altogether reads as not known everywhere.
+
+    Raises:
+      ValueError: columns of different lengths, or numbers where a field expects strings or the reverse.
+    """
+    lengths = {len(column) for column in columns.values()}
+    if len(lengths) != 1:
+        raise ValueError(f"the columns describe {sorted(lengths)} films: give one length")
+    films = lengths.pop()
+    return np.concatenate([_encode_field(field, columns.get(field.name), films) for field in fields])
+
+
+def _encode_field(field: Field, column, films: int) -> np.ndarray:
+    codes, other = np.array(field.codes, bool), np.array(field.other, bool)
+    if column is None:
+        return np.repeat(other[:, None], films, 1)
+    given = isinstance(column, np.ndarray) and column.dtype.kind in "fiu"
+    if given != field.numeric:
+        raise ValueError(
+            f"field {field.name!r} has {'numbers' if field.numeric else 'strings'} for values and its column "
+            f"{'numbers' if given else 'strings'}"
+        )
+    if field.numeric:
+        level = np.searchsorted(np.array(field.values, float), column, side="right")
+        return np.where(
+            np.isnan(column.astype(float)), other[:, None], codes[np.minimum(level, len(codes) - 1)].T
+        )
+    row = {value: code for value, code in zip(field.values, codes, strict=True)}
+    out = np.zeros((films, field.width), bool)
+    for film, value in enumerate(column):
+        for name in (value,) if isinstance(value, str) else value:
+            out[film] |= row.get(name, other)
+    return out.T
+
+
+def words(film_bits: np.ndarray) -> jax.Array:
+    """Bits ``bool [I, F]`` to keys ``uint32 [F, W]``, as agents hold them."""
+    return bits.pack(jnp.asarray(film_bits)).T
+
+
+def bit_of(fields: Sequence[Field], name: str, value: str) -> int:
+    """The place of the bit that ``value`` alone sets in field ``name``.
+
+    Raises:
+      ValueError: there is no such field or value, or it has no bit of its own.
+    """
+    place = 0
+    for field in fields:
+        if field.name == name and value in field.values:
+            code = field.codes[field.values.index(value)]
+            if sum(code) == 1:
+                return place + code.index(1)
+        place += field.width
+    known = [value for field in fields if field.name == name for value in field.values]
+    raise ValueError(
+        f"{value!r} has no bit of its own among {name}: {', '.join(map(str, known)) or 'no such field'}"
+    )
+
+
+def stars_to_bits(stars: np.ndarray, truncate: bool = False) -> np.ndarray:
+    """Thermometer of a rating: ``uint32`` of the same shape, bit i set from (i + 1) / 2 stars on.
+
+    Args:
+      stars: 0.5 .. 5 in halves.
+      truncate: the published code, of whole stars: 4.5 reads as 4, and 0.5 as 0.
+    """
+    halves = 2 * np.floor(stars) if truncate else np.round(2 * np.asarray(stars))
+    return ((1 << halves.astype(np.uint32)) - 1).astype(np.uint32)
+
+
+def crowd(film: np.ndarray, stars: np.ndarray, films: int) -> dict[str, np.ndarray]:
+    """Columns ``crowd_stars`` (mean; NaN where nobody rated) and ``crowd_count`` of given ratings.
+
+    Give it ratings of other users than those a model is tried on.
+    """
+    count = np.bincount(film, minlength=films)
+    total = np.bincount(film, stars, minlength=films)
+    mean = np.divide(total, count, out=np.full(films, np.nan), where=count > 0)
+    return {"crowd_stars": mean, "crowd_count": count.astype(float)}
+
+
+def vectors(sets: Iterable[Iterable[str]]) -> tuple[list[str], np.ndarray]:
+    """Names and their vectors ``[n, n]``: positive pointwise mutual information of coming together."""
+    listed = [sorted(set(names)) for names in sets]
+    names = sorted({name for one in listed for name in one})
+    place = {name: i for i, name in enumerate(names)}
+    together = np.zeros((len(names), len(names)))
+    for one in listed:
+        at = [place[name] for name in one]
+        together[np.ix_(at, at)] += 1
+    alone = np.diag(together).copy()
+    np.fill_diagonal(together, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        information = np.log(together * max(1, len(listed)) / np.outer(alone, alone))
+    return names, np.maximum(np.nan_to_num(information, neginf=0.0), 0.0)
+
+
+def spelling(names: Sequence[str], width: int = 256) -> np.ndarray:
+    """Vectors ``[n, width]`` of names: their runs of 2 to 4 characters, hashed and counted."""
+    out = np.zeros((len(names), width))
+    for row, name in zip(out, names, strict=True):
+        padded = f" {name} "
+        for size in (2, 3, 4):
+            for start in range(len(padded) - size + 1):
+                row[zlib.crc32(padded[start : start + size].encode()) % width] += 1
+    return out
+
+
+def buckets(unseen: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Which known category each unseen one falls in: ``int [n]``, the nearest by cosine, -1 where all are 0.
+
+    Args:
+      unseen, known: vectors ``[n, d]`` and ``[m, d]``; ties go to the first.
+    """
+    norm = np.linalg.norm(unseen, axis=1)[:, None] * np.linalg.norm(known, axis=1)[None]
+    cosine = np.divide(unseen @ known.T, norm, out=np.zeros((len(unseen), len(known))), where=norm > 0)
+    return np.where(cosine.max(1) > 0, cosine.argmax(1), -1)
+
+
+def rename(column: Sequence[Sequence[str]], into: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """The column with the categories that have a bucket called by its name; others stay."""
+    return [tuple(into.get(name, name) for name in names) for names in column]
