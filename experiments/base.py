@@ -7,7 +7,9 @@ import math
 import os
 import pathlib
 import platform
+import statistics
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -138,6 +140,17 @@ class Results:
             values = ((_FORMATS.get(name, "{:.1f}"), row[name]) for name in COLUMNS)
             cells = ("-" if value is None else form.format(value) for form, value in values)
             print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
+
+
+def clock(call: Callable[[], Any], repeats: int) -> float:
+    """Median seconds of a call, after one that compiles."""
+    jax.block_until_ready(call())
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        jax.block_until_ready(call())
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def define_text_flags() -> None:

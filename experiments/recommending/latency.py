@@ -1,11 +1,9 @@
 """How long an answer takes: by rows, bits and agents, and beside the network it is said to be slower than."""
 
 import functools
-import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from experiments import base, plots
 from experiments.recommending import common
@@ -25,9 +23,10 @@ def run(results: base.Results, workdir) -> None:
         times = []
         for rows in ROWS:
             agents = _random(key, 1, rows, width)
-            took = _clock(lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 50)
+            took = base.clock(
+                lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 50
+            )
             size = sum(x.nbytes for x in agents)
-            assert size == agent.memory_bytes(1, rows, agents.keys.shape[2])
             results.add("latency of one answer", rows=rows, bits=width, seconds=took, memory_bytes=size)
             times.append(took)
         table[f"{width} bits"] = [f"{1e6 * x:.0f}" for x in times]
@@ -41,7 +40,7 @@ def run(results: base.Results, workdir) -> None:
         for rows in (10, 100, 1_000):
             base.check_memory(4 * agent.memory_bytes(crowd, rows, 2), "close other programs")
             agents = _random(key, crowd, rows, 64)
-            took = _clock(lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 5)
+            took = base.clock(lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 5)
             results.add(
                 "answers a second", agents=crowd, rows=rows, seconds=took, answers_per_second=crowd / took
             )
@@ -70,7 +69,7 @@ def run(results: base.Results, workdir) -> None:
             ("MLP trained right", functools.partial(network, baselines.MlpConfig())),
         )
         for name, call in tried:
-            took = _clock(call, 20) / people
+            took = base.clock(call, 20) / people
             results.add(f"learn 5, answer 1: {name}", agents=people, seconds=took)
             table.setdefault(name, []).append(f"{1e6 * took:,.0f}")
     common.print_grid("microseconds a person, learn 5 ratings and answer; people =", table, ["1", "250"])
@@ -85,14 +84,3 @@ def _random(key: jax.Array, users: int, rows: int, width: int) -> agent.Agents:
     place = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.int32), (users, rows))
     label = ((1 << labels) - 1).astype(jnp.uint32)
     return agent.Agents(drawn.at[..., -1].set(drawn[..., -1] & last), label, place, place, place + 1)
-
-
-def _clock(call, repeats: int) -> float:
-    """Median seconds of a call, after one that compiles."""
-    jax.block_until_ready(call())
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))

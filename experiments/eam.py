@@ -1,0 +1,265 @@
+"""An elastic associative memory as a language model: teacher, memory, student, artifact, honest scores.
+
+python -m experiments.eam --corpus=movie_reviews.txt --tokenizer=sp:fineweb_1024_bpe.model
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+
+from experiments import base
+from experiments.remembering import stages, studies
+from wnn_jax import metrics, text
+from wnn_jax.eam import artifact, distill, knn, memory, teacher
+from wnn_jax.lm import ngram
+
+FLAGS = flags.FLAGS
+PARTS = ("reconstruction", "continual", "merge", "time")
+
+base.define_common_flags("eam")
+base.define_text_flags()
+flags.DEFINE_enum("preset", "small", list(stages.PRESETS), "Sizes of everything.")
+flags.DEFINE_integer("tokens", None, "Training tokens; default: the preset's, or what the corpus has.")
+flags.DEFINE_float("patterns", None, "Writes a location; default: the preset's.")
+flags.DEFINE_bool("positions", False, "Whether teacher and encoder learn places; the published ones do not.")
+flags.DEFINE_list("studies", list(PARTS), f"Studies of the memory: {', '.join(PARTS)}.")
+flags.DEFINE_string("resume", None, "Folder to save stages to, and to continue from.")
+
+
+def main() -> None:
+    unknown = [part for part in FLAGS.studies if part not in PARTS]
+    if unknown:
+        raise ValueError(f"unknown study {unknown[:1]}: --studies takes {', '.join(PARTS)}")
+    workdir = base.make_workdir(FLAGS.workdir)
+    corpus = text.load(**base.text_settings())
+    plan, tail, scored = make_plan(corpus)
+    results = base.Results(
+        workdir,
+        {
+            "experiment": "eam",
+            "config": plan.about,
+            "seed": FLAGS.seed,
+            "train_tokens": plan.train[:, 1:].size,
+            "eval_tokens": scored[:, 1:].size,
+        },
+    )
+    print(
+        f"{corpus.description}: {plan.train[:, 1:].size:,} training tokens, {scored[:, 1:].size:,} scored, "
+        f"{corpus.vocabulary:,} ids, {plan.locations:,} locations; {base.device()}; seed {FLAGS.seed}"
+    )
+    add_baselines(results, corpus, plan, scored)
+    taught = stages.teach(plan)
+    keys, values = stages.patterns(plan, taught, plan.train)
+    held = stages.store(plan, keys, values, plan.locations, "kmeans", "memory")
+    published = stages.publish(plan, held, keys)
+    joined = stages.join(plan, taught, held, published["encoder"])
+
+    add_model(results, corpus, "teacher", ask_teacher(plan, taught), plan.seconds["teacher"], tail, scored)
+    spent = plan.seconds["memory"] + plan.seconds["encoder"]
+    config = plan.student(repaired=False)
+    ask = ask_student(config, distill.Model(published, held))
+    add_model(results, corpus, "EAM, as published", ask, spent + plan.seconds["decoder"], tail, scored)
+    config, model = plan.student(repaired=True), distill.Model(joined, held)
+    add_model(
+        results, corpus, "EAM", ask_student(config, model), spent + plan.seconds["student"], tail, scored
+    )
+    add_artifact(results, corpus, workdir, config, model, tail, scored)
+    results.print()
+    explain(results)
+    studies.run(results, workdir, plan, taught, held, (keys, values), (config, model), scored, FLAGS.studies)
+    print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in plan.seconds.items()))
+    print(f"results and pictures in {workdir}")
+
+
+def make_plan(corpus: text.Corpus) -> tuple[stages.Plan, np.ndarray, np.ndarray]:
+    """The plan, and windows of the text that chooses and of the text that is scored."""
+    preset = stages.PRESETS[FLAGS.preset]
+    changed = {"tokens": FLAGS.tokens, "patterns": FLAGS.patterns}
+    preset = dataclasses.replace(preset, **{k: v for k, v in changed.items() if v is not None})
+    if preset.tokens < 1 or preset.patterns <= 0:
+        raise ValueError(
+            f"--tokens and --patterns must be positive, got {preset.tokens} and {preset.patterns}"
+        )
+    train, tail = corpus.train[: preset.tokens], corpus.validation[: preset.tail]
+    if not len(tail):  # a corpus without a validation split: the end of its training text chooses
+        cut = len(train) - min(preset.tail, len(train) // 10)
+        train, tail = train[:cut], train[cut:]
+    parts = [teacher.cut(x, preset.window) for x in (train, tail, corpus.test[: preset.scored])]
+    digest = hashlib.sha256(b"".join(x.tobytes() for x in parts)).hexdigest()
+    about = {
+        "preset": dataclasses.asdict(preset),
+        "positions": FLAGS.positions,
+        "tokens": digest,
+        "seed": FLAGS.seed,
+    }
+    resume = pathlib.Path(FLAGS.resume) if FLAGS.resume else None
+    key = jax.random.key(FLAGS.seed)
+    plan = stages.Plan(preset, corpus.vocabulary, parts[0], key, FLAGS.positions, resume, about, {})
+    need = 2 * (preset.keys + 2 * preset.width) * len(train) + 8 * corpus.vocabulary * (
+        len(tail) + preset.scored
+    )
+    base.check_memory(need, "lower --tokens")
+    return plan, parts[1], parts[2]
+
+
+def targets_of(windows: np.ndarray) -> np.ndarray:
+    return windows[:, 1:].ravel()
+
+
+def add(
+    results: base.Results, corpus: text.Corpus, row: str, nats, best, windows, seconds: float, **more
+) -> float:
+    """One row: every evaluated token scored once."""
+    tokens = targets_of(windows)
+    summary = metrics.summarize(np.asarray(nats, np.float64), best, tokens, corpus.token_bytes)._asdict()
+    size = text.count_bytes(corpus, tokens, windows[:, :-1].ravel())
+    summary["bits_per_byte"] = float(np.sum(nats) / np.log(2) / size)
+    results.add(row, **summary, seconds=seconds, **more)
+    return summary["ce"]
+
+
+def add_baselines(results: base.Results, corpus: text.Corpus, plan: stages.Plan, scored: np.ndarray) -> None:
+    """Counts of the same training text; their contexts do not end where windows do."""
+    vocabulary = corpus.vocabulary
+    stream = np.concatenate([scored[:, :-1].ravel(), scored[-1:, -1]])
+    train = np.concatenate([plan.train[:, :-1].ravel(), plan.train[-1:, -1]])
+    for row, guess in (
+        ("uniform", lambda: ngram.uniform(vocabulary, stream)),
+        ("unigram (add 0.1)", lambda: ngram.unigram(train, stream, vocabulary, add=0.1)),
+        ("bigram (Kneser-Ney 2)", lambda: ngram.predict(ngram.fit_kneser_ney(train, 2, vocabulary), stream)),
+        ("Kneser-Ney 5", lambda: ngram.predict(ngram.fit_kneser_ney(train, 5, vocabulary), stream)),
+    ):
+        started = time.perf_counter()
+        found = guess()
+        seconds = time.perf_counter() - started
+        add(results, corpus, row, found.nats[1:], found.best[1:], scored, seconds)
+
+
+class Asked(NamedTuple):
+    """A text as a model and its neighbours see it, place by place."""
+
+    nats: np.ndarray
+    best: np.ndarray
+    evidence: knn.Evidence
+    log_probs: np.ndarray
+    neighbours: list[knn.Neighbours]
+
+
+def ask_teacher(plan: stages.Plan, taught):
+    project = stages.project(plan)
+    return lambda ids: distill.ask_teacher(plan.trunk, taught, project, ids)
+
+
+def ask_student(config: distill.StudentConfig, model: distill.Model):
+    means = memory.contents(model.memory)
+    return lambda ids: distill.ask_student(config, model, means, ids)
+
+
+def asked(ask, windows: np.ndarray) -> Asked:
+    """Ask a model of every place, and the neighbours of each place among earlier places."""
+    told = [ask(windows[i : i + 16, :-1]) for i in range(0, len(windows), 16)]
+    log_probs = np.concatenate([np.asarray(x.log_probs).reshape(-1, x.log_probs.shape[-1]) for x in told])
+    keys = np.concatenate([np.asarray(x.keys).reshape(-1, x.keys.shape[-1]) for x in told])
+    tokens = targets_of(windows)
+    config, parts, near = knn.KnnConfig(), [], []
+    for i, found in enumerate(knn.neighbours(config, keys, tokens)):
+        some = slice(i * config.block, i * config.block + len(found.cosine))
+        parts.append(knn.evidence(found, log_probs[some], tokens[some]))
+        near.append(found)
+    evidence = knn.Evidence(*(jnp.concatenate(x) for x in zip(*parts, strict=True)))
+    nats = -log_probs[np.arange(len(tokens)), tokens]
+    return Asked(nats, log_probs.argmax(1), evidence, log_probs, near)
+
+
+def add_model(results, corpus, row: str, ask, seconds: float, tail: np.ndarray, scored: np.ndarray) -> None:
+    """A model, the same with neighbours, and what no model can have."""
+    chosen = knn.fit_gate(asked(ask, tail).evidence)
+    started = time.perf_counter()
+    seen = asked(ask, scored)
+    add(results, corpus, row, seen.nats, seen.best, scored, seconds)
+    best, sums = [], []
+    start = 0
+    for found in seen.neighbours:
+        some = slice(start, start + len(found.cosine))
+        start = some.stop
+        mixed = knn.mixture(chosen, found, jnp.asarray(seen.log_probs[some]))
+        best.append(mixed.argmax(1))
+        sums.append(np.abs(np.asarray(mixed.sum(1)) - 1).max())
+    if max(sums) > 1e-4:
+        raise ValueError(f"{row} + kNN: probabilities sum to 1 within {max(sums):.1e}, not 1e-4")
+    gate = {name: float(x) for name, x in chosen._asdict().items()}
+    nats = knn.nats(chosen, seen.evidence)
+    took = time.perf_counter() - started
+    add(
+        results,
+        corpus,
+        f"{row} + kNN",
+        nats,
+        np.concatenate(best),
+        scored,
+        took,
+        gate=gate,
+        sums=float(max(sums)),
+    )
+    nats = knn.oracle(seen.evidence)
+    nothing = np.full(len(nats), -1)
+    add(results, corpus, f"{row} + kNN, oracle: not a model", nats, nothing, scored, float("nan"))
+
+
+def add_artifact(results, corpus, workdir, config, model, tail, scored) -> None:
+    """The student packed, unpacked, and scored again."""
+    started = time.perf_counter()
+    packed = artifact.pack(config, model)
+    path = workdir / "model.eam"
+    path.write_bytes(packed)
+    again = ask_student(*artifact.unpack(path.read_bytes()))
+    seen = asked(again, scored)
+    size, code = len(packed), artifact.code_bytes()
+    more = {"model_bytes": size, "code_bytes": code}
+    add(
+        results,
+        corpus,
+        "EAM, int8 and back",
+        seen.nats,
+        seen.best,
+        scored,
+        time.perf_counter() - started,
+        **more,
+    )
+    print(f"packed: {size:,} bytes and {code:,} of code, {size + code:,} in all")
+
+
+def explain(results: base.Results) -> None:
+    """Transfer as published and over the headroom, and what the rows say of each other."""
+    ce: dict[str, Any] = {row["row"]: row["ce"] for row in results.rows}
+    taught, unigram = ce["teacher"], ce["unigram (add 0.1)"]
+    for row in (
+        "unigram (add 0.1)",
+        "bigram (Kneser-Ney 2)",
+        "EAM, as published",
+        "EAM",
+        "EAM, int8 and back",
+    ):
+        plain, head = 1 - (ce[row] - taught) / taught, (unigram - ce[row]) / (unigram - taught)
+        results.add(
+            f"transfer: {row}",
+            ce=ce[row],
+            ppl=float("nan"),
+            accuracy=float("nan"),
+            bits_per_byte=float("nan"),
+            seconds=float("nan"),
+            transfer=plain,
+            headroom=head,
+        )
+        print(f"transfer of {row}: {plain:.1%} as published, {head:.1%} of the way from unigram to teacher")
+
+
+if __name__ == "__main__":
+    base.run(main)

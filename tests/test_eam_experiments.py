@@ -1,0 +1,70 @@
+"""The associative memory's command as a user runs it."""
+
+import numpy as np
+import pytest
+from commands import rows_of, run, run_forked
+
+
+@pytest.mark.long
+def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
+    flags = f"--corpus={corpus}", "--tokens=8000", "--patterns=40", f"--resume={tmp_path / 'saved'}"
+    done = run("eam", *flags, f"--workdir={tmp_path / 'first'}", "--studies=")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(tmp_path / "first")}
+    for row in ("uniform", "unigram (add 0.1)", "bigram (Kneser-Ney 2)", "Kneser-Ney 5"):
+        assert rows[row]["ce"] > 0
+    for model in ("teacher", "EAM, as published", "EAM"):
+        assert rows[model]["ce"] < rows["uniform"]["ce"]
+        mixed, oracle = rows[f"{model} + kNN"], rows[f"{model} + kNN, oracle: not a model"]
+        assert mixed["sums"] < 1e-4
+        assert oracle["ce"] < rows[model]["ce"]
+    assert abs(rows["EAM, int8 and back"]["ce"] - rows["EAM"]["ce"]) < 0.02
+    transfer = rows["transfer: EAM"]
+    taught, unigram = rows["teacher"]["ce"], rows["unigram (add 0.1)"]["ce"]
+    assert transfer["transfer"] == pytest.approx(1 - (rows["EAM"]["ce"] - taught) / taught)
+    assert transfer["headroom"] == pytest.approx((unigram - rows["EAM"]["ce"]) / (unigram - taught))
+    size = (tmp_path / "first" / "model.eam").stat().st_size
+    assert rows["EAM, int8 and back"]["model_bytes"] == size
+    # Every stage is on disk, so the second time nothing is trained and everything is the same.
+    again = run("eam", *flags, f"--workdir={tmp_path / 'again'}", "--studies=")
+    for row, values in {row["row"]: row for row in rows_of(tmp_path / "again")}.items():
+        assert values["ce"] == rows[row]["ce"]
+    assert "0/3" not in again.stderr
+    other = run("eam", *flags, "--seed=1", f"--workdir={tmp_path / 'other'}")
+    assert other.returncode == 2
+    assert "differs in seed" in other.stderr
+
+
+@pytest.mark.long
+def test_the_studies(tmp_path, corpus):
+    flags = f"--corpus={corpus}", "--tokens=12000", "--patterns=40", f"--workdir={tmp_path}"
+    done = run("eam", *flags)
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(tmp_path)}
+    kept = [rows[f"reconstruction, kmeans, {x} patterns"]["held_out"] for x in (410, 205, 82)]
+    assert np.all(np.diff(kept) > -0.02)
+    assert rows["merge: merged"]["locations"] == sum(
+        rows[f"merge: {x} half"]["locations"] for x in ("first", "second")
+    )
+    assert len(rows["continual, kmeans"]["cosine"]) == 3
+    assert 0 < rows["writes"]["writes_per_second"] < rows["writes"]["bound"]
+    for picture in ("reconstruction", "continual", "merge", "time"):
+        assert (tmp_path / f"{picture}.png").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--studies=dreams"], "unknown study ['dreams']"),
+        (["--tokens=0"], "must be positive, got 0"),
+        (["--patterns=-1"], "must be positive"),
+        (["--tokens=100"], "hold no window of 128"),
+        (["--preset=huge"], "huge"),
+    ],
+)
+def test_bad_flags_are_one_line(tmp_path, flags, message):
+    (tmp_path / "words.txt").write_text("".join(f"word {i} of many\n" for i in range(600)))
+    done = run_forked("eam", "--corpus=words.txt", *flags, cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,150 @@
+"""Nearest neighbours over the text being read: each position is scored first, then stored, once.
+
+The distribution of a model is mixed with that of what followed the nearest earlier keys. The share of the
+mixture may depend on what is known before the token comes, never on the token: only then do probabilities sum
+to 1. The published score took, token by token, the better of two answers by looking at the token (spec
+eam_recommender_vocab 2.6); `oracle` is that number, which no model can have.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+
+@dataclasses.dataclass(frozen=True)
+class KnnConfig:
+    """How neighbours speak.
+
+    Attributes:
+      nearest: of them.
+      sharpness: of the softmax over their cosines.
+      block: positions that are scored before they are stored.
+    """
+
+    nearest: int = 16
+    sharpness: float = 20.0
+    block: int = 1024
+
+
+class Neighbours(NamedTuple):
+    """What earlier text says, at N positions.
+
+    Attributes:
+      tokens: ``int32 [N, nearest]`` what followed the nearest keys.
+      shares: ``float32 [N, nearest]``, sums to 1; all 0 where nothing is stored yet.
+      cosine: ``float32 [N]`` of the nearest; 0 where there is none.
+    """
+
+    tokens: jax.Array
+    shares: jax.Array
+    cosine: jax.Array
+
+
+def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Iterator[Neighbours]:
+    """Blocks of positions in turn, each asked of all blocks before it.
+
+    Args:
+      config: how many, how sharply, and the block.
+      keys: ``[N, K]`` unit vectors, in the order of the text.
+      tokens: ``int32 [N]``, the token that followed each.
+    """
+    room = -(-len(keys) // config.block) * config.block
+    stored = jnp.zeros((room, keys.shape[1])).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
+    after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
+    for start in range(0, len(keys), config.block):
+        found = _neighbours(config, stored, after, start)
+        yield Neighbours(*(x[: len(keys) - start] for x in found))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _neighbours(config: KnnConfig, stored: jax.Array, after: jax.Array, start) -> Neighbours:
+    asked = jax.lax.dynamic_slice_in_dim(stored, start, config.block)
+    scores = jnp.where(jnp.arange(len(stored)) < start, asked @ stored.T, -jnp.inf)
+    cosine, at = jax.lax.top_k(scores, min(config.nearest, len(stored)))
+    there = jnp.isfinite(cosine)
+    shares = jnp.where(there, jax.nn.softmax(jnp.where(there, config.sharpness * cosine, -1e9)), 0.0)
+    return Neighbours(after[at], shares, jnp.where(there[:, 0], cosine[:, 0], 0.0))
+
+
+class Gate(NamedTuple):
+    """How much neighbours are believed: ``sigmoid(bias + by_cosine * cosine + by_entropy * entropy)``."""
+
+    bias: jax.Array
+    by_cosine: jax.Array
+    by_entropy: jax.Array
+
+
+def share(gate: Gate, found: Neighbours, log_probs: jax.Array) -> jax.Array:
+    """``float32 [N]``, of the neighbours, by how near they are and how unsure the model is."""
+    entropy = -(jnp.exp(log_probs) * log_probs).sum(-1)
+    known = found.shares.sum(-1)
+    return known * jax.nn.sigmoid(gate.bias + gate.by_cosine * found.cosine + gate.by_entropy * entropy)
+
+
+def mixture(gate: Gate, found: Neighbours, log_probs: jax.Array) -> jax.Array:
+    """``float32 [N, V]``: the model's distribution and the neighbours', mixed; each row sums to 1."""
+    part = share(gate, found, log_probs)[:, None]
+    rows = jnp.arange(len(part))[:, None]
+    return ((1 - part) * jnp.exp(log_probs)).at[rows, found.tokens].add(part * found.shares)
+
+
+class Evidence(NamedTuple):
+    """What a mixture costs at N positions depends on these.
+
+    Attributes:
+      model, near: ``float32 [N]``, the probabilities of the token that came.
+      known: 1 where there are neighbours, else 0.
+      cosine, entropy: what the gate sees.
+    """
+
+    model: jax.Array
+    near: jax.Array
+    known: jax.Array
+    cosine: jax.Array
+    entropy: jax.Array
+
+
+@jax.jit
+def evidence(found: Neighbours, log_probs: jax.Array, targets: jax.Array) -> Evidence:
+    """Of a block: neighbours, ``[N, V]`` and ``int32 [N]``."""
+    model = jnp.exp(jnp.take_along_axis(log_probs, targets[:, None], 1)[:, 0])
+    near = (found.shares * (found.tokens == targets[:, None])).sum(1)
+    entropy = -(jnp.exp(log_probs) * log_probs).sum(1)
+    return Evidence(model, near, found.shares.sum(1), found.cosine, entropy)
+
+
+def nats(gate: Gate, seen: Evidence) -> jax.Array:
+    """``float32 [N]``: what the tokens cost under `mixture`."""
+    believed = gate.bias + gate.by_cosine * seen.cosine + gate.by_entropy * seen.entropy
+    part = seen.known * jax.nn.sigmoid(believed)
+    return -jnp.log((1 - part) * seen.model + part * seen.near)
+
+
+def fit_gate(seen: Evidence, steps: int = 400) -> Gate:
+    """The gate that costs least on given positions, which must not be those it is tried on."""
+    seen = Evidence(*(jnp.asarray(x, jnp.float32) for x in seen))
+    optimiser = optax.adam(0.05)
+    start = Gate(jnp.float32(-2.0), jnp.float32(1.0), jnp.float32(0.0))
+
+    @jax.jit
+    def run(gate):
+        def step(carry, _):
+            gate, state = carry
+            updates, state = optimiser.update(jax.grad(lambda g: nats(g, seen).mean())(gate), state)
+            return (optax.apply_updates(gate, updates), state), None
+
+        return jax.lax.scan(step, (gate, optimiser.init(gate)), None, steps)[0][0]
+
+    return Gate(*run(start))
+
+
+def oracle(seen: Evidence) -> np.ndarray:
+    """``[N]``: the lesser of the model's cost and a half-half mixture's, by the token that came: no model."""
+    half = np.where(seen.known > 0, 0.5 * seen.model + 0.5 * seen.near, seen.model)
+    return -np.log(np.maximum(np.maximum(seen.model, half), 1e-10))
