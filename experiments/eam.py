@@ -61,18 +61,23 @@ def main() -> None:
     published = stages.publish(plan, held, keys)
     joined = stages.join(plan, taught, held, published["encoder"])
 
-    add_model(results, corpus, "teacher", ask_teacher(plan, taught), plan.seconds["teacher"], tail, scored)
+    costs = {}
+    ask = ask_teacher(plan, taught)
+    costs |= add_model(results, corpus, "teacher", ask, plan.seconds["teacher"], tail, scored)
     spent = plan.seconds["memory"] + plan.seconds["encoder"]
     config = plan.student(repaired=False)
     ask = ask_student(config, distill.Model(published, held))
-    add_model(results, corpus, "EAM, as published", ask, spent + plan.seconds["decoder"], tail, scored)
-    config, model = plan.student(repaired=True), distill.Model(joined, held)
-    add_model(
-        results, corpus, "EAM", ask_student(config, model), spent + plan.seconds["student"], tail, scored
+    costs |= add_model(
+        results, corpus, "EAM, as published", ask, spent + plan.seconds["decoder"], tail, scored
     )
-    add_artifact(results, corpus, workdir, config, model, tail, scored)
+    config, model = plan.student(repaired=True), distill.Model(joined, held)
+    ask = ask_student(config, model)
+    costs |= add_model(results, corpus, "EAM", ask, spent + plan.seconds["student"], tail, scored)
+    nothing = distill.Model(joined, held._replace(counters=jnp.zeros_like(held.counters)))
+    add_plain(results, corpus, "EAM, its memory empty", ask_student(config, nothing), scored, float("nan"))
+    add_artifact(results, corpus, workdir, config, model, scored)
     results.print()
-    explain(results)
+    explain(results, costs)
     studies.run(results, workdir, plan, taught, held, (keys, values), (config, model), scored, FLAGS.studies)
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in plan.seconds.items()))
     print(f"results and pictures in {workdir}")
@@ -118,7 +123,9 @@ def add(
 ) -> float:
     """One row: every evaluated token scored once."""
     tokens = targets_of(windows)
-    summary = metrics.summarize(np.asarray(nats, np.float64), best, tokens, corpus.token_bytes)._asdict()
+    guesses = np.full(len(tokens), -1) if best is None else best
+    summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, corpus.token_bytes)._asdict()
+    summary["accuracy"] = float("nan") if best is None else summary["accuracy"]
     size = text.count_bytes(corpus, tokens, windows[:, :-1].ravel())
     summary["bits_per_byte"] = float(np.sum(nats) / np.log(2) / size)
     results.add(row, **summary, seconds=seconds, **more)
@@ -162,12 +169,18 @@ def ask_student(config: distill.StudentConfig, model: distill.Model):
     return lambda ids: distill.ask_student(config, model, means, ids)
 
 
+def told(ask, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities ``[n, V]`` and keys ``[n, K]`` of every place, in order."""
+    parts = [ask(windows[i : i + 16, :-1]) for i in range(0, len(windows), 16)]
+    log_probs, keys = (
+        [np.asarray(x).reshape(-1, x.shape[-1]) for x in part] for part in zip(*parts, strict=True)
+    )
+    return np.concatenate(log_probs), np.concatenate(keys)
+
+
 def asked(ask, windows: np.ndarray) -> Asked:
     """Ask a model of every place, and the neighbours of each place among earlier places."""
-    told = [ask(windows[i : i + 16, :-1]) for i in range(0, len(windows), 16)]
-    log_probs = np.concatenate([np.asarray(x.log_probs).reshape(-1, x.log_probs.shape[-1]) for x in told])
-    keys = np.concatenate([np.asarray(x.keys).reshape(-1, x.keys.shape[-1]) for x in told])
-    tokens = targets_of(windows)
+    (log_probs, keys), tokens = told(ask, windows), targets_of(windows)
     config, parts, near = knn.KnnConfig(), [], []
     for i, found in enumerate(knn.neighbours(config, keys, tokens)):
         some = slice(i * config.block, i * config.block + len(found.cosine))
@@ -178,7 +191,9 @@ def asked(ask, windows: np.ndarray) -> Asked:
     return Asked(nats, log_probs.argmax(1), evidence, log_probs, near)
 
 
-def add_model(results, corpus, row: str, ask, seconds: float, tail: np.ndarray, scored: np.ndarray) -> None:
+def add_model(
+    results, corpus, row: str, ask, seconds: float, tail: np.ndarray, scored: np.ndarray
+) -> dict[str, np.ndarray]:
     """A model, the same with neighbours, and what no model can have."""
     chosen = knn.fit_gate(asked(ask, tail).evidence)
     started = time.perf_counter()
@@ -208,57 +223,51 @@ def add_model(results, corpus, row: str, ask, seconds: float, tail: np.ndarray, 
         gate=gate,
         sums=float(max(sums)),
     )
-    nats = knn.oracle(seen.evidence)
-    nothing = np.full(len(nats), -1)
-    add(results, corpus, f"{row} + kNN, oracle: not a model", nats, nothing, scored, float("nan"))
+    cost = knn.oracle(seen.evidence)
+    add(results, corpus, f"{row} + kNN, oracle: not a model", cost, None, scored, float("nan"))
+    return {row: seen.nats, f"{row} + kNN": np.asarray(nats)}
 
 
-def add_artifact(results, corpus, workdir, config, model, tail, scored) -> None:
+def add_plain(results, corpus, row: str, ask, scored: np.ndarray, seconds: float, **more) -> None:
+    """A model without neighbours."""
+    log_probs, tokens = told(ask, scored)[0], targets_of(scored)
+    nats = -log_probs[np.arange(len(tokens)), tokens]
+    add(results, corpus, row, nats, log_probs.argmax(1), scored, seconds, **more)
+
+
+def add_artifact(results, corpus, workdir, config, model, scored) -> None:
     """The student packed, unpacked, and scored again."""
     started = time.perf_counter()
     packed = artifact.pack(config, model)
     path = workdir / "model.eam"
     path.write_bytes(packed)
-    again = ask_student(*artifact.unpack(path.read_bytes()))
-    seen = asked(again, scored)
+    config, model = artifact.unpack(path.read_bytes())
+    seconds = time.perf_counter() - started
     size, code = len(packed), artifact.code_bytes()
-    more = {"model_bytes": size, "code_bytes": code}
-    add(
-        results,
-        corpus,
-        "EAM, int8 and back",
-        seen.nats,
-        seen.best,
-        scored,
-        time.perf_counter() - started,
-        **more,
-    )
+    ask = ask_student(config, model)
+    add_plain(results, corpus, "EAM, int8 and back", ask, scored, seconds, model_bytes=size, code_bytes=code)
     print(f"packed: {size:,} bytes and {code:,} of code, {size + code:,} in all")
 
 
-def explain(results: base.Results) -> None:
-    """Transfer as published and over the headroom, and what the rows say of each other."""
+def explain(results: base.Results, costs: dict[str, np.ndarray]) -> None:
+    """Transfer as published and over the headroom, and how sure the differences of rows are."""
     ce: dict[str, Any] = {row["row"]: row["ce"] for row in results.rows}
     taught, unigram = ce["teacher"], ce["unigram (add 0.1)"]
-    for row in (
-        "unigram (add 0.1)",
-        "bigram (Kneser-Ney 2)",
-        "EAM, as published",
-        "EAM",
-        "EAM, int8 and back",
-    ):
+    names = ("unigram (add 0.1)", "bigram (Kneser-Ney 2)", "EAM, as published", "EAM", "EAM, int8 and back")
+    found = {}
+    for row in names:
         plain, head = 1 - (ce[row] - taught) / taught, (unigram - ce[row]) / (unigram - taught)
-        results.add(
-            f"transfer: {row}",
-            ce=ce[row],
-            ppl=float("nan"),
-            accuracy=float("nan"),
-            bits_per_byte=float("nan"),
-            seconds=float("nan"),
-            transfer=plain,
-            headroom=head,
-        )
+        found[row] = {"transfer": plain, "headroom": head}
         print(f"transfer of {row}: {plain:.1%} as published, {head:.1%} of the way from unigram to teacher")
+    for row, other in (("EAM", "teacher"), ("EAM + kNN", "teacher"), ("EAM + kNN", "teacher + kNN")):
+        # By hundreds of tokens, for neighbours in the text are alike.
+        gap = costs[row] - costs[other]
+        parts = gap[: len(gap) // 100 * 100].reshape(-1, 100).mean(1)
+        error = float(parts.std(ddof=1) / np.sqrt(len(parts))) if len(parts) > 1 else float("nan")
+        found[f"{row} - {other}"] = {"nats": float(gap.mean()), "error": error}
+        print(f"{row} less {other}: {gap.mean():+.4f} nats a token, standard error {error:.4f}")
+    with_dashes = dict.fromkeys(base.COLUMNS, float("nan"))
+    results.add("transfer", **with_dashes, transfer=found)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
         assert mixed["sums"] < 1e-4
         assert oracle["ce"] < rows[model]["ce"]
     assert abs(rows["EAM, int8 and back"]["ce"] - rows["EAM"]["ce"]) < 0.02
-    transfer = rows["transfer: EAM"]
+    transfer = rows["transfer"]["transfer"]["EAM"]
     taught, unigram = rows["teacher"]["ce"], rows["unigram (add 0.1)"]["ce"]
     assert transfer["transfer"] == pytest.approx(1 - (rows["EAM"]["ce"] - taught) / taught)
     assert transfer["headroom"] == pytest.approx((unigram - rows["EAM"]["ce"]) / (unigram - taught))
@@ -28,7 +28,7 @@ def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
     # Every stage is on disk, so the second time nothing is trained and everything is the same.
     again = run("eam", *flags, f"--workdir={tmp_path / 'again'}", "--studies=")
     for row, values in {row["row"]: row for row in rows_of(tmp_path / "again")}.items():
-        assert values["ce"] == rows[row]["ce"]
+        assert values["ce"] == rows[row]["ce"], row
     assert "0/3" not in again.stderr
     other = run("eam", *flags, "--seed=1", f"--workdir={tmp_path / 'other'}")
     assert other.returncode == 2

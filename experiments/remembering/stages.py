@@ -158,9 +158,15 @@ class Plan(NamedTuple):
 
 
 def trained(
-    plan: Plan, stage: str, config: teacher.TrainConfig, params, loss_of: Callable, fixed: Any, data: Any
-) -> tuple[teacher.Params, list[float]]:
-    """Train a stage's parameters; its losses, an epoch each."""
+    plan: Plan,
+    stage: str,
+    config: teacher.TrainConfig,
+    params,
+    loss_of: Callable,
+    fixed: Any,
+    data: Callable[[], Any],
+) -> teacher.Params:
+    """Train a stage's parameters; ``data`` is made only if there is an epoch left to train."""
     started, losses, start, spent = time.perf_counter(), [], None, 0.0
     saved = checkpoint.Progress(plan.resume / stage, plan.about) if plan.resume else None
     if saved and (found := saved.latest()):
@@ -171,7 +177,8 @@ def trained(
         params = jax.tree.unflatten(form, leaves[: form.num_leaves])
     key = jax.random.fold_in(plan.key, sum(stage.encode()))
     with tqdm(total=config.epochs, initial=len(losses), desc=stage, unit="epoch") as bar:
-        for reached in teacher.train(key, config, params, loss_of, fixed, data, start):
+        left = len(losses) < config.epochs
+        for reached in teacher.train(key, config, params, loss_of, fixed, data(), start) if left else ():
             params = reached.params
             losses.append(reached.loss)
             bar.set_postfix_str(f"loss {reached.loss:.3f}")
@@ -181,14 +188,14 @@ def trained(
                 took = spent + time.perf_counter() - started
                 saved.save(arrays, {"losses": losses, "seconds": took})
     plan.seconds[stage] = spent + time.perf_counter() - started
-    return jax.tree.map(jnp.asarray, params), losses
+    return jax.tree.map(jnp.asarray, params)
 
 
 def teach(plan: Plan) -> teacher.Params:
     """The teacher."""
     params = teacher.init(jax.random.fold_in(plan.key, 1), plan.trunk)
     loss = functools.partial(teacher.loss, plan.trunk)
-    return trained(plan, "teacher", plan.preset.teaching, params, loss, None, plan.train)[0]
+    return trained(plan, "teacher", plan.preset.teaching, params, loss, None, lambda: plan.train)
 
 
 def patterns(plan: Plan, taught: teacher.Params, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -258,17 +265,22 @@ def publish(plan: Plan, held: memory.Memory, keys: np.ndarray) -> teacher.Params
     config = plan.student(repaired=False)
     params = distill.init(jax.random.fold_in(plan.key, 4), config)
     ids = plan.train[:, :-1]
-    data = ids, keys.reshape(*ids.shape, keys.shape[1]).astype(np.float32)
+
+    def copied():
+        return ids, keys.reshape(*ids.shape, keys.shape[1]).astype(np.float32)
+
     loss = functools.partial(distill.key_loss, config)
-    encoder, _ = trained(plan, "encoder", plan.preset.encoding, params["encoder"], loss, None, data)
-    means = memory.contents(held)
-    read = np.empty((*ids.shape, plan.preset.width), np.float16)
-    for start in range(0, len(ids), 16):
-        some = slice(start, start + 16)
-        read[some] = _read(config, encoder, held, means, ids[some])
+    encoder = trained(plan, "encoder", plan.preset.encoding, params["encoder"], loss, None, copied)
+
+    def read():
+        means, out = memory.contents(held), np.empty((*ids.shape, plan.preset.width), np.float16)
+        for start in range(0, len(ids), 16):
+            some = slice(start, start + 16)
+            out[some] = _read(config, encoder, held, means, ids[some])
+        return out, plan.train[:, 1:]
+
     loss = functools.partial(distill.decoder_loss, config)
-    data = read, plan.train[:, 1:]
-    decoder, _ = trained(plan, "decoder", plan.preset.decoding, params["decoder"], loss, None, data)
+    decoder = trained(plan, "decoder", plan.preset.decoding, params["decoder"], loss, None, read)
     return {"encoder": encoder, "decoder": decoder}
 
 
@@ -285,4 +297,4 @@ def join(plan: Plan, taught: teacher.Params, held: memory.Memory, encoder: teach
     loss = functools.partial(distill.joint_loss, config, plan.trunk)
     fixed = taught, held, memory.contents(held)
     begun = {**params, "encoder": encoder}
-    return trained(plan, "student", plan.preset.joining, begun, loss, fixed, plan.train)[0]
+    return trained(plan, "student", plan.preset.joining, begun, loss, fixed, lambda: plan.train)

@@ -82,34 +82,28 @@ _completion = jax.jit(_completion_of, static_argnums=0)
 def continual(results, workdir, plan: stages.Plan, written) -> None:
     """The first tenth of the writes, read again after a tenth, half, and all of them."""
     keys, values = written
-    early = slice(0, len(keys) // 10)
-    some = np.linspace(0, early.stop - 1, min(_SAMPLE, early.stop)).astype(int)
+    config, batch = memory.MemoryConfig(), plan.preset.batch
+    early = len(keys) // 10
+    some = np.linspace(0, early - 1, min(_SAMPLE, early)).astype(int)
     shares, curves = (0.1, 0.5, 1.0), {}
     for start in ("kmeans", "random"):
-        curve = []
+        # Locations begin as they would have, from what had come by then.
+        store = stages.store(plan, keys[:early], values[:early], min(plan.locations, early), start)
+        every = plan.preset.every if start == "random" else 0
+        done, curve = early // batch, []
         for share in shares:
-            part = slice(0, int(share * len(keys)))
-            # Locations begin as they would have, from what had come by then: the first tenth.
-            store = _continued(plan, keys, values, early, part, start)
-            curve.append(distill.reconstruction(memory.MemoryConfig(), store, keys[some], values[some]))
+            count = int(share * len(keys)) // batch - done
+            if count > 0:
+                part = slice(done * batch, (done + count) * batch)
+                more = (x[part].reshape(count, batch, -1) for x in (keys, values))
+                store = memory.write_all(jax.random.fold_in(plan.key, done), config, store, *more, every)
+                done += count
+            curve.append(distill.reconstruction(config, store, keys[some], values[some]))
         curves[start] = curve
         results.add(f"continual, {start}", shares=list(shares), cosine=curve)
     table = {f"locations begin as {name}": [f"{x:.3f}" for x in curve] for name, curve in curves.items()}
     print_grid("cosine of the first tenth, after", table, [f"{share:.0%}" for share in shares])
     plots.continual(workdir / "continual.png", shares, curves)
-
-
-def _continued(plan, keys, values, early: slice, part: slice, start: str) -> memory.Memory:
-    """A memory begun on ``early`` and written up to the end of ``part``."""
-    store = stages.store(plan, keys[early], values[early], plan.locations, start)
-    batch, config = plan.preset.batch, memory.MemoryConfig()
-    first = early.stop // batch * batch
-    count = (part.stop - first) // batch
-    if count < 1:
-        return store
-    every = plan.preset.every if start == "random" else 0
-    more = (x[first : first + count * batch].reshape(count, batch, -1) for x in (keys, values))
-    return memory.write_all(jax.random.fold_in(plan.key, 9), config, store, *more, every)
 
 
 def merge(results, workdir, plan: stages.Plan, taught, held, written, fresh, scored) -> None:

@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax.eam import memory
+
 
 @dataclasses.dataclass(frozen=True)
 class KnnConfig:
@@ -57,16 +59,19 @@ def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Itera
     room = -(-len(keys) // config.block) * config.block
     stored = jnp.zeros((room, keys.shape[1])).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
+    seen = config.block
     for start in range(0, len(keys), config.block):
-        found = _neighbours(config, stored, after, start)
+        # What is looked through doubles, so that there are few compilations and at most half is in vain.
+        seen = min(room, 2 * seen) if start > seen else seen
+        asked = stored[start : start + config.block]
+        found = _neighbours(config, stored[:seen], after[:seen], asked, start)
         yield Neighbours(*(x[: len(keys) - start] for x in found))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _neighbours(config: KnnConfig, stored: jax.Array, after: jax.Array, start) -> Neighbours:
-    asked = jax.lax.dynamic_slice_in_dim(stored, start, config.block)
+def _neighbours(config: KnnConfig, stored: jax.Array, after: jax.Array, asked, start) -> Neighbours:
     scores = jnp.where(jnp.arange(len(stored)) < start, asked @ stored.T, -jnp.inf)
-    cosine, at = jax.lax.top_k(scores, min(config.nearest, len(stored)))
+    cosine, at = memory.top(scores, config.nearest)
     there = jnp.isfinite(cosine)
     shares = jnp.where(there, jax.nn.softmax(jnp.where(there, config.sharpness * cosine, -1e9)), 0.0)
     return Neighbours(after[at], shares, jnp.where(there[:, 0], cosine[:, 0], 0.0))

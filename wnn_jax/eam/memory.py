@@ -131,8 +131,13 @@ def find(config: MemoryConfig, memory: Memory, keys: jax.Array) -> tuple[jax.Arr
     room = len(memory.weights)
     scores = keys @ memory.addresses.T
     scores = jnp.where(jnp.arange(room) < memory.used, scores, -jnp.inf)
+    return top(scores, config.nearest)
+
+
+def top(scores: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
+    """The ``count`` largest of each row ``[N, L]`` (or all L) and where they are, descending."""
     # Without the barrier XLA's CPU compiler sorts every row whole once the values are used: 30 times slower.
-    return jax.lax.optimization_barrier(jax.lax.top_k(scores, min(config.nearest, room)))
+    return jax.lax.optimization_barrier(jax.lax.top_k(scores, min(count, scores.shape[1])))
 
 
 def write(config: MemoryConfig, memory: Memory, keys: jax.Array, values: jax.Array) -> Memory:
