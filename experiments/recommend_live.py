@@ -86,7 +86,7 @@ def open_shop(data: movielens.Data) -> Shop:
     ratings, films = data.ratings, data.films
     count = len(films.ids)
     columns = {"genres": films.genres, "language": films.language}
-    columns |= {name: getattr(films, name) for name in ("vote_average", "vote_count")}
+    columns |= {name: getattr(films, name) for name in ("vote_average", "vote_count", "popularity")}
     columns |= encode.crowd(ratings.film, ratings.stars, count)
     config = baselines.FactorConfig()
     key = jax.random.key(FLAGS.seed)

@@ -227,10 +227,11 @@ def test_many_agents_are_each_as_if_alone():
         np.testing.assert_array_equal(said[i], everything(config, learnt(config, listed)))
 
 
+@settings(max_examples=5)
 @given(listed=st.lists(row, min_size=1, max_size=12))
 def test_replay_asks_before_it_learns(listed):
     config = CONFIGS["aged vote"]
-    agents, said = agent.replay(KEY, config, agent.empty(1, 1, 16), rows(listed))
+    agents, said = agent.replay(KEY, config, agent.empty(1, 1, 16), rows(listed, 12))
     for i, (key, *_, time) in enumerate(listed):
         known = learnt(config, listed[:i])
         asked = agent.predict(KEY, config, known, jnp.array([[[key]]], jnp.uint32), time)[0, 0]

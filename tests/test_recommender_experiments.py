@@ -101,6 +101,7 @@ def test_rating_in_a_terminal(tmp_path):
     assert (tmp_path / "me.csv").read_text() == RATINGS
 
 
+@pytest.mark.long
 def test_a_bad_history_is_told_by_line(tmp_path):
     lines = "1,5,4.0,100\n1,5000,4.0,101\n1,6,nan,102\n1,7,3.0,50\n"
     (tmp_path / "me.csv").write_text(RATINGS + lines)

@@ -220,7 +220,7 @@ def _learn_row(config: AgentConfig, agent: Agents, row: Rows) -> Agents:
 
 @jax.jit
 def forget(agents: Agents, where: jax.Array) -> Agents:
-    """Delete rows.
+    """Delete rows. What an eviction or a contradiction had deleted because of them does not come back.
 
     Args:
       agents: the memories.

@@ -102,7 +102,8 @@ PUBLISHED = (
     ),
 )
 
-# What the published fields meant to say, and what the users who came before thought of the film.
+# What the published fields meant to say, and what the users who came before thought of the film. Metadata
+# without language or TMDB popularity sets none of their bits.
 DEFAULT = (
     one_hot("genres", GENRES),
     thermometer("vote_average", (5.5, 6.0, 6.5, 7.0, 7.5)),
@@ -110,6 +111,7 @@ DEFAULT = (
     thermometer("vote_count", (50, 200, 500, 1000, 2000, 4000)),
     thermometer("crowd_stars", (2.5, 3.0, 3.25, 3.5, 3.75, 4.0, 4.25)),
     thermometer("crowd_count", (2, 5, 10, 20, 40, 80)),
+    thermometer("popularity", (1.0, 3.0, 6.0, 10.0, 20.0)),
 )
 
 
