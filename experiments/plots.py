@@ -135,6 +135,7 @@ def by_ratings(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], value: str
     """A score against how many ratings of a person were known, mean over seeds; what is plain in grey."""
     figure, axes = plt.subplots(figsize=(8.0, 5.0))
     grey = ("always", "copy", "user")
+    axes.set_prop_cycle(color=matplotlib.colormaps["tab20"](range(20)))
     for name in dict.fromkeys(row["row"] for row in rows):
         mine = [row for row in rows if row["row"] == name]
         sizes = sorted({row["shown"] for row in mine})
