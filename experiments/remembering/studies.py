@@ -133,9 +133,10 @@ def merge(results, workdir, plan: stages.Plan, taught, held, written, fresh, sco
 
 def speed(results, workdir, plan: stages.Plan, taught, held, written, student) -> None:
     """Writes a second beside the product that bounds them; tokens a second of teacher and student."""
+    batch = min(plan.preset.batch, len(written[0]))
+    count = min(16, len(written[0]) // batch)
     keys, values = (
-        jnp.asarray(x[: 16 * plan.preset.batch].reshape(-1, plan.preset.batch, x.shape[1]), jnp.float32)
-        for x in written
+        jnp.asarray(x[: count * batch].reshape(count, batch, x.shape[1]), jnp.float32) for x in written
     )
     config = memory.MemoryConfig()
     scores = jax.jit(lambda keys, addresses: jax.lax.map(lambda k: (k @ addresses.T).max(), keys))

@@ -72,6 +72,8 @@ class Division(NamedTuple):
 def divide(key: jax.Array, user: np.ndarray, needed: int, tried: int = 250, choosing: int = 90) -> Division:
     """Draw people who rated at least ``needed`` films; at most three quarters of those are tried.
 
+    At most half of those who are not are for choosing.
+
     Raises:
       ValueError: fewer than two people rated as many.
     """
@@ -81,6 +83,7 @@ def divide(key: jax.Array, user: np.ndarray, needed: int, tried: int = 250, choo
         raise ValueError(f"{len(able)} people rated {needed} films or more: ask for fewer ratings")
     able = np.asarray(jax.random.permutation(key, able))
     cut = min(tried, max(1, 3 * len(able) // 4))
+    choosing = min(choosing, (int((count > 0).sum()) - cut) // 2)  # a world of nobody knows nothing
     chosen = able[:cut], able[cut : cut + choosing]
     return Division(*chosen, np.setdiff1d(np.flatnonzero(count), np.concatenate(chosen)))
 
