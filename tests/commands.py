@@ -26,10 +26,10 @@ for line in sys.stdin:
 """
 
 
-def run(module, *flags, cwd=None, stdin=None):
+def run(module, *flags, cwd=None, stdin=None, timeout=240):
     command = [sys.executable, "-m", f"experiments.{module}", *flags]
     env = {**os.environ, "PYTHONPATH": os.getcwd()}
-    how = {"capture_output": True, "text": True, "check": False, "timeout": 240, "input": stdin}
+    how = {"capture_output": True, "text": True, "check": False, "timeout": timeout, "input": stdin}
     return subprocess.run(command, cwd=cwd, env=env, **how)
 
 
