@@ -142,6 +142,15 @@ class Results:
             print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
 
 
+def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
+    """A table of ready cells."""
+    width = max(len(title), *map(len, rows))
+    wide = max(8, 2 + max(len(x) for cells in (*rows.values(), columns) for x in cells))
+    print(f"\n{title:{width}}" + "".join(f"{name:>{wide}}" for name in columns))
+    for name, cells in rows.items():
+        print(f"{name:{width}}" + "".join(f"{cell:>{wide}}" for cell in cells))
+
+
 def clock(call: Callable[[], Any], repeats: int) -> float:
     """Median seconds of a call, after one that compiles."""
     jax.block_until_ready(call())

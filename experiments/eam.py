@@ -120,7 +120,7 @@ def targets_of(windows: np.ndarray) -> np.ndarray:
 
 def add(
     results: base.Results, corpus: text.Corpus, row: str, nats, best, windows, seconds: float, **more
-) -> float:
+) -> None:
     """One row: every evaluated token scored once."""
     tokens = targets_of(windows)
     guesses = np.full(len(tokens), -1) if best is None else best
@@ -129,7 +129,6 @@ def add(
     size = text.count_bytes(corpus, tokens, windows[:, :-1].ravel())
     summary["bits_per_byte"] = float(np.sum(nats) / np.log(2) / size)
     results.add(row, **summary, seconds=seconds, **more)
-    return summary["ce"]
 
 
 def add_baselines(results: base.Results, corpus: text.Corpus, plan: stages.Plan, scored: np.ndarray) -> None:

@@ -85,9 +85,7 @@ def open_shop(data: movielens.Data) -> Shop:
     """Keys of all films and the world's factors, of everybody's ratings."""
     ratings, films = data.ratings, data.films
     count = len(films.ids)
-    columns = {"genres": films.genres, "language": films.language}
-    columns |= {name: getattr(films, name) for name in ("vote_average", "vote_count", "popularity")}
-    columns |= encode.crowd(ratings.film, ratings.stars, count)
+    columns = common.columns(films, ratings)
     config = baselines.FactorConfig()
     key = jax.random.key(FLAGS.seed)
     factors = baselines.factorise(key, config, ratings.user, ratings.film, ratings.stars, count)

@@ -40,7 +40,7 @@ def bucketing(results: base.Results, data: movielens.Data, workdir, seeds) -> No
         ]
         for row, scores in table.items()
     }
-    common.print_grid("names the encoder does not know", cells, ["bits", "within one", "auc", "rmse"])
+    base.print_grid("names the encoder does not know", cells, ["bits", "within one", "auc", "rmse"])
     plots.bars(
         workdir / "bucketing.png",
         {row: [x.within_one for x in s] for row, s in table.items()},
@@ -57,9 +57,7 @@ def addition(results: base.Results, data: movielens.Data, workdir, seeds) -> Non
         old = (encode.one_hot("genres", encode.GENRES), *_REST)
         new = (*old, encode.Field("genres", (_ADDED,), ((1,),), (0,)))
         before, after = (common.keys_of(fields, found.columns) for fields in (old, new))
-        names, vector = encode.vectors(
-            [x for x, tags in zip(data.films.genres, data.films.tags, strict=True)]
-        )
+        names, vector = encode.vectors(data.films.genres)
         place = {name: i for i, name in enumerate(names)}
         near = encode.buckets(
             vector[[place[_ADDED]]], vector[[place[x] for x in encode.GENRES if x in place]]
@@ -92,7 +90,7 @@ def addition(results: base.Results, data: movielens.Data, workdir, seeds) -> Non
             raise ValueError("widening moved the predictions of films without the new genre")
     cells = {name: [common.mean_range(x) for x in zip(*rows, strict=True)] for name, rows in table.items()}
     heads = [f"{_ADDED}: within one", "others", f"{_ADDED}: rmse", "others", "others moved by"]
-    common.print_grid(f"{_ADDED} gets a bit after learning", cells, heads)
+    base.print_grid(f"{_ADDED} gets a bit after learning", cells, heads)
     plots.bars(
         workdir / "addition.png",
         {k: [x[0] for x in v] for k, v in table.items()},

@@ -169,7 +169,7 @@ def _print(rows, title: str, name: str) -> None:
             values = [x[name] for x in rows if x["row"] == model and x["shown"] == size]
             cells.append(common.mean_range(values) if values else "-")
         table[model] = cells
-    common.print_grid(title, table, [str(size) for size in sizes])
+    base.print_grid(title, table, [str(size) for size in sizes])
 
 
 def _verdict(rows, seeds) -> None:

@@ -65,11 +65,20 @@ def setting(key: jax.Array, data: movielens.Data, shown: int, asked: int, whole:
     world = movielens.Ratings(*(x[kept] for x in data.ratings))
     if whole:
         tasks, world = [protocol.whole_stars(x) for x in tasks], world._replace(stars=np.floor(world.stars))
-    films = data.films
-    columns = {"genres": films.genres, "language": films.language, "tags": films.tags}
-    columns |= {name: getattr(films, name) for name in ("vote_average", "vote_count", "popularity")}
-    columns |= encode.crowd(world.film, world.stars, len(films.ids))
-    return Setting(films, world, columns, *tasks)
+    return Setting(data.films, world, columns(data.films, world), *tasks)
+
+
+def columns(films: movielens.Films, world: movielens.Ratings) -> dict[str, Any]:
+    """What is known of films, with what the world thinks of them."""
+    names = ("genres", "language", "tags", "vote_average", "vote_count", "popularity")
+    known = {name: getattr(films, name) for name in names}
+    return known | encode.crowd(world.film, world.stars, len(films.ids))
+
+
+def rows(keys: jax.Array, task: protocol.Task) -> agent.Rows:
+    """What the task shows; time is the rating's place."""
+    place = np.broadcast_to(np.arange(task.film.shape[1]), task.film.shape)
+    return agent.rows(keys, task.film, encode.stars_to_bits(task.stars), place)
 
 
 def keys_of(fields: Sequence[encode.Field], columns: Mapping[str, Any]) -> jax.Array:
@@ -78,10 +87,9 @@ def keys_of(fields: Sequence[encode.Field], columns: Mapping[str, Any]) -> jax.A
 
 
 def shown(config: agent.AgentConfig, keys: jax.Array, task: protocol.Task) -> agent.Agents:
-    """Agents that learnt what the task shows; their time is the rating's place."""
-    place = np.broadcast_to(np.arange(task.film.shape[1]), task.film.shape)
-    rows = agent.rows(keys, task.film, encode.stars_to_bits(task.stars), place)
-    return agent.learn(config, agent.empty(len(task.users), keys.shape[1], task.film.shape[1]), rows)
+    """Agents that learnt what the task shows."""
+    start = agent.empty(len(task.users), keys.shape[1], task.film.shape[1])
+    return agent.learn(config, start, rows(keys, task))
 
 
 def ask(
@@ -107,15 +115,6 @@ def choose(models: Mapping[str, Model], task: protocol.Task, by: str) -> tuple[s
 
     best = max(models, key=worth)
     return best, models[best]
-
-
-def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
-    """A table of ready cells."""
-    width = max(len(title), *map(len, rows))
-    wide = max(8, 2 + max(len(x) for cells in (*rows.values(), columns) for x in cells))
-    print(f"\n{title:{width}}" + "".join(f"{name:>{wide}}" for name in columns))
-    for name, cells in rows.items():
-        print(f"{name:{width}}" + "".join(f"{cell:>{wide}}" for cell in cells))
 
 
 def mean_range(values: Sequence[float], digits: int = 3) -> str:

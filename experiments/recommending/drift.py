@@ -1,6 +1,5 @@
 """Drift: tastes that turn over, and how soon each way of forgetting follows."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import jax
@@ -69,7 +68,7 @@ def run(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
         shown = [f"{found[x]:.3f}" for x in ("before", "first_five", "last_ten")]
         cells[name] = [*shown, took, common.mean_range(real[name])]
     heads = ["before", "first 5", "last 10", "recovered after", "real order"]
-    common.print_grid("within one star of the next rating, tastes flipped", cells, heads)
+    base.print_grid("within one star of the next rating, tastes flipped", cells, heads)
     quick = [x for x in cells if (_recovery(means[x])["ratings_to_recover"] or AFTER) <= 10 and x in POLICIES]
     print(f"five ratings in a row back to within .05, at most 10 after: {', '.join(quick) or 'no policy'}")
     plots.drift(workdir / "drift.png", means, BEFORE)
@@ -100,17 +99,14 @@ def _right(key, keys, streams: Mapping[str, protocol.Task], weights) -> dict[str
     task = streams["tried"]
     place = np.arange(task.film.shape[1])
     mean = np.stack([task.stars[:, :i].mean(1) if i else np.full(len(task.users), 3.0) for i in place], 1)
-    out["mean so far"] = np.abs(np.round(2 * mean) - 2 * task.stars) <= 2
+    out["mean so far"] = _within(task, mean)
     out[f"weights, fitted every {EVERY}"] = _within(task, weights(task))
     return out
 
 
 def _replay(key, config: agent.AgentConfig, keys, task: protocol.Task) -> np.ndarray:
-    place = np.broadcast_to(np.arange(task.film.shape[1]), task.film.shape)
-    rows = agent.rows(keys, task.film, encode.stars_to_bits(task.stars), place)
-    room = min(_ROOM, config.cap)
-    start = agent.empty(len(task.users), keys.shape[1], room)
-    chances = np.asarray(agent.replay(key, dataclasses.replace(config), start, rows)[1])
+    start = agent.empty(len(task.users), keys.shape[1], min(_ROOM, config.cap))
+    chances = np.asarray(agent.replay(key, config, start, common.rows(keys, task))[1])
     return np.abs((chances >= 0.5).sum(-1) - 2 * task.stars) <= 2
 
 

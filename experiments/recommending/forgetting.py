@@ -46,7 +46,7 @@ def run(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
                 raise ValueError(f"forgetting is not exact: {scores}")
     heads = ["before", "after", "never shown", "others before", "others after", "others moved"]
     cells = {name: [common.mean_range(x) for x in zip(*rows, strict=True)] for name, rows in table.items()}
-    common.print_grid('mean stars of horror films, "forget horror"', cells, heads)
+    base.print_grid('mean stars of horror films, "forget horror"', cells, heads)
     print("after forgetting, every answer equals that of an agent never shown the rows, to the last bit")
     means = {name: np.mean(rows, 0) for name, rows in table.items()}
     plots.forgetting(workdir / "forgetting.png", means, heads[:5])
@@ -59,16 +59,13 @@ def _most(data: movielens.Data) -> int:
 
 def _compare(key, keys, bit: int, task, horror: np.ndarray, asked: dict[str, jax.Array]) -> dict[str, float]:
     config = agent.AgentConfig()
-    place = np.broadcast_to(np.arange(task.film.shape[1]), task.film.shape)
-    labels = encode.stars_to_bits(task.stars)
-    agents = agent.learn(
-        config, agent.empty(len(task.users), keys.shape[1]), agent.rows(keys, task.film, labels, place)
-    )
+    rows, blank = common.rows(keys, task), agent.empty(len(task.users), keys.shape[1])
+    agents = agent.learn(config, blank, rows)
     started = time.perf_counter()
     after = jax.block_until_ready(agent.forget(agents, agent.with_bit(agents, bit)))
     seconds = time.perf_counter() - started
-    unseen = agent.rows(keys, np.where(horror[task.film], -1, task.film), labels, place)
-    never = agent.learn(config, agent.empty(len(task.users), keys.shape[1]), unseen)
+    unseen = rows._replace(item=jnp.where(horror[task.film], -1, rows.item))
+    never = agent.learn(config, blank, unseen)
 
     def stars(agents, films) -> np.ndarray:
         queries = jnp.broadcast_to(keys[films], (len(task.users), *keys[films].shape))

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from experiments import base, plots
-from experiments.recommending import common
 from wnn_jax.recommender import agent, baselines
 
 ROWS = (5, 50, 100, 500, 1_000, 10_000)
@@ -31,7 +30,7 @@ def run(results: base.Results, workdir) -> None:
             times.append(took)
         table[f"{width} bits"] = [f"{1e6 * x:.0f}" for x in times]
         curves[f"{width} bits"] = [1e6 * x for x in times]
-    common.print_grid("microseconds an answer, one agent; rows =", table, [f"{x:,}" for x in ROWS])
+    base.print_grid("microseconds an answer, one agent; rows =", table, [f"{x:,}" for x in ROWS])
     plots.latency(workdir / "latency.png", ROWS, curves)
 
     table = {}
@@ -47,12 +46,12 @@ def run(results: base.Results, workdir) -> None:
             cells.append(f"{crowd / took:,.0f}")
             del agents
         table[f"{crowd:,} agents"] = cells
-    common.print_grid("answers a second, one call, 64 bits; rows =", table, ["10", "100", "1,000"])
+    base.print_grid("answers a second, one call, 64 bits; rows =", table, ["10", "100", "1,000"])
 
     table = {}
     for people in (1, 250):
         rows = _random(key, people, 5, 26)
-        given = agent.Rows(rows.keys, rows.labels, jnp.maximum(rows.item, 0), rows.time)
+        given = agent.Rows(rows.keys, rows.labels, rows.item, rows.time)
         film = jax.random.bernoulli(key, 0.5, (people, 6, 26))
         label = jax.random.bernoulli(key, 0.5, (people, 5, 10))
 
@@ -72,7 +71,7 @@ def run(results: base.Results, workdir) -> None:
             took = base.clock(call, 20) / people
             results.add(f"learn 5, answer 1: {name}", agents=people, seconds=took)
             table.setdefault(name, []).append(f"{1e6 * took:,.0f}")
-    common.print_grid("microseconds a person, learn 5 ratings and answer; people =", table, ["1", "250"])
+    base.print_grid("microseconds a person, learn 5 ratings and answer; people =", table, ["1", "250"])
 
 
 def _random(key: jax.Array, users: int, rows: int, width: int) -> agent.Agents:

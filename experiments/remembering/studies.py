@@ -1,11 +1,12 @@
 """Studies of the memory alone: what it gives back, what later writes do to early ones, merging, time."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from experiments import base, plots
-from experiments.recommending.common import print_grid
 from experiments.remembering import stages
 from wnn_jax.eam import distill, memory, teacher
 
@@ -56,7 +57,9 @@ def reconstruction(results, workdir, plan: stages.Plan, taught, held, written, f
             table[name] = [f"{used:,}", f"{cosine:.3f}", f"{old:.3f}", f"{nats:.3f}"]
             if start == "kmeans":
                 points.append((len(keys) / used, cosine, old))
-    print_grid("cosine of what is read", table, ["locations", "held out", "written", "CE, teacher's head"])
+    base.print_grid(
+        "cosine of what is read", table, ["locations", "held out", "written", "CE, teacher's head"]
+    )
     plots.reconstruction(workdir / "reconstruction.png", np.array(points))
 
 
@@ -69,14 +72,12 @@ def completion(plan: stages.Plan, taught, store: memory.Memory, windows: np.ndar
     return total / windows[:, 1:].size
 
 
-def _completion_of(trunk, taught, project, store, means, windows) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=0)
+def _completion(trunk, taught, project, store, means, windows) -> jax.Array:
     keys, values = distill.patterns(trunk, taught, project, windows[:, :-1])
     read = memory.read(memory.MemoryConfig(), store, means, keys.reshape(-1, keys.shape[-1]))
     said = jax.nn.log_softmax(teacher.head(taught, teacher.rms_norm(read).reshape(values.shape)))
     return -jnp.take_along_axis(said, windows[:, 1:, None], -1).sum()
-
-
-_completion = jax.jit(_completion_of, static_argnums=0)
 
 
 def continual(results, workdir, plan: stages.Plan, written) -> None:
@@ -102,7 +103,7 @@ def continual(results, workdir, plan: stages.Plan, written) -> None:
         curves[start] = curve
         results.add(f"continual, {start}", shares=list(shares), cosine=curve)
     table = {f"locations begin as {name}": [f"{x:.3f}" for x in curve] for name, curve in curves.items()}
-    print_grid("cosine of the first tenth, after", table, [f"{share:.0%}" for share in shares])
+    base.print_grid("cosine of the first tenth, after", table, [f"{share:.0%}" for share in shares])
     plots.continual(workdir / "continual.png", shares, curves)
 
 
@@ -127,7 +128,7 @@ def merge(results, workdir, plan: stages.Plan, taught, held, written, fresh, sco
         results.add(f"merge: {name}", locations=int(store.used), held_out=cosine, teacher_head_ce=nats)
         table[name] = [f"{int(store.used):,}", f"{cosine:.3f}", f"{nats:.3f}"]
         cosines[name] = [cosine]
-    print_grid("stores", table, ["locations", "held out", "CE, teacher's head"])
+    base.print_grid("stores", table, ["locations", "held out", "CE, teacher's head"])
     plots.bars(workdir / "merge.png", cosines, "cosine of held-out states and what is read")
 
 
@@ -161,5 +162,5 @@ def speed(results, workdir, plan: stages.Plan, taught, held, written, student) -
             results.add(f"inference: {name}", windows=windows, tokens_per_second=rate)
             table.setdefault(name, []).append(f"{rate:,.0f}")
             bars[f"{name}, {windows} at once"] = [rate]
-    print_grid("tokens a second, windows at once", table, ["1", "16"])
+    base.print_grid("tokens a second, windows at once", table, ["1", "16"])
     plots.bars(workdir / "time.png", bars, "tokens a second")

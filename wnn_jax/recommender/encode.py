@@ -182,14 +182,9 @@ def bit_of(fields: Sequence[Field], name: str, value: str) -> int:
     )
 
 
-def stars_to_bits(stars: np.ndarray, truncate: bool = False) -> np.ndarray:
-    """Thermometer of a rating: ``uint32`` of the same shape, bit i set from (i + 1) / 2 stars on.
-
-    Args:
-      stars: 0.5 .. 5 in halves.
-      truncate: the published code, of whole stars: 4.5 reads as 4, and 0.5 as 0.
-    """
-    halves = 2 * np.floor(stars) if truncate else np.round(2 * np.asarray(stars))
+def stars_to_bits(stars: np.ndarray) -> np.ndarray:
+    """Thermometer of ratings of 0 .. 5 in halves: ``uint32``, bit i set from (i + 1) / 2 stars on."""
+    halves = np.round(2 * np.asarray(stars))
     return ((1 << halves.astype(np.uint32)) - 1).astype(np.uint32)
 
 
