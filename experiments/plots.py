@@ -205,15 +205,16 @@ def bars(path: pathlib.Path, values: Mapping[str, Sequence[float]], label: str) 
     axes.barh(np.arange(len(values)), means, xerr=ends, color="tab:blue", alpha=0.8)
     axes.set_yticks(np.arange(len(values)), list(values))
     axes.invert_yaxis()
-    low = min(min(x) for x in values.values())
-    axes.set(xlabel=label, xlim=(max(0.0, low - 0.05), None))
+    low, high = min(min(x) for x in values.values()), max(max(x) for x in values.values())
+    axes.set(xlabel=label, xlim=(max(0.0, low - max(0.05, high - low)), None))
     axes.grid(alpha=0.3, axis="x")
     _save(figure, path)
 
 
 def reconstruction(path: pathlib.Path, points: np.ndarray) -> None:
-    """Cosine of what is read, held out and written, against patterns a location: rows of three numbers."""
+    """Cosine of what is read, held out and written, by patterns a location, beside the published."""
     figure, axes = plt.subplots(figsize=_SIZE)
+    axes.plot([410, 205, 82], [0.768, 0.805, 0.844], color="0.6", linestyle="--", label="published")
     for column, label in ((1, "held out"), (2, "written")):
         axes.plot(points[:, 0], points[:, column], marker="o", markersize=4, label=label)
     axes.set_xscale("log")
