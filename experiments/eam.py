@@ -14,11 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import base
+from experiments import base, scoring
 from experiments.remembering import stages, studies
-from wnn_jax import metrics, text
-from wnn_jax.eam import artifact, distill, knn, memory, teacher
-from wnn_jax.lm import ngram
+from wnn_jax import text, training
+from wnn_jax.eam import artifact, distill, knn, memory
 
 FLAGS = flags.FLAGS
 PARTS = ("reconstruction", "continual", "merge", "time")
@@ -54,7 +53,7 @@ def main() -> None:
         f"{corpus.description}: {plan.train[:, 1:].size:,} training tokens, {scored[:, 1:].size:,} scored, "
         f"{corpus.vocabulary:,} ids, {plan.locations:,} locations; {base.device()}; seed {FLAGS.seed}"
     )
-    add_baselines(results, corpus, plan, scored)
+    scoring.add_baselines(results, corpus, plan.train, scored)
     taught = stages.teach(plan)
     keys, values = stages.patterns(plan, taught, plan.train)
     held = stages.store(plan, keys, values, plan.locations, "kmeans", "memory")
@@ -96,7 +95,7 @@ def make_plan(corpus: text.Corpus) -> tuple[stages.Plan, np.ndarray, np.ndarray]
     if not len(tail):  # a corpus without a validation split: the end of its training text chooses
         cut = len(train) - min(preset.tail, len(train) // 10)
         train, tail = train[:cut], train[cut:]
-    parts = [teacher.cut(x, preset.window) for x in (train, tail, corpus.test[: preset.scored])]
+    parts = [training.cut(x, preset.window) for x in (train, tail, corpus.test[: preset.scored])]
     digest = hashlib.sha256(b"".join(x.tobytes() for x in parts)).hexdigest()
     about = {
         "preset": dataclasses.asdict(preset),
@@ -112,40 +111,6 @@ def make_plan(corpus: text.Corpus) -> tuple[stages.Plan, np.ndarray, np.ndarray]
     )
     base.check_memory(need, "lower --tokens")
     return plan, parts[1], parts[2]
-
-
-def targets_of(windows: np.ndarray) -> np.ndarray:
-    return windows[:, 1:].ravel()
-
-
-def add(
-    results: base.Results, corpus: text.Corpus, row: str, nats, best, windows, seconds: float, **more
-) -> None:
-    """One row: every evaluated token scored once."""
-    tokens = targets_of(windows)
-    guesses = np.full(len(tokens), -1) if best is None else best
-    summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, corpus.token_bytes)._asdict()
-    summary["accuracy"] = float("nan") if best is None else summary["accuracy"]
-    size = text.count_bytes(corpus, tokens, windows[:, :-1].ravel())
-    summary["bits_per_byte"] = float(np.sum(nats) / np.log(2) / size)
-    results.add(row, **summary, seconds=seconds, **more)
-
-
-def add_baselines(results: base.Results, corpus: text.Corpus, plan: stages.Plan, scored: np.ndarray) -> None:
-    """Counts of the same training text; their contexts do not end where windows do."""
-    vocabulary = corpus.vocabulary
-    stream = np.concatenate([scored[:, :-1].ravel(), scored[-1:, -1]])
-    train = np.concatenate([plan.train[:, :-1].ravel(), plan.train[-1:, -1]])
-    for row, guess in (
-        ("uniform", lambda: ngram.uniform(vocabulary, stream)),
-        ("unigram (add 0.1)", lambda: ngram.unigram(train, stream, vocabulary, add=0.1)),
-        ("bigram (Kneser-Ney 2)", lambda: ngram.predict(ngram.fit_kneser_ney(train, 2, vocabulary), stream)),
-        ("Kneser-Ney 5", lambda: ngram.predict(ngram.fit_kneser_ney(train, 5, vocabulary), stream)),
-    ):
-        started = time.perf_counter()
-        found = guess()
-        seconds = time.perf_counter() - started
-        add(results, corpus, row, found.nats[1:], found.best[1:], scored, seconds)
 
 
 class Asked(NamedTuple):
@@ -179,7 +144,7 @@ def told(ask, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def asked(ask, windows: np.ndarray) -> Asked:
     """Ask a model of every place, and the neighbours of each place among earlier places."""
-    (log_probs, keys), tokens = told(ask, windows), targets_of(windows)
+    (log_probs, keys), tokens = told(ask, windows), scoring.targets_of(windows)
     config, parts, near = knn.KnnConfig(), [], []
     for i, found in enumerate(knn.neighbours(config, keys, tokens)):
         some = slice(i * config.block, i * config.block + len(found.cosine))
@@ -197,7 +162,7 @@ def add_model(
     chosen = knn.fit_gate(asked(ask, tail).evidence)
     started = time.perf_counter()
     seen = asked(ask, scored)
-    add(results, corpus, row, seen.nats, seen.best, scored, seconds)
+    scoring.add(results, corpus, row, seen.nats, seen.best, scored, seconds)
     best, sums = [], []
     start = 0
     for found in seen.neighbours:
@@ -211,7 +176,7 @@ def add_model(
     gate = {name: float(x) for name, x in chosen._asdict().items()}
     nats = knn.nats(chosen, seen.evidence)
     took = time.perf_counter() - started
-    add(
+    scoring.add(
         results,
         corpus,
         f"{row} + kNN",
@@ -223,15 +188,15 @@ def add_model(
         sums=float(max(sums)),
     )
     cost = knn.oracle(seen.evidence)
-    add(results, corpus, f"{row} + kNN, oracle: not a model", cost, None, scored, float("nan"))
+    scoring.add(results, corpus, f"{row} + kNN, oracle: not a model", cost, None, scored, float("nan"))
     return {row: seen.nats, f"{row} + kNN": np.asarray(nats)}
 
 
 def add_plain(results, corpus, row: str, ask, scored: np.ndarray, seconds: float, **more) -> None:
     """A model without neighbours."""
-    log_probs, tokens = told(ask, scored)[0], targets_of(scored)
+    log_probs, tokens = told(ask, scored)[0], scoring.targets_of(scored)
     nats = -log_probs[np.arange(len(tokens)), tokens]
-    add(results, corpus, row, nats, log_probs.argmax(1), scored, seconds, **more)
+    scoring.add(results, corpus, row, nats, log_probs.argmax(1), scored, seconds, **more)
 
 
 def add_artifact(results, corpus, workdir, config, model, scored) -> None:

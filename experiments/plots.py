@@ -239,6 +239,30 @@ def continual(path: pathlib.Path, shares: Sequence[float], curves: Mapping[str, 
     _save(figure, path)
 
 
+def hops(path: pathlib.Path, words: Sequence[str], best: np.ndarray, share: np.ndarray) -> None:
+    """The likeliest next word at each place after every hop, darker where it is surer.
+
+    Args:
+      path: of the picture.
+      words: the text's.
+      best: the words ``[hops + 1, T]``.
+      share: their probabilities, of the same shape.
+    """
+    figure, axes = plt.subplots(figsize=(1.2 + 0.8 * len(words), 1.2 + 0.4 * len(best)))
+
+    def shown(word: str) -> str:
+        return repr(word)[1:-1].replace(" ", "\u2423")
+
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1, aspect="auto", origin="lower")
+    for (hop, place), word in np.ndenumerate(best):
+        color = "white" if share[hop, place] > 0.5 else "black"
+        axes.text(place, hop, shown(word), ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(np.arange(len(words)), [shown(word) for word in words])
+    axes.set_yticks(np.arange(len(best)))
+    axes.set(xlabel="the word at a place", ylabel="hops", title="The likeliest next word after every hop")
+    _save(figure, path)
+
+
 def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
     """Cross-entropy and accuracy of every row on the tokens of every tier."""
     figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.4), sharex=True)

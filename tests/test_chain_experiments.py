@@ -15,6 +15,7 @@ from experiments import compress
 QUICK = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1"]
 
 
+@pytest.mark.long
 def test_chain_end_to_end(tmp_path, corpus):
     model = tmp_path / "model"
     flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK]

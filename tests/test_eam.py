@@ -1,6 +1,5 @@
 """The associative memory against its rules in NumPy; causality, sums to one, neighbours, the artifact."""
 
-import functools
 import lzma
 
 import jax
@@ -199,28 +198,6 @@ def test_the_student_is_causal_and_says_distributions(repaired):
         assert np.abs(again - told)[0, place:].max() > 1e-4
 
 
-def test_windows_score_every_token_once():
-    tokens = np.arange(20)
-    windows = teacher.cut(tokens, 6)
-    np.testing.assert_array_equal(windows[:, 1:].ravel(), tokens[1:19])
-    with pytest.raises(ValueError, match="6 tokens hold no window of 6"):
-        teacher.cut(tokens[:6], 6)
-
-
-def test_training_resumes_to_the_same_end_and_learns():
-    windows = teacher.cut(np.tile(np.arange(11), 40), 6)
-    config = teacher.TrainConfig(1e-2, 8, 8)
-    params = teacher.init(KEY, TRUNK)
-    run = functools.partial(
-        teacher.train, KEY, config, params, functools.partial(teacher.loss, TRUNK), None, windows
-    )
-    whole = list(run())
-    assert whole[-1].loss < 0.5 * whole[0].loss
-    again = list(run((2, whole[1].leaves)))
-    for x, y in zip(whole[-1].leaves, again[-1].leaves, strict=True):
-        np.testing.assert_array_equal(x, y)
-
-
 def some_text(count=40, seed=0):
     rng = np.random.default_rng(seed)
     keys, tokens = batch(seed, count)[0], rng.integers(0, 11, count).astype(np.int32)
@@ -298,7 +275,7 @@ def test_what_is_packed_comes_back(seed):
 def test_damaged_bytes_are_refused():
     packed = artifact.pack(*a_student())
     for bad in (b"", b"nothing", packed[:-20], lzma.compress(b"other")):
-        with pytest.raises(ValueError, match="no packed memory, or are damaged"):
+        with pytest.raises(ValueError, match="no packed model, or are damaged"):
             artifact.unpack(bad)
     assert 10_000 < artifact.code_bytes() < 100_000
 

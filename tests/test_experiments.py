@@ -90,9 +90,8 @@ SEARCH = [
 BRIEF = ["--search=tabu", "--phases=grid,connections"]
 
 
-@pytest.mark.parametrize(
-    "flags", [pytest.param(BRIEF, id="tabu"), pytest.param([], id="ga+tabu", marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("flags", [pytest.param(BRIEF, id="tabu"), pytest.param([], id="ga+tabu")])
 def test_search_end_to_end(tmp_path, corpus, flags):
     workdir = tmp_path / "run"
     done = run("bitwise", f"--corpus={corpus}", *SEARCH, *flags, f"--workdir={workdir}", "--tensorboard")

@@ -19,11 +19,12 @@ KINDS = ("token", "bit", "dual", "engram")
 ALL = "published,empty_half,drawn,true_wins_calibrated,count_uncalibrated,repaired"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("variants", "kinds"),
     [
         pytest.param("published,empty_half,repaired", "engram", id="some"),
-        pytest.param(ALL, ",".join(KINDS), id="all", marks=pytest.mark.long),
+        pytest.param(ALL, ",".join(KINDS), id="all"),
     ],
 )
 def test_tiered_end_to_end(tmp_path, corpus, variants, kinds):
@@ -50,6 +51,7 @@ def test_tiered_end_to_end(tmp_path, corpus, variants, kinds):
     assert (tmp_path / "run" / "tiers.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_gating_on_the_bitwise_command(tmp_path, corpus):
     sizes = ["--neurons=4", "--bits=6", "--context=2", "--curve_points=0"]
     flags = [f"--corpus={corpus}", f"--workdir={tmp_path}", *sizes, *QUICK[3:], GATING, "--nogate_soft"]

@@ -123,7 +123,8 @@ class Case:
 
 
 @needs_gcc
-@pytest.mark.parametrize("sanitizer", ["address", pytest.param("thread", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_kernels_equal_the_oracle_under_sanitizers(tmp_path, sanitizer):
     """T = 13 is past what one threadgroup's memory holds; 100 bytes of scratch are one row at a time."""
     runner = build(tmp_path, BUILDS[sanitizer])

@@ -201,6 +201,7 @@ def test_neighbours_speak_for_films_alike():
     assert told[0] > 3 > told[1]
 
 
+@pytest.mark.long
 def test_networks_learn_and_the_published_one_does_not():
     rng = np.random.default_rng(0)
     film_bits = rng.random((12, 200)) < 0.5

@@ -89,6 +89,7 @@ def live(tmp_path, *lines, history="me.csv", flags=()):
     )
 
 
+@pytest.mark.long
 def test_rating_in_a_terminal(tmp_path):
     done = live(tmp_path, "5", "0.5", "seven", "3.7", "s", "4", "forget horror", "q")
     assert done.returncode == 0, done.stderr

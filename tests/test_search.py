@@ -88,7 +88,9 @@ def assert_same(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-@every_algorithm
+@pytest.mark.parametrize(
+    "name", ["annealing", *(pytest.param(x, marks=pytest.mark.long) for x in ALGORITHMS if x != "annealing")]
+)
 def test_it_finds_the_planted_connections(name):
     """At least half of the way from the start to a genome that reads just what matters."""
     objective, data = planted()
@@ -126,9 +128,8 @@ def test_it_is_deterministic(name):
     assert (np.asarray(third[-1].genomes) != np.asarray(one[-1].genomes)).any()
 
 
-@pytest.mark.parametrize(
-    "name", ["tabu", *(pytest.param(x, marks=pytest.mark.long) for x in ALGORITHMS if x != "tabu")]
-)
+@pytest.mark.long
+@every_algorithm
 def test_votes_carried_are_those_of_a_full_evaluation(name):
     """Delta evaluation, step after step, drifts by nothing; sampled quad cells are the hardest case."""
     objective, data = planted("quad_weighted", length=300, rate=0.6)
@@ -161,11 +162,8 @@ def test_genomes_stay_within_the_bounds(name):
         assert (np.asarray(state.genomes) < INPUTS).all()
 
 
-# One mixed fitness for every day, the others with the long tests.
-@pytest.mark.parametrize(
-    "kind",
-    ["normalized", *(pytest.param(x, marks=pytest.mark.long) for x in ("ce", "accuracy", "harmonic_rank"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["normalized", "ce", "accuracy", "harmonic_rank"])
 def test_ga_improves_under_every_fitness(kind):
     objective, data = planted(fitness=kind)
     # Two input bits cannot tell eight tokens apart: there is something to gain in accuracy too.
@@ -223,6 +221,7 @@ def test_delta_equals_full(seed, cells, share):
     assert_same(revote(objective, data, votes, before, after), full_votes(objective, data, after))
 
 
+@pytest.mark.long
 @given(st.integers(0, 2**31 - 1), st.sampled_from([5, 8, 6]))
 def test_neighbours_change_the_fitness_by_what_they_say(seed, vocabulary):
     """Against scoring each neighbour's whole genome; a vocabulary that fills its code and others."""

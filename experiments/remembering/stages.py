@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from wnn_jax import checkpoint
+from wnn_jax import checkpoint, training
 from wnn_jax.eam import distill, memory, teacher
 
 
@@ -178,7 +178,7 @@ def trained(
     key = jax.random.fold_in(plan.key, sum(stage.encode()))
     with tqdm(total=config.epochs, initial=len(losses), desc=stage, unit="epoch") as bar:
         left = len(losses) < config.epochs
-        for reached in teacher.train(key, config, params, loss_of, fixed, data(), start) if left else ():
+        for reached in _epochs(key, config, params, loss_of, fixed, data(), start) if left else ():
             params = reached.params
             losses.append(reached.loss)
             bar.set_postfix_str(f"loss {reached.loss:.3f}")
@@ -189,6 +189,15 @@ def trained(
                 saved.save(arrays, {"losses": losses, "seconds": took})
     plan.seconds[stage] = spent + time.perf_counter() - started
     return jax.tree.map(jnp.asarray, params)
+
+
+def _epochs(key, config: teacher.TrainConfig, params, loss_of, fixed, data, start):
+    batch = min(config.batch, len(jax.tree.leaves(data)[0]))
+    each = len(jax.tree.leaves(data)[0]) // batch
+    steps = each * config.epochs
+    start = start and (start[0] * each, start[1])
+    optimiser = config.optimiser(steps)
+    return training.train(key, optimiser, batch, steps, each, params, loss_of, fixed, data, start)
 
 
 def teach(plan: Plan) -> teacher.Params:

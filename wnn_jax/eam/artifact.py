@@ -1,16 +1,13 @@
 """A student and its memory as a few bytes: int8 counters, float16 for the rest, compressed."""
 
 import dataclasses
-import io
-import json
-import lzma
 import pathlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import packing
 from wnn_jax.eam import distill, memory, teacher
 
 _FORMAT = "wnn_jax eam 1"
@@ -24,19 +21,16 @@ def pack(config: distill.StudentConfig, model: distill.Model) -> bytes:
     """
     used = int(model.memory.used)
     means = np.asarray(memory.contents(model.memory))[:used]
-    steps = np.abs(means).max(1, keepdims=True) / 127
+    whole, steps = packing.int8_rows(means)
     arrays = {
         "memory/addresses": np.asarray(model.memory.addresses)[:used].astype(np.float16),
-        "memory/means": np.round(means / np.maximum(steps, 1e-30)).astype(np.int8),
-        "memory/steps": steps.astype(np.float16),
+        "memory/means": whole,
+        "memory/steps": steps,
         "memory/weights": np.asarray(model.memory.weights)[:used].astype(np.float32),
     }
     leaves = jax.tree_util.tree_flatten_with_path(model.student)[0]
     arrays |= {f"student{jax.tree_util.keystr(path)}": np.asarray(x).astype(np.float16) for path, x in leaves}
-    about = json.dumps({"format": _FORMAT, "config": dataclasses.asdict(config)})
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, about=np.array(about), **arrays)
-    return lzma.compress(file.getvalue(), preset=6)
+    return packing.pack(_FORMAT, {"config": dataclasses.asdict(config)}, arrays)
 
 
 def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Model]:
@@ -45,14 +39,7 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Model]:
     Raises:
       ValueError: the bytes are damaged, or something else.
     """
-    try:
-        found = np.load(io.BytesIO(lzma.decompress(data)), allow_pickle=False)
-        about = json.loads(str(found["about"]))
-        arrays: dict[str, Any] = {name: found[name] for name in found.files}
-    except (lzma.LZMAError, ValueError, KeyError, OSError) as error:
-        raise ValueError(f"these {len(data)} bytes are no packed memory, or are damaged: {error}") from error
-    if about.get("format") != _FORMAT:
-        raise ValueError(f"the format is {about.get('format')!r} and this reads {_FORMAT!r}")
+    about, arrays = packing.unpack(_FORMAT, data)
     given = about["config"]
     config = distill.StudentConfig(
         **{
@@ -66,9 +53,7 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Model]:
     paths, form = jax.tree_util.tree_flatten_with_path(shape)
     leaves = [jnp.asarray(arrays[f"student{jax.tree_util.keystr(path)}"], jnp.float32) for path, _ in paths]
     weights = jnp.asarray(arrays["memory/weights"])
-    means = jnp.asarray(arrays["memory/means"], jnp.float32) * jnp.asarray(
-        arrays["memory/steps"], jnp.float32
-    )
+    means = jnp.asarray(packing.float_rows(arrays["memory/means"], arrays["memory/steps"]))
     store = memory.Memory(
         memory.unit(jnp.asarray(arrays["memory/addresses"], jnp.float32)),
         means * weights[:, None],

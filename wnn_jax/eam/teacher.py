@@ -6,9 +6,7 @@ option; the published trunk has none.
 """
 
 import dataclasses
-import functools
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -112,20 +110,6 @@ def loss(config: TrunkConfig, params: Params, _, windows: jax.Array) -> jax.Arra
     return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:]).mean()
 
 
-def cut(tokens: np.ndarray, window: int) -> np.ndarray:
-    """Windows ``int32 [N, window + 1]`` of a stream that overlap in one token, so that each is a target once.
-
-    The first token is no target; what does not fill a window at the end is left out.
-
-    Raises:
-      ValueError: there is no whole window.
-    """
-    count = (len(tokens) - 1) // window
-    if count < 1:
-        raise ValueError(f"{len(tokens)} tokens hold no window of {window} and a target")
-    return np.stack([tokens[i * window : (i + 1) * window + 1] for i in range(count)]).astype(np.int32)
-
-
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """How parameters are trained: AdamW with warm-up over a twentieth of the steps and a cosine to a tenth.
@@ -142,70 +126,9 @@ class TrainConfig:
     epochs: int
     decay: float = 0.01
 
-
-class Trained(NamedTuple):
-    """Where training stands after an epoch; all arrays are in host memory.
-
-    Attributes:
-      done: epochs.
-      loss: mean of the last.
-      params: what was learnt.
-      leaves: parameters and the optimiser's state, to go on from.
-    """
-
-    done: int
-    loss: float
-    params: Params
-    leaves: list[np.ndarray]
-
-
-def train(
-    key: jax.Array,
-    config: TrainConfig,
-    params: Params,
-    loss_of: Callable[[Params, Any, Any], jax.Array],
-    fixed: Any,
-    data: Any,
-    start: tuple[int, list[np.ndarray]] | None = None,
-) -> Iterator[Trained]:
-    """Epochs of ``loss_of(params, fixed, batch)``, each yielded as it ends.
-
-    Args:
-      key: decides the order of each epoch, by its number alone, so that training resumes to the same end.
-      config: rates and sizes.
-      params: where to begin.
-      loss_of: pure; it is compiled once.
-      fixed: a pytree that is not trained.
-      data: a pytree of arrays ``[N, ...]`` in host memory; batches are rows of it.
-      start: epochs done, and the leaves then, to go on from there.
-    """
-    count = len(jax.tree.leaves(data)[0])
-    batch = min(config.batch, count)
-    steps = count // batch
-    total = steps * config.epochs
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.rate, max(1, total // 20), max(2, total), config.rate / 10
-    )
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.decay))
-    step = jax.jit(functools.partial(_step, optimiser, loss_of), donate_argnums=0)
-    state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
-    done = 0
-    if start:
-        done, leaves = start
-        state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(x) for x in leaves])
-    for epoch in range(done, config.epochs):
-        order = np.asarray(jax.random.permutation(jax.random.fold_in(key, epoch), count))
-        losses = []
-        for i in range(steps):
-            rows = order[i * batch : (i + 1) * batch]
-            state, value = step(state, fixed, jax.tree.map(lambda x, rows=rows: x[rows], data))
-            losses.append(value)
-        reached = jax.tree.map(np.array, state)  # copies: the buffers are given away
-        yield Trained(epoch + 1, float(np.mean(losses)), reached[0], jax.tree.leaves(reached))
-
-
-def _step(optimiser, loss_of, state, fixed, batch):
-    params, memory = state
-    value, slopes = jax.value_and_grad(loss_of)(params, fixed, batch)
-    updates, memory = optimiser.update(slopes, memory, params)
-    return (optax.apply_updates(params, updates), memory), value
+    def optimiser(self, steps: int) -> optax.GradientTransformation:
+        """For so many steps in all, of gradients clipped to length 1."""
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, self.rate, max(1, steps // 20), max(2, steps), self.rate / 10
+        )
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=self.decay))

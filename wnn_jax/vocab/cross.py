@@ -91,12 +91,16 @@ def _linear_init(key: jax.Array, sizes: Linear, width: int) -> Params:
     return params
 
 
+def _unit(x: jax.Array) -> jax.Array:
+    return x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + 1e-12)
+
+
 def _recalled(sizes: Linear, params: Params, x: jax.Array, context: Context) -> jax.Array:
     """``[N, T, C]``."""
     query, key = (into(sizes.form, params[name], x) for name in "qk")
     value = into(sizes.value or sizes.form, params["v"], x)
     if sizes.unit:
-        query, key = (y * jax.lax.rsqrt((y * y).sum(-1, keepdims=True) + 1e-12) for y in (query, key))
+        query, key = _unit(query), _unit(key)
     rates = (
         (x @ params["fade"] + params["fade_bias"])[:, None] if sizes.adaptive else params["fades"][:, None]
     )
@@ -150,10 +154,12 @@ class Scales:
     Attributes:
       channels: C of each.
       fades: first logits of their rates.
+      unit: whether queries and keys are scaled to length 1.
     """
 
     channels: int
     fades: tuple[float, ...] = (0.0, 3.0, 5.0)
+    unit: bool = False
 
 
 def _scales_init(key: jax.Array, sizes: Scales, width: int) -> Params:
@@ -174,6 +180,8 @@ def _scales(sizes: Scales, params: Params, x: jax.Array, context: Context) -> ja
     count = len(sizes.fades)
     key, value = ((x @ params[name]).reshape(*x.shape[:2], count, -1) for name in "kv")
     query = jnp.broadcast_to((x @ params["q"])[:, :, None], key.shape)
+    if sizes.unit:
+        query, key = _unit(query), _unit(key)
     left = fading(params["fades"][:, None, None], x.shape[1], context.leaky)
     share = jax.nn.softmax(x @ params["gate"])
     mixed = jnp.einsum("nthd,nth->ntd", recall(query, key, value, left), share)

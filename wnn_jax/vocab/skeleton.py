@@ -79,6 +79,8 @@ class VocabConfig:
       halting: whether each position decides when it has had enough steps (Banino et al. 2021).
       embedding: width of a learned table in place of one-hot tokens; 0 for none.
       early: weight of the losses of all steps, the last the heaviest, while training.
+      forgets: whether states are read without the one-hot token they began with, but for a learned share of
+        each word, at first 0. As published a model first says again what it was given, and must learn not to.
 
     Raises:
       ValueError: steps that cannot be repeated evenly, or columns that repeat or halt.
@@ -93,6 +95,7 @@ class VocabConfig:
     halting: bool = False
     embedding: int = 0
     early: float = 0.0
+    forgets: bool = False
 
     def __post_init__(self):
         if self.steps % self.repeats or (self.columns > 1 and (self.halting or self.repeats > 1)):
@@ -124,6 +127,8 @@ def init(key: jax.Array, config: VocabConfig) -> Params:
             "in": normal(table, v, config.embedding),
             "out": normal(out, config.embedding, v),
         }
+    if config.forgets:
+        params["share"] = jnp.zeros(v)
     if config.halting:
         params["halt"] = {"w": normal(halt, v, spread=0.01), "bias": jnp.array(-2.0)}
     if config.columns > 1:
@@ -198,7 +203,7 @@ def _inside(
 def _streams(
     config: VocabConfig, params: Params, ids: jax.Array, key: jax.Array | None, soft: bool
 ) -> tuple[list[jax.Array], list[jax.Array]]:
-    """States ``[N, T, V]`` after 0, 1 .. all steps, and what halting said after each step, ``[N, T, 1]``."""
+    """States ``[N, T, V]`` to read after 0, 1 .. all steps; what halting said after each, ``[N, T, 1]``."""
     if config.embedding:
         x = rms_norm(params["embedding"]["in"][ids] @ params["embedding"]["out"])
     else:
@@ -221,6 +226,8 @@ def _streams(
             halted = halted | (halts[-1] > 0.5)
         if at == config.columns - 1:
             states.append(_vote(params, columns))
+    if config.forgets:
+        states = [state + (params["share"] - 1) * x for state in states]
     return states, halts
 
 
@@ -233,7 +240,7 @@ def _vote(params: Params, columns: list[jax.Array]) -> jax.Array:
 
 
 def states(config: VocabConfig, params: Params, ids: jax.Array) -> jax.Array:
-    """States ``[steps + 1, N, T, V]`` before the first step and after each, for `readout`.
+    """What is read, ``[steps + 1, N, T, V]``, before the first step and after each, for `readout`.
 
     Args:
       config: the model.
@@ -284,6 +291,14 @@ def objective(
         for i, state in enumerate(each[1:]):
             cost += config.early * 0.9 ** (config.steps - 1 - i) * _nats(readout(params, state), windows)
     return _nats(readout(params, last), windows) + cost
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def told(config: VocabConfig, params: Params, windows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Nats of what came and the best guess, ``[N, T]`` each, of tokens ``1 ..`` of windows ``[N, T + 1]``."""
+    guess = logits(config, params, windows[:, :-1])
+    nats = optax.softmax_cross_entropy_with_integer_labels(guess, windows[:, 1:])
+    return nats, guess.argmax(-1)
 
 
 def _nats(logits: jax.Array, windows: jax.Array) -> jax.Array:

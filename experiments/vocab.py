@@ -1,0 +1,330 @@
+"""The seventeen vocabulary-space models, as published and mended, on equal tokens beside counts of the same.
+
+python -m experiments.vocab --models=v8_graph,v9_meta --steps=1200 --corpus=movie_reviews.txt
+"""
+
+import dataclasses
+import hashlib
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from experiments import base, inspecting, plots, scoring
+from wnn_jax import checkpoint, text, tokens, training
+from wnn_jax.vocab import artifact, recipe, skeleton, zoo
+
+FLAGS = flags.FLAGS
+HOPS = (1, 2, 4, 8)
+_SAVE_EVERY = 30.0  # seconds
+
+base.define_common_flags("vocab")
+base.define_text_flags()
+flags.DEFINE_list("models", ["v8_graph", "v9_meta"], "Models by either of their names, or all.")
+flags.DEFINE_list("repairs", list(recipe.DEFAULT), f"Of {', '.join(recipe.REPAIRS)}; empty for none.")
+flags.DEFINE_bool("published", True, "Whether each model is also trained without repairs.")
+flags.DEFINE_bool("leaky", False, "Whether each is also trained as published and reading the future.")
+flags.DEFINE_integer("steps", 1200, "Steps of training.")
+flags.DEFINE_integer("tokens_per_step", 256, "Tokens a step, a multiple of --window.")
+flags.DEFINE_integer("window", 64, "Tokens a model sees at once.")
+flags.DEFINE_integer("eval_tokens", 65_536, "Tokens of the test split that are scored.")
+flags.DEFINE_integer("hops", 8, "Steps of the residual stream; v4 and v16 have their own, or as few.")
+flags.DEFINE_integer("rank", 8, "Of v8's word graph.")
+flags.DEFINE_enum("ablate", "none", ["none", "hops", "repairs"], "Vary the hops, or the repairs one by one.")
+flags.DEFINE_string("inspect", None, "A text: what each model says of the next word after every hop.")
+flags.DEFINE_string("resume", None, "Folder to save training to, and to continue from.")
+
+
+class Task(NamedTuple):
+    """One row to come: a model, and what mends it."""
+
+    row: str
+    config: skeleton.VocabConfig
+    repairs: tuple[str, ...]
+
+
+class Data(NamedTuple):
+    """The text of all rows: windows ``int32 [N, window + 1]`` trained on and scored."""
+
+    corpus: text.Corpus
+    train: np.ndarray
+    scored: np.ndarray
+
+
+class Made(NamedTuple):
+    """A trained model: its numbers, those of its words, its last loss, its cost."""
+
+    params: Any
+    places: np.ndarray
+    finite: bool
+    seconds: float
+    tokens_per_second: float
+
+
+def main() -> None:
+    check_flags()
+    workdir = base.make_workdir(FLAGS.workdir)
+    data = load_data()
+    vocabulary = data.corpus.vocabulary
+    tasks = plan_tasks(vocabulary)
+    need = 12 * 4 * max(skeleton.parameters(task.config) for task in tasks)
+    need += 40 * FLAGS.hops * 4 * FLAGS.tokens_per_step * vocabulary
+    base.check_memory(need, "lower --tokens_per_step, or take a smaller vocabulary")
+    budget, distinct = FLAGS.steps * FLAGS.tokens_per_step, data.train[:, 1:].size
+    config = {name: getattr(FLAGS, name) for name in ("steps", "tokens_per_step", "window", "hops", "rank")}
+    results = base.Results(
+        workdir,
+        {
+            "experiment": "vocab",
+            "config": config,
+            "seed": FLAGS.seed,
+            "train_tokens": budget,
+            "distinct_tokens": distinct,
+            "eval_tokens": data.scored[:, 1:].size,
+        },
+    )
+    passes = "" if budget <= distinct else f" ({budget / distinct:.1f} passes over {distinct:,})"
+    print(
+        f"{data.corpus.description}: {budget:,} training tokens{passes} in {FLAGS.steps:,} steps, "
+        f"{data.scored[:, 1:].size:,} scored, {vocabulary:,} ids; {base.device()}; seed {FLAGS.seed}"
+    )
+    scoring.add_baselines(results, data.corpus, data.train, data.scored, (2, 3, 5))
+    for task in tasks:
+        made = train(task, data)
+        add(results, task, made, data, workdir)
+        if FLAGS.inspect:
+            path = workdir / f"hops_{slug(task.row)}.png"
+            inspecting.show(path, task.row, task.config, made, *encode(FLAGS.inspect))
+    show_table(results)
+    known = {row["row"]: [row["ce"]] for row in results.rows if row["ce"] is not None}
+    plots.bars(workdir / "vocab.png", known, "cross-entropy of the test text (nats a token)")
+    print(f"results, packed models and pictures in {workdir}")
+
+
+def check_flags() -> None:
+    recipe.check(FLAGS.repairs)
+    for name in ("steps", "tokens_per_step", "window", "eval_tokens", "hops", "rank"):
+        if getattr(FLAGS, name) < 1:
+            raise ValueError(f"--{name} must be positive, got {getattr(FLAGS, name)}")
+    if FLAGS.tokens_per_step % FLAGS.window:
+        raise ValueError(
+            f"--tokens_per_step must be a multiple of --window, got {FLAGS.tokens_per_step} "
+            f"and {FLAGS.window}"
+        )
+
+
+def load_data() -> Data:
+    """Windows of the budget, or of all the training text there is."""
+    corpus = text.load(**base.text_settings())
+    if not 32 <= corpus.vocabulary <= 8192:
+        raise ValueError(
+            f"a state has a number a word, so these models take 32 to 8,192 ids, not {corpus.vocabulary:,}: "
+            "choose another --tokenizer"
+        )
+    budget = FLAGS.steps * FLAGS.tokens_per_step
+    train = training.cut(corpus.train[: budget + 1], FLAGS.window)
+    if len(train) < FLAGS.tokens_per_step // FLAGS.window:
+        raise ValueError(
+            f"the training text has {len(train)} windows of {FLAGS.window} and a step takes "
+            f"{FLAGS.tokens_per_step // FLAGS.window}: lower --tokens_per_step"
+        )
+    return Data(corpus, train, training.cut(corpus.test[: FLAGS.eval_tokens + 1], FLAGS.window))
+
+
+def encode(words: str) -> tuple[np.ndarray, list[str]]:
+    """Ids of a text by the run's tokenizer, and every id's word."""
+    settings = base.text_settings()
+    learned = settings["tokenizer"].startswith("bpe:")
+    train = text.training_text(**settings) if learned else ""
+    tokenizer = tokens.parse_tokenizer(settings["tokenizer"])(train)
+    pieces = [x.decode("utf-8", "replace") or f"<{i}>" for i, x in enumerate(tokenizer.pieces)]
+    return tokenizer.encode(words), pieces
+
+
+def plan_tasks(vocabulary: int) -> list[Task]:
+    """The rows to come, in the order of the table."""
+    names = list(zoo.NAMES) if FLAGS.models == ["all"] else FLAGS.models
+    mended = tuple(FLAGS.repairs)
+
+    def task(row: str, name: str, repairs: tuple[str, ...], leaky: bool = False, hops: int = 0) -> Task:
+        sizes = dataclasses.replace(zoo.scaled(vocabulary, hops or FLAGS.hops), rank=FLAGS.rank)
+        config = zoo.config(name, vocabulary, sizes, leaky)
+        repairs = recipe.fitting(config, repairs)
+        return Task(row, recipe.repaired(config, repairs), repairs)
+
+    tasks = []
+    for name in names:
+        if FLAGS.published:
+            tasks.append(task(f"{name}, as published", name, ()))
+        if FLAGS.leaky:
+            tasks.append(task(f"{name}, as published, leaky", name, (), leaky=True))
+        if FLAGS.ablate == "hops":
+            tasks += [task(f"{name}, {n} hop{'s' * (n > 1)}", name, mended, hops=n) for n in HOPS]
+        elif FLAGS.ablate == "repairs":
+            fit = task(name, name, mended).repairs
+            tasks += [task(f"{name}, only {one}", name, (one,)) for one in fit]
+            tasks += [task(f"{name}, without {one}", name, tuple(x for x in fit if x != one)) for one in fit]
+        if mended and FLAGS.ablate != "hops":
+            tasks.append(task(name, name, mended))
+    if not tasks:
+        raise ValueError("nothing to train: --nopublished without --repairs")
+    return tasks
+
+
+def slug(row: str) -> str:
+    """A row's name as a file's."""
+    return row.replace(", ", "-").replace(" ", "_")
+
+
+def train(task: Task, data: Data) -> Made:
+    """Train a row's model, from where it was saved if it was."""
+    config, rows = task.config, FLAGS.tokens_per_step // FLAGS.window
+    key = jax.random.key(FLAGS.seed)
+    places = recipe.places(task.repairs, data.train[:, :-1].ravel(), config.vocabulary)
+    windows = places[data.train]
+    params = skeleton.init(jax.random.fold_in(key, 1), config)
+    params = recipe.start(task.repairs, config, params, windows[:, :-1].ravel())
+    form = jax.tree.structure(params)
+
+    def loss(params, key, batch):
+        windows, numbers = batch
+        return skeleton.objective(config, params, windows, jax.random.fold_in(key, numbers[0]))
+
+    saved, start, told = progress(task, data), None, {"seconds": 0.0, "rates": [], "finite": True}
+    if saved and (found := saved.latest()):
+        arrays, told = found
+        leaves = [arrays[f"{i:04d}"] for i in range(len(arrays))]
+        start, params = (told["done"], leaves), jax.tree.unflatten(form, leaves[: form.num_leaves])
+    done = start[0] if start else 0
+    if told["finite"] and done < FLAGS.steps:
+        optimiser = recipe.recipe(task.repairs).optimiser(FLAGS.steps)
+        every = max(1, min(50, FLAGS.steps // 10))
+        steps = training.train(
+            jax.random.fold_in(key, 2),
+            *(optimiser, rows, FLAGS.steps, every, params, loss, jax.random.fold_in(key, 3)),
+            *((windows, np.arange(len(windows))), start),
+        )
+        with tqdm(total=FLAGS.steps, initial=done, desc=task.row, unit="step") as bar:
+            begun = stored = time.perf_counter()
+            compiling = True
+            for reached in steps:
+                now = time.perf_counter()
+                told["seconds"] += now - begun
+                if not compiling:
+                    told["rates"].append((reached.done - done) * FLAGS.tokens_per_step / (now - begun))
+                compiling = False
+                bar.set_postfix_str(f"loss {reached.loss:.3f}")
+                bar.update(reached.done - done)
+                done, params = reached.done, reached.params
+                told |= {"done": done, "finite": bool(np.isfinite(reached.loss))}
+                last = done == FLAGS.steps or not told["finite"]
+                if saved and (last or now - stored > _SAVE_EVERY):
+                    saved.save({f"{i:04d}": x for i, x in enumerate(reached.leaves)}, told)
+                    stored = time.perf_counter()
+                if not told["finite"]:
+                    break
+                begun = time.perf_counter()
+    rate = float(np.median(told["rates"])) if told["rates"] else float("nan")
+    return Made(jax.tree.map(jnp.asarray, params), places, told["finite"], told["seconds"], rate)
+
+
+def progress(task: Task, data: Data) -> checkpoint.Progress | None:
+    if not FLAGS.resume:
+        return None
+    about = {
+        "model": repr(task.config),
+        "repairs": list(task.repairs),
+        "tokens": hashlib.sha256(data.train.tobytes()).hexdigest(),
+        "steps": FLAGS.steps,
+        "tokens_per_step": FLAGS.tokens_per_step,
+        "seed": FLAGS.seed,
+    }
+    return checkpoint.Progress(pathlib.Path(FLAGS.resume) / slug(task.row), about)
+
+
+def told(config: skeleton.VocabConfig, params, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nats and best guesses of a text, ``[N T]`` each, in order."""
+    size = min(32, len(windows))
+    nats, best = [], []
+    for at in range(0, len(windows), size):
+        some = windows[at : at + size]
+        # The last batch is filled up, so that one shape is compiled.
+        full = np.concatenate([some, np.repeat(some[-1:], size - len(some), 0)])
+        found = skeleton.told(config, params, full)
+        nats.append(np.asarray(found[0])[: len(some)].ravel())
+        best.append(np.asarray(found[1])[: len(some)].ravel())
+    return np.concatenate(nats).astype(np.float64), np.concatenate(best)
+
+
+def add(results: base.Results, task: Task, made: Made, data: Data, workdir: pathlib.Path) -> None:
+    """The row of a trained model, and its file."""
+    config, ids = task.config, np.argsort(made.places)
+    size = skeleton.parameters(config)
+    if not made.finite:
+        unknown = dict.fromkeys((*base.COLUMNS, "gap", "int8", "copy"), float("nan"))
+        results.add(task.row, **unknown | {"seconds": made.seconds}, parameters=size)
+        return
+    nats, best = told(config, made.params, made.places[data.scored])
+    seen = told(config, made.params, made.places[data.train[: len(data.scored)]])[0]
+    path = workdir / f"{slug(task.row)}.vocab"
+    path.write_bytes(artifact.pack(config, made.params, made.places))
+    again = artifact.unpack(path.read_bytes())
+    packed = told(again[0], again[1], again[2][data.scored])[0]
+    scoring.add(
+        *(results, data.corpus, task.row, nats, ids[best], data.scored, made.seconds),
+        parameters=size,
+        repairs=list(task.repairs),
+        gap=float(nats.mean() - seen.mean()),
+        int8=float(packed.mean() - nats.mean()),
+        packed_bytes=path.stat().st_size,
+        copy=copied(task, made, data),
+        tokens_per_second=made.tokens_per_second,
+    )
+
+
+def copied(task: Task, made: Made, data: Data) -> float:
+    """Nats that a random text gets cheaper the second time it comes: what is repeated, not what is likely."""
+    half = FLAGS.window // 2
+    if half < 2:
+        return float("nan")
+    rng = np.random.default_rng(FLAGS.seed)
+    once = rng.choice(data.train.ravel(), (256, half))
+    twice = made.places[np.concatenate([once, once, once[:, :1]], 1)]
+    nats = told(task.config, made.params, twice)[0].reshape(256, -1)
+    # Neither the first words, which follow nothing, nor the seam.
+    return float(nats[:, : half - 1].mean() - nats[:, half : 2 * half - 1].mean())
+
+
+def show_table(results: base.Results) -> None:
+    columns = {
+        "parameters": "{:,}",
+        "ce": "{:.4f}",
+        "bits_per_byte": "{:.4f}",
+        "accuracy": "{:.2%}",
+        "gap": "{:+.3f}",
+        "int8": "{:+.4f}",
+        "copy": "{:+.3f}",
+        "tokens_per_second": "{:,.0f}",
+        "seconds": "{:.1f}",
+    }
+    cells = {
+        row["row"]: [
+            "-" if row.get(name) is None else form.format(row[name]) for name, form in columns.items()
+        ]
+        for row in results.rows
+    }
+    heads = ("parameters", "CE", "bits/byte", "accuracy", "gap", "int8", "copy", "tokens/s", "seconds")
+    base.print_grid("", cells, heads)
+    print(
+        "gap: CE of the test text less that of text trained on. int8: what packing costs. copy: what a "
+        "random text gets cheaper when it comes again."
+    )
+
+
+if __name__ == "__main__":
+    base.run(main)
