@@ -26,7 +26,9 @@ _SAVE_EVERY = 30.0  # seconds
 base.define_common_flags("vocab")
 base.define_text_flags()
 flags.DEFINE_list("models", ["v8_graph", "v9_meta"], "Models by either of their names, or all.")
-flags.DEFINE_list("repairs", list(recipe.DEFAULT), f"Of {', '.join(recipe.REPAIRS)}; empty for none.")
+flags.DEFINE_list(
+    "repairs", None, f"Of {', '.join(recipe.REPAIRS)}; default: those that suit a model; empty for none."
+)
 flags.DEFINE_bool("published", True, "Whether each model is also trained without repairs.")
 flags.DEFINE_bool("leaky", False, "Whether each is also trained as published and reading the future.")
 flags.DEFINE_integer("steps", 1200, "Steps of training.")
@@ -107,7 +109,7 @@ def main() -> None:
 
 
 def check_flags() -> None:
-    recipe.check(FLAGS.repairs)
+    recipe.check(FLAGS.repairs or ())
     for name in ("steps", "tokens_per_step", "window", "eval_tokens", "hops", "rank"):
         if getattr(FLAGS, name) < 1:
             raise ValueError(f"--{name} must be positive, got {getattr(FLAGS, name)}")
@@ -149,7 +151,6 @@ def encode(words: str) -> tuple[np.ndarray, list[str]]:
 def plan_tasks(vocabulary: int) -> list[Task]:
     """The rows to come, in the order of the table."""
     names = list(zoo.NAMES) if FLAGS.models == ["all"] else FLAGS.models
-    mended = tuple(FLAGS.repairs)
 
     def task(row: str, name: str, repairs: tuple[str, ...], leaky: bool = False, hops: int = 0) -> Task:
         sizes = dataclasses.replace(zoo.scaled(vocabulary, hops or FLAGS.hops), rank=FLAGS.rank)
@@ -159,6 +160,7 @@ def plan_tasks(vocabulary: int) -> list[Task]:
 
     tasks = []
     for name in names:
+        mended = recipe.chosen(name) if FLAGS.repairs is None else tuple(FLAGS.repairs)
         if FLAGS.published:
             tasks.append(task(f"{name}, as published", name, ()))
         if FLAGS.leaky:

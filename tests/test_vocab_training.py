@@ -32,7 +32,7 @@ def chain_text(vocabulary, length, seed=0, branches=4):
 @pytest.mark.parametrize("name", zoo.NAMES)
 def test_all_seventeen_train(name):
     """200 steps at V = 256: finite, better than at first, and the same bits when done again."""
-    config = recipe.repaired(zoo.config(name, 256, zoo.scaled(256, steps=4)), recipe.DEFAULT)
+    config = recipe.repaired(zoo.config(name, 256, zoo.scaled(256, steps=4)), recipe.chosen(name))
     windows = training.cut(chain_text(256, 200 * 128 + 1), 32)
 
     def loss(params, key, batch):
@@ -40,7 +40,7 @@ def test_all_seventeen_train(name):
         return skeleton.objective(config, params, windows, jax.random.fold_in(key, numbers[0]))
 
     def run(stop):
-        optimiser = recipe.recipe(recipe.DEFAULT).optimiser(200)
+        optimiser = recipe.recipe(recipe.chosen(name)).optimiser(200)
         params = skeleton.init(KEY, config)
         data = windows, np.arange(len(windows))
         return list(training.train(KEY, optimiser, 4, stop, 20, params, loss, KEY, data))
@@ -94,7 +94,9 @@ def test_repairs_that_there_are_not():
         recipe.check(["rate", "luck"])
     with pytest.raises(ValueError, match="one order"):
         recipe.check(["frequency", "cluster"])
-    recipe.check(recipe.DEFAULT)
+    for old, new in zoo.NAMES.items():
+        recipe.check(recipe.chosen(old))
+        assert recipe.chosen(old) == recipe.chosen(new)
 
 
 def test_each_repair_is_what_it_says():
