@@ -33,7 +33,8 @@ _DENSE = ("rate", "warmup", "scores", "gain", "short")
 _WAVES = ("warmup", "scores", "gain", "short", "frequency")
 _SLICED = (*_DENSE, "frequency")
 _CHOSEN = {
-    **dict.fromkeys(("v2_conv", "v3_assoc", "v4_golf", "v5_gauss", "v6_wave", "v7_lgp"), _WAVES),
+    **dict.fromkeys(("v3_assoc", "v4_golf", "v5_gauss", "v6_wave", "v7_lgp"), _WAVES),
+    "v2_conv": ("warmup", "gain", "cluster"),
     **dict.fromkeys(("v12_sparse", "v13_embed", "v14_adaptive", "v15_predictive", "v16_columnar"), _SLICED),
     "v8_graph": (*_DENSE, "bigram"),
 }
