@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import pathlib
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,6 @@ from wnn_jax.vocab import artifact, recipe, skeleton, zoo
 
 FLAGS = flags.FLAGS
 HOPS = (1, 2, 4, 8)
-_SAVE_EVERY = 30.0  # seconds
 
 base.define_common_flags("vocab")
 base.define_text_flags()
@@ -191,19 +191,19 @@ def train(task: Task, data: Data) -> Made:
     windows = places[data.train]
     params = skeleton.init(jax.random.fold_in(key, 1), config)
     params = recipe.start(task.repairs, config, params, windows[:, :-1].ravel())
-    form = jax.tree.structure(params)
 
     def loss(params, key, batch):
         windows, numbers = batch
         return skeleton.objective(config, params, windows, jax.random.fold_in(key, numbers[0]))
 
-    saved, start, told = progress(task, data), None, {"seconds": 0.0, "rates": [], "finite": True}
+    saved, start = progress(task, data), None
+    log = {"done": 0, "seconds": 0.0, "rates": [], "finite": True}
     if saved and (found := saved.latest()):
-        arrays, told = found
+        arrays, log = found
         leaves = [arrays[f"{i:04d}"] for i in range(len(arrays))]
-        start, params = (told["done"], leaves), jax.tree.unflatten(form, leaves[: form.num_leaves])
-    done = start[0] if start else 0
-    if told["finite"] and done < FLAGS.steps:
+        form = jax.tree.structure(params)
+        start, params = (log["done"], leaves), jax.tree.unflatten(form, leaves[: form.num_leaves])
+    if log["finite"] and log["done"] < FLAGS.steps:
         optimiser = recipe.recipe(task.repairs).optimiser(FLAGS.steps)
         every = max(1, min(50, FLAGS.steps // 10))
         steps = training.train(
@@ -211,28 +211,41 @@ def train(task: Task, data: Data) -> Made:
             *(optimiser, rows, FLAGS.steps, every, params, loss, jax.random.fold_in(key, 3)),
             *((windows, np.arange(len(windows))), start),
         )
-        with tqdm(total=FLAGS.steps, initial=done, desc=task.row, unit="step") as bar:
-            begun = stored = time.perf_counter()
-            compiling = True
-            for reached in steps:
-                now = time.perf_counter()
-                told["seconds"] += now - begun
-                if not compiling:
-                    told["rates"].append((reached.done - done) * FLAGS.tokens_per_step / (now - begun))
-                compiling = False
-                bar.set_postfix_str(f"loss {reached.loss:.3f}")
-                bar.update(reached.done - done)
-                done, params = reached.done, reached.params
-                told |= {"done": done, "finite": bool(np.isfinite(reached.loss))}
-                last = done == FLAGS.steps or not told["finite"]
-                if saved and (last or now - stored > _SAVE_EVERY):
-                    saved.save({f"{i:04d}": x for i, x in enumerate(reached.leaves)}, told)
-                    stored = time.perf_counter()
-                if not told["finite"]:
-                    break
-                begun = time.perf_counter()
-    rate = float(np.median(told["rates"])) if told["rates"] else float("nan")
-    return Made(jax.tree.map(jnp.asarray, params), places, told["finite"], told["seconds"], rate)
+        params = follow(task.row, steps, log, saved)
+    rate = float(np.median(log["rates"])) if log["rates"] else float("nan")
+    return Made(jax.tree.map(jnp.asarray, params), places, log["finite"], log["seconds"], rate)
+
+
+def follow(
+    row: str,
+    steps: Iterator[training.Trained],
+    log: dict[str, Any],
+    saved: checkpoint.Progress | None,
+) -> Any:
+    """Train to the end, or to the first loss that is no number; ``log`` is kept and saved beside."""
+    params, compiling = None, True
+    with tqdm(total=FLAGS.steps, initial=log["done"], desc=row, unit="step") as bar:
+        begun, stored, cost = time.perf_counter(), 0.0, 0.0
+        for reached in steps:
+            now, made = time.perf_counter(), reached.done - log["done"]
+            params = reached.params
+            bar.set_postfix_str(f"loss {reached.loss:.3f}")
+            bar.update(made)
+            log |= {"done": reached.done, "finite": bool(np.isfinite(reached.loss))}
+            log["seconds"] += now - begun
+            if not compiling:
+                log["rates"].append(made * FLAGS.tokens_per_step / (now - begun))
+            compiling = False
+            last = reached.done == FLAGS.steps or not log["finite"]
+            # Saving may take a twentieth of the time.
+            if saved and (last or now - stored > 20 * cost):
+                saved.save({f"{i:04d}": x for i, x in enumerate(reached.leaves)}, log)
+                stored = time.perf_counter()
+                cost = stored - now
+            if not log["finite"]:
+                break
+            begun = time.perf_counter()
+    return params
 
 
 def progress(task: Task, data: Data) -> checkpoint.Progress | None:
