@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from wnn_jax.vocab import cross, skeleton, within, zoo
+from wnn_jax.vocab import cross, recipe, skeleton, within, zoo
 
 pytestmark = pytest.mark.long  # seventeen compilations of each test
 
@@ -122,9 +122,11 @@ def test_sizes_that_do_not_fit():
 # Causality.
 
 
+@pytest.mark.parametrize("mended", [False, True])
 @variants
-def test_the_past_is_read_and_the_future_is_not(name):
-    future, past = influence(small(name), slice(4, None), slice(2, 3))
+def test_the_past_is_read_and_the_future_is_not(name, mended):
+    config = recipe.repaired(small(name), recipe.chosen(name)) if mended else small(name)
+    future, past = influence(config, slice(4, None), slice(2, 3))
     assert future[:4].max() <= 1e-5
     assert future[4:].min() > 1e-3
     assert past[:2].max() <= 1e-5
