@@ -32,7 +32,7 @@ flags.DEFINE_list(
 flags.DEFINE_bool("published", True, "Whether each model is also trained without repairs.")
 flags.DEFINE_bool("leaky", False, "Whether each is also trained as published and reading the future.")
 flags.DEFINE_integer("steps", 1200, "Steps of training.")
-flags.DEFINE_integer("tokens_per_step", 256, "Tokens a step, a multiple of --window.")
+flags.DEFINE_integer("tokens_per_step", 128, "Tokens a step, a multiple of --window.")
 flags.DEFINE_integer("window", 64, "Tokens a model sees at once.")
 flags.DEFINE_integer("eval_tokens", 65_536, "Tokens of the test split that are scored.")
 flags.DEFINE_integer("hops", 8, "Steps of the residual stream; v4 and v16 have their own, or as few.")
@@ -51,11 +51,24 @@ class Task(NamedTuple):
 
 
 class Data(NamedTuple):
-    """The text of all rows: windows ``int32 [N, window + 1]`` trained on and scored."""
+    """The text of all rows.
+
+    Attributes:
+      corpus: where it comes from.
+      train: windows ``int32 [N, window + 1]`` of the budget.
+      scored, learnt: windows of the test split and of what was trained on that overlap by half: of each the
+        second half is scored, which has half a window or more before it.
+    """
 
     corpus: text.Corpus
     train: np.ndarray
     scored: np.ndarray
+    learnt: np.ndarray
+
+    @property
+    def targets(self) -> np.ndarray:
+        """The scored halves ``[N, window / 2 + 1]``, as windows that follow each other."""
+        return self.scored[:, self.scored.shape[1] // 2 :]
 
 
 class Made(NamedTuple):
@@ -87,15 +100,15 @@ def main() -> None:
             "seed": FLAGS.seed,
             "train_tokens": budget,
             "distinct_tokens": distinct,
-            "eval_tokens": data.scored[:, 1:].size,
+            "eval_tokens": data.targets[:, 1:].size,
         },
     )
     passes = "" if budget <= distinct else f" ({budget / distinct:.1f} passes over {distinct:,})"
     print(
         f"{data.corpus.description}: {budget:,} training tokens{passes} in {FLAGS.steps:,} steps, "
-        f"{data.scored[:, 1:].size:,} scored, {vocabulary:,} ids; {base.device()}; seed {FLAGS.seed}"
+        f"{data.targets[:, 1:].size:,} scored, {vocabulary:,} ids; {base.device()}; seed {FLAGS.seed}"
     )
-    scoring.add_baselines(results, data.corpus, data.train, data.scored, (2, 3, 5))
+    scoring.add_baselines(results, data.corpus, data.train, data.targets, (2, 3, 5))
     for task in tasks:
         made = train(task, data)
         add(results, task, made, data, workdir)
@@ -113,6 +126,8 @@ def check_flags() -> None:
     for name in ("steps", "tokens_per_step", "window", "eval_tokens", "hops", "rank"):
         if getattr(FLAGS, name) < 1:
             raise ValueError(f"--{name} must be positive, got {getattr(FLAGS, name)}")
+    if FLAGS.window % 2:
+        raise ValueError(f"--window must be even, got {FLAGS.window}: windows overlap by half when scored")
     if FLAGS.tokens_per_step % FLAGS.window:
         raise ValueError(
             f"--tokens_per_step must be a multiple of --window, got {FLAGS.tokens_per_step} "
@@ -135,7 +150,11 @@ def load_data() -> Data:
             f"the training text has {len(train)} windows of {FLAGS.window} and a step takes "
             f"{FLAGS.tokens_per_step // FLAGS.window}: lower --tokens_per_step"
         )
-    return Data(corpus, train, training.cut(corpus.test[: FLAGS.eval_tokens + 1], FLAGS.window))
+    tokens = FLAGS.eval_tokens + FLAGS.window // 2 + 1
+    stream = np.concatenate([train[:, :-1].ravel(), train[-1:, -1]])
+    return Data(
+        corpus, train, *(training.overlapping(x[:tokens], FLAGS.window) for x in (corpus.test, stream))
+    )
 
 
 def encode(words: str) -> tuple[np.ndarray, list[str]]:
@@ -262,8 +281,10 @@ def progress(task: Task, data: Data) -> checkpoint.Progress | None:
     return checkpoint.Progress(pathlib.Path(FLAGS.resume) / slug(task.row), about)
 
 
-def told(config: skeleton.VocabConfig, params, windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nats and best guesses of a text, ``[N T]`` each, in order."""
+def told(
+    config: skeleton.VocabConfig, params, windows: np.ndarray, skip: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Nats and best guesses ``[N (T - skip)]`` of all windows' tokens but the first ``skip``, in order."""
     size = min(32, len(windows))
     nats, best = [], []
     for at in range(0, len(windows), size):
@@ -271,8 +292,8 @@ def told(config: skeleton.VocabConfig, params, windows: np.ndarray) -> tuple[np.
         # The last batch is filled up, so that one shape is compiled.
         full = np.concatenate([some, np.repeat(some[-1:], size - len(some), 0)])
         found = skeleton.told(config, params, full)
-        nats.append(np.asarray(found[0])[: len(some)].ravel())
-        best.append(np.asarray(found[1])[: len(some)].ravel())
+        nats.append(np.asarray(found[0])[: len(some), skip:].ravel())
+        best.append(np.asarray(found[1])[: len(some), skip:].ravel())
     return np.concatenate(nats).astype(np.float64), np.concatenate(best)
 
 
@@ -284,14 +305,15 @@ def add(results: base.Results, task: Task, made: Made, data: Data, workdir: path
         unknown = dict.fromkeys((*base.COLUMNS, "gap", "int8", "copy"), float("nan"))
         results.add(task.row, **unknown | {"seconds": made.seconds}, parameters=size)
         return
-    nats, best = told(config, made.params, made.places[data.scored])
-    seen = told(config, made.params, made.places[data.train[: len(data.scored)]])[0]
+    half = FLAGS.window // 2
+    nats, best = told(config, made.params, made.places[data.scored], half)
+    seen = told(config, made.params, made.places[data.learnt], half)[0]
     path = workdir / f"{slug(task.row)}.vocab"
     path.write_bytes(artifact.pack(config, made.params, made.places))
     again = artifact.unpack(path.read_bytes())
-    packed = told(again[0], again[1], again[2][data.scored])[0]
+    packed = told(again[0], again[1], again[2][data.scored], half)[0]
     scoring.add(
-        *(results, data.corpus, task.row, nats, ids[best], data.scored, made.seconds),
+        *(results, data.corpus, task.row, nats, ids[best], data.targets, made.seconds),
         parameters=size,
         repairs=list(task.repairs),
         gap=float(nats.mean() - seen.mean()),

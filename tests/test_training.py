@@ -20,6 +20,16 @@ def test_windows_score_every_token_once():
         training.cut(tokens[:6], 6)
 
 
+def test_overlapping_windows_score_every_token_once_after_half_a_window():
+    tokens = np.arange(20)
+    windows = training.overlapping(tokens, 6)
+    assert (np.diff(windows) == 1).all()
+    np.testing.assert_array_equal(windows[:, 4:].ravel(), tokens[4:19])
+    for bad in (5, 20):
+        with pytest.raises(ValueError, match=f"20 tokens and windows of {bad}"):
+            training.overlapping(tokens, bad)
+
+
 def table_loss(params, fixed, windows):
     """A bigram table's."""
     logits = params[windows[:, :-1]] + fixed

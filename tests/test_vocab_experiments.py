@@ -94,6 +94,8 @@ def test_a_killed_run_continues_to_the_same_end(tmp_path, corpus):
         (["--repairs=cluster,frequency"], "one order"),
         (["--repairs=", "--nopublished"], "nothing to train"),
         (["--steps=0"], "--steps must be positive, got 0"),
+        (["--window=33"], "--window must be even, got 33"),
+        (["--eval_tokens=20"], "got 53 tokens and windows of 64"),
         (["--tokens_per_step=100"], "a multiple of --window, got 100 and 64"),
         (["--tokens_per_step=640000"], "a step takes 10000: lower --tokens_per_step"),
         (["--ablate=everything"], "everything"),

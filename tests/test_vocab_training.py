@@ -106,7 +106,7 @@ def test_each_repair_is_what_it_says():
     def same(name, repairs):
         return recipe.repaired(zoo.config(name), repairs) == zoo.config(name)
 
-    assert recipe.recipe(["rate"]) == recipe.Recipe(rate=0.003)
+    assert recipe.recipe(["rate"]) == recipe.Recipe(rate=0.004)
     assert recipe.recipe(["warmup"]) == recipe.Recipe(warmup=0.1)
     assert recipe.recipe(["muon"]) == recipe.Recipe(matrices=0.01)
     assert moves("v12_sparse", ["scores"])[0].does.moves[0].does == cross.Linear(256, unit=True)

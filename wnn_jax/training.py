@@ -24,6 +24,23 @@ def cut(tokens: np.ndarray, window: int) -> np.ndarray:
     return np.stack([tokens[i * window : (i + 1) * window + 1] for i in range(count)]).astype(np.int32)
 
 
+def overlapping(tokens: np.ndarray, window: int) -> np.ndarray:
+    """Windows ``int32 [N, window + 1]`` of a stream, each half a window after the one before.
+
+    The targets of their second halves are the stream's, each once, after the first half window.
+
+    Raises:
+      ValueError: the window is odd, or there is no whole one.
+    """
+    if window % 2 or len(tokens) <= window:
+        raise ValueError(
+            f"windows that overlap by half need an even length and a token more, got {len(tokens)} tokens "
+            f"and windows of {window}"
+        )
+    halves = cut(tokens, window // 2)
+    return np.concatenate([halves[:-1, :-1], halves[1:]], axis=1)
+
+
 class Trained(NamedTuple):
     """Where training stands; all arrays are in host memory.
 

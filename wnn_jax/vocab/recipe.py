@@ -17,7 +17,7 @@ from sklearn import manifold
 from wnn_jax.vocab import cross, skeleton, within, zoo
 
 REPAIRS = {
-    "rate": "Adam at 0.003 instead of 0.03",
+    "rate": "Adam at 0.004 instead of 0.03",
     "warmup": "the rate rises for a tenth of the steps",
     "scores": "queries and keys of length 1",
     "gain": "the word at a place is read out only by a learned share, at first 0",
@@ -123,7 +123,7 @@ def _graph(config: skeleton.VocabConfig) -> int | None:
 def recipe(repairs: Collection[str]) -> Recipe:
     """The published recipe with those of the repairs that are its own."""
     return Recipe(
-        rate=0.003 if "rate" in repairs else 0.03,
+        rate=0.004 if "rate" in repairs else 0.03,
         warmup=0.1 if "warmup" in repairs else 0.0,
         matrices=0.01 if "muon" in repairs else 0.0,
     )
