@@ -112,13 +112,14 @@ def test_each_repair_is_what_it_says():
     assert moves("v12_sparse", ["scores"])[0].does.moves[0].does == cross.Linear(256, unit=True)
     assert moves("v6_wave", ["scores"])[0].does.slow.unit
     assert moves("v11_tpg", ["scores"])[0].does.unit
-    assert moves("v9_meta", ["short"])[0].does.fades == (0.0,)
-    assert same("v11_brainwave", ["short"])  # two memories, one long and one short, as published
+    assert moves("v9_meta", ["fades"])[0].does.fades == (-2.0, 0.0, 2.0, 4.0)
+    assert moves("v8_graph", ["fades"])[0].does.fades == (0.0,)
+    assert same("v11_brainwave", ["fades"])  # two memories, one long and one short, as published
     assert recipe.repaired(zoo.config("v2_conv"), ["gain"]).forgets
     for name in zoo.NAMES:
         assert same(name, ["rate", "warmup", "muon", "frequency", "bigram"])
     assert recipe.fitting(zoo.config("v2_conv"), recipe.REPAIRS) == tuple(
-        name for name in recipe.REPAIRS if name not in ("scores", "short", "bigram")
+        name for name in recipe.REPAIRS if name not in ("scores", "fades", "bigram")
     )
     assert recipe.fitting(zoo.config("v8_graph"), recipe.REPAIRS) == tuple(recipe.REPAIRS)
 
