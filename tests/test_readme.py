@@ -21,7 +21,7 @@ def test_the_example_runs(capsys):
 
 def test_every_command_and_every_module_is_named():
     for module in (ROOT / "experiments").glob("*.py"):
-        if module.stem not in ("__init__", "base", "gates", "plots", "searching"):
+        if module.stem not in ("__init__", "base", "gates", "inspecting", "plots", "scoring", "searching"):
             assert f"python -m experiments.{module.stem}" in README
     for module in (ROOT / "wnn_jax").rglob("*.py"):
         if module.stem != "__init__":
