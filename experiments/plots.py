@@ -1,7 +1,7 @@
 """Pictures of a run. Every function takes arrays and writes one PNG."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -197,12 +197,15 @@ def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> No
     _save(figure, path)
 
 
-def bars(path: pathlib.Path, values: Mapping[str, Sequence[float]], label: str) -> None:
-    """A bar a row, the mean over seeds; whiskers from the least to the most."""
+def bars(
+    path: pathlib.Path, values: Mapping[str, Sequence[float]], label: str, gray: Collection[str] = ()
+) -> None:
+    """A bar a row, the mean over seeds; whiskers from least to most; ``gray`` rows are to compare with."""
     figure, axes = plt.subplots(figsize=(_SIZE[0], 1.2 + 0.35 * len(values)))
     means = np.array([np.mean(x) for x in values.values()])
     ends = np.array([[m - min(x), max(x) - m] for m, x in zip(means, values.values(), strict=True)]).T
-    axes.barh(np.arange(len(values)), means, xerr=ends, color="tab:blue", alpha=0.8)
+    colors = ["0.6" if name in gray else "tab:blue" for name in values]
+    axes.barh(np.arange(len(values)), means, xerr=ends, color=colors, alpha=0.8)
     axes.set_yticks(np.arange(len(values)), list(values))
     axes.invert_yaxis()
     low, high = min(min(x) for x in values.values()), max(max(x) for x in values.values())

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from experiments import base
-from wnn_jax import metrics, text
+from wnn_jax import metrics, text, training
 from wnn_jax.lm import ngram
 
 
@@ -37,8 +37,7 @@ def add_baselines(
     """Counts of the same training windows; their contexts do not end where windows do."""
     names = {2: "bigram (Kneser-Ney 2)", 3: "trigram (Kneser-Ney 3)"}
     vocabulary = corpus.vocabulary
-    stream = np.concatenate([scored[:, :-1].ravel(), scored[-1:, -1]])
-    seen = np.concatenate([train[:, :-1].ravel(), train[-1:, -1]])
+    stream, seen = training.stream(scored), training.stream(train)
 
     def kneser_ney(order: int) -> ngram.Prediction:
         return ngram.predict(ngram.fit_kneser_ney(seen, order, vocabulary), stream)

@@ -109,15 +109,18 @@ def main() -> None:
         f"{data.targets[:, 1:].size:,} scored, {vocabulary:,} ids; {base.device()}; seed {FLAGS.seed}"
     )
     scoring.add_baselines(results, data.corpus, data.train, data.targets, (2, 3, 5))
+    baselines = [row["row"] for row in results.rows]
+    inspected = encode(FLAGS.inspect) if FLAGS.inspect else None
     for task in tasks:
         made = train(task, data)
         add(results, task, made, data, workdir)
-        if FLAGS.inspect:
+        if inspected:
             path = workdir / f"hops_{slug(task.row)}.png"
-            inspecting.show(path, task.row, task.config, made, *encode(FLAGS.inspect))
+            inspecting.show(path, task.row, task.config, made, *inspected)
     show_table(results)
     known = {row["row"]: [row["ce"]] for row in results.rows if row["ce"] is not None}
-    plots.bars(workdir / "vocab.png", known, "cross-entropy of the test text (nats a token)")
+    label = "test cross-entropy, nats a token; less is better, gray: counts"
+    plots.bars(workdir / "vocab.png", known, label, gray=baselines)
     print(f"results, packed models and pictures in {workdir}")
 
 
@@ -151,10 +154,8 @@ def load_data() -> Data:
             f"{FLAGS.tokens_per_step // FLAGS.window}: lower --tokens_per_step"
         )
     tokens = FLAGS.eval_tokens + FLAGS.window // 2 + 1
-    stream = np.concatenate([train[:, :-1].ravel(), train[-1:, -1]])
-    return Data(
-        corpus, train, *(training.overlapping(x[:tokens], FLAGS.window) for x in (corpus.test, stream))
-    )
+    parts = corpus.test, training.stream(train)
+    return Data(corpus, train, *(training.overlapping(x[:tokens], FLAGS.window) for x in parts))
 
 
 def encode(words: str) -> tuple[np.ndarray, list[str]]:
@@ -219,9 +220,8 @@ def train(task: Task, data: Data) -> Made:
     log = {"done": 0, "seconds": 0.0, "rates": [], "finite": True}
     if saved and (found := saved.latest()):
         arrays, log = found
-        leaves = [arrays[f"{i:04d}"] for i in range(len(arrays))]
-        form = jax.tree.structure(params)
-        start, params = (log["done"], leaves), jax.tree.unflatten(form, leaves[: form.num_leaves])
+        params, leaves = training.unnamed(arrays, params)
+        start = log["done"], leaves
     if log["finite"] and log["done"] < FLAGS.steps:
         optimiser = recipe.recipe(task.repairs).optimiser(FLAGS.steps)
         every = max(1, min(50, FLAGS.steps // 10))
@@ -258,7 +258,7 @@ def follow(
             last = reached.done == FLAGS.steps or not log["finite"]
             # Saving may take a twentieth of the time.
             if saved and (last or now - stored > 20 * cost):
-                saved.save({f"{i:04d}": x for i, x in enumerate(reached.leaves)}, log)
+                saved.save(training.named(reached.leaves), log)
                 stored = time.perf_counter()
                 cost = stored - now
             if not log["finite"]:

@@ -16,6 +16,7 @@ def test_windows_score_every_token_once():
     tokens = np.arange(20)
     windows = training.cut(tokens, 6)
     np.testing.assert_array_equal(windows[:, 1:].ravel(), tokens[1:19])
+    np.testing.assert_array_equal(training.stream(windows), tokens[:19])
     with pytest.raises(ValueError, match="6 tokens hold no window of 6"):
         training.cut(tokens[:6], 6)
 
@@ -49,7 +50,9 @@ def test_training_resumes_to_the_same_end_and_learns(every, stops):
     assert [x.done for x in whole] == stops
     assert whole[-1].loss < (0.5 if len(stops) > 1 else 0.9) * np.log(11)
     for before in whole[:-1]:
-        again = list(run((before.done, before.leaves)))
+        kept, leaves = training.unnamed(training.named(before.leaves), params)
+        np.testing.assert_array_equal(kept, before.params)
+        again = list(run((before.done, leaves)))
         for x, y in zip(whole[-1].leaves, again[-1].leaves, strict=True):
             np.testing.assert_array_equal(x, y)
 

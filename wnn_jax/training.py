@@ -1,7 +1,7 @@
 """Minibatch training of a pytree of parameters, resumable to the last bit, and the windows it reads."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -22,6 +22,11 @@ def cut(tokens: np.ndarray, window: int) -> np.ndarray:
     if count < 1:
         raise ValueError(f"{len(tokens)} tokens hold no window of {window} and a target")
     return np.stack([tokens[i * window : (i + 1) * window + 1] for i in range(count)]).astype(np.int32)
+
+
+def stream(windows: np.ndarray) -> np.ndarray:
+    """The tokens that `cut` made windows of, each once."""
+    return np.concatenate([windows[:, :-1].ravel(), windows[-1:, -1]])
 
 
 def overlapping(tokens: np.ndarray, window: int) -> np.ndarray:
@@ -55,6 +60,18 @@ class Trained(NamedTuple):
     loss: float
     params: Any
     leaves: list[np.ndarray]
+
+
+def named(leaves: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """`Trained.leaves` by name, to be saved."""
+    return {f"{i:04d}": x for i, x in enumerate(leaves)}
+
+
+def unnamed(arrays: Mapping[str, np.ndarray], params: Any) -> tuple[Any, list[np.ndarray]]:
+    """What `named` gave, as parameters of the same form as ``params`` and as all leaves."""
+    leaves = [arrays[f"{i:04d}"] for i in range(len(arrays))]
+    form = jax.tree.structure(params)
+    return jax.tree.unflatten(form, leaves[: form.num_leaves]), leaves
 
 
 def train(

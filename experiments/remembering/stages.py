@@ -171,10 +171,8 @@ def trained(
     saved = checkpoint.Progress(plan.resume / stage, plan.about) if plan.resume else None
     if saved and (found := saved.latest()):
         arrays, about = found
-        leaves = [arrays[f"{i:04d}"] for i in range(len(arrays))]
+        params, leaves = training.unnamed(arrays, params)
         losses, spent, start = about["losses"], about["seconds"], (len(about["losses"]), leaves)
-        form = jax.tree.structure(params)
-        params = jax.tree.unflatten(form, leaves[: form.num_leaves])
     key = jax.random.fold_in(plan.key, sum(stage.encode()))
     with tqdm(total=config.epochs, initial=len(losses), desc=stage, unit="epoch") as bar:
         left = len(losses) < config.epochs
@@ -184,16 +182,16 @@ def trained(
             bar.set_postfix_str(f"loss {reached.loss:.3f}")
             bar.update()
             if saved:
-                arrays = {f"{i:04d}": x for i, x in enumerate(reached.leaves)}
                 took = spent + time.perf_counter() - started
-                saved.save(arrays, {"losses": losses, "seconds": took})
+                saved.save(training.named(reached.leaves), {"losses": losses, "seconds": took})
     plan.seconds[stage] = spent + time.perf_counter() - started
     return jax.tree.map(jnp.asarray, params)
 
 
 def _epochs(key, config: teacher.TrainConfig, params, loss_of, fixed, data, start):
-    batch = min(config.batch, len(jax.tree.leaves(data)[0]))
-    each = len(jax.tree.leaves(data)[0]) // batch
+    count = len(jax.tree.leaves(data)[0])
+    batch = min(config.batch, count)
+    each = count // batch
     steps = each * config.epochs
     start = start and (start[0] * each, start[1])
     optimiser = config.optimiser(steps)
