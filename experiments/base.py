@@ -18,7 +18,7 @@ import psutil
 from absl import app, flags, logging
 
 import wnn_jax
-from wnn_jax import native
+from wnn_jax.ram import backend
 
 COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "seconds")
 _FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_byte": "{:.4f}"}
@@ -77,11 +77,11 @@ def make_workdir(path: str) -> pathlib.Path:
     return folder
 
 
-def backend() -> str:
+def backend_name() -> str:
     """Which kernels do the table work, in words."""
-    chosen = native.backend()
+    chosen = backend.chosen()
     if chosen == "metal":
-        return f"native kernels, large work on {native.device_name()}"
+        return f"native kernels, large work on {backend.device_name()}"
     return {"cpu": "native kernels", "xla": "XLA"}[chosen]
 
 
@@ -118,7 +118,7 @@ class Results:
             **common,
             "versions": versions(),
             "device": device(),
-            "backend": backend(),
+            "backend": backend_name(),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         self.rows: list[dict[str, Any]] = []

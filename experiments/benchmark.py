@@ -22,8 +22,9 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base
-from wnn_jax import connectivity, native, ram, search
+from wnn_jax import ram, search
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import backend, connectivity
 
 FLAGS = flags.FLAGS
 
@@ -63,7 +64,7 @@ def main() -> None:
     settings = {name: getattr(FLAGS, name) for name in ("neurons", "examples", "input_bits")}
     results = base.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
     print(f"{base.device()}; {base.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
-    native_too = native.backend() != "xla"
+    native_too = backend.chosen() != "xla"
     cases = []
     if "orders" in FLAGS.table:
         cases += [
@@ -169,7 +170,7 @@ def print_search(found: dict[str, dict[str, float]]) -> None:
         ]
         print(f"{kind:>14} {' '.join(columns)}  {SEARCH['population'] / rates[0]:.1f}")
     print(
-        f"Genomes a second, {base.backend()}: 16 clusters of {SEARCH['neurons']} neurons, "
+        f"Genomes a second, {base.backend_name()}: 16 clusters of {SEARCH['neurons']} neurons, "
         f"{SEARCH['train']:,} examples fitted and {SEARCH['scored']:,} scored.\n"
         f"full and mutants ({SEARCH['population']} children, 1 % of the neurons moved): cross-entropy "
         "and accuracy; tabu: 1,024 neighbours of one neuron, by cross-entropy."
@@ -253,9 +254,9 @@ def run_case(table: str, way: str, operation: str, address_bits: str) -> dict[st
 
 def run_bound(row_bytes: int) -> dict[str, float]:
     """What one thread needs for a random read-modify-write in a row of so many bytes."""
-    native.backend()
+    backend.chosen()
     touches, tasks = 1 << 22, 8
-    seconds = timed(jax.jit(lambda _: native.touch(max(1, row_bytes), touches, tasks)), None)
+    seconds = timed(jax.jit(lambda _: backend.touch(max(1, row_bytes), touches, tasks)), None)
     return {"ns": min(seconds) / (touches * tasks) * 1e9, "peak_mib": peak_memory() / 2**20}
 
 

@@ -16,8 +16,11 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base, gates, plots, searching
-from wnn_jax import checkpoint, metrics, ram, text
-from wnn_jax.lm import bitwise, gated, ngram
+from wnn_jax import metrics, ram
+from wnn_jax.data import text
+from wnn_jax.gates import attach
+from wnn_jax.lm import bitwise, ngram
+from wnn_jax.saving import checkpoint
 
 FLAGS = flags.FLAGS
 
@@ -92,7 +95,8 @@ def main() -> None:
     )
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(task.tokens):,} "
-        f"evaluated, {corpus.vocabulary:,} ids; {base.device()}, {base.backend()}; seed {settings['seed']}"
+        f"evaluated, {corpus.vocabulary:,} ids; {base.device()}, {base.backend_name()}; "
+        f"seed {settings['seed']}"
     )
     marginal = add_baselines(results, config, task)
 
@@ -273,7 +277,7 @@ def add_gated(results, seed: int, key_fit, config, connections, votes, task: Tas
     evaluated = ram.Examples(task.words, task.targets)
     watch = gates.watch("token gates", config.vocabulary)
     kinds = gates.ram_kinds()
-    found = gated.on_bitwise(
+    found = attach.on_bitwise(
         *(keys[0], gates.config(), kinds, config, train, evaluated, logs, task.tokens, watch)
     )
     if "engram" in FLAGS.gating:

@@ -15,9 +15,13 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base, gates, plots
-from wnn_jax import checkpoint, metrics, text
-from wnn_jax.lm import bitwise, chain, chain_cells, chain_static, gated, gating, ngram, tiered, tokentree
-from wnn_jax.lm import transformer as transformers
+from wnn_jax import chain, metrics
+from wnn_jax import transformer as transformers
+from wnn_jax.chain import contexts, static, tokentree
+from wnn_jax.data import text
+from wnn_jax.gates import attach, layers
+from wnn_jax.lm import bitwise, ngram, tiered
+from wnn_jax.saving import checkpoint
 
 FLAGS = flags.FLAGS
 
@@ -74,7 +78,7 @@ def main() -> None:
     bits = np.diff(np.asarray(model.tree.start))[corpus.train].mean()
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{corpus.vocabulary:,} ids; {base.device()}, {base.backend()}; seed {FLAGS.seed}\n"
+        f"{corpus.vocabulary:,} ids; {base.device()}, {base.backend_name()}; seed {FLAGS.seed}\n"
         f"tree: {bits:.1f} turns a training token, made in {time.perf_counter() - started:.1f} s; "
         f"{model.view.shape[0]} neurons of 2^{log_slots} cells"
     )
@@ -126,8 +130,8 @@ def settings_from_flags() -> dict[str, Any]:
 def make_model(corpus: text.Corpus) -> chain.Model:
     described = chain.WORDS if FLAGS.neurons == "words" else chain.BYTES
     dropped = set(FLAGS.without)
-    if unknown := dropped - {*chain_cells.FIELDS, *chain_cells.VIEWS}:
-        known = ", ".join((*chain_cells.FIELDS, *chain_cells.VIEWS))
+    if unknown := dropped - {*contexts.FIELDS, *contexts.VIEWS}:
+        known = ", ".join((*contexts.FIELDS, *contexts.VIEWS))
         raise ValueError(f"--without={sorted(unknown)[0]} names no field or view: choose of {known}")
     described = tuple(one for one in described if not dropped & {*one[1].split(), one[0]})
     if FLAGS.tree == "plain":
@@ -260,24 +264,24 @@ class Run:
     def read_weightless(self, memory: chain.Memory) -> dict[str, np.ndarray]:
         test, parts = self.corpus.test, []
         begun = chain.empty(self.model, 2, online=False)
-        begun, _ = chain_static.observe(self.model, begun, self.corpus.train)
+        begun, _ = static.observe(self.model, begun, self.corpus.train)
         for at in range(0, len(test), FLAGS.chunk):
-            begun, stream = chain_static.observe(self.model, begun, test[at : at + FLAGS.chunk])
-            parts.append(chain_static.weightless(self.model, memory, stream))
+            begun, stream = static.observe(self.model, begun, test[at : at + FLAGS.chunk])
+            parts.append(static.weightless(self.model, memory, stream))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def restart(self, memory: chain.Memory) -> chain.Memory:
         """A static memory at the start of the evaluated text: reading only moved where it stands."""
         begun = chain.empty(self.model, 2, online=False)
-        begun, _ = chain_static.observe(self.model, begun, self.corpus.train)
+        begun, _ = static.observe(self.model, begun, self.corpus.train)
         return memory._replace(registers=begun.registers)
 
     def fit_static(self, memory: chain.Memory, train: np.ndarray) -> chain.Memory:
-        config = chain_static.ReadoutConfig(tokens=FLAGS.readout_tokens, epochs=FLAGS.epochs)
+        config = static.ReadoutConfig(tokens=FLAGS.readout_tokens, epochs=FLAGS.epochs)
         begun = time.perf_counter()
         with tqdm(total=100, unit="%", leave=False, desc="fit") as bar:
             key = jax.random.key(FLAGS.seed)
-            for share, fitted in chain_static.fit(key, self.model, memory, train, config):
+            for share, fitted in static.fit(key, self.model, memory, train, config):
                 bar.update(int(100 * share) - bar.n)
                 memory = fitted
             jax.block_until_ready(memory)
@@ -293,7 +297,7 @@ def add_gated(results: base.Results, run: "Run", memory: chain.Memory, none: bit
     keys = jax.random.split(jax.random.fold_in(jax.random.key(FLAGS.seed), 1), 3)
     sizes = bitwise.BitwiseConfig(corpus.vocabulary, GATE_CONTEXT, 1, 1)
     words = bitwise.examples(sizes, np.concatenate([train[-GATE_CONTEXT:], tokens])).words
-    turns = gated.turn_gates(keys[0], gates.config(), model, GATE_CONTEXT, train, words)
+    turns = attach.turn_gates(keys[0], gates.config(), model, GATE_CONTEXT, train, words)
     found = {}
     if "bit" in kinds:
         memory, nats = read_frozen(model, run.restart(memory), tokens, turns)
@@ -310,11 +314,11 @@ def add_gated(results: base.Results, run: "Run", memory: chain.Memory, none: bit
     if rest:
         some = min(FLAGS.gate_places, len(tokens))
         order = tiered.ranked(train, corpus.vocabulary)
-        alone = gating.alone(corpus.vocabulary, GATE_CONTEXT)
-        layer = gating.token_layer(keys[2], gates.config(), alone, order, train)
-        votes = gated.by_id(tiered.votes([layer], words[:, :some]), corpus.vocabulary)
+        alone = layers.alone(corpus.vocabulary, GATE_CONTEXT)
+        layer = layers.token_layer(keys[2], gates.config(), alone, order, train)
+        votes = attach.by_id(tiered.votes([layer], words[:, :some]), corpus.vocabulary)
         watch = gates.watch("token gates", some, "place")
-        memory, scores = gated.on_chain_places(
+        memory, scores = attach.on_chain_places(
             *(gates.config(), rest, model, run.restart(memory), tokens[:some], turns, votes, watch)
         )
         nats, best = (np.asarray(x) for x in scores["none"])
@@ -332,7 +336,7 @@ def read_frozen(model: chain.Model, memory: chain.Memory, tokens: np.ndarray, tu
         part = tokens[at : at + FLAGS.chunk]
         memory, reading = chain.read(model, memory, part, learn=False)
         if turns is not None:
-            ones = gated.gated_turns(turns[:, at : at + len(part)], reading.ones)
+            ones = attach.gated_turns(turns[:, at : at + len(part)], reading.ones)
             reading = reading._replace(ones=ones)
         nats.append(chain.nats(model, reading))
     return memory, jnp.asarray(np.concatenate(nats))
@@ -351,8 +355,8 @@ def draw_curve(workdir: pathlib.Path, model: chain.Model, corpus: text.Corpus, l
                 for at in range(0, size, FLAGS.chunk):
                     memory, _ = chain.read(model, memory, corpus.train[at : at + FLAGS.chunk], True)
             else:
-                memory, stream = chain_static.observe(model, memory, corpus.train[:size])
-                memory = chain_static.count(model, memory, stream)
+                memory, stream = static.observe(model, memory, corpus.train[:size])
+                memory = static.count(model, memory, stream)
             jax.block_until_ready(memory)
             spent[name].append(1e6 * (time.perf_counter() - begun) / size)
             del memory

@@ -24,8 +24,9 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base
-from wnn_jax import native
-from wnn_jax.lm import chain, chain_reader, tokentree
+from wnn_jax import chain
+from wnn_jax.chain import reader, tokentree
+from wnn_jax.ram import backend
 
 FLAGS = flags.FLAGS
 
@@ -65,7 +66,7 @@ def main() -> None:
     _write(output, packed)
     spent = time.perf_counter() - begun
     size = max(len(data), 1)
-    print(f"{FLAGS.input}: {len(data):,} bytes; {base.device()}, {base.backend()}")
+    print(f"{FLAGS.input}: {len(data):,} bytes; {base.device()}, {base.backend_name()}")
     rows = {"chain": len(packed)}
     if FLAGS.compare:
         rows |= {"gzip -9": len(zlib.compress(data, 9)), "bzip2 -9": len(bz2.compress(data, 9))}
@@ -149,7 +150,7 @@ def decompress(packed: bytes) -> bytes:
 
 def _kernels() -> str:
     """Which of `_BACKENDS` predicts here."""
-    return "xla" if native.backend() == "xla" else "native"
+    return "xla" if backend.chosen() == "xla" else "native"
 
 
 def _run(size: int, log_slots: int, code) -> None:
@@ -161,7 +162,7 @@ def _run(size: int, log_slots: int, code) -> None:
         callback = lambda one: np.int32(code(float(one)))  # noqa: E731
     else:
         callback = ctypes.cast(called, ctypes.c_void_p).value
-    settings = chain_reader.Settings("decoded", rate=_RATE, callback=callback)
+    settings = reader.Settings("decoded", rate=_RATE, callback=callback)
     with tqdm(total=size, unit="B", unit_scale=True, leave=False) as bar:
         for at in range(0, size, _CALL):
             count = min(_CALL, size - at)

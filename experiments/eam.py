@@ -16,7 +16,8 @@ from absl import flags
 
 from experiments import base, scoring
 from experiments.remembering import stages, studies
-from wnn_jax import text, training
+from wnn_jax import training
+from wnn_jax.data import text
 from wnn_jax.eam import artifact, distill, knn, memory
 
 FLAGS = flags.FLAGS

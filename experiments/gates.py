@@ -11,8 +11,11 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base
-from wnn_jax import metrics, text
-from wnn_jax.lm import bitwise, chain_cells, engram, gating
+from wnn_jax import metrics
+from wnn_jax.chain import contexts
+from wnn_jax.data import text
+from wnn_jax.gates import content, layers
+from wnn_jax.lm import bitwise
 
 FLAGS = flags.FLAGS
 
@@ -20,12 +23,12 @@ _TAUGHT = 0.1  # of the training text, its end, teaches content gates
 
 
 def define_flags() -> None:
-    flags.DEFINE_list("gating", [], f"Also score the model behind gates: {', '.join(gating.KINDS)}.")
+    flags.DEFINE_list("gating", [], f"Also score the model behind gates: {', '.join(layers.KINDS)}.")
     flags.DEFINE_integer("gate_neurons", 8, "Neurons of each gate.")
     flags.DEFINE_integer("gate_bits", 12, "Address bits of a gate's neuron.")
     flags.DEFINE_bool("gate_soft", True, "Gates as open as the share of their neurons that say so.")
     flags.DEFINE_integer("gate_threshold", None, "Neurons that open a hard gate; default: half of them.")
-    flags.DEFINE_enum("gate_untrained", "closed", gating.UNTRAINED, "What a cell never written to says.")
+    flags.DEFINE_enum("gate_untrained", "closed", layers.UNTRAINED, "What a cell never written to says.")
     flags.DEFINE_float("gate_leak", 0.1, "What a closed token gate lets through.")
     flags.DEFINE_list("engram_orders", ["2", "3"], "Lengths of the n-grams of content gating, rising.")
     flags.DEFINE_integer("engram_heads", 4, "Hash heads of each order.")
@@ -38,29 +41,29 @@ def check(context: int, vocabulary: int) -> None:
     Raises:
       ValueError: a kind is unknown, or a size out of range.
     """
-    unknown = [kind for kind in FLAGS.gating if kind not in gating.KINDS]
+    unknown = [kind for kind in FLAGS.gating if kind not in layers.KINDS]
     if unknown:
-        raise ValueError(f"unknown gating {unknown[0]!r}: choose of {', '.join(gating.KINDS)}")
+        raise ValueError(f"unknown gating {unknown[0]!r}: choose of {', '.join(layers.KINDS)}")
     if FLAGS.gating:
         config()
         engram_config(vocabulary)
         # A gate is as wide as what it reads: the same rule, and the same words, as the model's neurons.
-        gating.alone(vocabulary, context, FLAGS.gate_bits)
+        layers.alone(vocabulary, context, FLAGS.gate_bits)
 
 
-def config() -> gating.GateConfig:
+def config() -> layers.GateConfig:
     """RAM gates by the flags."""
     sizes = FLAGS.gate_neurons, FLAGS.gate_bits, FLAGS.gate_soft, FLAGS.gate_threshold
-    return gating.GateConfig(*sizes, FLAGS.gate_untrained, FLAGS.gate_leak)
+    return layers.GateConfig(*sizes, FLAGS.gate_untrained, FLAGS.gate_leak)
 
 
-def engram_config(vocabulary: int) -> engram.EngramConfig:
+def engram_config(vocabulary: int) -> content.EngramConfig:
     """Content gates by the flags."""
     if not all(order.strip().isdecimal() for order in FLAGS.engram_orders):
         raise ValueError(f"--engram_orders takes integers, got {','.join(FLAGS.engram_orders)}")
     orders = tuple(int(order) for order in FLAGS.engram_orders)
-    gate = gating.GateConfig(FLAGS.gate_neurons, FLAGS.gate_bits, leak=1e-3)
-    return engram.EngramConfig(vocabulary, orders, FLAGS.engram_heads, FLAGS.engram_rows, gate)
+    gate = layers.GateConfig(FLAGS.gate_neurons, FLAGS.gate_bits, leak=1e-3)
+    return content.EngramConfig(vocabulary, orders, FLAGS.engram_heads, FLAGS.engram_rows, gate)
 
 
 def settings() -> dict[str, Any]:
@@ -73,7 +76,7 @@ def settings() -> dict[str, Any]:
 
 def ram_kinds() -> list[str]:
     """The kinds of RAM gates that were asked for."""
-    return [kind for kind in gating.KINDS[:3] if kind in FLAGS.gating]
+    return [kind for kind in layers.KINDS[:3] if kind in FLAGS.gating]
 
 
 def watch(name: str, total: int, unit: str = "id") -> Callable[[Iterable], Iterator]:
@@ -125,7 +128,7 @@ def behind_engram(
     train = corpus.train
     cut = len(train) - max(1, round(len(train) * _TAUGHT))
     held_out = refit(train[:cut], train[cut:])
-    canonical = chain_cells.folded(corpus.pieces)
+    canonical = contexts.folded(corpus.pieces)
     sizes = engram_config(corpus.vocabulary)
-    gated = engram.nats(key, sizes, canonical, train, corpus.test, -nats, -held_out)
+    gated = content.nats(key, sizes, canonical, train, corpus.test, -nats, -held_out)
     return bitwise.Scores(gated, jnp.full(len(gated), -1))

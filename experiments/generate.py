@@ -12,8 +12,9 @@ import numpy as np
 from absl import flags
 
 from experiments import base
-from wnn_jax import checkpoint, text, tokens
-from wnn_jax.lm import chain
+from wnn_jax import chain
+from wnn_jax.data import text, tokenizers
+from wnn_jax.saving import checkpoint
 
 FLAGS = flags.FLAGS
 
@@ -54,13 +55,13 @@ def main() -> None:
             sys.stdout.flush()
     sys.stdout.write("\n")
     if drawn:
-        print(f"{drawn / spent:,.0f} tokens/s; {base.device()}, {base.backend()}", file=sys.stderr)
+        print(f"{drawn / spent:,.0f} tokens/s; {base.device()}, {base.backend_name()}", file=sys.stderr)
 
 
-def _tokenizer(settings: dict) -> tokens.Tokenizer:
+def _tokenizer(settings: dict) -> tokenizers.Tokenizer:
     """The model's tokenizer; one that was trained needs the text it was trained on."""
     name = settings["tokenizer"]
-    return tokens.parse_tokenizer(name)(text.training_text(**settings) if name.startswith("bpe") else "")
+    return tokenizers.parse_tokenizer(name)(text.training_text(**settings) if name.startswith("bpe") else "")
 
 
 if __name__ == "__main__":

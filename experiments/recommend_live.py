@@ -16,7 +16,7 @@ from absl import flags
 
 from experiments import base
 from experiments.recommending import common
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, encode
 
 FLAGS = flags.FLAGS

@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments import base
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 
 FLAGS = flags.FLAGS
 PARTS = ("published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition")

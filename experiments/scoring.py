@@ -5,7 +5,8 @@ import time
 import numpy as np
 
 from experiments import base
-from wnn_jax import metrics, text, training
+from wnn_jax import metrics, training
+from wnn_jax.data import text
 from wnn_jax.lm import ngram
 
 

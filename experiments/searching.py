@@ -18,8 +18,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
 from experiments import plots
-from wnn_jax import checkpoint, connectivity, ram, search
+from wnn_jax import ram, search
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import connectivity
+from wnn_jax.saving import checkpoint
 
 FLAGS = flags.FLAGS
 

@@ -14,8 +14,11 @@ import numpy as np
 from absl import flags
 
 from experiments import base, gates, plots
-from wnn_jax import checkpoint, metrics, ram, text
-from wnn_jax.lm import bitwise, gated, ngram, tiered, tiered_readout
+from wnn_jax import metrics, ram
+from wnn_jax.data import text
+from wnn_jax.gates import attach
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
+from wnn_jax.saving import checkpoint
 
 FLAGS = flags.FLAGS
 
@@ -83,7 +86,7 @@ def main() -> None:
     )
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{corpus.vocabulary:,} ids; {base.device()}, {base.backend()}; seed {FLAGS.seed}"
+        f"{corpus.vocabulary:,} ids; {base.device()}, {base.backend_name()}; seed {FLAGS.seed}"
     )
     order = tiered.ranked(corpus.train, corpus.vocabulary)
     model = tiered.Model(order, ())
@@ -189,7 +192,7 @@ def score_variant(corpus: text.Corpus, name: str, config: tiered.TieredConfig):
     readout = tiered_readout.calibrate(keys[1], config, train) if VARIANTS[name].calibrated else None
     words, _ = tiered.inputs(config, np.concatenate([train[-config.context :], corpus.test]))
     layer = tiered.layer(keys[2], config, model, train)
-    scored = gated.on_tiered(
+    scored = attach.on_tiered(
         *(keys[3], gates.config(), gates.ram_kinds(), layer, readout, train, words, corpus.test),
         gates.watch(name, config.vocabulary),
     )

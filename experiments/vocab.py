@@ -17,7 +17,9 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base, inspecting, plots, scoring
-from wnn_jax import checkpoint, text, tokens, training
+from wnn_jax import training
+from wnn_jax.data import text, tokenizers
+from wnn_jax.saving import checkpoint
 from wnn_jax.vocab import artifact, recipe, skeleton, zoo
 
 FLAGS = flags.FLAGS
@@ -163,7 +165,7 @@ def encode(words: str) -> tuple[np.ndarray, list[str]]:
     settings = base.text_settings()
     learned = settings["tokenizer"].startswith("bpe:")
     train = text.training_text(**settings) if learned else ""
-    tokenizer = tokens.parse_tokenizer(settings["tokenizer"])(train)
+    tokenizer = tokenizers.parse_tokenizer(settings["tokenizer"])(train)
     pieces = [x.decode("utf-8", "replace") or f"<{i}>" for i, x in enumerate(tokenizer.pieces)]
     return tokenizer.encode(words), pieces
 

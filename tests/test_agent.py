@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wnn_jax import bits
+from wnn_jax.ram import bits
 from wnn_jax.recommender import agent
 
 KEY = jax.random.key(0)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wnn_jax import bits, connectivity
+from wnn_jax.ram import bits, connectivity
 
 
 def test_code_length():

@@ -8,8 +8,9 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax import bits, ram
+from wnn_jax import ram
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import bits
 
 
 def config_for(vocabulary, code="binary", **sizes):

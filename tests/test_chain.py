@@ -8,8 +8,9 @@ from chain_reference import Oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wnn_jax import native
-from wnn_jax.lm import chain, chain_reader, chain_static, tokentree
+from wnn_jax import chain
+from wnn_jax.chain import reader, static, tokentree
+from wnn_jax.ram import backend
 
 WORDS = [
     b" the",
@@ -50,9 +51,9 @@ def read(tokens, memory=None, **options):
 
 
 def fitted(tokens=TEXT):
-    config = chain_static.ReadoutConfig(folds=3, tokens=600, epochs=2, batch=256)
+    config = static.ReadoutConfig(folds=3, tokens=600, epochs=2, batch=256)
     empty = chain.empty(MODEL, LOG_SLOTS, online=False)
-    return [memory for _, memory in chain_static.fit(jax.random.key(0), MODEL, empty, tokens, config)][-1]
+    return [memory for _, memory in static.fit(jax.random.key(0), MODEL, empty, tokens, config)][-1]
 
 
 def copied(memory):
@@ -64,7 +65,7 @@ def plain(monkeypatch):
     """The JAX contract instead of the native kernels, traced anew."""
 
     def switch():
-        monkeypatch.setattr(native, "backend", lambda: "xla")
+        monkeypatch.setattr(backend, "chosen", lambda: "xla")
         jax.clear_caches()
 
     yield switch
@@ -98,21 +99,21 @@ def everything(tokens):
     out["best"] = np.asarray(found.best)
     memory, out["nucleus"] = chain.sample(jax.random.key(0), MODEL, memory, 8, 0.8, 0.7)
     memory, out["sampled"] = chain.sample(jax.random.key(1), MODEL, memory, 8)
-    static, whole = chain_static.observe(MODEL, chain.empty(MODEL, 4, online=False), tokens)
-    static = chain_static.count(MODEL, static, whole)
-    out["counts"] = np.array(static.slots)
-    part = chain_static.part(whole, 20, 60)
-    static = chain_static.count(MODEL, static, part, sign=-1)
-    out["fewer"] = np.array(static.slots)
-    met = chain_static.meet(MODEL, static, part)
+    counted, whole = static.observe(MODEL, chain.empty(MODEL, 4, online=False), tokens)
+    counted = static.count(MODEL, counted, whole)
+    out["counts"] = np.array(counted.slots)
+    part = static.part(whole, 20, 60)
+    counted = static.count(MODEL, counted, part, sign=-1)
+    out["fewer"] = np.array(counted.slots)
+    met = static.meet(MODEL, counted, part)
     out["zeros"], out["met"] = np.asarray(met.zeros), np.asarray(met.ones)
-    static, found = chain.read(MODEL, static, tokens[:5], learn=False, argmax=True)
+    counted, found = chain.read(MODEL, counted, tokens[:5], learn=False, argmax=True)
     out["static"], out["static best"] = np.asarray(found.ones), np.asarray(found.best)
     return out
 
 
 def test_native_equals_the_contract(plain):
-    if native.backend() == "xla":
+    if backend.chosen() == "xla":
         pytest.skip("the native kernels are not installed")
     ours = everything(TEXT[:170])
     plain()
@@ -183,31 +184,31 @@ def test_learning_helps_and_forgets_what_changed():
 def test_counts_do_not_know_the_order(order, log_slots):
     """Even where buckets overflow, and in what parts a text comes."""
     empty = chain.empty(MODEL, 2, online=False)
-    _, whole = chain_static.observe(MODEL, empty, TEXT[:120])
-    at_once = chain_static.count(MODEL, chain.empty(MODEL, log_slots, online=False), whole)
+    _, whole = static.observe(MODEL, empty, TEXT[:120])
+    at_once = static.count(MODEL, chain.empty(MODEL, log_slots, online=False), whole)
     memory = chain.empty(MODEL, log_slots, online=False)
     for i in order:
-        memory = chain_static.count(MODEL, memory, chain_static.part(whole, 20 * i, 20 * i + 20))
+        memory = static.count(MODEL, memory, static.part(whole, 20 * i, 20 * i + 20))
     np.testing.assert_array_equal(memory.slots, at_once.slots)
-    kept = chain_static.part(whole, 20, 60)
+    kept = static.part(whole, 20, 60)
     there = copied(memory)
-    memory = chain_static.count(MODEL, memory, kept, sign=-1)
+    memory = static.count(MODEL, memory, kept, sign=-1)
     assert (np.asarray(memory.slots) != np.asarray(there.slots)).any()
-    memory = chain_static.count(MODEL, memory, kept)
+    memory = static.count(MODEL, memory, kept)
     np.testing.assert_array_equal(memory.slots, there.slots)
 
 
 def test_fitting_leaves_all_of_the_text_in_the_counts():
-    memory, whole = chain_static.observe(MODEL, chain.empty(MODEL, LOG_SLOTS, online=False), TEXT)
-    memory = chain_static.count(MODEL, memory, whole)
+    memory, whole = static.observe(MODEL, chain.empty(MODEL, LOG_SLOTS, online=False), TEXT)
+    memory = static.count(MODEL, memory, whole)
     np.testing.assert_array_equal(fitted().slots, memory.slots)
 
 
 def test_the_readout_beats_counting_alone():
     train, test = TEXT[:700], TEXT[700:]
     memory = fitted(train)
-    _, seen = chain_static.observe(MODEL, memory, test)
-    alone = chain_static.weightless(MODEL, memory, seen)
+    _, seen = static.observe(MODEL, memory, test)
+    alone = static.weightless(MODEL, memory, seen)
     assert all(np.isfinite(nats).all() for nats in alone.values())
     _, found = chain.read(MODEL, copied(memory), test, learn=False)
     assert chain.nats(MODEL, found).mean() < min(nats.mean() for nats in alone.values())
@@ -217,13 +218,11 @@ def test_backoff_by_hand():
     """One node, two neurons: 1/2 becomes (3 + 1/2) / 5 by the first, (1 + 0.7) / 3 by the second."""
     tree = tokentree.plain(2)
     model = chain.model(tree, [b"a", b"b"], (("node", "token1"), ("node", "")))
-    memory, seen = chain_static.observe(model, chain.empty(model, 6, online=False), np.array([0, 1, 1, 0]))
-    memory = chain_static.count(model, memory, seen)
+    memory, seen = static.observe(model, chain.empty(model, 6, online=False), np.array([0, 1, 1, 0]))
+    memory = static.count(model, memory, seen)
     # All four bits count for "": two zeros, two ones. After "b" came "b" and "a".
-    _, test = chain_static.observe(
-        model, memory._replace(registers=memory.registers.at[0].set(2)), np.array([1])
-    )
-    nats = chain_static.weightless(model, memory, test)
+    _, test = static.observe(model, memory._replace(registers=memory.registers.at[0].set(2)), np.array([1]))
+    nats = static.weightless(model, memory, test)
     assert nats["backoff"][0] == pytest.approx(-np.log((1 + 0.5) / 3))
     assert nats["vote"][0] == pytest.approx(-np.log(0.5))
 
@@ -265,16 +264,14 @@ def test_bad_arguments():
     with pytest.raises(ValueError, match="too few"):
         chain.log_slots_for(0, 10)
     with pytest.raises(ValueError, match="3 tokens, got 2"):
-        next(
-            chain_static.fit(jax.random.key(0), MODEL, memory, TEXT[:2], chain_static.ReadoutConfig(folds=3))
-        )
+        next(static.fit(jax.random.key(0), MODEL, memory, TEXT[:2], static.ReadoutConfig(folds=3)))
     with pytest.raises(ValueError, match="lacks"):
         chain.from_arrays(np.zeros((1, 1)), {})
 
 
 @pytest.mark.parametrize("broken", ["child", "path", "kind", "view", "text"])
 def test_the_kernel_refuses_what_would_lead_it_astray(broken):
-    if native.backend() == "xla":
+    if backend.chosen() == "xla":
         pytest.skip("the native kernels are not installed")
     tree, memory, view = MODEL.tree, chain.empty(MODEL, 4, online=True, room=100), MODEL.view
     if broken == "child":
@@ -293,7 +290,7 @@ def test_the_kernel_refuses_what_would_lead_it_astray(broken):
 
 def test_settings_name_the_modes_of_the_kernel():
     memory = chain.empty(MODEL, 4, online=False)
-    numbers = chain_reader.kernel_settings(memory, chain_reader.Settings("decoded", callback=5))
+    numbers = reader.kernel_settings(memory, reader.Settings("decoded", callback=5))
     assert numbers["mode"] == 2
     assert numbers["log_slots"] == 4
     assert not numbers["online"]

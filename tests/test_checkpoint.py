@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wnn_jax import checkpoint, connectivity, ram
+from wnn_jax import ram
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import connectivity
+from wnn_jax.saving import checkpoint
 
 CONFIG = bitwise.BitwiseConfig(50, context=2, neurons=3, address_bits=5)
 ABOUT = {"model": {"neurons": 3}, "seed": 1}

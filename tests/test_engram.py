@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax.lm import chain_cells, engram, gating
+from wnn_jax.chain import contexts
+from wnn_jax.gates import content, layers
 
 V = 12
-CONFIG = engram.EngramConfig(
-    V, orders=(1, 2), heads=3, row_bits=4, gate=gating.GateConfig(neurons=4, address_bits=6)
+CONFIG = content.EngramConfig(
+    V, orders=(1, 2), heads=3, row_bits=4, gate=layers.GateConfig(neurons=4, address_bits=6)
 )
 LONGEST = max(CONFIG.orders)
 CANONICAL = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1], np.int32)  # 10 and 11 are 0 and 1 again
@@ -32,10 +33,10 @@ def text(length, seed):
 def test_rows_equal_dicts(seed):
     """16 rows and up to 100 bigrams: every row is shared, and the least written one is read."""
     tokens, asked = text(120, seed), text(40, seed + 1)
-    memory = engram.fit(CONFIG, CANONICAL, tokens)
-    found = engram.look(CONFIG, memory, jnp.asarray(asked))
-    written = np.asarray(engram.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(tokens)))
-    read = np.asarray(engram.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(asked)))
+    memory = content.fit(CONFIG, CANONICAL, tokens)
+    found = content.look(CONFIG, memory, jnp.asarray(asked))
+    written = np.asarray(content.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(tokens)))
+    read = np.asarray(content.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(asked)))
     for o in range(len(CONFIG.orders)):
         tables = []
         for head in written[o]:
@@ -53,11 +54,11 @@ def test_rows_equal_dicts(seed):
 
 def test_canonical_ids_address_alike():
     """A context of token 10 is one of token 0; what follows is told apart."""
-    rows = engram.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray([0, 10, 3, 10, 0, 3]))
+    rows = content.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray([0, 10, 3, 10, 0, 3]))
     np.testing.assert_array_equal(rows[..., 0], rows[..., 3])
     assert np.any(np.asarray(rows[..., 0] != rows[..., 1]))
     pieces = [b"The", b" the", b"the", b"THE ", b" ", b"  ", b"then"]
-    folded = chain_cells.folded(pieces)
+    folded = contexts.folded(pieces)
     assert folded.tolist() == [0, 0, 0, 0, 1, 2, 3]
 
 
@@ -68,24 +69,24 @@ def test_heads_are_a_guard_against_collisions():
     train, others = pairs[: many // 4].reshape(-1), pairs[many // 2 :].reshape(-1)
     found = {}
     for heads in (1, 4):
-        config = engram.EngramConfig(2 * many, (2,), heads, 10, gating.GateConfig(neurons=1, address_bits=1))
-        memory = engram.fit(config, np.arange(2 * many), train)
-        found[heads] = float(engram.look(config, memory, jnp.asarray(others)).known.mean())
+        config = content.EngramConfig(2 * many, (2,), heads, 10, layers.GateConfig(neurons=1, address_bits=1))
+        memory = content.fit(config, np.arange(2 * many), train)
+        found[heads] = float(content.look(config, memory, jnp.asarray(others)).known.mean())
     assert found[1] > 0.25
     assert found[4] < 0.06
 
 
 def test_the_order_of_the_windows_does_not_matter():
     cycle = np.tile(text(30, 0), 3)
-    one, two = (engram.fit(CONFIG, CANONICAL, cycle[first : first + 60 + LONGEST]) for first in (0, 11))
+    one, two = (content.fit(CONFIG, CANONICAL, cycle[first : first + 60 + LONGEST]) for first in (0, 11))
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def taught(train, held_out, key=0):
-    memory = engram.fit(CONFIG, CANONICAL, train)
-    found = engram.look(CONFIG, memory, jnp.asarray(np.concatenate([train[-LONGEST:], held_out])))
+    memory = content.fit(CONFIG, CANONICAL, train)
+    found = content.look(CONFIG, memory, jnp.asarray(np.concatenate([train[-LONGEST:], held_out])))
     log_p = jnp.full(len(held_out), -np.log(V))
-    return memory, engram.teach(jax.random.key(key), CONFIG, found, log_p)
+    return memory, content.teach(jax.random.key(key), CONFIG, found, log_p)
 
 
 def test_the_mixture_sums_to_one():
@@ -98,22 +99,22 @@ def test_the_mixture_sums_to_one():
         context = rng.integers(V, size=LONGEST)
         total = 0.0
         for token in range(V):
-            found = engram.look(CONFIG, memory, jnp.asarray(np.append(context, token)))
+            found = content.look(CONFIG, memory, jnp.asarray(np.append(context, token)))
             log_p = jnp.log(below[token : token + 1])
-            for gate in engram.gates(CONFIG, gates, found):
-                log_p = gating.attach(gate, log_p)
+            for gate in content.gates(CONFIG, gates, found):
+                log_p = layers.attach(gate, log_p)
             total += float(jnp.exp(log_p[0]))
         assert total == pytest.approx(1, abs=1e-5)
 
 
 def test_an_unknown_context_leaves_the_model_alone():
-    config = engram.EngramConfig(V, (2,), 2, 20, gating.GateConfig(neurons=2, address_bits=4))
-    memory = engram.fit(config, np.arange(V), np.array([1, 2, 3, 1, 2, 3]))
+    config = content.EngramConfig(V, (2,), 2, 20, layers.GateConfig(neurons=2, address_bits=4))
+    memory = content.fit(config, np.arange(V), np.array([1, 2, 3, 1, 2, 3]))
     stream = jnp.asarray([7, 8, 9])
-    found = engram.look(config, memory, stream)
-    gates = engram.teach(jax.random.key(0), config, found, jnp.asarray([-2.0]))
-    (gate,) = engram.gates(config, gates, found)
-    assert float(gating.attach(gate, jnp.asarray([-2.0]))[0]) == -2.0
+    found = content.look(config, memory, stream)
+    gates = content.teach(jax.random.key(0), config, found, jnp.asarray([-2.0]))
+    (gate,) = content.gates(config, gates, found)
+    assert float(layers.attach(gate, jnp.asarray([-2.0]))[0]) == -2.0
 
 
 def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
@@ -125,10 +126,10 @@ def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
         known = follows[tokens[-2], tokens[-1]]
         tokens.append(int(known if rng.random() < 0.5 else rng.integers(V)))
     tokens = np.array(tokens)
-    config = engram.EngramConfig(V, (1, 2), 2, 12, gating.GateConfig(neurons=8, address_bits=8))
+    config = content.EngramConfig(V, (1, 2), 2, 12, layers.GateConfig(neurons=8, address_bits=8))
     train, rest = tokens[:5000], tokens[5000:]
     uniform = jnp.full(len(rest), -np.log(V))
-    nats = engram.nats(
+    nats = content.nats(
         jax.random.key(0), config, np.arange(V, dtype=np.int32), train, rest, uniform, uniform[:500]
     )
     share = 0.5 + 0.5 / V
@@ -141,7 +142,7 @@ def test_where_rows_know_nothing_gates_close():
     """Planted the other way: tokens drawn at random, so that rows are noise, must cost next to nothing."""
     tokens = np.random.default_rng(0).integers(V, size=4000)
     log_p = jnp.full(1000, -np.log(V))
-    nats = engram.nats(jax.random.key(0), CONFIG, CANONICAL, tokens[:3000], tokens[3000:], log_p, log_p)
+    nats = content.nats(jax.random.key(0), CONFIG, CANONICAL, tokens[:3000], tokens[3000:], log_p, log_p)
     assert nats.mean() < np.log(V) + 0.02
 
 
@@ -152,7 +153,7 @@ def test_no_place_reads_its_future():
     changed[40:] = (rest[40:] + 1) % V
     log_p = jnp.full(len(rest), -2.0)
     one, two = (
-        engram.nats(jax.random.key(0), CONFIG, CANONICAL, train, x, log_p, log_p[:50])
+        content.nats(jax.random.key(0), CONFIG, CANONICAL, train, x, log_p, log_p[:50])
         for x in (rest, changed)
     )
     np.testing.assert_array_equal(one[:40], two[:40])
@@ -170,9 +171,9 @@ def test_no_place_reads_its_future():
 )
 def test_configs_refuse(arguments, message):
     with pytest.raises(ValueError, match=message):
-        engram.EngramConfig(**{"vocabulary": V, **arguments})
+        content.EngramConfig(**{"vocabulary": V, **arguments})
 
 
 def test_a_text_as_short_as_an_n_gram_is_refused():
     with pytest.raises(ValueError, match="n-grams of 2 tokens need more than 2 tokens, got 2"):
-        engram.fit(CONFIG, CANONICAL, np.array([1, 2]))
+        content.fit(CONFIG, CANONICAL, np.array([1, 2]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commands import rows_of, run, run_forked
 
-from wnn_jax import checkpoint
+from wnn_jax.saving import checkpoint
 
 QUICK = ["--neurons=4", "--bits=6", "--context=2", "--curve_points=2"]
 FIELDS = {

@@ -8,12 +8,15 @@ import reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax import bits, connectivity, ram
-from wnn_jax.lm import bitwise, chain, chain_static, gated, gating, ngram, tiered, tiered_readout, tokentree
+from wnn_jax import chain, ram
+from wnn_jax.chain import static, tokentree
+from wnn_jax.gates import attach, layers
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
+from wnn_jax.ram import bits, connectivity
 
 V, C = 9, 2
-GATE = gating.GateConfig(neurons=3, address_bits=4, leak=0.05)
-KINDS = gated.RAM_KINDS
+GATE = layers.GateConfig(neurons=3, address_bits=4, leak=0.05)
+KINDS = attach.RAM_KINDS
 
 
 def text(length=300, seed=0):
@@ -27,29 +30,29 @@ def text(length=300, seed=0):
 
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0.01, 0.99))
 def test_a_bit_behind_a_gate_is_still_a_bit(openness, one, rest):
-    gate = gating.bit(jnp.float32(openness))
-    both = [jnp.exp(gating.attach(gate, jnp.log(jnp.float32(p)))) for p in (one, 1 - one)]
+    gate = layers.bit(jnp.float32(openness))
+    both = [jnp.exp(layers.attach(gate, jnp.log(jnp.float32(p)))) for p in (one, 1 - one)]
     assert float(both[0] + both[1]) == pytest.approx(1, abs=1e-5)
     assert float(both[0]) == pytest.approx(openness * one + (1 - openness) / 2, abs=1e-5)
-    other = jnp.exp(gating.attach(gating.bit(jnp.float32(openness), rest), jnp.log(jnp.float32(one))))
+    other = jnp.exp(layers.attach(layers.bit(jnp.float32(openness), rest), jnp.log(jnp.float32(one))))
     assert float(other) == pytest.approx(openness * one + (1 - openness) * rest, abs=1e-5)
 
 
 def test_hard_and_soft_gates_and_thresholds():
     votes = jnp.arange(9) * ram.UNIT
-    hard = gating.GateConfig(neurons=8)
-    assert gating.opened(hard, votes).tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1]
-    high = gating.GateConfig(neurons=8, threshold=7)
-    assert gating.opened(high, votes).tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1]
-    soft = gating.GateConfig(neurons=8, soft=True)
-    np.testing.assert_allclose(gating.opened(soft, votes), np.arange(9) / 8)
-    assert gating.opened(gating.GateConfig(neurons=1), votes[:2]).tolist() == [0, 1]
+    hard = layers.GateConfig(neurons=8)
+    assert layers.opened(hard, votes).tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    high = layers.GateConfig(neurons=8, threshold=7)
+    assert layers.opened(high, votes).tolist() == [0, 0, 0, 0, 0, 0, 0, 1, 1]
+    soft = layers.GateConfig(neurons=8, soft=True)
+    np.testing.assert_allclose(layers.opened(soft, votes), np.arange(9) / 8)
+    assert layers.opened(layers.GateConfig(neurons=1), votes[:2]).tolist() == [0, 1]
 
 
-@pytest.mark.parametrize("untrained", gating.UNTRAINED)
+@pytest.mark.parametrize("untrained", layers.UNTRAINED)
 def test_bit_gates_equal_the_oracle_in_any_order(untrained):
     """A cell says what most of its targets were; a tie is as good as no example."""
-    gate = gating.GateConfig(neurons=3, address_bits=4, soft=True, untrained=untrained)
+    gate = layers.GateConfig(neurons=3, address_bits=4, soft=True, untrained=untrained)
     rng = np.random.default_rng(0)
     inputs, targets = rng.random((60, 9)) < 0.5, rng.random((60, 2)) < 0.6
     asked = rng.random((30, 9)) < 0.5
@@ -57,7 +60,7 @@ def test_bit_gates_equal_the_oracle_in_any_order(untrained):
     found = []
     for order in (np.arange(60), rng.permutation(60)):
         train = ram.Examples(bits.pack(jnp.asarray(inputs[order].T)), jnp.asarray(targets[order].T))
-        found.append(gating.bit_gates(key, gate, 9, train, bits.pack(jnp.asarray(asked.T))))
+        found.append(layers.bit_gates(key, gate, 9, train, bits.pack(jnp.asarray(asked.T))))
     np.testing.assert_array_equal(*found)
     connections = np.asarray(connectivity.random(key, 2, 3, 4, 9))
     tables = reference.fit("ternary", connections, inputs, targets)
@@ -65,15 +68,15 @@ def test_bit_gates_equal_the_oracle_in_any_order(untrained):
     np.testing.assert_allclose(found[0], votes / (3 * ram.UNIT), rtol=1e-6)
 
 
-@pytest.mark.parametrize("untrained", gating.UNTRAINED)
+@pytest.mark.parametrize("untrained", layers.UNTRAINED)
 def test_token_gates_equal_the_oracle(untrained):
     """TRUE once the token came at an address, else FALSE if anything did, else as an untrained cell reads."""
-    gate = gating.GateConfig(neurons=3, address_bits=4, untrained=untrained)
+    gate = layers.GateConfig(neurons=3, address_bits=4, untrained=untrained)
     tokens = text()
     order = tiered.ranked(tokens[:200], V)
-    layer = gating.token_layer(jax.random.key(0), gate, gating.alone(V, C), order, tokens[:200])
+    layer = layers.token_layer(jax.random.key(0), gate, layers.alone(V, C), order, tokens[:200])
     words, _ = tiered.inputs(layer.config, tokens[200 - C :])
-    found = gated.by_id(tiered.votes([layer], words), V)
+    found = attach.by_id(tiered.votes([layer], words), V)
     train, targets = tiered.inputs(layer.config, tokens[:200])
     inputs, asked = (np.asarray(bits.unpack(x, layer.config.input_bits)).T for x in (train, words))
     for rank, token in enumerate(order):
@@ -91,8 +94,8 @@ def test_gates_read_the_bits_they_were_taught():
     tokens = np.tile(np.arange(V), 4)
     config = bitwise.BitwiseConfig(V, C, 1, 1)
     train = bitwise.examples(config, tokens)
-    gate = gating.GateConfig(neurons=8, address_bits=config.input_bits)
-    openness = gating.bit_gates(jax.random.key(0), gate, config.input_bits, train, train.words)
+    gate = layers.GateConfig(neurons=8, address_bits=config.input_bits)
+    openness = layers.bit_gates(jax.random.key(0), gate, config.input_bits, train, train.words)
     np.testing.assert_array_equal(openness, train.targets)
 
 
@@ -115,7 +118,7 @@ def models():
             ids = np.full(len(rest), token)
             code = bits.unpack_code(jnp.asarray(ids), config.clusters)
             asked = evaluated._replace(targets=code)
-            scores = gated.on_bitwise(jax.random.key(1), GATE, kinds, config, train, asked, logs, ids)
+            scores = attach.on_bitwise(jax.random.key(1), GATE, kinds, config, train, asked, logs, ids)
             for kind in kinds:
                 found[kind].append(scores[kind])
         return found
@@ -129,7 +132,7 @@ def models():
         found = {kind: [] for kind in kinds}
         for token in range(V):
             ids = np.full(len(rest), token)
-            scores = gated.on_tiered(jax.random.key(1), GATE, kinds, layer, readout, train, words, ids)
+            scores = attach.on_tiered(jax.random.key(1), GATE, kinds, layer, readout, train, words, ids)
             for kind in kinds:
                 found[kind].append(scores[kind])
         return found
@@ -149,8 +152,8 @@ def test_gated_probabilities_sum_to_one(name):
 def chain_model(train):
     pieces = [bytes([97 + i]) for i in range(V)]
     model = chain.model(tokentree.clustered(train, pieces, 4), pieces)
-    *_, (_, memory) = chain_static.fit(
-        jax.random.key(0), model, chain.empty(model, 10, False), train, chain_static.ReadoutConfig(tokens=200)
+    *_, (_, memory) = static.fit(
+        jax.random.key(0), model, chain.empty(model, 10, False), train, static.ReadoutConfig(tokens=200)
     )
     return model, memory
 
@@ -163,24 +166,24 @@ def test_chain_behind_gates_is_a_distribution():
     words = bitwise.examples(
         bitwise.BitwiseConfig(V, C, 1, 1), np.concatenate([train[-C:], np.resize(rest, len(rest))])
     ).words
-    turns = gated.turn_gates(jax.random.key(1), GATE, model, C, train, words)
-    layer = gating.token_layer(jax.random.key(2), GATE, gating.alone(V, C), tiered.ranked(train, V), train)
-    votes = gated.by_id(tiered.votes([layer], words), V)
+    turns = attach.turn_gates(jax.random.key(1), GATE, model, C, train, words)
+    layer = layers.token_layer(jax.random.key(2), GATE, layers.alone(V, C), tiered.ranked(train, V), train)
+    votes = attach.by_id(tiered.votes([layer], words), V)
     kept = [np.asarray(x) for x in memory]
 
     def again():
         return chain.Memory(*(jnp.asarray(x) for x in kept))
 
-    _, whole = gated.on_chain_places(GATE, KINDS, model, again(), rest, turns, votes)
+    _, whole = attach.on_chain_places(GATE, KINDS, model, again(), rest, turns, votes)
     _, reading = chain.read(model, again(), rest, learn=False)
     np.testing.assert_allclose(whole["none"].nats, chain.nats(model, reading), rtol=1e-4, atol=1e-5)
-    behind = reading._replace(ones=gated.gated_turns(turns, reading.ones))
+    behind = reading._replace(ones=attach.gated_turns(turns, reading.ones))
     np.testing.assert_allclose(whole["bit"].nats, chain.nats(model, behind), rtol=1e-4, atol=1e-5)
     # At the first place, all tokens that might have come.
     share = {kind: 0.0 for kind in ("none", *KINDS)}
     for token in range(V):
         one = (turns[:, :1], votes[:, :1])
-        _, scores = gated.on_chain_places(GATE, KINDS, model, again(), np.array([token]), *one)
+        _, scores = attach.on_chain_places(GATE, KINDS, model, again(), np.array([token]), *one)
         for kind in share:
             share[kind] += float(jnp.exp(-scores[kind].nats[0]))
     assert share == pytest.approx({kind: 1.0 for kind in share}, abs=1e-4)
@@ -194,8 +197,8 @@ def test_a_turn_is_taught_only_by_paths_that_have_it():
     # After 3 comes mostly 4, now and then 3: whose second and third turns are 1, each time they are passed.
     tokens = np.array([3, 4, 3, 4, 3, 4, 3, 4, 3, 3] * 20)
     words = bitwise.examples(bitwise.BitwiseConfig(5, 1, 1, 1), np.array([3, 3])).words
-    gate = gating.GateConfig(neurons=2, address_bits=3)
-    openness = gated.turn_gates(jax.random.key(0), gate, model, 1, tokens, words)
+    gate = layers.GateConfig(neurons=2, address_bits=3)
+    openness = attach.turn_gates(jax.random.key(0), gate, model, 1, tokens, words)
     assert openness[:, 0].tolist() == [1, 1, 1]
 
 
@@ -205,14 +208,14 @@ def test_no_gate_reads_its_future():
     changed = rest.copy()
     changed[20:] = (rest[20:] + 1 + np.arange(len(rest) - 20) % (V - 1)) % V
     order = tiered.ranked(train, V)
-    layer = gating.token_layer(jax.random.key(0), GATE, gating.alone(V, C), order, train)
+    layer = layers.token_layer(jax.random.key(0), GATE, layers.alone(V, C), order, train)
     config = bitwise.BitwiseConfig(V, C, 1, 1)
     found = []
     for stream in (rest, changed):
         evaluated = bitwise.examples(config, np.concatenate([train[-C:], stream]))
         taught = bitwise.examples(config, train)
-        openness = gating.bit_gates(jax.random.key(1), GATE, config.input_bits, taught, evaluated.words)
-        found.append((openness, gated.by_id(tiered.votes([layer], evaluated.words), V)))
+        openness = layers.bit_gates(jax.random.key(1), GATE, config.input_bits, taught, evaluated.words)
+        found.append((openness, attach.by_id(tiered.votes([layer], evaluated.words), V)))
     for one, two in zip(*found, strict=True):
         np.testing.assert_array_equal(one[:, :21], two[:, :21])
         assert np.any(one[:, 21:] != two[:, 21:])
@@ -234,8 +237,8 @@ def test_token_gates_must_help_where_bits_are_not_independent():
     logs = bitwise.log_probabilities(votes, connections)
     after = rest[:-1] > 3
     without = np.asarray(bitwise.score(config, *logs, evaluated.targets).nats)[after].mean()
-    gate = gating.GateConfig(neurons=4, address_bits=3, leak=0.01)
-    scores = gated.on_bitwise(jax.random.key(1), gate, ["token"], config, train, evaluated, logs, rest[1:])
+    gate = layers.GateConfig(neurons=4, address_bits=3, leak=0.01)
+    scores = attach.on_bitwise(jax.random.key(1), gate, ["token"], config, train, evaluated, logs, rest[1:])
     within = np.asarray(scores["token"].nats)[after].mean()
     assert without > np.log(4) - 0.05
     assert within < np.log(2) + 0.1
@@ -254,8 +257,8 @@ def test_bit_gates_must_help_where_empty_cells_are_sure_of_zero():
     )
     logs = bitwise.log_probabilities(votes, connections)
     without = bitwise.score(config, *logs, evaluated.targets).nats.mean()
-    gate = gating.GateConfig(neurons=4, address_bits=12, soft=True)
-    scores = gated.on_bitwise(jax.random.key(1), gate, ["bit"], config, train, evaluated, logs, rest[2:])
+    gate = layers.GateConfig(neurons=4, address_bits=12, soft=True)
+    scores = attach.on_bitwise(jax.random.key(1), gate, ["bit"], config, train, evaluated, logs, rest[2:])
     uniform = ngram.uniform(256, rest).nats.mean()
     assert without > uniform + 2
     assert scores["bit"].nats.mean() < without - 1
@@ -273,4 +276,4 @@ def test_bit_gates_must_help_where_empty_cells_are_sure_of_zero():
 )
 def test_configs_refuse(arguments, message):
     with pytest.raises(ValueError, match=message):
-        gating.GateConfig(**arguments)
+        layers.GateConfig(**arguments)

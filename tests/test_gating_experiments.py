@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from commands import rows_of, run, run_forked
 
-from wnn_jax import checkpoint
+from wnn_jax.saving import checkpoint
 
 QUICK = ["--tiers=20,4,6;rest,2,4", "--context=2", "--top=10", "--gate_bits=6", "--engram_rows=8"]
 GATING = "--gating=token,bit,dual,engram"

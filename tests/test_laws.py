@@ -8,7 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wnn_jax import bits, checkpoint, connectivity, ram
+from wnn_jax import ram
+from wnn_jax.ram import bits, connectivity
+from wnn_jax.saving import checkpoint
 
 # Few shapes, so that compiled code is reused from example to example.
 K, NEURONS, T, I, N = 2, 3, 3, 9, 24

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import reference
 
-from wnn_jax import bits, ram
-from wnn_jax import cells as cell_kinds
+from wnn_jax import ram
+from wnn_jax.ram import bits
+from wnn_jax.ram import cells as cell_kinds
 
 HERE = pathlib.Path(__file__).parent / "metal"
 SOURCES = HERE.parents[1] / "metal_ext" / "src"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 
 FILES = {
     "movies.csv": "movieId,title,genres\n"

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wnn_jax import bits, connectivity, kernels, native, ram
+from wnn_jax import ram
+from wnn_jax.ram import backend, bits, connectivity, xla
 
-reason, gpu = native._register()
+reason, gpu = backend._register()
 installed = not reason and jax.default_backend() == "cpu"
 needs_extension = pytest.mark.skipif(
     not installed, reason=f"no native kernels here: {reason or jax.default_backend()}"
@@ -39,8 +40,8 @@ def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neuro
 def everywhere(monkeypatch, function):
     """The result on XLA, on the native CPU kernels and, on a Mac, on its GPU; ``function`` traces anew."""
     results = []
-    for backend in ("xla", "cpu", "metal") if gpu else ("xla", "cpu"):
-        monkeypatch.setenv("WNN_JAX_BACKEND", backend)
+    for name in ("xla", "cpu", "metal") if gpu else ("xla", "cpu"):
+        monkeypatch.setenv("WNN_JAX_BACKEND", name)
         results.append(jax.tree.map(np.asarray, function()))
     return results
 
@@ -96,7 +97,7 @@ def test_wider_inputs_than_native_kernels_take_stay_on_xla(monkeypatch):
 @pytest.mark.skipif(not gpu, reason="no Metal device here: the Metal kernels did not run")
 def test_metal_takes_the_work():
     """`everywhere` compares Metal wherever there is a device; this test is there to skip by name without."""
-    assert native.backend() == "metal"
+    assert backend.chosen() == "metal"
 
 
 @needs_extension
@@ -166,26 +167,26 @@ def test_shared_examples_are_not_copied_for_a_population(monkeypatch):
 
 def test_the_backend_can_be_forced(monkeypatch):
     monkeypatch.setenv("WNN_JAX_BACKEND", "xla")
-    assert native.backend() == "xla"
+    assert backend.chosen() == "xla"
     monkeypatch.setenv("WNN_JAX_BACKEND", "cuda")
     with pytest.raises(ValueError, match="WNN_JAX_BACKEND='cuda' is unknown: use xla, cpu or metal"):
-        native.backend()
+        backend.chosen()
     monkeypatch.delenv("WNN_JAX_BACKEND")
-    assert native.backend() in (("cpu", "metal") if installed else ("xla",))
-    monkeypatch.setattr(native, "_register", lambda: ("", ""))
-    assert native.backend() == "cpu"
+    assert backend.chosen() in (("cpu", "metal") if installed else ("xla",))
+    monkeypatch.setattr(backend, "_register", lambda: ("", ""))
+    assert backend.chosen() == "cpu"
     monkeypatch.setenv("WNN_JAX_BACKEND", "metal")
     with pytest.raises(ValueError, match=r"WNN_JAX_BACKEND=metal cannot be used: there is no Metal device"):
-        native.backend()
-    monkeypatch.setattr(native, "_register", lambda: ("", "a GPU"))
-    assert native.backend() == "metal"
+        backend.chosen()
+    monkeypatch.setattr(backend, "_register", lambda: ("", "a GPU"))
+    assert backend.chosen() == "metal"
     monkeypatch.delenv("WNN_JAX_BACKEND")
-    assert native.backend() == "metal"
-    monkeypatch.setattr(native, "_register", lambda: ("metal_ext is not installed (test)", ""))
-    assert native.backend() == "xla"
+    assert backend.chosen() == "metal"
+    monkeypatch.setattr(backend, "_register", lambda: ("metal_ext is not installed (test)", ""))
+    assert backend.chosen() == "xla"
     monkeypatch.setenv("WNN_JAX_BACKEND", "cpu")
     with pytest.raises(ValueError, match=r"cannot be used: metal_ext is not installed \(test\)"):
-        native.backend()
+        backend.chosen()
 
 
 def arguments(**changes):
@@ -303,5 +304,5 @@ def test_kernels_and_native_take_the_same_arguments():
     import inspect
 
     for name in ("fit_and_read", "write", "read"):
-        signatures = [inspect.signature(getattr(room, name)).parameters for room in (kernels, native)]
+        signatures = [inspect.signature(getattr(room, name)).parameters for room in (xla, backend)]
         assert list(signatures[0]) == list(signatures[1])

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import reference
 
-from wnn_jax import bits, connectivity, kernels, ram
+from wnn_jax import ram
+from wnn_jax.ram import bits, connectivity, xla
 
 K, NEURONS, T, I, N, EVALUATED = 3, 5, 4, 40, 200, 60
 
@@ -134,7 +135,7 @@ def test_the_saturating_walk_is_not_a_clipped_sum():
 
 def test_more_examples_than_a_chunk_walk_in_order():
     rng = np.random.default_rng(0)
-    count = kernels._CHUNK + 17
+    count = xla._CHUNK + 17
     inputs, targets = rng.random((count, 3)) < 0.5, rng.random((count, 1)) < 0.6
     train = ram.Examples(bits.pack(jnp.asarray(inputs.T)), jnp.asarray(targets.T))
     connections = np.arange(3)[None, None]

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import reference
 
-from wnn_jax import bits, ram, text
-from wnn_jax.lm import bitwise, chain, chain_static, ngram, tiered, tiered_readout, tokentree
+from wnn_jax import chain, ram
+from wnn_jax.chain import static, tokentree
+from wnn_jax.data import text
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
+from wnn_jax.ram import bits
 
 
 @pytest.fixture
@@ -101,9 +104,9 @@ def test_the_chain_model_beats_kneser_ney(wikitext):
     memory, found = chain.read(words, memory, test, learn=True)
     assert chain.nats(words, found).mean() < bar - 0.5
     assert chain.distribution(words, memory).sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
-    config = chain_static.ReadoutConfig(tokens=30_000)
+    config = static.ReadoutConfig(tokens=30_000)
     empty = chain.empty(words, 18, online=False)
-    *_, (_, memory) = chain_static.fit(jax.random.key(0), words, empty, train, config)
+    *_, (_, memory) = static.fit(jax.random.key(0), words, empty, train, config)
     memory, found = chain.read(words, memory, test[:2_000], learn=False, argmax=True)
     assert chain.nats(words, found).mean() < ngram.predict(model, test[:2_000]).nats.mean() - 0.1
     for token in test[2_000:2_003]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, encode, made_up, protocol
 
 KEY = jax.random.key(0)

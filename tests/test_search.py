@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax import connectivity, ram, search
+from wnn_jax import ram, search
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import connectivity
 from wnn_jax.search import local
 
 CONTEXT, BITS = 4, 3

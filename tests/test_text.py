@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wnn_jax import text
+from wnn_jax.data import text
 
 
 def words(seed, count=3000):

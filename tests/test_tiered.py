@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import reference
 
-from wnn_jax import bits, ram
+from wnn_jax import ram
 from wnn_jax.lm import bitwise, tiered, tiered_readout
+from wnn_jax.ram import bits
 
 V, C = 23, 2
 TIERS = tiered.parse("3,4,5;4,3,4;rest,2,3")

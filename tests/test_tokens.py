@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sentencepiece
 
-from wnn_jax import text, tokens
+from wnn_jax.data import text, tokenizers
 
 WORDS = ["tables", "über", "of", "bits", "read", "as", "text"]
 
@@ -70,7 +70,7 @@ def total(corpus):
 
 
 def test_every_document_is_encoded_alone_after_bos(model, sp):
-    made = tokens.parse_tokenizer(sp)("")
+    made = tokenizers.parse_tokenizer(sp)("")
     alone = sentencepiece.SentencePieceProcessor(model_file=str(model))
     parts = [" first  line\nsecond", "bits\r\nof", "über 😀"]
     ids = made.encode(f"\n\n{parts[0]}\n\n{parts[1]}\r\n\r\n \t\n{parts[2]}\n  \n")
@@ -135,7 +135,7 @@ def test_other_tokenizers_count_what_they_did(stream):
 @pytest.mark.parametrize("prefix", [True, False])
 def test_a_stream_is_cut_at_a_token(tmp_path, stream, prefix):
     sp = f"sp:{write_model(tmp_path / 'other.model', add_dummy_prefix=prefix)}"
-    made = tokens.parse_tokenizer(sp)("")
+    made = tokenizers.parse_tokenizer(sp)("")
     stream.write_text("über  ﬁne 😀\nof text\n\n\n" + stream.read_text("utf-8") + " \n", "utf-8")
     content = stream.read_text("utf-8")
     ids = made.encode(content)
@@ -154,7 +154,7 @@ def test_a_stream_is_cut_at_a_token(tmp_path, stream, prefix):
 def test_lines_that_the_scored_text_repeats_are_dropped(sp, stream):
     content = stream.read_text("utf-8")
     stream.write_text(content + "\n\n" + content[:2000], "utf-8")
-    tokens_of_train = len(tokens.parse_tokenizer(sp)("").encode(content))
+    tokens_of_train = len(tokenizers.parse_tokenizer(sp)("").encode(content))
     with pytest.raises(ValueError, match="overlaps"):
         text.load(str(stream), sp, train_tokens=tokens_of_train)
     corpus = text.load(str(stream), sp, train_tokens=tokens_of_train, overlap="drop")
@@ -199,7 +199,7 @@ def test_models_that_are_none(tmp_path, model, stream):
 
 @pytest.mark.parametrize("form", ["npy", "bin"])
 def test_token_files_come_back_and_split_at_documents(tmp_path, sp, stream, form):
-    ids = tokens.parse_tokenizer(sp)("").encode(stream.read_text("utf-8"))
+    ids = tokenizers.parse_tokenizer(sp)("").encode(stream.read_text("utf-8"))
     name = {"npy": write_npy, "bin": write_bin}[form](tmp_path / f"ids.{form}", ids)
     corpus = text.load(name, sp)
     np.testing.assert_array_equal(everything(corpus), ids)

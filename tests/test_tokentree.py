@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax.lm import tokentree
+from wnn_jax.chain import tokentree
 
 
 def check(tree, vocabulary):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wnn_jax.lm import transformer
+from wnn_jax import transformer
 
 CONFIG = transformer.TransformerConfig(20, layers=2, width=16, heads=2, window=8, batch=4)
 TOKENS = np.random.default_rng(0).integers(0, 20, 400)

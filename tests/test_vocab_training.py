@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from wnn_jax import packing, training
+from wnn_jax import training
+from wnn_jax.saving import packing
 from wnn_jax.vocab import artifact, cross, recipe, skeleton, zoo
 
 KEY = jax.random.key(0)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from experiments import base, plots
 from experiments.recommending import common
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, encode, protocol
 
 SIZES = (5, 10, 25, 100, 200)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, encode, made_up, protocol
 
 FLAGS = flags.FLAGS

@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments import base, plots
 from experiments.recommending import common
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, encode, protocol
 
 GENRE = "horror"

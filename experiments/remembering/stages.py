@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from wnn_jax import checkpoint, training
+from wnn_jax import training
 from wnn_jax.eam import distill, memory, teacher
+from wnn_jax.saving import checkpoint
 
 
 @dataclasses.dataclass(frozen=True)

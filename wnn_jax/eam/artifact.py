@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import packing
 from wnn_jax.eam import distill, memory, teacher
+from wnn_jax.saving import packing
 
 _FORMAT = "wnn_jax eam 1"
 

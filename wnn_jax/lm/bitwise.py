@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import bits, connectivity, ram
+from wnn_jax import ram
+from wnn_jax.ram import bits, connectivity
 
 CODES = ("binary", "gray")
 FLOOR = 1e-7

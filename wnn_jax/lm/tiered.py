@@ -19,8 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import bits, connectivity, ram
+from wnn_jax import ram
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import bits, connectivity
 
 NEGATIVES = ("top", "drawn", "all", "none")
 PRESETS = {

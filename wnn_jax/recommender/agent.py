@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import bits
+from wnn_jax.ram import bits
 
 READS = ("vote", "hamming", "discrimination", "exact")
 TIES = ("random", "majority", "half")

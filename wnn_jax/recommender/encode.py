@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import bits
+from wnn_jax.ram import bits
 
 STAR_BITS = 10
 

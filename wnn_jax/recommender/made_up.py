@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from wnn_jax import movielens
+from wnn_jax.data import movielens
 from wnn_jax.recommender import encode
 
 

@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import connectivity, ram
-from wnn_jax.connectivity import UNUSED
+from wnn_jax import ram
+from wnn_jax.ram import connectivity
+from wnn_jax.ram.connectivity import UNUSED
 from wnn_jax.search import evaluate
 from wnn_jax.search.base import Data, Objective
 

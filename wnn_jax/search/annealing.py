@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import connectivity
+from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate, local
 from wnn_jax.search.base import Data, Info, Objective, SearchAlgorithm, State
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import connectivity, ram
+from wnn_jax import ram
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import connectivity
 from wnn_jax.search.fitness import FitnessConfig
 
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from wnn_jax import connectivity, ram
-from wnn_jax.connectivity import UNUSED
+from wnn_jax import ram
 from wnn_jax.lm import bitwise
+from wnn_jax.ram import connectivity
+from wnn_jax.ram.connectivity import UNUSED
 from wnn_jax.search.base import Data, Objective, Scores
 
 AXIS = "population"

@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import connectivity
+from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate, local
 from wnn_jax.search.base import Data, Info, Objective, SearchAlgorithm, State, select, take
 from wnn_jax.search.fitness import fitness

@@ -8,7 +8,7 @@ scored exactly.
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import connectivity
+from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate
 from wnn_jax.search.base import Data, Objective, Scores, State, select, take
 from wnn_jax.search.fitness import fitness

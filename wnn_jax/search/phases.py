@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import connectivity, ram
-from wnn_jax.connectivity import DIMENSIONS
+from wnn_jax import ram
+from wnn_jax.ram import connectivity
+from wnn_jax.ram.connectivity import DIMENSIONS
 from wnn_jax.search import evaluate, local
 from wnn_jax.search.base import Data, Objective, State, take
 from wnn_jax.search.fitness import fitness

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import packing
+from wnn_jax.saving import packing
 from wnn_jax.vocab import skeleton, within
 
 _FORMAT = "wnn_jax vocab 1"

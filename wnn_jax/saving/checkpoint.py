@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from wnn_jax import connectivity
+from wnn_jax.ram import connectivity
 
 SCHEMA = 1
 _FORMAT = "wnn_jax checkpoint"

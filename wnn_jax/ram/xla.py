@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import bits, cells, connectivity
+from wnn_jax.ram import bits, cells, connectivity
 
 # Neurons written side by side. Additive cells: two keep both rows of 2**20 cells in L2 and give the
 # second core work. Quad cells walk the examples one by one, so the block is what fills the vector

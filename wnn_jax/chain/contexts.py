@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.lm import tokentree
+from wnn_jax.chain import tokentree
 
 FIELDS = (
     *("token1", "token2", "token3", "token4", "token5", "token6"),

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wnn_jax import tokens
+from wnn_jax.data import tokenizers
 
 URL = "https://files.grouplens.org/datasets/movielens"
 _OPTIONAL = ("popularity", "original_language")
@@ -370,7 +370,7 @@ def _records(path: pathlib.Path, table: _Table) -> Iterator[tuple[int, list[str]
 
 def _folder(data_dir: str | None, name: str) -> pathlib.Path:
     root, form = os.environ.get("WNN_JAX_DATA"), _FORMATS[name]
-    cache = tokens.cache_folder() / "movielens"
+    cache = tokenizers.cache_folder() / "movielens"
     places = [pathlib.Path(root) / "movielens", cache] if root else [cache]
     for place in places if data_dir is None else [pathlib.Path(data_dir)]:
         for folder in (place / name, place):

@@ -24,10 +24,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.lm import chain_cells, chain_mixer, chain_reader, tokentree
-from wnn_jax.lm.chain_cells import Model
-from wnn_jax.lm.chain_mixer import Memory
-from wnn_jax.lm.chain_reader import Reading, Settings
+from wnn_jax.chain import contexts, mixer, reader, tokentree
+from wnn_jax.chain.contexts import Model
+from wnn_jax.chain.mixer import Memory
+from wnn_jax.chain.reader import Reading, Settings
 
 # What the context neurons of a model of words observe, and by which name they know a node. The first six
 # are those whose having been seen before chooses the mixer's gains.
@@ -90,11 +90,11 @@ def model(tree: tokentree.TokenTree, pieces: list[bytes], described=WORDS) -> Mo
     """
     if len(pieces) != len(tree.start) - 1:
         raise ValueError(f"the tree has {len(tree.start) - 1} ids and the vocabulary {len(pieces)}")
-    connections, view = chain_cells.neurons(described)
+    connections, view = contexts.neurons(described)
     arrays = tokentree.TokenTree(*(jnp.asarray(x) for x in tree))
     return Model(
         arrays,
-        jnp.asarray(chain_cells.lexicon(pieces, np.asarray(tree.codes))),
+        jnp.asarray(contexts.lexicon(pieces, np.asarray(tree.codes))),
         jnp.asarray(connections),
         jnp.asarray(view),
     )
@@ -105,7 +105,7 @@ def empty(model: Model, log_slots: int, online: bool, room: int = 1 << 22) -> Me
 
     Args:
       log_slots: log2 of the cells in each neuron's row, at 12 bytes each.
-      online: see `chain_mixer.Memory`.
+      online: see `mixer.Memory`.
       room: tokens that a match may look back.
 
     Raises:
@@ -113,11 +113,9 @@ def empty(model: Model, log_slots: int, online: bool, room: int = 1 << 22) -> Me
     """
     if not 2 <= log_slots <= 28:
         raise ValueError(f"a row has 2^2 to 2^28 cells, got 2^{log_slots}")
-    if room <= 2 * chain_mixer.MATCH_LENGTHS:
-        raise ValueError(
-            f"matches need room for more than {2 * chain_mixer.MATCH_LENGTHS} tokens, got {room}"
-        )
-    return chain_mixer.empty(model.view.shape[0], log_slots, online, room)
+    if room <= 2 * mixer.MATCH_LENGTHS:
+        raise ValueError(f"matches need room for more than {2 * mixer.MATCH_LENGTHS} tokens, got {room}")
+    return mixer.empty(model.view.shape[0], log_slots, online, room)
 
 
 def log_slots_for(memory_mib: int, neurons: int) -> int:
@@ -134,7 +132,7 @@ def log_slots_for(memory_mib: int, neurons: int) -> int:
 
 @functools.partial(jax.jit, static_argnames=("depth", "count", "settings"), donate_argnames="memory")
 def _read_on(model, memory, tokens, chance, depth, count, settings):
-    return chain_reader.read_on(model, memory, depth, count, tokens, chance, settings)
+    return reader.read_on(model, memory, depth, count, tokens, chance, settings)
 
 
 def read(
@@ -223,7 +221,7 @@ def distribution(model: Model, memory: Memory) -> np.ndarray:
     return np.asarray(_distribution(model, memory))
 
 
-_distribution = jax.jit(chain_reader.distribution)
+_distribution = jax.jit(reader.distribution)
 
 
 def arrays(model: Model, memory: Memory) -> dict[str, jax.Array]:

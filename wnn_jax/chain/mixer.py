@@ -6,9 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import native
-from wnn_jax.lm import tokentree
-from wnn_jax.lm.chain_cells import BUCKET, RECENT, Model, Register, address, mix, written
+from wnn_jax.chain import backend, tokentree
+from wnn_jax.chain.contexts import BUCKET, RECENT, Model, Register, address, mix, written
 
 STATES = 144
 MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER = 32, 18, 3
@@ -79,7 +78,7 @@ def empty(neurons: int, log_slots: int, online: bool, room: int) -> Memory:
     shape = (2, 1 << REFINE_LOG, REFINE_STEPS) if online else (1, 1, REFINE_STEPS)
     match = (2, MATCH_LENGTHS) if online else (1, 1)
     return Memory(
-        slots=native.chain_zeros((neurons, 1 << log_slots - 2, BUCKET, 3)),
+        slots=backend.zeros((neurons, 1 << log_slots - 2, BUCKET, 3)),
         gain=jnp.asarray(gain),
         gain_sum=jnp.zeros(gain.shape, jnp.float32),
         offset=jnp.asarray(offset),

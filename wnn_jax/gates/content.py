@@ -25,9 +25,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import bits, connectivity, ram
-from wnn_jax.lm import gating
-from wnn_jax.lm.chain_cells import mix
+from wnn_jax import ram
+from wnn_jax.chain.contexts import mix
+from wnn_jax.gates import layers
+from wnn_jax.ram import bits, connectivity
 
 _TOTALS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 512)
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.95)
@@ -54,7 +55,7 @@ class EngramConfig:
     orders: tuple[int, ...] = (2, 3)
     heads: int = 4
     row_bits: int = 18
-    gate: gating.GateConfig = gating.GateConfig()
+    gate: layers.GateConfig = layers.GateConfig()
 
     def __post_init__(self):
         if not self.orders or min(self.orders) < 1 or list(self.orders) != sorted(set(self.orders)):
@@ -241,7 +242,7 @@ def teach(key: jax.Array, config: EngramConfig, found: Found, log_p: jax.Array) 
 
         def count_again(_, carry, o=o, below=below):
             openness, _ = carry
-            both = gating.attach(_gate(openness, found.share[o]), below)
+            both = layers.attach(_gate(openness, found.share[o]), below)
             mine = jnp.exp(jnp.log(openness * found.share[o]) - both)
             ahead = (mine > parts[:, None]).reshape(-1)
             one = Gates(connections[o], words[o], found.known[o], ahead)
@@ -250,12 +251,12 @@ def teach(key: jax.Array, config: EngramConfig, found: Found, log_p: jax.Array) 
         nothing = jnp.zeros(_PARTS * len(log_p), bool)
         open_, ahead = jax.lax.fori_loop(0, _ROUNDS, count_again, (start, nothing))
         won.append(ahead)
-        below = gating.attach(_gate(open_, found.share[o]), below)
+        below = layers.attach(_gate(open_, found.share[o]), below)
     return Gates(connections, words, found.known, jnp.stack(won))
 
 
 @functools.partial(jax.jit, static_argnames="config")
-def gates(config: EngramConfig, taught: Gates, found: Found) -> list[gating.Gate]:
+def gates(config: EngramConfig, taught: Gates, found: Found) -> list[layers.Gate]:
     """The gate ``[N]`` of every order, to be attached one after another to what the model gave the tokens."""
     words = jax.vmap(bits.pack)(found.features)
     result = []
@@ -289,12 +290,12 @@ def nats(
     taught = teach(key, config, look(config, early, jnp.asarray(train[cut - longest :])), held_out)
     stream = jnp.asarray(np.concatenate([train[-longest:], tokens]))
     for gate in gates(config, taught, look(config, fit(config, canonical, train), stream)):
-        log_p = gating.attach(gate, log_p)
+        log_p = layers.attach(gate, log_p)
     return -log_p
 
 
-def _gate(openness: jax.Array, share: jax.Array) -> gating.Gate:
-    return gating.Gate(jnp.log1p(-openness), jnp.log(openness * share))
+def _gate(openness: jax.Array, share: jax.Array) -> layers.Gate:
+    return layers.Gate(jnp.log1p(-openness), jnp.log(openness * share))
 
 
 def _openness(config: EngramConfig, taught: Gates, words: jax.Array, known: jax.Array) -> jax.Array:

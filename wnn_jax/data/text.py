@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wnn_jax import tokens
+from wnn_jax.data import tokenizers
 
 OVERLAP_BYTES = 1024
 OVERLAP_IDS = 512  # of token files, whose text is not at hand
@@ -39,7 +39,7 @@ class Corpus(NamedTuple):
     token_bytes: np.ndarray
     pieces: list[bytes]
     description: str
-    documents: tokens.Documents | None = None
+    documents: tokenizers.Documents | None = None
 
 
 class _Splits(NamedTuple):
@@ -61,7 +61,7 @@ def load(
     Args:
       corpus: ``builtin`` (the documentation inside CPython, on every machine), ``wikitext2`` (files
         under ``$WNN_JAX_DATA/wikitext2`` if there, else Hugging Face), or a path to UTF-8 text or to
-        a token file (``.npy`` or ``.bin``, see `tokens.read_token_file`).
+        a token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
       tokenizer: ``gpt2``, ``bpe:SIZE`` (trained on the training split), ``bytes``, or ``sp:PATH`` (a
         SentencePiece model). For sp, text is documents between blank lines, each encoded alone after a
         BOS id; it is not lossless, for newlines and runs of spaces become one space.
@@ -80,12 +80,12 @@ def load(
         overlap; a token file or a SentencePiece model is damaged, or the two do not go together; a
         tokenizer is unknown; something must be downloaded and cannot be.
     """
-    tokenizer_for = tokens.parse_tokenizer(tokenizer)
+    tokenizer_for = tokenizers.parse_tokenizer(tokenizer)
     if overlap not in ("refuse", "drop"):
         raise ValueError(f"unknown overlap {overlap!r}: refuse or drop")
     if train_tokens is not None and train_tokens < 1:
         raise ValueError(f"train_tokens must be at least 1, got {train_tokens}")
-    if any(tokens.is_token_file(name) for name in (corpus, eval_corpus) if name):
+    if any(tokenizers.is_token_file(name) for name in (corpus, eval_corpus) if name):
         return _token_files(corpus, tokenizer, eval_corpus, train_tokens, overlap)
     one_stream = corpus != "wikitext2" and eval_corpus is None
     if one_stream and train_tokens is not None:
@@ -100,7 +100,7 @@ def load(
     for name, part in (("validation", splits.validation), ("test", splits.test)):
         check_disjoint(splits.train.encode(), part.encode(), name)
     made = tokenizer_for(splits.train)
-    train, validation, test = (tokens.cached_ids(made, part) for part in splits[:3])
+    train, validation, test = (tokenizers.cached_ids(made, part) for part in splits[:3])
     if train_tokens is not None and train_tokens > len(train):
         raise ValueError(f"train_tokens={train_tokens}, but the training text has {len(train)}")
     return _corpus(made, (train[:train_tokens], validation, test), f"{splits.description}; {tokenizer}")
@@ -140,7 +140,7 @@ def _kept(splits: _Splits, overlap: str) -> _Splits:
     return splits._replace(train=_without(splits.train, splits.validation + splits.test))
 
 
-def _corpus(tokenizer: tokens.Tokenizer, parts: Sequence[np.ndarray], description: str) -> Corpus:
+def _corpus(tokenizer: tokenizers.Tokenizer, parts: Sequence[np.ndarray], description: str) -> Corpus:
     return Corpus(
         *parts,
         vocabulary=len(tokenizer.pieces),
@@ -152,10 +152,10 @@ def _corpus(tokenizer: tokens.Tokenizer, parts: Sequence[np.ndarray], descriptio
 
 
 def _cut_stream(
-    corpus: str, tokenizer: tokens.Tokenizer, train_tokens: int, overlap: str, label: str
+    corpus: str, tokenizer: tokenizers.Tokenizer, train_tokens: int, overlap: str, label: str
 ) -> Corpus:
     text, description = _stream(corpus)
-    ids = tokens.cached_ids(tokenizer, text)
+    ids = tokenizers.cached_ids(tokenizer, text)
     if train_tokens >= len(ids):
         raise ValueError(
             f"train_tokens={train_tokens} leaves nothing to test on: {description} has {len(ids)}"
@@ -169,7 +169,7 @@ def _cut_stream(
     if overlap == "drop":
         kept = _without(data[:cut].decode(errors="ignore"), data[cut:].decode(errors="ignore"))
         check_disjoint(kept.encode(), data[cut:], "test")
-        train = tokens.cached_ids(tokenizer, kept)
+        train = tokenizers.cached_ids(tokenizer, kept)
         description += f" without {cut - len(kept.encode()):,} bytes that the evaluated text repeats,"
     else:
         check_disjoint(data[:cut], data[cut:], "test")
@@ -182,15 +182,15 @@ def _token_files(
 ) -> Corpus:
     names = [corpus] if eval_corpus is None else [corpus, eval_corpus]
     for name in names:
-        if not tokens.is_token_file(name):
+        if not tokenizers.is_token_file(name):
             raise ValueError(f"{' and '.join(names)}: {name} is no token file, and both must be or neither")
-    made = tokens.parse_tokenizer(tokenizer)("") if tokenizer.startswith("sp:") else None
+    made = tokenizers.parse_tokenizer(tokenizer)("") if tokenizer.startswith("sp:") else None
     if made is None or made.documents is None:
         raise ValueError(f"the token file {corpus} needs the sp tokenizer it was made with, not {tokenizer}")
     if overlap == "drop":
         raise ValueError(f"overlap=drop takes lines out of a text, and the token file {corpus} has none")
     paths = [pathlib.Path(name) for name in names]
-    ids, *held_out = [tokens.read_token_file(path, len(made.pieces)) for path in paths]
+    ids, *held_out = [tokenizers.read_token_file(path, len(made.pieces)) for path in paths]
     description = " -> ".join(path.name for path in paths)
     if train_tokens is not None and train_tokens + (not held_out) > len(ids):
         raise ValueError(f"train_tokens={train_tokens} is too many: {paths[0]} has {len(ids)} ids")

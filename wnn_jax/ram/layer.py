@@ -11,9 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import bits, connectivity, kernels, native
-from wnn_jax.cells import CELLS, UNIT, RamConfig, empty, row_bytes, value
-from wnn_jax.kernels import addresses
+from wnn_jax.ram import backend, bits, connectivity, xla
+from wnn_jax.ram.cells import CELLS, UNIT, RamConfig, empty, row_bytes, value
+from wnn_jax.ram.xla import addresses
 
 __all__ = [
     "CELLS",
@@ -109,7 +109,7 @@ def write(
     neurons = _flatten(key, config, connections)
     stream = _stream(train, table.written)
     return Table(
-        cells=native.write(config, table.cells, neurons, stream),
+        cells=backend.write(config, table.cells, neurons, stream),
         ones=table.ones + _seen(stream)[0],
         written=table.written + stream.weight.sum(dtype=jnp.int32),
     )
@@ -126,7 +126,7 @@ def read(config: RamConfig, table: Table, connections: jax.Array, words: jax.Arr
     _check_size(neurons, address_bits)
     flat = _flatten(None, config, connections)
     prior = _prior(table.ones, table.written)
-    return native.read(config, clusters, table.cells, flat, prior, words)
+    return backend.read(config, clusters, table.cells, flat, prior, words)
 
 
 def fit_and_read(
@@ -193,13 +193,13 @@ def fit_and_read_groups(
     groups, size, address_bits = connections.shape
     stream = _stream(train, jnp.zeros((), jnp.int32))
     prior = _prior(*_seen(stream))
-    neurons = kernels.Neurons(
+    neurons = xla.Neurons(
         connections.reshape(groups * size, address_bits).astype(jnp.int32),
         seed.reshape(-1),
         jnp.repeat(cluster.astype(jnp.int32), size),
         jnp.repeat(jnp.arange(groups, dtype=jnp.int32), size),
     )
-    return native.fit_and_read(config, groups, neurons, stream, prior, words)
+    return backend.fit_and_read(config, groups, neurons, stream, prior, words)
 
 
 def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
@@ -243,11 +243,11 @@ def fused_bytes(
       clusters, neurons, address_bits, input_bits: K, n, T, I.
       train, evaluated: examples written and examples read.
     """
-    block = kernels.block_size(config, clusters * neurons, address_bits)
+    block = xla.block_size(config, clusters * neurons, address_bits)
     rows = 2 * block * row_bytes(config, address_bits)
     words = 4 * -(-input_bits // bits.WORD) * (train + evaluated)
     votes = 2 * 4 * clusters * evaluated
-    lanes = kernels.LANES * 4 * (address_bits + 4) * max(train if not config.is_quad else 0, evaluated)
+    lanes = xla.LANES * 4 * (address_bits + 4) * max(train if not config.is_quad else 0, evaluated)
     return rows + words + votes + lanes + clusters * train
 
 
@@ -279,28 +279,28 @@ def _check_size(neurons: int, address_bits: int) -> None:
         raise ValueError(f"a cluster takes 1 to {MAX_NEURONS} neurons, got {neurons}")
 
 
-def _flatten(key: jax.Array | None, config: RamConfig, connections: jax.Array) -> kernels.Neurons:
+def _flatten(key: jax.Array | None, config: RamConfig, connections: jax.Array) -> xla.Neurons:
     clusters, neurons, address_bits = connections.shape
     count = clusters * neurons
     cluster = jnp.repeat(jnp.arange(clusters, dtype=jnp.int32), neurons)
     seed = seeds(key, config, clusters, neurons).reshape(count)
     flat = connections.reshape(count, address_bits).astype(jnp.int32)
-    return kernels.Neurons(flat, seed, cluster, cluster)
+    return xla.Neurons(flat, seed, cluster, cluster)
 
 
-def _stream(train: Examples, already: jax.Array) -> kernels.Stream:
+def _stream(train: Examples, already: jax.Array) -> xla.Stream:
     count = train.targets.shape[1]
     weight = jnp.ones(count, bool) if train.weight is None else train.weight.astype(bool)
     place = already + jnp.cumsum(weight, dtype=jnp.int32) - 1
     span = None if train.span is None else train.span.astype(jnp.int32)
-    return kernels.Stream(train.words, train.targets.astype(bool), weight, place.astype(jnp.uint32), span)
+    return xla.Stream(train.words, train.targets.astype(bool), weight, place.astype(jnp.uint32), span)
 
 
-def _seen(stream: kernels.Stream) -> tuple[jax.Array, jax.Array]:
+def _seen(stream: xla.Stream) -> tuple[jax.Array, jax.Array]:
     """Targets that were 1, ``int32 [K]``, and examples written: one number, with spans ``int32 [K]``."""
     weight = stream.weight
     if stream.span is not None:
-        weight = weight & jax.vmap(kernels.within, (0, None))(stream.span, weight.shape[0])
+        weight = weight & jax.vmap(xla.within, (0, None))(stream.span, weight.shape[0])
     return (stream.targets & weight).sum(axis=1, dtype=jnp.int32), weight.sum(axis=-1, dtype=jnp.int32)
 
 
@@ -310,10 +310,10 @@ def _prior(ones: jax.Array, written: jax.Array) -> jax.Array:
 
 
 def _fused(config: RamConfig, clusters: int):
-    """`native.fit_and_read` with a batching rule that keeps a population neuron-major."""
+    """`backend.fit_and_read` with a batching rule that keeps a population neuron-major."""
 
     def unbatched(neurons, stream, prior, words):
-        return native.fit_and_read(config, clusters, neurons, stream, prior, words)
+        return backend.fit_and_read(config, clusters, neurons, stream, prior, words)
 
     fused = jax.custom_batching.custom_vmap(unbatched)
 

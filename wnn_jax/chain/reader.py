@@ -12,10 +12,9 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import native
-from wnn_jax.lm import tokentree
-from wnn_jax.lm.chain_cells import Model, Register, classes, contexts, fields, mix, remember
-from wnn_jax.lm.chain_mixer import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, Memory, Place, learn, predict
+from wnn_jax.chain import backend, tokentree
+from wnn_jax.chain.contexts import Model, Register, classes, contexts, fields, mix, remember
+from wnn_jax.chain.mixer import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, Memory, Place, learn, predict
 
 
 class Reading(NamedTuple):
@@ -157,9 +156,9 @@ def read_on(
       tokens: ``int32 [N]`` if given, else ``[0]``.
       chance: ``float32 [N, D]`` if sampled, else ``[0, 0]``.
     """
-    if native.backend() != "xla":
+    if backend.native():
         numbers = kernel_settings(memory, settings)
-        arrays, *found = native.chain_read_on(*model, memory, tokens, chance, count, depth, numbers)
+        arrays, *found = backend.read_on(*model, memory, tokens, chance, count, depth, numbers)
         return Memory(*arrays), Reading(*found)
     tree = model.tree
 

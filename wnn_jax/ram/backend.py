@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import cells, kernels
+from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
 _MAX_WORDS = 32  # kMaxWords of metal_ext/src/layer.h
 
 
-def backend() -> str:
+def chosen() -> str:
     """``xla``, ``cpu`` (native) or ``metal`` (native, on the GPU of a Mac where that may pay).
 
     Raises:
@@ -72,18 +72,18 @@ def device_name() -> str:
 
 
 def fit_and_read(config, clusters, neurons, stream, prior, words):
-    """`kernels.fit_and_read` on the chosen backend."""
+    """`xla.fit_and_read` on the chosen backend."""
     if _on_xla(words):
-        return kernels.fit_and_read(config, clusters, neurons, stream, prior, words)
+        return xla.fit_and_read(config, clusters, neurons, stream, prior, words)
     votes = jax.ShapeDtypeStruct((clusters, words.shape[1]), jnp.int32)
     call = jax.ffi.ffi_call("wnn_fit_and_read", votes, vmap_method="sequential")
     return call(*neurons, *_spanned(stream), prior, words, **_attributes(config))
 
 
 def write(config, table, neurons, stream):
-    """`kernels.write` on the chosen backend; in place where XLA may reuse ``table``."""
+    """`xla.write` on the chosen backend; in place where XLA may reuse ``table``."""
     if _on_xla(stream.words):
-        return kernels.write(config, table, neurons, stream)
+        return xla.write(config, table, neurons, stream)
     result = jax.ShapeDtypeStruct(table.shape, table.dtype)
     aliases = {0: 0}
     call = jax.ffi.ffi_call("wnn_write", result, vmap_method="sequential", input_output_aliases=aliases)
@@ -91,60 +91,12 @@ def write(config, table, neurons, stream):
 
 
 def read(config, clusters, table, neurons, prior, words):
-    """`kernels.read` on the chosen backend."""
+    """`xla.read` on the chosen backend."""
     if _on_xla(words):
-        return kernels.read(config, clusters, table, neurons, prior, words)
+        return xla.read(config, clusters, table, neurons, prior, words)
     votes = jax.ShapeDtypeStruct((clusters, words.shape[1]), jnp.int32)
     call = jax.ffi.ffi_call("wnn_read", votes, vmap_method="sequential")
     return call(table, *neurons, prior, words, **_attributes(config))
-
-
-def chain_zeros(shape: tuple[int, ...]) -> jax.Array:
-    """``uint32`` zeros where random access is cheapest."""
-    if backend() == "xla":
-        return jnp.zeros(shape, jnp.uint32)
-    return jax.jit(jax.ffi.ffi_call("wnn_chain_zeros", jax.ShapeDtypeStruct(shape, jnp.uint32)))()
-
-
-def chain_count(tree, view, slots, context, tokens, log_slots: int, sign: int):
-    """`chain_reader.count` by the native kernels; in place where XLA may reuse ``slots``."""
-    call = jax.ffi.ffi_call(
-        "wnn_chain_count",
-        jax.ShapeDtypeStruct(slots.shape, slots.dtype),
-        input_output_aliases={len(_paths(tree)) + 1: 0},
-    )
-    attributes = {"log_slots": np.int64(log_slots), "sign": np.int64(sign)}
-    return call(*_paths(tree), view, slots, context, tokens, **attributes)
-
-
-def chain_read(tree, view, slots, context, tokens, bits: int, log_slots: int):
-    """`chain_reader.read` by the native kernels."""
-    counts = jax.ShapeDtypeStruct((view.shape[0], bits), jnp.int32)
-    call = jax.ffi.ffi_call("wnn_chain_read", (counts, counts))
-    return call(*_paths(tree), view, slots, context, tokens, log_slots=np.int64(log_slots))
-
-
-def chain_read_on(tree, lexicon, connections, view, memory, tokens, chance, count: int, depth: int, settings):
-    """`chain_reader.read_on` by the native kernel; in place where XLA may reuse ``memory``.
-
-    Args:
-      settings: the kernel's attributes, from `chain_reader.kernel_settings`.
-    """
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in memory]
-    results = [*shapes, jax.ShapeDtypeStruct((count,), jnp.int32)]
-    results += [jax.ShapeDtypeStruct((count, depth), jnp.float32), jax.ShapeDtypeStruct((count,), jnp.int32)]
-    first = len(_paths(tree)) + 3
-    aliases = {first + i: i for i in range(len(memory))}
-    call = jax.ffi.ffi_call("wnn_chain_read_on", results, input_output_aliases=aliases, has_side_effect=True)
-    *memory, read, ones, best = call(
-        *_paths(tree), lexicon, connections, view, *memory, tokens, chance, **settings
-    )
-    return memory, read, ones, best
-
-
-def _paths(tree):
-    """What the kernels know of a `tokentree.TokenTree`: all but its codes, which come last."""
-    return tree[:-1]
 
 
 def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
@@ -159,7 +111,7 @@ def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
     return call(row_bytes=np.int64(row_bytes), touches=np.int64(touches))
 
 
-def _spanned(stream: kernels.Stream) -> kernels.Stream:
+def _spanned(stream: xla.Stream) -> xla.Stream:
     if stream.span is not None:
         return stream
     clusters, count = stream.targets.shape
@@ -168,13 +120,13 @@ def _spanned(stream: kernels.Stream) -> kernels.Stream:
 
 def _on_xla(words: jax.Array) -> bool:
     """Inputs wider than the native kernels take stay on XLA, whatever the backend."""
-    return backend() == "xla" or words.shape[0] > _MAX_WORDS
+    return chosen() == "xla" or words.shape[0] > _MAX_WORDS
 
 
 def _attributes(config: cells.RamConfig) -> dict:
     # On the GPU: never, where the work is large, or always (metal_ext/src/metal.h).
     forced = os.environ.get("WNN_JAX_BACKEND") == "metal"
-    device = 2 if forced else 1 if backend() == "metal" else 0
+    device = 2 if forced else 1 if chosen() == "metal" else 0
     return {
         "kind": np.int64(_KINDS[config.cells]),
         "values": np.array(cells.read_values(config), np.int32),

@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import native
-from wnn_jax.lm import chain, chain_cells, chain_mixer
-from wnn_jax.lm.chain_cells import Model
-from wnn_jax.lm.chain_mixer import STATES, Memory
+from wnn_jax import chain
+from wnn_jax.chain import backend, contexts, mixer
+from wnn_jax.chain.contexts import Model
+from wnn_jax.chain.mixer import STATES, Memory
 
 FLOOR = 1e-6  # of what counts without a readout may say
 
@@ -36,9 +36,9 @@ class Stream(NamedTuple):
 @jax.jit
 def _observe(model: Model, registers, tokens):
     def one(registers, token):
-        seen = chain_cells.fields(model, registers)
-        context = chain_cells.contexts(model, seen)
-        return chain_cells.remember(model, registers, token), (context, chain_cells.classes(seen))
+        seen = contexts.fields(model, registers)
+        context = contexts.contexts(model, seen)
+        return contexts.remember(model, registers, token), (context, contexts.classes(seen))
 
     registers, (context, classes) = jax.lax.scan(one, registers, tokens)
     return registers, context.T, classes.T
@@ -75,10 +75,10 @@ def count(model: Model, memory: Memory, stream: Stream, sign: int = 1) -> Memory
 @functools.partial(jax.jit, static_argnames=("sign", "depth"), donate_argnames="memory")
 def _count(model: Model, memory: Memory, stream: Stream, sign: int, depth: int) -> Memory:
     slots, context, tokens = memory.slots, stream.context, stream.tokens
-    if native.backend() != "xla":
-        slots = native.chain_count(model.tree, model.view, slots, context, tokens, memory.log_slots, sign)
+    if backend.native():
+        slots = backend.count(model.tree, model.view, slots, context, tokens, memory.log_slots, sign)
     else:
-        slots = chain_cells.count(model, slots, context, tokens, sign, depth)
+        slots = contexts.count(model, slots, context, tokens, sign, depth)
     return memory._replace(slots=slots)
 
 
@@ -106,13 +106,11 @@ def meet(model: Model, memory: Memory, stream: Stream) -> Met:
 
 @jax.jit
 def _counts(model: Model, memory: Memory, stream: Stream, place, entry):
-    if native.backend() != "xla":
-        return native.chain_read(
+    if backend.native():
+        return backend.read(
             model.tree, model.view, memory.slots, stream.context, stream.tokens, len(entry), memory.log_slots
         )
-    return chain_cells.counts(
-        model, memory.slots, stream.context[:, place], jnp.asarray(model.tree.node)[entry]
-    )
+    return contexts.counts(model, memory.slots, stream.context[:, place], jnp.asarray(model.tree.node)[entry])
 
 
 def weightless(model: Model, memory: Memory, stream: Stream) -> dict[str, np.ndarray]:
@@ -216,10 +214,10 @@ def train_readout(key: jax.Array, model: Model, memory: Memory, met: Met, config
 
     def loss(moved, rows: Met):
         weights = jax.tree.map(jnp.add, start, moved)
-        seen = chain_mixer.evidence(inputs, rows.zeros, rows.ones, None)
-        shared = chain_mixer.gain_rows(model, rows.node, seen.hits, rows.classes)
+        seen = mixer.evidence(inputs, rows.zeros, rows.ones, None)
+        shared = mixer.gain_rows(model, rows.node, seen.hits, rows.classes)
         state_rows = seen.state + STATES * model.tree.spelled[rows.node]
-        dot = chain_mixer.logit(weights[0], weights[1] * real, shared, state_rows, seen.odds)
+        dot = mixer.logit(weights[0], weights[1] * real, shared, state_rows, seen.odds)
         return optax.sigmoid_binary_cross_entropy(dot, rows.bit.astype(jnp.float32)).mean()
 
     def one(carry, index):

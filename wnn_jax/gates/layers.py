@@ -29,8 +29,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import connectivity, ram
+from wnn_jax import ram
 from wnn_jax.lm import tiered
+from wnn_jax.ram import connectivity
 
 KINDS = ("token", "bit", "dual", "engram")
 UNTRAINED = ("closed", "open")

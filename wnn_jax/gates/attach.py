@@ -1,4 +1,4 @@
-"""Where gates meet models: bitwise, tiered and chain behind RAM gates, all by `gating.attach`.
+"""Where gates meet models: bitwise, tiered and chain behind RAM gates, all by `layers.attach`.
 
 A bit gate is attached to what a model's own bits say: code bits, one-hot clusters, turns of a path. A token
 gate is attached to the tokens these make up, which are then normalised over all V. Content gates need nothing
@@ -15,8 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
-from wnn_jax.lm import bitwise, chain, chain_reader, gating, tally, tiered, tiered_readout, tokentree
+from wnn_jax import chain, ram
+from wnn_jax.chain import reader, tokentree
+from wnn_jax.gates import layers
+from wnn_jax.lm import bitwise, tally, tiered, tiered_readout
 
 RAM_KINDS = ("token", "bit", "dual")
 Watch = Callable[[Iterable], Iterable]  # hands on chunks as they come, and may show a progress bar
@@ -24,7 +26,7 @@ Watch = Callable[[Iterable], Iterable]  # hands on chunks as they come, and may 
 
 def on_bitwise(
     key: jax.Array,
-    gate: gating.GateConfig,
+    gate: layers.GateConfig,
     kinds: Sequence[str],
     config: bitwise.BitwiseConfig,
     train: np.ndarray,
@@ -47,37 +49,37 @@ def on_bitwise(
     if "bit" in kinds or "dual" in kinds:
         taught = bitwise.examples(config, train)
         openness = _bit_gates(bit_key, gate, config.input_bits, taught, evaluated.words)
-        one = gating.bit(openness)
-        gated = gating.attach(one, logs[0]), gating.attach(one, logs[1])
+        one = layers.bit(openness)
+        gated = layers.attach(one, logs[0]), layers.attach(one, logs[1])
     if "bit" in kinds:
         scores["bit"] = bitwise.score(config, *gated, evaluated.targets)
     by_kind = {kind: x for kind, x in (("token", logs), ("dual", gated)) if kind in kinds}
     if by_kind:
         order = tiered.ranked(train, config.vocabulary)
-        alone = gating.alone(config.vocabulary, config.context)
-        layer = gating.token_layer(token_key, gate, alone, order, train)
+        alone = layers.alone(config.vocabulary, config.context)
+        layer = layers.token_layer(token_key, gate, alone, order, train)
         tallies, came = {kind: tally.empty(len(tokens)) for kind in by_kind}, jnp.asarray(tokens, jnp.int32)
         for (chunk,) in watch(tiered.votes([layer], evaluated.words)):
-            keep = gating.token(gate, gating.opened(gate, chunk.votes))
+            keep = layers.token(gate, layers.opened(gate, chunk.votes))
             alike = len(chunk.votes) < len(chunk.ids)
             # Ids whose gates are alike still have scores of their own.
             piece = max(1, tiered.VOTES // max(len(tokens), 1)) if alike else len(chunk.ids)
             for first in range(0, len(chunk.ids), piece):
                 ids = chunk.ids[first : first + piece]
                 for kind, x in by_kind.items():
-                    said = gating.attach(keep, _token_scores(config, *x, ids))
+                    said = layers.attach(keep, _token_scores(config, *x, ids))
                     tallies[kind] = tally.add(tallies[kind], ids, said, came)
         scores |= {kind: tally.finish(x) for kind, x in tallies.items()}
     return scores
 
 
-_bit_gates = jax.jit(gating.bit_gates, static_argnums=(1, 2))
+_bit_gates = jax.jit(layers.bit_gates, static_argnums=(1, 2))
 _token_scores = jax.jit(bitwise.token_scores, static_argnums=0)
 
 
 def on_tiered(
     key: jax.Array,
-    gate: gating.GateConfig,
+    gate: layers.GateConfig,
     kinds: Sequence[str],
     layer: tiered.Layer,
     readout: tiered_readout.Readout | None,
@@ -95,12 +97,12 @@ def on_tiered(
       train: the training text, M ids.
       words, tokens: what is scored.
     """
-    config, layers = layer.config, [layer]
+    config, voters = layer.config, [layer]
     if kinds:
-        layers.append(gating.token_layer(key, gate, config, layer.model.order, train))
+        voters.append(layers.token_layer(key, gate, config, layer.model.order, train))
     came = jnp.asarray(tokens, jnp.int32)
     tallies = {kind: tally.empty(len(tokens)) for kind in ("none", *kinds)}
-    for chunks in watch(tiered.votes(layers, words)):
+    for chunks in watch(tiered.votes(voters, words)):
         chunk = chunks[0]
         share = tiered_readout.shares(config, chunk.tier, chunk.votes)
         said = _tiered_scores(
@@ -112,22 +114,22 @@ def on_tiered(
 
 @functools.partial(jax.jit, static_argnames=("kinds", "gate"))
 def _tiered_scores(
-    kinds, gate: gating.GateConfig, readout, tier, share, often, votes
+    kinds, gate: layers.GateConfig, readout, tier, share, often, votes
 ) -> dict[str, jax.Array]:
     """Scores of some clusters without gates and behind them, what they share computed once."""
-    openness = gating.opened(gate, votes)
+    openness = layers.opened(gate, votes)
     shares = {"none": share, "token": share}
     if "bit" in kinds or "dual" in kinds:
-        behind = jnp.exp(gating.attach(gating.bit(openness, often), jnp.log(share)))
+        behind = jnp.exp(layers.attach(layers.bit(openness, often), jnp.log(share)))
         shares |= {"bit": behind, "dual": behind}
     said = {kind: tiered_readout.log_scores(readout, tier, shares[kind], often) for kind in kinds}
-    token = gating.token(gate, openness)
-    return {kind: gating.attach(token, x) if kind in ("token", "dual") else x for kind, x in said.items()}
+    token = layers.token(gate, openness)
+    return {kind: layers.attach(token, x) if kind in ("token", "dual") else x for kind, x in said.items()}
 
 
 def turn_gates(
     key: jax.Array,
-    gate: gating.GateConfig,
+    gate: layers.GateConfig,
     model: chain.Model,
     context: int,
     train: np.ndarray,
@@ -156,12 +158,12 @@ def turn_gates(
 def gated_turns(openness: jax.Array, ones: jax.Array) -> jax.Array:
     """P(bit = 1) ``float32 [N, D]`` of turns behind gates ``[16, N]``; later turns have none."""
     gates = openness.T[:, : ones.shape[1]]
-    first = jnp.exp(gating.attach(gating.bit(gates), jnp.log(ones[:, : gates.shape[1]])))
+    first = jnp.exp(layers.attach(layers.bit(gates), jnp.log(ones[:, : gates.shape[1]])))
     return ones.at[:, : gates.shape[1]].set(first)
 
 
 def on_chain_places(
-    gate: gating.GateConfig,
+    gate: layers.GateConfig,
     kinds: Sequence[str],
     model: chain.Model,
     memory: chain.Memory,
@@ -194,18 +196,18 @@ def on_chain_places(
     return memory, scores
 
 
-_node_chances = jax.jit(chain_reader.node_chances)
+_node_chances = jax.jit(reader.node_chances)
 
 
 @functools.partial(jax.jit, static_argnames=("kind", "gate"))
-def _chain_scores(kind: str, gate: gating.GateConfig, tree, one, turns, votes, token):
+def _chain_scores(kind: str, gate: layers.GateConfig, tree, one, turns, votes, token):
     if kind in ("bit", "dual"):
-        depth = chain_reader.depths(tree)
+        depth = reader.depths(tree)
         openness = jnp.where(depth < len(turns), turns[jnp.minimum(depth, len(turns) - 1)], 1.0)
-        one = jnp.exp(gating.attach(gating.bit(openness), jnp.log(one)))
-    said = jnp.log(chain_reader.token_chances(tree, one))
+        one = jnp.exp(layers.attach(layers.bit(openness), jnp.log(one)))
+    said = jnp.log(reader.token_chances(tree, one))
     if kind in ("token", "dual"):
-        said = gating.attach(gating.token(gate, gating.opened(gate, votes)), said)
+        said = layers.attach(layers.token(gate, layers.opened(gate, votes)), said)
     return jax.nn.logsumexp(said) - said[token], jnp.argmax(said).astype(jnp.int32)
 
 

@@ -1,0 +1,1 @@
+"""Gates on language models."""

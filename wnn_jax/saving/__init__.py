@@ -1,0 +1,1 @@
+"""Saved models: checkpoints, progress of long work, packed artifacts."""
