@@ -22,6 +22,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base
+from experiments.shared import machine, tables
 from wnn_jax import ram, search
 from wnn_jax.lm import bitwise
 from wnn_jax.ram import backend, connectivity
@@ -60,10 +61,10 @@ def main() -> None:
     for address_bits in FLAGS.bits:
         if not 1 <= address_bits <= min(ram.MAX_ADDRESS_BITS, FLAGS.input_bits):
             raise ValueError(f"--bits must be 1 to {ram.MAX_ADDRESS_BITS}, got {address_bits}")
-    workdir = base.make_workdir(FLAGS.workdir)
+    workdir = tables.make_workdir(FLAGS.workdir)
     settings = {name: getattr(FLAGS, name) for name in ("neurons", "examples", "input_bits")}
-    results = base.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
-    print(f"{base.device()}; {base.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
+    results = tables.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": FLAGS.seed})
+    print(f"{machine.device()}; {machine.versions()}; copy {copy_bandwidth() / 1e9:.1f} GB/s")
     native_too = backend.chosen() != "xla"
     cases = []
     if "orders" in FLAGS.table:
@@ -170,7 +171,7 @@ def print_search(found: dict[str, dict[str, float]]) -> None:
         ]
         print(f"{kind:>14} {' '.join(columns)}  {SEARCH['population'] / rates[0]:.1f}")
     print(
-        f"Genomes a second, {base.backend_name()}: 16 clusters of {SEARCH['neurons']} neurons, "
+        f"Genomes a second, {machine.backend_name()}: 16 clusters of {SEARCH['neurons']} neurons, "
         f"{SEARCH['train']:,} examples fitted and {SEARCH['scored']:,} scored.\n"
         f"full and mutants ({SEARCH['population']} children, 1 % of the neurons moved): cross-entropy "
         "and accuracy; tabu: 1,024 neighbours of one neuron, by cross-entropy."

@@ -15,7 +15,8 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base, gates, plots, searching
+from experiments import base, gates, searching
+from experiments.shared import machine, plots, tables
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import attach
@@ -60,8 +61,8 @@ def main() -> None:
     cells = ram.RamConfig(**settings["model"]["memory"])
     if FLAGS.checkpoint:
         checkpoint.check_target(FLAGS.checkpoint)
-    workdir = base.make_workdir(FLAGS.workdir)
-    corpus = text.load(**settings["text"])
+    workdir = tables.make_workdir(FLAGS.workdir)
+    corpus = text.load(text.TextConfig(**settings["text"]))
     model = {**settings["model"], "memory": cells}
     config = bitwise.BitwiseConfig(vocabulary=corpus.vocabulary, **model)
     gates.check(config.context, corpus.vocabulary)
@@ -83,7 +84,7 @@ def main() -> None:
         if FLAGS.process_id:
             return  # process 0 reports
 
-    results = base.Results(
+    results = tables.Results(
         workdir,
         {
             "experiment": "bitwise",
@@ -95,7 +96,7 @@ def main() -> None:
     )
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(task.tokens):,} "
-        f"evaluated, {corpus.vocabulary:,} ids; {base.device()}, {base.backend_name()}; "
+        f"evaluated, {corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; "
         f"seed {settings['seed']}"
     )
     marginal = add_baselines(results, config, task)
@@ -180,10 +181,10 @@ def check_memory(config: bitwise.BitwiseConfig, task: Task) -> None:
         neurons = config.clusters * config.neurons
         need += 2 * neurons * ram.row_bytes(config.memory, config.address_bits)
         remedy = "drop --save_table, or lower --bits or --neurons"
-    base.check_memory(need, remedy)
+    machine.check_memory(need, remedy)
 
 
-def add_baselines(results: base.Results, config: bitwise.BitwiseConfig, task: Task) -> np.ndarray:
+def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: Task) -> np.ndarray:
     """Score what needs no neuron; returns the bits' training marginals ``[B]``."""
     corpus = task.corpus
 

@@ -14,14 +14,15 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base, gates, plots
+from experiments import base, gates
+from experiments.shared import machine, plots, tables
 from wnn_jax import chain, metrics
 from wnn_jax import transformer as transformers
 from wnn_jax.chain import contexts, static, tokentree
 from wnn_jax.data import text
 from wnn_jax.gates import attach, layers
 from wnn_jax.lm import bitwise, ngram, tiered
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import checkpoint, progress
 
 FLAGS = flags.FLAGS
 
@@ -61,8 +62,8 @@ def main() -> None:
         raise ValueError("--chunk and --save_every must be at least 1")
     if FLAGS.checkpoint:
         checkpoint.check_target(FLAGS.checkpoint)
-    workdir = base.make_workdir(FLAGS.workdir)
-    corpus = text.load(**base.text_settings())
+    workdir = tables.make_workdir(FLAGS.workdir)
+    corpus = text.load(text.TextConfig(**base.text_settings()))
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
     gates.check(GATE_CONTEXT, corpus.vocabulary)
@@ -71,14 +72,14 @@ def main() -> None:
     started = time.perf_counter()
     model = make_model(corpus)
     log_slots = chain.log_slots_for(FLAGS.memory_mib, model.view.shape[0])
-    base.check_memory(2 * FLAGS.memory_mib << 20, "lower --memory_mib")
+    machine.check_memory(2 * FLAGS.memory_mib << 20, "lower --memory_mib")
     settings = settings_from_flags()
     common = {"train_tokens": len(corpus.train), "eval_tokens": len(corpus.test), "seed": FLAGS.seed}
-    results = base.Results(workdir, {"experiment": "chain", "config": settings, **common})
+    results = tables.Results(workdir, {"experiment": "chain", "config": settings, **common})
     bits = np.diff(np.asarray(model.tree.start))[corpus.train].mean()
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{corpus.vocabulary:,} ids; {base.device()}, {base.backend_name()}; seed {FLAGS.seed}\n"
+        f"{corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {FLAGS.seed}\n"
         f"tree: {bits:.1f} turns a training token, made in {time.perf_counter() - started:.1f} s; "
         f"{model.view.shape[0]} neurons of 2^{log_slots} cells"
     )
@@ -141,7 +142,7 @@ def make_model(corpus: text.Corpus) -> chain.Model:
     return chain.model(tree, corpus.pieces, described)
 
 
-def add_baselines(results: base.Results, corpus: text.Corpus) -> None:
+def add_baselines(results: tables.Results, corpus: text.Corpus) -> None:
     """What needs no tables, and for the online row what a cache of recent tokens adds."""
     train, tokens, vocabulary = corpus.train, corpus.test, corpus.vocabulary
 
@@ -164,7 +165,7 @@ def add_baselines(results: base.Results, corpus: text.Corpus) -> None:
     add(f"Kneser-Ney 5 + cache of {window}", started, nats, np.full(len(tokens), -1))
 
 
-def add_transformer(results: base.Results, corpus: text.Corpus) -> None:
+def add_transformer(results: tables.Results, corpus: text.Corpus) -> None:
     """What weights make of the same text: two layers, stopped by the end of the training text."""
     config = transformers.TransformerConfig(corpus.vocabulary)
     begun, fitted = time.perf_counter(), None
@@ -202,7 +203,7 @@ class Run:
         if FLAGS.resume:
             digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
             folder = pathlib.Path(FLAGS.resume) / mode
-            self.saved = checkpoint.Progress(folder, {**settings, "mode": mode, "tokens": digest})
+            self.saved = progress.Progress(folder, {**settings, "mode": mode, "tokens": digest})
 
     def finish(self) -> tuple[np.ndarray, np.ndarray, chain.Memory]:
         """Nats and guesses of the evaluated tokens, and the memory at the end."""
@@ -289,7 +290,9 @@ class Run:
         return memory
 
 
-def add_gated(results: base.Results, run: "Run", memory: chain.Memory, none: bitwise.Scores) -> chain.Memory:
+def add_gated(
+    results: tables.Results, run: "Run", memory: chain.Memory, none: bitwise.Scores
+) -> chain.Memory:
     """The static model behind the gates that were asked for; the memory comes back as it stood."""
     stood = np.array(memory.registers)  # a copy, for reading gives the buffer away
     model, corpus = run.model, run.corpus

@@ -24,6 +24,7 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base
+from experiments.shared import machine
 from wnn_jax import chain
 from wnn_jax.chain import reader, tokentree
 from wnn_jax.ram import backend
@@ -66,7 +67,7 @@ def main() -> None:
     _write(output, packed)
     spent = time.perf_counter() - begun
     size = max(len(data), 1)
-    print(f"{FLAGS.input}: {len(data):,} bytes; {base.device()}, {base.backend_name()}")
+    print(f"{FLAGS.input}: {len(data):,} bytes; {machine.device()}, {machine.backend_name()}")
     rows = {"chain": len(packed)}
     if FLAGS.compare:
         rows |= {"gzip -9": len(zlib.compress(data, 9)), "bzip2 -9": len(bz2.compress(data, 9))}

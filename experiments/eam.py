@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import base, scoring
+from experiments import base
 from experiments.remembering import stages, studies
-from wnn_jax import training
-from wnn_jax.data import text
+from experiments.shared import machine, scoring, tables
+from wnn_jax.data import streams, text
 from wnn_jax.eam import artifact, distill, knn, memory
 
 FLAGS = flags.FLAGS
@@ -37,10 +37,10 @@ def main() -> None:
     unknown = [part for part in FLAGS.studies if part not in PARTS]
     if unknown:
         raise ValueError(f"unknown study {unknown[:1]}: --studies takes {', '.join(PARTS)}")
-    workdir = base.make_workdir(FLAGS.workdir)
-    corpus = text.load(**base.text_settings())
+    workdir = tables.make_workdir(FLAGS.workdir)
+    corpus = text.load(text.TextConfig(**base.text_settings()))
     plan, tail, scored = make_plan(corpus)
-    results = base.Results(
+    results = tables.Results(
         workdir,
         {
             "experiment": "eam",
@@ -52,7 +52,7 @@ def main() -> None:
     )
     print(
         f"{corpus.description}: {plan.train[:, 1:].size:,} training tokens, {scored[:, 1:].size:,} scored, "
-        f"{corpus.vocabulary:,} ids, {plan.locations:,} locations; {base.device()}; seed {FLAGS.seed}"
+        f"{corpus.vocabulary:,} ids, {plan.locations:,} locations; {machine.device()}; seed {FLAGS.seed}"
     )
     scoring.add_baselines(results, corpus, plan.train, scored)
     taught = stages.teach(plan)
@@ -96,7 +96,7 @@ def make_plan(corpus: text.Corpus) -> tuple[stages.Plan, np.ndarray, np.ndarray]
     if not len(tail):  # a corpus without a validation split: the end of its training text chooses
         cut = len(train) - min(preset.tail, len(train) // 10)
         train, tail = train[:cut], train[cut:]
-    parts = [training.cut(x, preset.window) for x in (train, tail, corpus.test[: preset.scored])]
+    parts = [streams.cut(x, preset.window) for x in (train, tail, corpus.test[: preset.scored])]
     digest = hashlib.sha256(b"".join(x.tobytes() for x in parts)).hexdigest()
     about = {
         "preset": dataclasses.asdict(preset),
@@ -110,7 +110,7 @@ def make_plan(corpus: text.Corpus) -> tuple[stages.Plan, np.ndarray, np.ndarray]
     need = 2 * (preset.keys + 2 * preset.width) * len(train) + 8 * corpus.vocabulary * (
         len(tail) + preset.scored
     )
-    base.check_memory(need, "lower --tokens")
+    machine.check_memory(need, "lower --tokens")
     return plan, parts[1], parts[2]
 
 
@@ -214,7 +214,7 @@ def add_artifact(results, corpus, workdir, config, model, scored) -> None:
     print(f"packed: {size:,} bytes and {code:,} of code, {size + code:,} in all")
 
 
-def explain(results: base.Results, costs: dict[str, np.ndarray]) -> None:
+def explain(results: tables.Results, costs: dict[str, np.ndarray]) -> None:
     """Transfer as published and over the headroom, and how sure the differences of rows are."""
     ce: dict[str, Any] = {row["row"]: row["ce"] for row in results.rows}
     taught, unigram = ce["teacher"], ce["unigram (add 0.1)"]
@@ -231,7 +231,7 @@ def explain(results: base.Results, costs: dict[str, np.ndarray]) -> None:
         error = float(parts.std(ddof=1) / np.sqrt(len(parts))) if len(parts) > 1 else float("nan")
         found[f"{row} - {other}"] = {"nats": float(gap.mean()), "error": error}
         print(f"{row} less {other}: {gap.mean():+.4f} nats a token, standard error {error:.4f}")
-    with_dashes = dict.fromkeys(base.COLUMNS, float("nan"))
+    with_dashes = dict.fromkeys(tables.COLUMNS, float("nan"))
     results.add("transfer", **with_dashes, transfer=found)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base
+from experiments.shared import tables
 from wnn_jax import metrics
 from wnn_jax.chain import contexts
 from wnn_jax.data import text
@@ -91,7 +91,7 @@ def watch(name: str, total: int, unit: str = "id") -> Callable[[Iterable], Itera
     return watched
 
 
-def add(results: base.Results, name: str, scored: Mapping[str, Any], corpus: text.Corpus, seconds: float):
+def add(results: tables.Results, name: str, scored: Mapping[str, Any], corpus: text.Corpus, seconds: float):
     """A row for each kind of gate, with how much it changed a token's nats: mean and its standard error.
 
     Args:

@@ -12,8 +12,9 @@ import numpy as np
 from absl import flags
 
 from experiments import base
+from experiments.shared import machine
 from wnn_jax import chain
-from wnn_jax.data import text, tokenizers
+from wnn_jax.data import text
 from wnn_jax.saving import checkpoint
 
 FLAGS = flags.FLAGS
@@ -37,7 +38,7 @@ def main() -> None:
     if "chain" not in found.config:
         raise ValueError(f"{FLAGS.checkpoint} holds no chain model")
     model, memory = chain.from_arrays(found.connections, found.table or {})
-    tokenizer = _tokenizer(found.config["text"])
+    tokenizer = text.tokenizer_of(text.TextConfig(**found.config["text"]))
     prompt = tokenizer.encode(FLAGS.prompt) if FLAGS.prompt else np.zeros(0, np.int32)
     if len(prompt):
         memory, _ = chain.read(model, memory, prompt, learn=False)
@@ -55,13 +56,7 @@ def main() -> None:
             sys.stdout.flush()
     sys.stdout.write("\n")
     if drawn:
-        print(f"{drawn / spent:,.0f} tokens/s; {base.device()}, {base.backend_name()}", file=sys.stderr)
-
-
-def _tokenizer(settings: dict) -> tokenizers.Tokenizer:
-    """The model's tokenizer; one that was trained needs the text it was trained on."""
-    name = settings["tokenizer"]
-    return tokenizers.parse_tokenizer(name)(text.training_text(**settings) if name.startswith("bpe") else "")
+        print(f"{drawn / spent:,.0f} tokens/s; {machine.device()}, {machine.backend_name()}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import pathlib
 import jax
 import numpy as np
 
-from experiments import plots
+from experiments.shared import plots
 from wnn_jax.vocab import skeleton
 
 _WORDS, _DRAWN = 6, 16

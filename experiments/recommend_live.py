@@ -16,6 +16,7 @@ from absl import flags
 
 from experiments import base
 from experiments.recommending import common
+from experiments.shared import machine
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, encode
 
@@ -56,7 +57,7 @@ def main() -> None:
     shop = open_shop(common.load_data())
     person = remembered(shop)
     ranks: dict[int, int] = {}
-    print(f"{len(shop.films.ids):,} films; {base.device()}. {_HELP}")
+    print(f"{len(shop.films.ids):,} films; {machine.device()}. {_HELP}")
     while True:
         started = time.perf_counter()
         chances = believed(shop, person)

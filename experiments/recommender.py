@@ -9,6 +9,7 @@ from absl import flags
 
 from experiments import base
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
+from experiments.shared import machine, tables
 from wnn_jax.data import movielens
 
 FLAGS = flags.FLAGS
@@ -26,12 +27,12 @@ def main() -> None:
         raise ValueError(f"unknown part {unknown[:1]}: --parts takes {', '.join(PARTS)}")
     if FLAGS.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, got {FLAGS.seeds}")
-    workdir = base.make_workdir(FLAGS.workdir)
+    workdir = tables.make_workdir(FLAGS.workdir)
     data = common.load_data()
     seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
     common_values = {"experiment": "recommender", "data": data.description, "seeds": FLAGS.seeds}
-    results = base.Results(workdir, common_values)
-    print(f"{base.device()}; seeds {seeds[0]} to {seeds[-1]}")
+    results = tables.Results(workdir, common_values)
+    print(f"{machine.device()}; seeds {seeds[0]} to {seeds[-1]}")
     started = time.perf_counter()
     if "published" in FLAGS.parts:
         cold_start.published(results, data, wrongly_joined(), workdir, seeds)

@@ -17,11 +17,11 @@ from absl import flags
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from tqdm import tqdm
 
-from experiments import plots
+from experiments.shared import plots
 from wnn_jax import ram, search
 from wnn_jax.lm import bitwise
 from wnn_jax.ram import connectivity
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import progress
 
 FLAGS = flags.FLAGS
 
@@ -239,14 +239,14 @@ class Search:
                 saved.save({"genomes": genomes, "winner": done.winner}, _plain(done))
         return done
 
-    def open_progress(self) -> checkpoint.Progress | None:
+    def open_progress(self) -> progress.Progress | None:
         if not FLAGS.resume or FLAGS.process_id:
             return None
         text = hashlib.sha256(np.asarray(self.stream.words).tobytes()).hexdigest()
         model = dataclasses.asdict(self.objective.model)
         seed = np.asarray(jax.random.key_data(self.key)).tolist()
         about = {"search": settings(), "model": model, "text": text, "seed": seed}
-        return checkpoint.Progress(FLAGS.resume, about)
+        return progress.Progress(FLAGS.resume, about)
 
     def first_genomes(self) -> jax.Array:
         """The start and random others of its size."""
@@ -365,7 +365,7 @@ class Search:
         place = {"phase": phase.name, "generation": done.generation, "fits": done.fits}
         return {**place, "best": best, "mean": mean, "table_mebibits": table}
 
-    def save(self, saved: checkpoint.Progress, done: Progress, state) -> None:
+    def save(self, saved: progress.Progress, done: Progress, state) -> None:
         memory = {f"memory_{i}": x for i, x in enumerate(jax.tree.leaves(state.memory))}
         arrays = {"genomes": state.genomes, "best": state.best, "step": state.step, "winner": done.winner}
         saved.save({**arrays, **memory}, _plain(done))

@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from experiments import base, gates, plots
+from experiments import base, gates
+from experiments.shared import machine, plots, tables
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import attach
 from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import progress
 
 FLAGS = flags.FLAGS
 
@@ -64,8 +65,8 @@ def main() -> None:
         raise ValueError(f"unknown variant {unknown[:1]}: --variants takes {', '.join(VARIANTS)}")
     if FLAGS.tiers:
         tiered.parse(FLAGS.tiers)
-    workdir = base.make_workdir(FLAGS.workdir)
-    corpus = text.load(**base.text_settings())
+    workdir = tables.make_workdir(FLAGS.workdir)
+    corpus = text.load(text.TextConfig(**base.text_settings()))
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
     tiers = tiered.parse(FLAGS.tiers or ("five" if corpus.vocabulary > 20_500 else "two"))
@@ -74,7 +75,7 @@ def main() -> None:
     first = next(iter(configs.values()))
     bitwise.check_tokens(bitwise.BitwiseConfig(corpus.vocabulary, FLAGS.context, 1, 1), corpus.train)
     check_memory(first, corpus)
-    results = base.Results(
+    results = tables.Results(
         workdir,
         {
             "experiment": "tiered",
@@ -86,7 +87,7 @@ def main() -> None:
     )
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{corpus.vocabulary:,} ids; {base.device()}, {base.backend_name()}; seed {FLAGS.seed}"
+        f"{corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {FLAGS.seed}"
     )
     order = tiered.ranked(corpus.train, corpus.vocabulary)
     model = tiered.Model(order, ())
@@ -124,13 +125,13 @@ def check_memory(config: tiered.TieredConfig, corpus: text.Corpus) -> None:
     words = 4 * -(-config.input_bits // 32) * (len(corpus.train) + len(corpus.test))
     row = max(ram.row_bytes(config.memory, x.address_bits) for x in config.tiers)
     sample = 4 * 4 * tiered_readout.PLACES * len(np.unique(corpus.train))
-    base.check_memory(chunk + words + 4 * row + sample, "lower --train_tokens, or the bits of --tiers")
+    machine.check_memory(chunk + words + 4 * row + sample, "lower --train_tokens, or the bits of --tiers")
 
 
 Rows = dict[str, tuple[np.ndarray, np.ndarray]]  # nats and guesses by row
 
 
-def add_baselines(results: base.Results, corpus: text.Corpus) -> Rows:
+def add_baselines(results: tables.Results, corpus: text.Corpus) -> Rows:
     """What needs no neuron, scored on the same tokens."""
     tokens, vocabulary, found = corpus.test, corpus.vocabulary, {}
 
@@ -149,14 +150,14 @@ def add_baselines(results: base.Results, corpus: text.Corpus) -> Rows:
     return {row: found[row] for row in ("unigram (add 0.1)", "Kneser-Ney 5")}
 
 
-def run_variant(results: base.Results, corpus: text.Corpus, name: str, config: tiered.TieredConfig) -> Rows:
+def run_variant(results: tables.Results, corpus: text.Corpus, name: str, config: tiered.TieredConfig) -> Rows:
     """Rows of one model and its gates, from where they were saved or from the start."""
     saved = None
     if FLAGS.resume:
         digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
         about = {**settings_from_flags(), "variant": name, "tokens": digest, "seed": FLAGS.seed}
         about["model"].pop("variants")  # other models may be asked for when it is resumed
-        saved = checkpoint.Progress(pathlib.Path(FLAGS.resume) / name, about)
+        saved = progress.Progress(pathlib.Path(FLAGS.resume) / name, about)
     found = saved.latest() if saved else None
     if found:
         arrays, data = found
@@ -210,7 +211,7 @@ def score_variant(corpus: text.Corpus, name: str, config: tiered.TieredConfig):
     return scored, plain
 
 
-def explain(results: base.Results, vocabulary: int) -> None:
+def explain(results: tables.Results, vocabulary: int) -> None:
     """Say what the published score cannot say."""
     low, high = np.log(1 + (vocabulary - 1) / np.e), np.log(vocabulary)
     print(

@@ -6,8 +6,6 @@ python -m experiments.vocab --models=v8_graph,v9_meta --steps=1200 --corpus=movi
 import dataclasses
 import hashlib
 import pathlib
-import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -16,10 +14,11 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from experiments import base, inspecting, plots, scoring
+from experiments import base, inspecting
+from experiments.shared import machine, plots, scoring, tables
 from wnn_jax import training
-from wnn_jax.data import text, tokenizers
-from wnn_jax.saving import checkpoint
+from wnn_jax.data import streams, text
+from wnn_jax.saving import progress
 from wnn_jax.vocab import artifact, recipe, skeleton, zoo
 
 FLAGS = flags.FLAGS
@@ -85,16 +84,16 @@ class Made(NamedTuple):
 
 def main() -> None:
     check_flags()
-    workdir = base.make_workdir(FLAGS.workdir)
+    workdir = tables.make_workdir(FLAGS.workdir)
     data = load_data()
     vocabulary = data.corpus.vocabulary
     tasks = plan_tasks(vocabulary)
     need = 12 * 4 * max(skeleton.parameters(task.config) for task in tasks)
     need += 40 * FLAGS.hops * 4 * FLAGS.tokens_per_step * vocabulary
-    base.check_memory(need, "lower --tokens_per_step, or take a smaller vocabulary")
+    machine.check_memory(need, "lower --tokens_per_step, or take a smaller vocabulary")
     budget, distinct = FLAGS.steps * FLAGS.tokens_per_step, data.train[:, 1:].size
     config = {name: getattr(FLAGS, name) for name in ("steps", "tokens_per_step", "window", "hops", "rank")}
-    results = base.Results(
+    results = tables.Results(
         workdir,
         {
             "experiment": "vocab",
@@ -108,7 +107,7 @@ def main() -> None:
     passes = "" if budget <= distinct else f" ({budget / distinct:.1f} passes over {distinct:,})"
     print(
         f"{data.corpus.description}: {budget:,} training tokens{passes} in {FLAGS.steps:,} steps, "
-        f"{data.targets[:, 1:].size:,} scored, {vocabulary:,} ids; {base.device()}; seed {FLAGS.seed}"
+        f"{data.targets[:, 1:].size:,} scored, {vocabulary:,} ids; {machine.device()}; seed {FLAGS.seed}"
     )
     scoring.add_baselines(results, data.corpus, data.train, data.targets, (2, 3, 5))
     baselines = [row["row"] for row in results.rows]
@@ -142,30 +141,27 @@ def check_flags() -> None:
 
 def load_data() -> Data:
     """Windows of the budget, or of all the training text there is."""
-    corpus = text.load(**base.text_settings())
+    corpus = text.load(text.TextConfig(**base.text_settings()))
     if not 32 <= corpus.vocabulary <= 8192:
         raise ValueError(
             f"a state has a number a word, so these models take 32 to 8,192 ids, not {corpus.vocabulary:,}: "
             "choose another --tokenizer"
         )
     budget = FLAGS.steps * FLAGS.tokens_per_step
-    train = training.cut(corpus.train[: budget + 1], FLAGS.window)
+    train = streams.cut(corpus.train[: budget + 1], FLAGS.window)
     if len(train) < FLAGS.tokens_per_step // FLAGS.window:
         raise ValueError(
             f"the training text has {len(train)} windows of {FLAGS.window} and a step takes "
             f"{FLAGS.tokens_per_step // FLAGS.window}: lower --tokens_per_step"
         )
     tokens = FLAGS.eval_tokens + FLAGS.window // 2 + 1
-    parts = corpus.test, training.stream(train)
-    return Data(corpus, train, *(training.overlapping(x[:tokens], FLAGS.window) for x in parts))
+    parts = corpus.test, streams.stream(train)
+    return Data(corpus, train, *(streams.overlapping(x[:tokens], FLAGS.window) for x in parts))
 
 
 def encode(words: str) -> tuple[np.ndarray, list[str]]:
     """Ids of a text by the run's tokenizer, and every id's word."""
-    settings = base.text_settings()
-    learned = settings["tokenizer"].startswith("bpe:")
-    train = text.training_text(**settings) if learned else ""
-    tokenizer = tokenizers.parse_tokenizer(settings["tokenizer"])(train)
+    tokenizer = text.tokenizer_of(text.TextConfig(**base.text_settings()))
     pieces = [x.decode("utf-8", "replace") or f"<{i}>" for i, x in enumerate(tokenizer.pieces)]
     return tokenizer.encode(words), pieces
 
@@ -218,58 +214,29 @@ def train(task: Task, data: Data) -> Made:
         windows, numbers = batch
         return skeleton.objective(config, params, windows, jax.random.fold_in(key, numbers[0]))
 
-    saved, start = progress(task, data), None
-    log = {"done": 0, "seconds": 0.0, "rates": [], "finite": True}
-    if saved and (found := saved.latest()):
-        arrays, log = found
-        params, leaves = training.unnamed(arrays, params)
-        start = log["done"], leaves
-    if log["finite"] and log["done"] < FLAGS.steps:
-        optimiser = recipe.recipe(task.repairs).optimiser(FLAGS.steps)
-        every = max(1, min(50, FLAGS.steps // 10))
-        steps = training.train(
+    steps = training.Steps(FLAGS.steps, rows, max(1, min(50, FLAGS.steps // 10)))
+    with tqdm(total=FLAGS.steps, desc=task.row, unit="step") as bar:
+
+        def show(reached: training.Trained) -> None:
+            bar.set_postfix_str(f"loss {reached.losses[-1]:.3f}")
+            bar.update(reached.done - bar.n)
+
+        found = training.train(
             jax.random.fold_in(key, 2),
-            *(optimiser, rows, FLAGS.steps, every, params, loss, jax.random.fold_in(key, 3)),
-            *((windows, np.arange(len(windows))), start),
+            recipe.recipe(task.repairs).optimiser(FLAGS.steps),
+            steps,
+            params,
+            loss,
+            (windows, np.arange(len(windows))),
+            fixed=jax.random.fold_in(key, 3),
+            saved=open_progress(task, data),
+            on_step=show,
         )
-        params = follow(task.row, steps, log, saved)
-    rate = float(np.median(log["rates"])) if log["rates"] else float("nan")
-    return Made(jax.tree.map(jnp.asarray, params), places, log["finite"], log["seconds"], rate)
+    params = jax.tree.map(jnp.asarray, found.params)
+    return Made(params, places, found.finite, found.seconds, found.rate * FLAGS.tokens_per_step)
 
 
-def follow(
-    row: str,
-    steps: Iterator[training.Trained],
-    log: dict[str, Any],
-    saved: checkpoint.Progress | None,
-) -> Any:
-    """Train to the end, or to the first loss that is no number; ``log`` is kept and saved beside."""
-    params, compiling = None, True
-    with tqdm(total=FLAGS.steps, initial=log["done"], desc=row, unit="step") as bar:
-        begun, stored, cost = time.perf_counter(), 0.0, 0.0
-        for reached in steps:
-            now, made = time.perf_counter(), reached.done - log["done"]
-            params = reached.params
-            bar.set_postfix_str(f"loss {reached.loss:.3f}")
-            bar.update(made)
-            log |= {"done": reached.done, "finite": bool(np.isfinite(reached.loss))}
-            log["seconds"] += now - begun
-            if not compiling:
-                log["rates"].append(made * FLAGS.tokens_per_step / (now - begun))
-            compiling = False
-            last = reached.done == FLAGS.steps or not log["finite"]
-            # Saving may take a twentieth of the time.
-            if saved and (last or now - stored > 20 * cost):
-                saved.save(training.named(reached.leaves), log)
-                stored = time.perf_counter()
-                cost = stored - now
-            if not log["finite"]:
-                break
-            begun = time.perf_counter()
-    return params
-
-
-def progress(task: Task, data: Data) -> checkpoint.Progress | None:
+def open_progress(task: Task, data: Data) -> progress.Progress | None:
     if not FLAGS.resume:
         return None
     about = {
@@ -280,7 +247,7 @@ def progress(task: Task, data: Data) -> checkpoint.Progress | None:
         "tokens_per_step": FLAGS.tokens_per_step,
         "seed": FLAGS.seed,
     }
-    return checkpoint.Progress(pathlib.Path(FLAGS.resume) / slug(task.row), about)
+    return progress.Progress(pathlib.Path(FLAGS.resume) / slug(task.row), about)
 
 
 def told(
@@ -299,12 +266,12 @@ def told(
     return np.concatenate(nats).astype(np.float64), np.concatenate(best)
 
 
-def add(results: base.Results, task: Task, made: Made, data: Data, workdir: pathlib.Path) -> None:
+def add(results: tables.Results, task: Task, made: Made, data: Data, workdir: pathlib.Path) -> None:
     """The row of a trained model, and its file."""
     config, ids = task.config, np.argsort(made.places)
     size = skeleton.parameters(config)
     if not made.finite:
-        unknown = dict.fromkeys((*base.COLUMNS, "gap", "int8", "copy"), float("nan"))
+        unknown = dict.fromkeys((*tables.COLUMNS, "gap", "int8", "copy"), float("nan"))
         results.add(task.row, **unknown | {"seconds": made.seconds}, parameters=size)
         return
     half = FLAGS.window // 2
@@ -339,7 +306,7 @@ def copied(task: Task, made: Made, data: Data) -> float:
     return float(nats[:, : half - 1].mean() - nats[:, half : 2 * half - 1].mean())
 
 
-def show_table(results: base.Results) -> None:
+def show_table(results: tables.Results) -> None:
     columns = {
         "parameters": "{:,}",
         "ce": "{:.4f}",
@@ -358,7 +325,7 @@ def show_table(results: base.Results) -> None:
         for row in results.rows
     }
     heads = ("parameters", "CE", "bits/byte", "accuracy", "gap", "int8", "copy", "tokens/s", "seconds")
-    base.print_grid("", cells, heads)
+    tables.print_grid("", cells, heads)
     print(
         "gap: CE of the test text less that of text trained on. int8: what packing costs. copy: what a "
         "random text gets cheaper when it comes again."

@@ -27,7 +27,7 @@ def test_gray_neighbours_differ_in_one_bit():
     assert len(np.unique(codes, axis=1).T) == 1024
 
 
-def test_windows_hold_the_past_oldest_first():
+def test_windowshold_the_past_oldest_first():
     tokens = jnp.asarray([5, 2, 7, 1, 4])
     window = bits.windows(bits.unpack_code(tokens, 3), 2)
     assert window.shape == (6, 3)

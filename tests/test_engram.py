@@ -76,7 +76,7 @@ def test_heads_are_a_guard_against_collisions():
     assert found[4] < 0.06
 
 
-def test_the_order_of_the_windows_does_not_matter():
+def test_the_order_of_the_windowsdoes_not_matter():
     cycle = np.tile(text(30, 0), 3)
     one, two = (content.fit(CONFIG, CANONICAL, cycle[first : first + 60 + LONGEST]) for first in (0, 11))
     jax.tree.map(np.testing.assert_array_equal, one, two)

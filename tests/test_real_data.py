@@ -18,7 +18,7 @@ from wnn_jax.ram import bits
 
 @pytest.fixture
 def wikitext(data, gpt2):
-    return text.load("wikitext2", gpt2)
+    return text.load(text.TextConfig("wikitext2", gpt2))
 
 
 def test_the_corpus_is_the_one_that_was_measured(wikitext):
@@ -36,7 +36,7 @@ def test_baselines(wikitext):
 
 
 def test_baselines_on_the_split_test_text(data, gpt2):
-    corpus = text.load(str(data / "wikitext2" / "wiki.test.raw"), gpt2, train_tokens=200_000)
+    corpus = text.load(text.TextConfig(str(data / "wikitext2" / "wiki.test.raw"), gpt2, train_tokens=200_000))
     assert len(corpus.test) == 83_287
     unigram = ngram.unigram(corpus.train, corpus.test, corpus.vocabulary, add=0.1).nats.mean()
     assert unigram == pytest.approx(7.743, abs=0.01)

@@ -20,7 +20,7 @@ def path(tmp_path):
 
 @pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
 def test_tokens_are_lossless_and_split_in_order(path, tokenizer):
-    corpus = text.load(str(path), tokenizer)
+    corpus = text.load(text.TextConfig(str(path), tokenizer))
     data = path.read_bytes()
     sizes = [corpus.token_bytes[x].sum() for x in (corpus.train, corpus.validation, corpus.test)]
     assert sum(sizes) == len(data)
@@ -35,7 +35,7 @@ def test_tokens_are_lossless_and_split_in_order(path, tokenizer):
 
 def test_bpe_is_learnt_from_training_text_only(path):
     """Other held-out text leaves the tokenizer, and so the training ids, as they were."""
-    before = text.load(str(path), "bpe:400")
+    before = text.load(text.TextConfig(str(path), "bpe:400"))
     data = path.read_text().splitlines(keepends=True)
     cut = len("".join(data)) * 85 // 100
     kept, size = [], 0
@@ -43,14 +43,14 @@ def test_bpe_is_learnt_from_training_text_only(path):
         size += len(line)
         kept.append(line if size < cut else line.replace("tables", "TABLEZ"))
     path.write_text("".join(kept))
-    after = text.load(str(path), "bpe:400")
+    after = text.load(text.TextConfig(str(path), "bpe:400"))
     np.testing.assert_array_equal(before.train, after.train)
     np.testing.assert_array_equal(before.token_bytes, after.token_bytes)
     assert len(after.test) > len(before.test), "the tokenizer must not know the new word"
 
 
 def test_a_cut_stream(path):
-    corpus = text.load(str(path), "bytes", train_tokens=5000)
+    corpus = text.load(text.TextConfig(str(path), "bytes", train_tokens=5000))
     assert len(corpus.train) == 5000
     assert bytes(np.r_[corpus.train, corpus.test].astype(np.uint8)) == path.read_bytes()
     assert not len(corpus.validation)
@@ -59,7 +59,7 @@ def test_a_cut_stream(path):
 def test_an_evaluation_text_of_its_own(path, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text(words(1))
-    corpus = text.load(str(path), "bytes", eval_corpus=str(other), train_tokens=100)
+    corpus = text.load(text.TextConfig(str(path), "bytes", eval_corpus=str(other), train_tokens=100))
     assert bytes(corpus.train.astype(np.uint8)) == path.read_bytes()[:100]
     assert bytes(corpus.test.astype(np.uint8)) == other.read_bytes()
 
@@ -75,39 +75,39 @@ def test_the_builtin_corpus_repeats_no_paragraph():
 
 def test_the_cache_is_used_and_a_damaged_one_is_replaced(path, tmp_path, monkeypatch):
     monkeypatch.setenv("WNN_JAX_CACHE", str(tmp_path / "cache"))
-    first = text.load(str(path), "bpe:300")
+    first = text.load(text.TextConfig(str(path), "bpe:300"))
     files = sorted((tmp_path / "cache").iterdir())
     assert len(files) == 4, "a tokenizer and three splits, and no temporary file"
     stamps = [x.stat().st_mtime_ns for x in files]
-    text.load(str(path), "bpe:300")
+    text.load(text.TextConfig(str(path), "bpe:300"))
     assert [x.stat().st_mtime_ns for x in files] == stamps
     for file in files:
         file.write_bytes(file.read_bytes()[:20])
-    again = text.load(str(path), "bpe:300")
+    again = text.load(text.TextConfig(str(path), "bpe:300"))
     np.testing.assert_array_equal(first.train, again.train)
 
 
 def test_the_work_goes_on_where_no_cache_can_be_written(path, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("WNN_JAX_CACHE", str(tmp_path / "file" / "cache"))
-    assert len(text.load(str(path), "bytes").train)
+    assert len(text.load(text.TextConfig(str(path), "bytes")).train)
 
 
 def test_overlapping_splits_are_refused(path, tmp_path):
     with pytest.raises(ValueError, match="the test text overlaps the training text"):
-        text.load(str(path), "bytes", eval_corpus=str(path))
+        text.load(text.TextConfig(str(path), "bytes", eval_corpus=str(path)))
     part = tmp_path / "part.txt"
     part.write_bytes(words(2).encode() + path.read_bytes()[3000:6000])
     with pytest.raises(ValueError, match=r"overlaps .* blocks of 1024 bytes"):
-        text.load(str(path), "bytes", eval_corpus=str(part))
+        text.load(text.TextConfig(str(path), "bytes", eval_corpus=str(part)))
     twice = tmp_path / "twice.txt"
     twice.write_bytes(path.read_bytes() * 2)
     with pytest.raises(ValueError, match="overlaps"):
-        text.load(str(twice), "bytes", train_tokens=path.stat().st_size)
+        text.load(text.TextConfig(str(twice), "bytes", train_tokens=path.stat().st_size))
     short = tmp_path / "short.txt"
     short.write_bytes(path.read_bytes()[100:400])
     with pytest.raises(ValueError, match="overlaps"):
-        text.load(str(path), "bytes", eval_corpus=str(short))
+        text.load(text.TextConfig(str(path), "bytes", eval_corpus=str(short)))
 
 
 def test_window_hashes_find_every_place():
@@ -121,7 +121,7 @@ def test_window_hashes_find_every_place():
 def test_clear_errors(path, tmp_path):
     def fails(message, *args, **kwargs):
         with pytest.raises(ValueError, match=message):
-            text.load(*args, **kwargs)
+            text.load(text.TextConfig(*args, **kwargs))
 
     fails("cannot read the corpus .*nowhere.txt: No such file", str(tmp_path / "nowhere.txt"))
     fails("cannot read the corpus .*: Is a directory", str(tmp_path))
@@ -152,9 +152,9 @@ def test_downloads_that_fail_say_which_files_to_bring(monkeypatch, path):
     monkeypatch.setattr(datasets, "load_dataset", offline)
     monkeypatch.setattr(tiktoken, "get_encoding", offline)
     with pytest.raises(ValueError, match=r"wiki.train.raw, wiki.test.raw .* WNN_JAX_DATA"):
-        text.load("wikitext2", "bytes")
+        text.load(text.TextConfig("wikitext2", "bytes"))
     with pytest.raises(ValueError, match=r"vocab.bpe.*encoder.json.* TIKTOKEN_CACHE_DIR"):
-        text.load(str(path), "gpt2")
+        text.load(text.TextConfig(str(path), "gpt2"))
 
 
 def test_wikitext_rows_are_joined_as_the_predecessor_did(monkeypatch):
@@ -163,6 +163,6 @@ def test_wikitext_rows_are_joined_as_the_predecessor_did(monkeypatch):
     rows = {name: {"text": ["", f" = {name} = \n", " a \n"]} for name in ("train", "validation", "test")}
     monkeypatch.delenv("WNN_JAX_DATA", raising=False)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_: rows)
-    corpus = text.load("wikitext2", "bytes")
+    corpus = text.load(text.TextConfig("wikitext2", "bytes"))
     assert bytes(corpus.train.astype(np.uint8)) == b"\n = train = \n\n a \n"
     assert bytes(corpus.test.astype(np.uint8)) == b"\n = test = \n\n a \n"

@@ -82,7 +82,7 @@ def test_every_document_is_encoded_alone_after_bos(model, sp):
 
 
 def test_the_bytes_of_a_token_by_hand(model, sp, stream):
-    corpus = text.load(str(stream), sp)
+    corpus = text.load(text.TextConfig(str(stream), sp))
     names = sentencepiece.SentencePieceProcessor(model_file=str(model))
     of, s, x20, xf0 = (names.piece_to_id(x) for x in ("▁of", "s", "<0x20>", "<0xF0>"))
     assert names.id_to_piece(of) == "▁of"
@@ -116,7 +116,7 @@ def test_the_bytes_of_a_token_by_hand(model, sp, stream):
 
 
 def test_all_bytes_are_those_of_the_normalised_text(sp, stream):
-    corpus = text.load(str(stream), sp)
+    corpus = text.load(text.TextConfig(str(stream), sp))
     parts = stream.read_text("utf-8").split("\n \n\n")
     # Each split is text of its own, so a document that one cuts is two, with no space between them.
     size = sum(len(" ".join(part.split()).encode()) for part in parts)
@@ -128,7 +128,7 @@ def test_all_bytes_are_those_of_the_normalised_text(sp, stream):
 
 def test_other_tokenizers_count_what_they_did(stream):
     for tokenizer in ("bytes", "bpe:300"):
-        corpus = text.load(str(stream), tokenizer)
+        corpus = text.load(text.TextConfig(str(stream), tokenizer))
         assert text.count_bytes(corpus, corpus.test, corpus.test) == corpus.token_bytes[corpus.test].sum()
 
 
@@ -139,7 +139,7 @@ def test_a_stream_is_cut_at_a_token(tmp_path, stream, prefix):
     stream.write_text("über  ﬁne 😀\nof text\n\n\n" + stream.read_text("utf-8") + " \n", "utf-8")
     content = stream.read_text("utf-8")
     ids = made.encode(content)
-    corpus = text.load(str(stream), sp, train_tokens=100)
+    corpus = text.load(text.TextConfig(str(stream), sp, train_tokens=100))
     np.testing.assert_array_equal(corpus.train, ids[:100])
     np.testing.assert_array_equal(corpus.test, ids[100:])
     assert made.prefix is not None
@@ -156,8 +156,8 @@ def test_lines_that_the_scored_text_repeats_are_dropped(sp, stream):
     stream.write_text(content + "\n\n" + content[:2000], "utf-8")
     tokens_of_train = len(tokenizers.parse_tokenizer(sp)("").encode(content))
     with pytest.raises(ValueError, match="overlaps"):
-        text.load(str(stream), sp, train_tokens=tokens_of_train)
-    corpus = text.load(str(stream), sp, train_tokens=tokens_of_train, overlap="drop")
+        text.load(text.TextConfig(str(stream), sp, train_tokens=tokens_of_train))
+    corpus = text.load(text.TextConfig(str(stream), sp, train_tokens=tokens_of_train, overlap="drop"))
     assert 0 < len(corpus.train) < tokens_of_train
     assert corpus.train[0] == 1
 
@@ -166,7 +166,7 @@ def test_the_cache_gives_the_same_ids_and_knows_the_model(tmp_path, monkeypatch,
     monkeypatch.setenv("WNN_JAX_CACHE", str(tmp_path / "cache"))
 
     def load(file):
-        found = text.load(str(stream), f"sp:{file}", train_tokens=1000)
+        found = text.load(text.TextConfig(str(stream), f"sp:{file}", train_tokens=1000))
         return everything(found), len(list((tmp_path / "cache").iterdir()))
 
     first, files = load(model)
@@ -184,7 +184,7 @@ def test_the_cache_gives_the_same_ids_and_knows_the_model(tmp_path, monkeypatch,
 def test_models_that_are_none(tmp_path, model, stream):
     def fails(message, name):
         with pytest.raises(ValueError, match=message):
-            text.load(str(stream), f"sp:{name}")
+            text.load(text.TextConfig(str(stream), f"sp:{name}"))
 
     fails("cannot read the SentencePiece model .*none.model: No such file", tmp_path / "none.model")
     fails("cannot read the SentencePiece model .*: Is a directory", tmp_path)
@@ -194,21 +194,21 @@ def test_models_that_are_none(tmp_path, model, stream):
         fails(rf"damaged.model \({len(data):,} bytes\) is no SentencePiece model", damaged)
     fails("no BOS id", write_model(tmp_path / "bare.model", bos_id=-1))
     with pytest.raises(ValueError, match=r"unknown tokenizer 'sp:'.* or sp:PATH"):
-        text.load(str(stream), "sp:")
+        text.load(text.TextConfig(str(stream), "sp:"))
 
 
 @pytest.mark.parametrize("form", ["npy", "bin"])
 def test_token_files_come_back_and_split_at_documents(tmp_path, sp, stream, form):
     ids = tokenizers.parse_tokenizer(sp)("").encode(stream.read_text("utf-8"))
     name = {"npy": write_npy, "bin": write_bin}[form](tmp_path / f"ids.{form}", ids)
-    corpus = text.load(name, sp)
+    corpus = text.load(text.TextConfig(name, sp))
     np.testing.assert_array_equal(everything(corpus), ids)
     assert corpus.train.dtype == corpus.test.dtype == np.int32
     parts = corpus.train, corpus.validation, corpus.test
     assert all(part[0] == 1 for part in parts)
     np.testing.assert_allclose([len(part) / len(ids) for part in parts], [0.8, 0.1, 0.1], atol=0.03)
     assert corpus.description == f"ids.{form} split 80/10/10; {sp}"
-    corpus = text.load(name, sp, train_tokens=100)
+    corpus = text.load(text.TextConfig(name, sp, train_tokens=100))
     np.testing.assert_array_equal(corpus.train, ids[:100])
     np.testing.assert_array_equal(corpus.test, ids[100:])
     assert not len(corpus.validation)
@@ -218,16 +218,16 @@ def test_a_token_file_may_be_evaluated_on_another(tmp_path, sp):
     rng = np.random.default_rng(0)
     ids = rng.integers(4, 280, 3000)
     one, two = write_npy(tmp_path / "one.npy", ids[:2000]), write_bin(tmp_path / "two.bin", ids[2000:])
-    corpus = text.load(one, sp, eval_corpus=two, train_tokens=1500)
+    corpus = text.load(text.TextConfig(one, sp, eval_corpus=two, train_tokens=1500))
     np.testing.assert_array_equal(corpus.train, ids[:1500])
     np.testing.assert_array_equal(corpus.test, ids[2000:])
     assert corpus.description == f"one.npy -> two.bin; {sp}"
-    whole = text.load(one, sp)
+    whole = text.load(text.TextConfig(one, sp))
     assert [len(whole.train), len(whole.validation)] == [1600, 200], "no documents: cut anywhere"
     with pytest.raises(ValueError, match=r"train_tokens=2001 is too many: .*one.npy has 2000 ids"):
-        text.load(one, sp, eval_corpus=two, train_tokens=2001)
+        text.load(text.TextConfig(one, sp, eval_corpus=two, train_tokens=2001))
     with pytest.raises(ValueError, match="train_tokens=2000 is too many"):
-        text.load(one, sp, train_tokens=2000)
+        text.load(text.TextConfig(one, sp, train_tokens=2000))
 
 
 def test_ids_that_were_trained_on_are_refused(tmp_path, sp, monkeypatch):
@@ -240,15 +240,15 @@ def test_ids_that_were_trained_on_are_refused(tmp_path, sp, monkeypatch):
         other = write_npy(tmp_path / "test.npy", test)
         message = "the test text overlaps .* 1 of its 3 blocks of 512 ids .* first at id 512"
         with pytest.raises(ValueError, match=message):
-            text.load(file, sp, eval_corpus=other)
+            text.load(text.TextConfig(file, sp, eval_corpus=other))
         test[700] = test[700] % 279 + 1
-        text.load(file, sp, eval_corpus=write_npy(tmp_path / "test.npy", test))
+        text.load(text.TextConfig(file, sp, eval_corpus=write_npy(tmp_path / "test.npy", test)))
 
 
 def test_token_files_that_are_none(tmp_path, sp, stream):
     def fails(message, name, tokenizer=sp, **kwargs):
         with pytest.raises(ValueError, match=message) as error:
-            text.load(str(name), tokenizer, **kwargs)
+            text.load(text.TextConfig(str(name), tokenizer, **kwargs))
         assert "\n" not in str(error.value)
 
     def npy(ids):
@@ -296,14 +296,16 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
 
 def test_the_official_vocabulary_on_real_text(data):
     sp = f"sp:{data / 'sp1024' / 'fineweb_1024_bpe.model'}"
-    reviews = text.load(str(data / "movie_reviews" / "movie_reviews.txt"), sp, train_tokens=1000)
+    reviews = text.load(
+        text.TextConfig(str(data / "movie_reviews" / "movie_reviews.txt"), sp, train_tokens=1000)
+    )
     assert reviews.vocabulary == 1024
     assert len(everything(reviews)) == 3_186_450
     assert np.sum(everything(reviews) == 1) == 2_000, "a document a review"
     assert total(reviews) == 7_717_287  # of 7,788,003 bytes, for newlines and spaces that meet are one
     last, before = reviews.test[-100_000:], reviews.test[-100_001:-1]
     assert text.count_bytes(reviews, last, before) == 245_030
-    web = text.load(str(data / "fineweb" / "val_131072_sp1024.npy"), sp)
+    web = text.load(text.TextConfig(str(data / "fineweb" / "val_131072_sp1024.npy"), sp))
     assert [len(web.train), len(web.validation), len(web.test)] == [105_067, 15_912, 10_093]
     assert total(web) == 315_257
     assert total(web) / 131_072 == pytest.approx(2.405, abs=0.0005)

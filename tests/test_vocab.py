@@ -191,7 +191,7 @@ def test_every_state_can_be_read(name):
         np.testing.assert_allclose(states[0].max(-1), np.sqrt(V), rtol=1e-4)
 
 
-def test_windows_move_with_the_steps():
+def test_windowsmove_with_the_steps():
     """A step reads words from ``turn V / turns`` on and writes half the vocabulary further."""
     twice = skeleton.Move(within.Factor(), normed=False)
     config = skeleton.VocabConfig(8, 2, (skeleton.Move(skeleton.Inside(3, (twice,)), normed=False),))

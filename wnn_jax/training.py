@@ -1,7 +1,9 @@
-"""Minibatch training of a pytree of parameters, resumable to the last bit, and the windows it reads."""
+"""Minibatch training of a pytree of parameters, resumable to the last bit."""
 
+import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,41 +11,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax.saving import progress
 
-def cut(tokens: np.ndarray, window: int) -> np.ndarray:
-    """Windows ``int32 [N, window + 1]`` of a stream that overlap in one token, so that each is a target once.
+Loss = Callable[[Any, Any, Any], jax.Array]  # of parameters, what is not trained, and a batch
 
-    The first token is no target; what does not fill a window at the end is left out.
 
-    Raises:
-      ValueError: there is no whole window.
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """How long parameters are trained.
+
+    Attributes:
+      count: steps in all, over as many passes over the data as they take.
+      batch: rows a step, no more than there are; what does not fill a batch is left out of a pass.
+      report: steps between two reports.
     """
-    count = (len(tokens) - 1) // window
-    if count < 1:
-        raise ValueError(f"{len(tokens)} tokens hold no window of {window} and a target")
-    return np.stack([tokens[i * window : (i + 1) * window + 1] for i in range(count)]).astype(np.int32)
 
-
-def stream(windows: np.ndarray) -> np.ndarray:
-    """The tokens that `cut` made windows of, each once."""
-    return np.concatenate([windows[:, :-1].ravel(), windows[-1:, -1]])
-
-
-def overlapping(tokens: np.ndarray, window: int) -> np.ndarray:
-    """Windows ``int32 [N, window + 1]`` of a stream, each half a window after the one before.
-
-    The targets of their second halves are the stream's, each once, after the first half window.
-
-    Raises:
-      ValueError: the window is odd, or there is no whole one.
-    """
-    if window % 2 or len(tokens) <= window:
-        raise ValueError(
-            f"windows that overlap by half need an even length and a token more, got {len(tokens)} tokens "
-            f"and windows of {window}"
-        )
-    halves = cut(tokens, window // 2)
-    return np.concatenate([halves[:-1, :-1], halves[1:]], axis=1)
+    count: int
+    batch: int
+    report: int
 
 
 class Trained(NamedTuple):
@@ -51,79 +36,104 @@ class Trained(NamedTuple):
 
     Attributes:
       done: steps.
-      loss: mean since the last time.
       params: what was learnt.
-      leaves: parameters and the optimiser's state, to go on from.
+      losses: mean loss of the steps before each report. Training ends at one that is not finite.
+      seconds: spent on the steps, over all runs.
+      rate: steps a second, the median over the reports of this run; NaN after the first, which compiles.
     """
 
     done: int
-    loss: float
     params: Any
-    leaves: list[np.ndarray]
+    losses: list[float]
+    seconds: float
+    rate: float
 
-
-def named(leaves: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """`Trained.leaves` by name, to be saved."""
-    return {f"{i:04d}": x for i, x in enumerate(leaves)}
-
-
-def unnamed(arrays: Mapping[str, np.ndarray], params: Any) -> tuple[Any, list[np.ndarray]]:
-    """What `named` gave, as parameters of the same form as ``params`` and as all leaves."""
-    leaves = [arrays[f"{i:04d}"] for i in range(len(arrays))]
-    form = jax.tree.structure(params)
-    return jax.tree.unflatten(form, leaves[: form.num_leaves]), leaves
+    @property
+    def finite(self) -> bool:
+        """Whether no loss was NaN or infinite."""
+        return bool(np.isfinite(self.losses).all())
 
 
 def train(
     key: jax.Array,
     optimiser: optax.GradientTransformation,
-    batch: int,
-    steps: int,
-    every: int,
+    steps: Steps,
     params: Any,
-    loss_of: Callable[[Any, Any, Any], jax.Array],
-    fixed: Any,
+    loss: Loss,
     data: Any,
-    start: tuple[int, list[np.ndarray]] | None = None,
-) -> Iterator[Trained]:
-    """Steps that make ``loss_of(params, fixed, batch)`` small, yielded ``every`` so many and at the end.
+    *,
+    fixed: Any = None,
+    saved: progress.Progress | None = None,
+    on_step: Callable[[Trained], None] | None = None,
+) -> Trained:
+    """Steps that make ``loss(params, fixed, batch)`` small.
 
     Args:
       key: decides the order of each pass over the data, by its number alone, so that training resumes to the
         same end.
       optimiser: of the gradients; it may know the number of steps.
-      batch: rows a step, no more than there are; what does not fill a batch is left out of a pass.
-      steps: in all, over as many passes as they take.
-      every: steps.
       params: where to begin.
-      loss_of: pure; it is compiled once.
-      fixed: a pytree that is not trained.
+      loss: pure; it is compiled once.
       data: a pytree of arrays ``[N, ...]`` in host memory; batches are rows of it.
-      start: steps done, and the leaves then, to go on from there.
+      fixed: a pytree that is not trained.
+      saved: where training is saved at a report, and resumed from; saving takes at most a twentieth of the
+        time, but for the last.
+      on_step: called at every report and at the end.
     """
     count = len(jax.tree.leaves(data)[0])
+    batch = min(steps.batch, count)
     each = count // batch
-    step = jax.jit(functools.partial(_step, optimiser, loss_of), donate_argnums=0)
+    step = jax.jit(functools.partial(_step, optimiser, loss), donate_argnums=0)
     state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
-    done, order, losses = 0, np.array([]), []
-    if start:
-        done, leaves = start
-        state = jax.tree.unflatten(jax.tree.structure(state), [jnp.asarray(x) for x in leaves])
-    for number in range(done, steps):
+    reached = Trained(0, params, [], 0.0, float("nan"))
+    if saved and (found := saved.latest()):
+        arrays, about = found
+        leaves = [jnp.asarray(arrays[f"{i:04d}"]) for i in range(len(arrays))]
+        state = jax.tree.unflatten(jax.tree.structure(state), leaves)
+        params = jax.tree.map(np.array, state[0])
+        reached = Trained(about["done"], params, about["losses"], about["seconds"], float("nan"))
+    order, losses, rates = np.array([]), [], []
+    compiling, started, stored, cost = True, time.perf_counter(), 0.0, 0.0
+    for number in range(reached.done, steps.count if reached.finite else reached.done):
         turn, at = divmod(number, each)
-        if at == 0 or number == done:
+        if at == 0 or not len(order):
             order = np.asarray(jax.random.permutation(jax.random.fold_in(key, turn), count))
         rows = order[at * batch : (at + 1) * batch]
         state, value = step(state, fixed, jax.tree.map(lambda x, rows=rows: x[rows], data))
         losses.append(value)
-        if (number + 1) % every == 0 or number + 1 == steps:
-            reached = jax.tree.map(np.array, state)  # copies: the buffers are given away
-            yield Trained(number + 1, float(np.mean(losses)), reached[0], jax.tree.leaves(reached))
-            losses = []
+        done = number + 1
+        if done % steps.report and done < steps.count:
+            continue
+        mean = float(np.mean(losses))
+        now = time.perf_counter()
+        if not compiling:
+            rates.append((done - reached.done) / (now - started))
+        compiling = False
+        reached = Trained(
+            done,
+            jax.tree.map(np.array, state[0]),  # a copy: the buffers are given away
+            [*reached.losses, mean],
+            reached.seconds + now - started,
+            float(np.median(rates)) if rates else float("nan"),
+        )
+        losses = []
+        last = done == steps.count or not reached.finite
+        if saved and (last or now - stored > 20 * cost):
+            arrays = {f"{i:04d}": np.array(x) for i, x in enumerate(jax.tree.leaves(state))}
+            about = {"done": done, "losses": reached.losses, "seconds": reached.seconds}
+            saved.save(arrays, about)
+            stored = time.perf_counter()
+            cost = stored - now
+        if on_step:
+            on_step(reached)
+        if not reached.finite:
+            break
+        started = time.perf_counter()
+    return reached
 
 
-def _step(optimiser, loss_of, state, fixed, batch):
+def _step(optimiser, loss, state, fixed, batch):
     params, memory = state
-    value, slopes = jax.value_and_grad(loss_of)(params, fixed, batch)
+    value, slopes = jax.value_and_grad(loss)(params, fixed, batch)
     updates, memory = optimiser.update(slopes, memory, params)
     return (optax.apply_updates(params, updates), memory), value

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import jax
 import numpy as np
 
-from experiments import base, plots
 from experiments.recommending import common
+from experiments.shared import plots, tables
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, encode, protocol
 
@@ -16,7 +16,7 @@ _ADDED = "sci-fi"
 _TAGS = 32
 
 
-def bucketing(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
+def bucketing(results: tables.Results, data: movielens.Data, workdir, seeds) -> None:
     """Genres and tags an encoder does not know: dropped, hashed, put with the nearest, or given bits."""
     table: dict[str, list[protocol.Scores]] = {}
     widths = {}
@@ -40,7 +40,7 @@ def bucketing(results: base.Results, data: movielens.Data, workdir, seeds) -> No
         ]
         for row, scores in table.items()
     }
-    base.print_grid("names the encoder does not know", cells, ["bits", "within one", "auc", "rmse"])
+    tables.print_grid("names the encoder does not know", cells, ["bits", "within one", "auc", "rmse"])
     plots.bars(
         workdir / "bucketing.png",
         {row: [x.within_one for x in s] for row, s in table.items()},
@@ -48,7 +48,7 @@ def bucketing(results: base.Results, data: movielens.Data, workdir, seeds) -> No
     )
 
 
-def addition(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
+def addition(results: tables.Results, data: movielens.Data, workdir, seeds) -> None:
     """A genre gets a bit after agents have learnt: 0 in old rows, rows read again, or its nearest genre's."""
     table: dict[str, list[list[float]]] = {}
     for seed in seeds:
@@ -90,7 +90,7 @@ def addition(results: base.Results, data: movielens.Data, workdir, seeds) -> Non
             raise ValueError("widening moved the predictions of films without the new genre")
     cells = {name: [common.mean_range(x) for x in zip(*rows, strict=True)] for name, rows in table.items()}
     heads = [f"{_ADDED}: within one", "others", f"{_ADDED}: rmse", "others", "others moved by"]
-    base.print_grid(f"{_ADDED} gets a bit after learning", cells, heads)
+    tables.print_grid(f"{_ADDED} gets a bit after learning", cells, heads)
     plots.bars(
         workdir / "addition.png",
         {k: [x[0] for x in v] for k, v in table.items()},

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments import base, plots
 from experiments.recommending import common
+from experiments.shared import plots, tables
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, encode, protocol
 
@@ -20,7 +20,7 @@ ASKED = 20
 
 
 def published(
-    results: base.Results, data: movielens.Data, wrong: movielens.Data | None, workdir, seeds
+    results: tables.Results, data: movielens.Data, wrong: movielens.Data | None, workdir, seeds
 ) -> None:
     """The published table: whole stars, and what is left of R ratings is asked."""
     rows = list(_rows(results, "published", data, wrong, seeds))
@@ -28,7 +28,7 @@ def published(
     plots.by_ratings(workdir / "published.png", rows, "within_one", "within one star, as published")
 
 
-def fair(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
+def fair(results: tables.Results, data: movielens.Data, workdir, seeds) -> None:
     """Half stars, twenty films asked of everybody, and metrics that a constant does not win."""
     rows = list(_rows(results, "twenty", data, None, seeds))
     for name, title in (
@@ -169,7 +169,7 @@ def _print(rows, title: str, name: str) -> None:
             values = [x[name] for x in rows if x["row"] == model and x["shown"] == size]
             cells.append(common.mean_range(values) if values else "-")
         table[model] = cells
-    base.print_grid(title, table, [str(size) for size in sizes])
+    tables.print_grid(title, table, [str(size) for size in sizes])
 
 
 def _verdict(rows, seeds) -> None:

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import base, plots
 from experiments.recommending import common
+from experiments.shared import plots, tables
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, encode, protocol
 
@@ -31,7 +31,7 @@ POLICIES: dict[str, list[agent.AgentConfig]] = {
 }
 
 
-def run(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
+def run(results: tables.Results, data: movielens.Data, workdir, seeds) -> None:
     """Tastes flipped after `BEFORE` ratings, and real ratings in their real order."""
     length = BEFORE + AFTER
     enough = (np.bincount(data.ratings.user) >= length).sum()
@@ -68,7 +68,7 @@ def run(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
         shown = [f"{found[x]:.3f}" for x in ("before", "first_five", "last_ten")]
         cells[name] = [*shown, took, common.mean_range(real[name])]
     heads = ["before", "first 5", "last 10", "recovered after", "real order"]
-    base.print_grid("within one star of the next rating, tastes flipped", cells, heads)
+    tables.print_grid("within one star of the next rating, tastes flipped", cells, heads)
     quick = [x for x in cells if (_recovery(means[x])["ratings_to_recover"] or AFTER) <= 10 and x in POLICIES]
     print(f"five ratings in a row back to within .05, at most 10 after: {', '.join(quick) or 'no policy'}")
     plots.drift(workdir / "drift.png", means, BEFORE)

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import base, plots
 from experiments.recommending import common
+from experiments.shared import plots, tables
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, encode, protocol
 
@@ -15,7 +15,7 @@ GENRE = "horror"
 _LEAST = 3  # rows of the genre that make a person one who can forget it
 
 
-def run(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
+def run(results: tables.Results, data: movielens.Data, workdir, seeds) -> None:
     """Scores of films of the genre and of others before and after, beside an agent never shown the rows."""
     most = _most(data)
     table: dict[str, list[list[float]]] = {}
@@ -46,7 +46,7 @@ def run(results: base.Results, data: movielens.Data, workdir, seeds) -> None:
                 raise ValueError(f"forgetting is not exact: {scores}")
     heads = ["before", "after", "never shown", "others before", "others after", "others moved"]
     cells = {name: [common.mean_range(x) for x in zip(*rows, strict=True)] for name, rows in table.items()}
-    base.print_grid('mean stars of horror films, "forget horror"', cells, heads)
+    tables.print_grid('mean stars of horror films, "forget horror"', cells, heads)
     print("after forgetting, every answer equals that of an agent never shown the rows, to the last bit")
     means = {name: np.mean(rows, 0) for name, rows in table.items()}
     plots.forgetting(workdir / "forgetting.png", means, heads[:5])

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from experiments import base, plots
+from experiments.shared import machine, plots, tables
 from wnn_jax.recommender import agent, baselines
 
 ROWS = (5, 50, 100, 500, 1_000, 10_000)
@@ -13,7 +13,7 @@ WIDTHS = (26, 64, 256)
 CROWDS = (1, 250, 10_000)
 
 
-def run(results: base.Results, workdir) -> None:
+def run(results: tables.Results, workdir) -> None:
     """All three tables, of random rows."""
     key = jax.random.key(0)
     config = agent.AgentConfig()
@@ -22,7 +22,7 @@ def run(results: base.Results, workdir) -> None:
         times = []
         for rows in ROWS:
             agents = _random(key, 1, rows, width)
-            took = base.clock(
+            took = machine.clock(
                 lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 50
             )
             size = sum(x.nbytes for x in agents)
@@ -30,23 +30,25 @@ def run(results: base.Results, workdir) -> None:
             times.append(took)
         table[f"{width} bits"] = [f"{1e6 * x:.0f}" for x in times]
         curves[f"{width} bits"] = [1e6 * x for x in times]
-    base.print_grid("microseconds an answer, one agent; rows =", table, [f"{x:,}" for x in ROWS])
+    tables.print_grid("microseconds an answer, one agent; rows =", table, [f"{x:,}" for x in ROWS])
     plots.latency(workdir / "latency.png", ROWS, curves)
 
     table = {}
     for crowd in CROWDS:
         cells = []
         for rows in (10, 100, 1_000):
-            base.check_memory(4 * agent.memory_bytes(crowd, rows, 2), "close other programs")
+            machine.check_memory(4 * agent.memory_bytes(crowd, rows, 2), "close other programs")
             agents = _random(key, crowd, rows, 64)
-            took = base.clock(lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 5)
+            took = machine.clock(
+                lambda agents=agents: agent.predict(key, config, agents, agents.keys[:, :1]), 5
+            )
             results.add(
                 "answers a second", agents=crowd, rows=rows, seconds=took, answers_per_second=crowd / took
             )
             cells.append(f"{crowd / took:,.0f}")
             del agents
         table[f"{crowd:,} agents"] = cells
-    base.print_grid("answers a second, one call, 64 bits; rows =", table, ["10", "100", "1,000"])
+    tables.print_grid("answers a second, one call, 64 bits; rows =", table, ["10", "100", "1,000"])
 
     table = {}
     for people in (1, 250):
@@ -68,10 +70,10 @@ def run(results: base.Results, workdir) -> None:
             ("MLP trained right", functools.partial(network, baselines.MlpConfig())),
         )
         for name, call in tried:
-            took = base.clock(call, 20) / people
+            took = machine.clock(call, 20) / people
             results.add(f"learn 5, answer 1: {name}", agents=people, seconds=took)
             table.setdefault(name, []).append(f"{1e6 * took:,.0f}")
-    base.print_grid("microseconds a person, learn 5 ratings and answer; people =", table, ["1", "250"])
+    tables.print_grid("microseconds a person, learn 5 ratings and answer; people =", table, ["1", "250"])
 
 
 def _random(key: jax.Array, users: int, rows: int, width: int) -> agent.Agents:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from wnn_jax import training
 from wnn_jax.eam import distill, memory, teacher
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Plan(NamedTuple):
       key: all randomness.
       positions: whether trunks learn places.
       resume: folder to save to, or None.
-      about: what the saved work is, for `checkpoint.Progress`.
+      about: what the saved work is, for `progress.Progress`.
       seconds: of each stage, filled as they end.
     """
 
@@ -168,35 +168,27 @@ def trained(
     data: Callable[[], Any],
 ) -> teacher.Params:
     """Train a stage's parameters; ``data`` is made only if there is an epoch left to train."""
-    started, losses, start, spent = time.perf_counter(), [], None, 0.0
-    saved = checkpoint.Progress(plan.resume / stage, plan.about) if plan.resume else None
-    if saved and (found := saved.latest()):
-        arrays, about = found
-        params, leaves = training.unnamed(arrays, params)
-        losses, spent, start = about["losses"], about["seconds"], (len(about["losses"]), leaves)
+    saved = progress.Progress(plan.resume / stage, plan.about) if plan.resume else None
     key = jax.random.fold_in(plan.key, sum(stage.encode()))
-    with tqdm(total=config.epochs, initial=len(losses), desc=stage, unit="epoch") as bar:
-        left = len(losses) < config.epochs
-        for reached in _epochs(key, config, params, loss_of, fixed, data(), start) if left else ():
-            params = reached.params
-            losses.append(reached.loss)
-            bar.set_postfix_str(f"loss {reached.loss:.3f}")
-            bar.update()
-            if saved:
-                took = spent + time.perf_counter() - started
-                saved.save(training.named(reached.leaves), {"losses": losses, "seconds": took})
-    plan.seconds[stage] = spent + time.perf_counter() - started
-    return jax.tree.map(jnp.asarray, params)
-
-
-def _epochs(key, config: teacher.TrainConfig, params, loss_of, fixed, data, start):
-    count = len(jax.tree.leaves(data)[0])
+    rows = data()
+    count = len(jax.tree.leaves(rows)[0])
     batch = min(config.batch, count)
     each = count // batch
-    steps = each * config.epochs
-    start = start and (start[0] * each, start[1])
-    optimiser = config.optimiser(steps)
-    return training.train(key, optimiser, batch, steps, each, params, loss_of, fixed, data, start)
+    steps = training.Steps(each * config.epochs, batch, each)
+    with tqdm(total=config.epochs, desc=stage, unit="epoch") as bar:
+
+        def show(reached: training.Trained) -> None:
+            bar.set_postfix_str(f"loss {reached.losses[-1]:.3f}")
+            bar.update(len(reached.losses) - bar.n)
+
+        found = training.train(
+            *(key, config.optimiser(steps.count), steps, params, loss_of, rows),
+            fixed=fixed,
+            saved=saved,
+            on_step=show,
+        )
+    plan.seconds[stage] = found.seconds
+    return jax.tree.map(jnp.asarray, found.params)
 
 
 def teach(plan: Plan) -> teacher.Params:
@@ -232,7 +224,7 @@ def store(
     """
     config, batch = memory.MemoryConfig(), plan.preset.batch
     started = time.perf_counter()
-    saved = checkpoint.Progress(plan.resume / stage, plan.about) if plan.resume and stage else None
+    saved = progress.Progress(plan.resume / stage, plan.about) if plan.resume and stage else None
     key, done, spent = jax.random.fold_in(plan.key, 3), 0, 0.0
     count = len(keys) // batch
     if saved and (found := saved.latest()):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import base, plots
 from experiments.remembering import stages
+from experiments.shared import machine, plots, tables
 from wnn_jax.eam import distill, memory, teacher
 
 _PATTERNS = (410.0, 205.0, 82.0)
@@ -15,7 +15,7 @@ _SAMPLE = 20_000
 
 
 def run(
-    results: base.Results, workdir, plan: stages.Plan, taught, held, written, student, scored, which
+    results: tables.Results, workdir, plan: stages.Plan, taught, held, written, student, scored, which
 ) -> None:
     """The studies that were asked for."""
     fresh = stages.patterns(plan, taught, scored)
@@ -57,7 +57,7 @@ def reconstruction(results, workdir, plan: stages.Plan, taught, held, written, f
             table[name] = [f"{used:,}", f"{cosine:.3f}", f"{old:.3f}", f"{nats:.3f}"]
             if start == "kmeans":
                 points.append((len(keys) / used, cosine, old))
-    base.print_grid(
+    tables.print_grid(
         "cosine of what is read", table, ["locations", "held out", "written", "CE, teacher's head"]
     )
     plots.reconstruction(workdir / "reconstruction.png", np.array(points))
@@ -103,7 +103,7 @@ def continual(results, workdir, plan: stages.Plan, written) -> None:
         curves[start] = curve
         results.add(f"continual, {start}", shares=list(shares), cosine=curve)
     table = {f"locations begin as {name}": [f"{x:.3f}" for x in curve] for name, curve in curves.items()}
-    base.print_grid("cosine of the first tenth, after", table, [f"{share:.0%}" for share in shares])
+    tables.print_grid("cosine of the first tenth, after", table, [f"{share:.0%}" for share in shares])
     plots.continual(workdir / "continual.png", shares, curves)
 
 
@@ -128,7 +128,7 @@ def merge(results, workdir, plan: stages.Plan, taught, held, written, fresh, sco
         results.add(f"merge: {name}", locations=int(store.used), held_out=cosine, teacher_head_ce=nats)
         table[name] = [f"{int(store.used):,}", f"{cosine:.3f}", f"{nats:.3f}"]
         cosines[name] = [cosine]
-    base.print_grid("stores", table, ["locations", "held out", "CE, teacher's head"])
+    tables.print_grid("stores", table, ["locations", "held out", "CE, teacher's head"])
     plots.bars(workdir / "merge.png", cosines, "cosine of held-out states and what is read")
 
 
@@ -141,10 +141,10 @@ def speed(results, workdir, plan: stages.Plan, taught, held, written, student) -
     )
     config = memory.MemoryConfig()
     scores = jax.jit(lambda keys, addresses: jax.lax.map(lambda k: (k @ addresses.T).max(), keys))
-    bound = keys[..., 0].size / base.clock(lambda: scores(keys, held.addresses), 5)
+    bound = keys[..., 0].size / machine.clock(lambda: scores(keys, held.addresses), 5)
     blank = lambda: jax.tree.map(jnp.copy, held)  # noqa: E731
-    copied = base.clock(blank, 5)
-    wrote = base.clock(lambda: memory.write_all(plan.key, config, blank(), keys, values, 0), 5) - copied
+    copied = machine.clock(blank, 5)
+    wrote = machine.clock(lambda: memory.write_all(plan.key, config, blank(), keys, values, 0), 5) - copied
     writes = keys[..., 0].size / wrote
     words = f"{writes / bound:.0%} of the {bound:,.0f} that the product with all addresses allows"
     print(f"{writes:,.0f} writes a second, {words}")
@@ -158,9 +158,9 @@ def speed(results, workdir, plan: stages.Plan, taught, held, written, student) -
             ("teacher", lambda ids=ids: distill.ask_teacher(plan.trunk, taught, project, ids)),
             ("EAM", lambda ids=ids: distill.ask_student(setup, model, means, ids)),
         ):
-            rate = ids.size / base.clock(call, 5)
+            rate = ids.size / machine.clock(call, 5)
             results.add(f"inference: {name}", windows=windows, tokens_per_second=rate)
             table.setdefault(name, []).append(f"{rate:,.0f}")
             bars[f"{name}, {windows} at once"] = [rate]
-    base.print_grid("tokens a second, windows at once", table, ["1", "16"])
+    tables.print_grid("tokens a second, windows at once", table, ["1", "16"])
     plots.bars(workdir / "time.png", bars, "tokens a second")

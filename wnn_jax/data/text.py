@@ -4,10 +4,10 @@ A corpus is split first and tokenized after, so a tokenizer that learns sees tra
 Splits that share text are refused. A file of ids is a corpus too, of the sp tokenizer that made it.
 """
 
+import dataclasses
 import os
 import pathlib
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -19,27 +19,75 @@ OVERLAP_LINE = 40  # shorter lines are phrases that anyone may write
 _WINDOWS = 1 << 22  # hashed at a time
 
 
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """Which text is read and how it is cut into tokens and splits.
+
+    Attributes:
+      corpus: ``builtin`` (the documentation inside CPython, on every machine), ``wikitext2`` (files
+        under ``$WNN_JAX_DATA/wikitext2`` if there, else Hugging Face), or a path to UTF-8 text or to
+        a token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
+      tokenizer: ``gpt2``, ``bpe:SIZE`` (trained on the training split), ``bytes``, or ``sp:PATH`` (a
+        SentencePiece model). For sp, text is documents between blank lines, each encoded alone after a
+        BOS id; it is not lossless, for newlines and runs of spaces become one space.
+      eval_corpus: path to the test text, or to a token file if the corpus is one; then all of
+        ``corpus`` (its training split, if it has one) is for training.
+      train_tokens: with one stream and no ``eval_corpus``, train on this number of tokens and
+        test on the rest; with separate texts, train on the first of the training one. A single stream
+        without it is split 80/10/10 at line ends, a token file where documents start (anywhere, if there
+        are none).
+      overlap: what becomes of text that is both trained on and scored: ``refuse`` raises, ``drop`` takes
+        out of the training text every line of `OVERLAP_LINE` bytes or more that the scored text has too
+        (not of a token file, which has no lines).
+
+    Raises:
+      ValueError: a value is unknown or out of range.
+    """
+
+    corpus: str = "builtin"
+    tokenizer: str = "bytes"
+    eval_corpus: str | None = None
+    train_tokens: int | None = None
+    overlap: Literal["refuse", "drop"] = "refuse"
+
+    def __post_init__(self):
+        tokenizers.parse_tokenizer(self.tokenizer)
+        if self.overlap not in ("refuse", "drop"):
+            raise ValueError(f"unknown overlap {self.overlap!r}: refuse or drop")
+        if self.train_tokens is not None and self.train_tokens < 1:
+            raise ValueError(f"train_tokens must be at least 1, got {self.train_tokens}")
+
+
 class Corpus(NamedTuple):
     """A tokenized corpus.
 
     Attributes:
       train, validation, test: ``int32`` ids; validation is empty where the corpus has none.
-      vocabulary: V.
-      token_bytes: ``int32 [V]`` how many UTF-8 bytes each id stands for. Of sp, its leading space is
-        one of them, also where `count_bytes` does not count it.
-      pieces: those bytes, one string an id.
+      tokenizer: what made the ids, and turns other text into ids.
       description: which text, which tokenizer, how it was split.
-      documents: of sp only: the id that documents start with, and which spaces are free.
     """
 
     train: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    vocabulary: int
-    token_bytes: np.ndarray
-    pieces: list[bytes]
+    tokenizer: tokenizers.Tokenizer
     description: str
-    documents: tokenizers.Documents | None = None
+
+    @property
+    def vocabulary(self) -> int:
+        """V."""
+        return len(self.tokenizer.pieces)
+
+    @property
+    def pieces(self) -> list[bytes]:
+        """The bytes that each id stands for."""
+        return self.tokenizer.pieces
+
+    @property
+    def token_bytes(self) -> np.ndarray:
+        """``int32 [V]``: how many UTF-8 bytes each id stands for. Of sp, its leading space is one of them,
+        also where `count_bytes` does not count it."""
+        return self.tokenizer.token_bytes
 
 
 class _Splits(NamedTuple):
@@ -49,61 +97,41 @@ class _Splits(NamedTuple):
     description: str
 
 
-def load(
-    corpus: str = "builtin",
-    tokenizer: str = "bytes",
-    eval_corpus: str | None = None,
-    train_tokens: int | None = None,
-    overlap: str = "refuse",
-) -> Corpus:
+def load(config: TextConfig = TextConfig()) -> Corpus:
     """Read, split, tokenize.
-
-    Args:
-      corpus: ``builtin`` (the documentation inside CPython, on every machine), ``wikitext2`` (files
-        under ``$WNN_JAX_DATA/wikitext2`` if there, else Hugging Face), or a path to UTF-8 text or to
-        a token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
-      tokenizer: ``gpt2``, ``bpe:SIZE`` (trained on the training split), ``bytes``, or ``sp:PATH`` (a
-        SentencePiece model). For sp, text is documents between blank lines, each encoded alone after a
-        BOS id; it is not lossless, for newlines and runs of spaces become one space.
-      eval_corpus: path to the test text, or to a token file if the corpus is one; then all of
-        ``corpus`` (its training split, if it has one) is for training.
-      train_tokens: with one stream and no ``eval_corpus``, train on the first so many tokens and
-        test on the rest; with separate texts, train on the first so many tokens of the training one.
-        A single stream without it is split 80/10/10 at line ends, a token file where documents start
-        (anywhere, if there are none).
-      overlap: what becomes of text that is both trained on and scored: ``refuse`` raises, ``drop`` takes
-        out of the training text every line of `OVERLAP_LINE` bytes or more that the scored text has too
-        (not of a token file, which has no lines).
 
     Raises:
       ValueError: a text is missing, empty, not UTF-8, too short for the split, or the splits
-        overlap; a token file or a SentencePiece model is damaged, or the two do not go together; a
-        tokenizer is unknown; something must be downloaded and cannot be.
+        overlap; a token file or a SentencePiece model is damaged, or the two do not go together;
+        something must be downloaded and cannot be.
     """
+    tokenizer, train_tokens = config.tokenizer, config.train_tokens
+    if any(tokenizers.is_token_file(name) for name in (config.corpus, config.eval_corpus) if name):
+        return _token_files(config)
     tokenizer_for = tokenizers.parse_tokenizer(tokenizer)
-    if overlap not in ("refuse", "drop"):
-        raise ValueError(f"unknown overlap {overlap!r}: refuse or drop")
-    if train_tokens is not None and train_tokens < 1:
-        raise ValueError(f"train_tokens must be at least 1, got {train_tokens}")
-    if any(tokenizers.is_token_file(name) for name in (corpus, eval_corpus) if name):
-        return _token_files(corpus, tokenizer, eval_corpus, train_tokens, overlap)
-    one_stream = corpus != "wikitext2" and eval_corpus is None
+    one_stream = config.corpus != "wikitext2" and config.eval_corpus is None
     if one_stream and train_tokens is not None:
         if tokenizer.startswith("bpe"):
             raise ValueError(
                 f"train_tokens={train_tokens} cannot cut a stream for {tokenizer}, which must see "
                 "the training text before it can count tokens: name an eval_corpus, or drop it"
             )
-        made = tokenizer_for("")
-        return _cut_stream(corpus, made, train_tokens, overlap, tokenizer)
-    splits = _kept(_splits(corpus, eval_corpus), overlap)
+        return _cut_stream(config, tokenizer_for(""))
+    splits = _kept(_splits(config.corpus, config.eval_corpus), config.overlap)
     for name, part in (("validation", splits.validation), ("test", splits.test)):
         check_disjoint(splits.train.encode(), part.encode(), name)
     made = tokenizer_for(splits.train)
     train, validation, test = (tokenizers.cached_ids(made, part) for part in splits[:3])
     if train_tokens is not None and train_tokens > len(train):
         raise ValueError(f"train_tokens={train_tokens}, but the training text has {len(train)}")
-    return _corpus(made, (train[:train_tokens], validation, test), f"{splits.description}; {tokenizer}")
+    return Corpus(train[:train_tokens], validation, test, made, f"{splits.description}; {tokenizer}")
+
+
+def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
+    """The tokenizer of `load`, without reading more text than one that learns must see."""
+    learns = config.tokenizer.startswith("bpe")
+    text = _kept(_splits(config.corpus, config.eval_corpus), config.overlap).train if learns else ""
+    return tokenizers.parse_tokenizer(config.tokenizer)(text)
 
 
 def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int:
@@ -123,15 +151,11 @@ def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int
     if tokens.shape != previous.shape:
         raise ValueError(f"need the token before each: {len(tokens)} tokens, {len(previous)} before them")
     size = int(corpus.token_bytes[tokens].sum(dtype=np.int64))
-    if corpus.documents is None:
+    documents = corpus.tokenizer.documents
+    if documents is None:
         return size
-    free = corpus.documents.leading_space[tokens] & corpus.documents.boundary[previous]
+    free = documents.leading_space[tokens] & documents.boundary[previous]
     return size - int(free.sum())
-
-
-def training_text(corpus: str, eval_corpus: str | None = None, overlap: str = "refuse", **_) -> str:
-    """The text that `load`, called alike, would train a tokenizer on."""
-    return _kept(_splits(corpus, eval_corpus), overlap).train
 
 
 def _kept(splits: _Splits, overlap: str) -> _Splits:
@@ -140,55 +164,43 @@ def _kept(splits: _Splits, overlap: str) -> _Splits:
     return splits._replace(train=_without(splits.train, splits.validation + splits.test))
 
 
-def _corpus(tokenizer: tokenizers.Tokenizer, parts: Sequence[np.ndarray], description: str) -> Corpus:
-    return Corpus(
-        *parts,
-        vocabulary=len(tokenizer.pieces),
-        token_bytes=tokenizer.token_bytes,
-        pieces=tokenizer.pieces,
-        description=description,
-        documents=tokenizer.documents,
-    )
-
-
-def _cut_stream(
-    corpus: str, tokenizer: tokenizers.Tokenizer, train_tokens: int, overlap: str, label: str
-) -> Corpus:
-    text, description = _stream(corpus)
-    ids = tokenizers.cached_ids(tokenizer, text)
-    if train_tokens >= len(ids):
-        raise ValueError(
-            f"train_tokens={train_tokens} leaves nothing to test on: {description} has {len(ids)}"
-        )
+def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
+    text, description = _stream(config.corpus)
+    ids, size = tokenizers.cached_ids(tokenizer, text), config.train_tokens or 0
+    if size >= len(ids):
+        raise ValueError(f"train_tokens={size} leaves nothing to test on: {description} has {len(ids)}")
     data = text.encode()
     if tokenizer.prefix is None:
-        cut = int(tokenizer.token_bytes[ids[:train_tokens]].sum())
+        cut = int(tokenizer.token_bytes[ids[:size]].sum())
     else:
-        cut = len(text[: tokenizer.prefix(text, ids[:train_tokens])].encode())
-    train = ids[:train_tokens]
-    if overlap == "drop":
+        cut = len(text[: tokenizer.prefix(text, ids[:size])].encode())
+    train = ids[:size]
+    if config.overlap == "drop":
         kept = _without(data[:cut].decode(errors="ignore"), data[cut:].decode(errors="ignore"))
         check_disjoint(kept.encode(), data[cut:], "test")
         train = tokenizers.cached_ids(tokenizer, kept)
         description += f" without {cut - len(kept.encode()):,} bytes that the evaluated text repeats,"
     else:
         check_disjoint(data[:cut], data[cut:], "test")
-    description += f" cut at token {train_tokens}; {label}"
-    return _corpus(tokenizer, (train, ids[:0], ids[train_tokens:]), description)
+    description += f" cut at token {size}; {config.tokenizer}"
+    return Corpus(train, ids[:0], ids[size:], tokenizer, description)
 
 
-def _token_files(
-    corpus: str, tokenizer: str, eval_corpus: str | None, train_tokens: int | None, overlap: str
-) -> Corpus:
-    names = [corpus] if eval_corpus is None else [corpus, eval_corpus]
+def _token_files(config: TextConfig) -> Corpus:
+    names = [name for name in (config.corpus, config.eval_corpus) if name is not None]
     for name in names:
         if not tokenizers.is_token_file(name):
             raise ValueError(f"{' and '.join(names)}: {name} is no token file, and both must be or neither")
+    tokenizer, train_tokens = config.tokenizer, config.train_tokens
     made = tokenizers.parse_tokenizer(tokenizer)("") if tokenizer.startswith("sp:") else None
     if made is None or made.documents is None:
-        raise ValueError(f"the token file {corpus} needs the sp tokenizer it was made with, not {tokenizer}")
-    if overlap == "drop":
-        raise ValueError(f"overlap=drop takes lines out of a text, and the token file {corpus} has none")
+        raise ValueError(
+            f"the token file {config.corpus} needs the sp tokenizer it was made with, not {tokenizer}"
+        )
+    if config.overlap == "drop":
+        raise ValueError(
+            f"overlap=drop takes lines out of a text, and the token file {config.corpus} has none"
+        )
     paths = [pathlib.Path(name) for name in names]
     ids, *held_out = [tokenizers.read_token_file(path, len(made.pieces)) for path in paths]
     description = " -> ".join(path.name for path in paths)
@@ -208,7 +220,7 @@ def _token_files(
             raise ValueError(f"{paths[0]} is too short to split 80/10/10: {len(ids)} ids, {count} documents")
     for name, part in (("validation", parts[1]), ("test", parts[2])):
         check_disjoint(parts[0], part, name)
-    return _corpus(made, parts, f"{description}; {tokenizer}")
+    return Corpus(*parts, made, f"{description}; {tokenizer}")
 
 
 def _document_start(ids: np.ndarray, bos: int, fraction: float) -> int:

@@ -6,7 +6,6 @@ so saving never touches an older version and a killed save leaves none.
 
 import hashlib
 import json
-import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -19,7 +18,6 @@ from wnn_jax.ram import connectivity
 
 SCHEMA = 1
 _FORMAT = "wnn_jax checkpoint"
-_PROGRESS = "wnn_jax progress"
 
 
 class Checkpoint(NamedTuple):
@@ -135,71 +133,6 @@ def load(path: str | pathlib.Path) -> Checkpoint:
         if name.startswith("table_")
     }
     return Checkpoint(arrays["connections"], about["config"], about["metrics"], table or None)
-
-
-class Progress:
-    """Where long work saves how far it got, so that a killed run continues to the same end.
-
-    Steps are written whole by orbax's `CheckpointManager`; the last two are kept.
-
-    Args:
-      path: a folder of its own; made if it is missing.
-      about: JSON data that says which work this is; another's folder is refused.
-
-    Raises:
-      ValueError: the folder holds something else, or the progress of other work.
-    """
-
-    def __init__(self, path: str | pathlib.Path, about: Mapping[str, Any]):
-        self._root = pathlib.Path(path).absolute()
-        self._about = {"format": _PROGRESS, "schema": SCHEMA, **json.loads(json.dumps(about))}
-        mark = self._root / "progress.json"
-        if mark.exists():
-            try:
-                found = json.loads(mark.read_text())
-            except ValueError as error:
-                raise ValueError(
-                    f"{mark} is damaged: remove {self._root} or choose another folder"
-                ) from error
-            if not isinstance(found, dict) or found.get("format") != _PROGRESS:
-                raise ValueError(f"{self._root} was not written by wnn_jax: choose another folder")
-            if found.get("schema") != SCHEMA:
-                raise ValueError(
-                    f"{self._root} has schema {found.get('schema')} and this wnn_jax writes {SCHEMA}: "
-                    "choose another folder"
-                )
-            other = sorted(key for key in {*found, *self._about} if found.get(key) != self._about.get(key))
-            if other:
-                raise ValueError(
-                    f"{self._root} holds the progress of other work, which differs in {', '.join(other)}: "
-                    "choose another folder, or the flags it was begun with"
-                )
-        elif self._root.exists() and (not self._root.is_dir() or any(self._root.iterdir())):
-            raise ValueError(f"{self._root} exists and holds no progress of wnn_jax: choose another folder")
-        else:
-            self._root.mkdir(parents=True, exist_ok=True)
-            partial = mark.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(self._about))
-            partial.replace(mark)
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
-        self._manager = ocp.CheckpointManager(self._root / "steps", options=options)
-
-    def latest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays and JSON data of the last step that was saved whole, or None."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        parts = {"arrays": ocp.args.StandardRestore(), "data": ocp.args.JsonRestore()}
-        found: Any = self._manager.restore(step, args=ocp.args.Composite(**parts))
-        return found.arrays, found.data
-
-    def save(self, arrays: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """Write the next step."""
-        step = (self._manager.latest_step() or 0) + 1
-        plain = {name: np.asarray(x) for name, x in arrays.items()}
-        parts = {"arrays": ocp.args.StandardSave(plain), "data": ocp.args.JsonSave(dict(data))}
-        self._manager.save(step, args=ocp.args.Composite(**parts))
-        self._manager.wait_until_finished()
 
 
 def _checkpointer() -> ocp.Checkpointer:

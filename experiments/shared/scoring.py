@@ -4,9 +4,9 @@ import time
 
 import numpy as np
 
-from experiments import base
-from wnn_jax import metrics, training
-from wnn_jax.data import text
+from experiments.shared import tables
+from wnn_jax import metrics
+from wnn_jax.data import streams, text
 from wnn_jax.lm import ngram
 
 
@@ -16,7 +16,7 @@ def targets_of(windows: np.ndarray) -> np.ndarray:
 
 
 def add(
-    results: base.Results, corpus: text.Corpus, row: str, nats, best, windows, seconds: float, **more
+    results: tables.Results, corpus: text.Corpus, row: str, nats, best, windows, seconds: float, **more
 ) -> None:
     """One row: every evaluated token scored once."""
     tokens = targets_of(windows)
@@ -29,7 +29,7 @@ def add(
 
 
 def add_baselines(
-    results: base.Results,
+    results: tables.Results,
     corpus: text.Corpus,
     train: np.ndarray,
     scored: np.ndarray,
@@ -38,7 +38,7 @@ def add_baselines(
     """Counts of the same training windows; their contexts do not end where windows do."""
     names = {2: "bigram (Kneser-Ney 2)", 3: "trigram (Kneser-Ney 3)"}
     vocabulary = corpus.vocabulary
-    stream, seen = training.stream(scored), training.stream(train)
+    stream, seen = streams.stream(scored), streams.stream(train)
 
     def kneser_ney(order: int) -> ngram.Prediction:
         return ngram.predict(ngram.fit_kneser_ney(seen, order, vocabulary), stream)

@@ -1,0 +1,268 @@
+"""A command's flags, their help, the recorded settings and the validation, all made from config dataclasses.
+
+A command is a `Command` of groups; a group is a frozen dataclass whose fields are its flags:
+
+    COMMAND = Command("chain", __doc__, main, text=Group(TextConfig), model=Group(ChainConfig))
+
+    def main(options): corpus = text.load(options.text)
+
+A field's default is the flag's, its entry under ``Attributes`` in the class's docstring is the flag's help,
+and the class refuses bad values when it is made. Nothing is defined twice.
+"""
+
+import dataclasses
+import functools
+import inspect
+import re
+import sys
+import textwrap
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import flags, logging
+
+_WIDTH = 110
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """Settings of every command.
+
+    Attributes:
+      seed: seed of everything that is drawn at random.
+      workdir: folder for ``results.jsonl`` and the pictures; by default ``runs/`` and the command's name.
+    """
+
+    seed: int = 0
+    workdir: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """A config class whose fields are flags.
+
+    Attributes:
+      config: a frozen dataclass, or an instance whose values are the defaults. Fields that are dataclasses
+        themselves give their fields.
+      names: flags of another name than their field, by field.
+      given: fields that no flag sets, because they follow from the data; the group is then a function of
+        them that makes the config.
+    """
+
+    config: Any
+    names: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    given: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flag:
+    """One flag: where its value goes, and all that `absl.flags` needs of it."""
+
+    name: str
+    path: tuple[str, ...]  # field, or field of a field
+    default: Any
+    help: str
+    kind: type  # of one value
+    many: bool
+    optional: bool
+    choices: tuple[Any, ...]
+
+    def define(self, values: flags.FlagValues) -> None:
+        """Add it to a command's flags."""
+        if self.many:
+            default = ",".join(str(x) for x in self.default)
+            flags.DEFINE_list(self.name, default, self.help, flag_values=values)
+        elif self.choices:
+            flags.DEFINE_enum(self.name, self.default, list(self.choices), self.help, flag_values=values)
+        else:
+            define = {bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float}
+            define.get(self.kind, flags.DEFINE_string)(self.name, self.default, self.help, flag_values=values)
+
+    def parse(self, value: Any) -> Any:
+        """The field's value from the flag's.
+
+        Raises:
+          ValueError: an entry of a list is not what it should be.
+        """
+        if not self.many:
+            return value
+        try:
+            entries = tuple(self.kind(x) for x in value)
+        except ValueError as error:
+            raise ValueError(f"--{self.name} takes {self.kind.__name__}s between commas: {error}") from error
+        wrong = [x for x in entries if self.choices and x not in self.choices]
+        if wrong:
+            raise ValueError(
+                f"--{self.name} has no {wrong[0]!r}: choose of {', '.join(map(str, self.choices))}"
+            )
+        return entries
+
+    def usage(self) -> str:
+        """Its lines of the help."""
+        if self.kind is bool and not self.many:
+            head = f"--[no]{self.name}"
+            value = str(self.default).lower()
+        else:
+            head = f"--{self.name}"
+            value = ",".join(map(str, self.default)) if self.many else self.default
+        default = "" if value in (None, "") else f" [{value}]"
+        choices = f" ({', '.join(map(str, self.choices))})" if self.choices else ""
+        body = textwrap.wrap(f"{self.help}{choices}{default}", _WIDTH - 26)
+        if len(head) > 22:
+            return "\n".join([f"  {head}", *(" " * 26 + line for line in body)])
+        return "\n".join([f"  {head:<24}{body[0]}", *(" " * 26 + line for line in body[1:])])
+
+
+class Command:
+    """A command: its groups of flags and its ``main``.
+
+    Args:
+      name: of the module under ``experiments``.
+      about: the module's docstring.
+      main: called with the options: for each group its config, or, where fields are given by the data, a
+        function of them that makes it; ``common`` is always there.
+      groups: by the name under which ``main`` finds them.
+    """
+
+    def __init__(self, name: str, about: str | None, main: Callable[[Any], None], /, **groups: Group):
+        self.name, self._about, self._main = name, about or "", main
+        common = Group(dataclasses.replace(Common(), workdir=f"runs/{name}"))
+        self._groups = {**groups, "common": common}
+        self.flags = {title: tuple(_flags(group)) for title, group in self._groups.items()}
+        names = [flag.name for found in self.flags.values() for flag in found]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two groups of experiments.{name} have a flag --{twice[0]}: give one a name")
+
+    def help(self) -> str:
+        """All flags, by group, with their defaults."""
+        lines = [f"python -m experiments.{self.name} [--flag=value ...]", "", self._about.strip(), ""]
+        for title, group in self._groups.items():
+            source = group.config if isinstance(group.config, type) else type(group.config)
+            lines.append(f"{title} ({source.__module__}.{source.__qualname__})")
+            lines += [flag.usage() for flag in self.flags[title]]
+            lines.append("")
+        return "\n".join(lines).rstrip() + "\n"
+
+    def parse(self, arguments: Sequence[str]) -> types.SimpleNamespace:
+        """Options from flags.
+
+        Raises:
+          ValueError: a flag is unknown, or a value is refused.
+        """
+        values = flags.FlagValues()
+        for found in self.flags.values():
+            for flag in found:
+                flag.define(values)
+        try:
+            rest = values([self.name, *arguments])
+        except flags.Error as error:
+            raise ValueError(str(error)) from error
+        if len(rest) > 1:
+            raise ValueError(f"unexpected argument {rest[1]!r}: every option is a --flag")
+        parsed = {}
+        for title, group in self._groups.items():
+            chosen = {flag.path: flag.parse(values[flag.name].value) for flag in self.flags[title]}
+            make = functools.partial(_make, group.config, chosen)
+            parsed[title] = make if group.given else make()
+        return types.SimpleNamespace(**parsed)
+
+    def run(self, arguments: Sequence[str] | None = None) -> int:
+        """Run the command; a bad flag or input ends it with one line on stderr.
+
+        Args:
+          arguments: flags; those of the process by default.
+
+        Returns:
+          The exit code: 0, 2 after a bad flag or input, 130 after an interrupt.
+        """
+        arguments = sys.argv[1:] if arguments is None else list(arguments)
+        if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
+            print(self.help(), end="")
+            return 0
+        # jax and orbax narrate at INFO and WARNING; a command's output is its table.
+        logging.set_verbosity(logging.ERROR)
+        try:
+            self._main(self.parse(arguments))
+        except (ValueError, OSError) as error:
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return 130
+        return 0
+
+
+def plain(options: types.SimpleNamespace, *titles: str) -> dict[str, Any]:
+    """Groups of options as JSON data, by the names of their fields: what rows and progress record."""
+    return {title: dataclasses.asdict(getattr(options, title)) for title in titles}
+
+
+def documented(config: type) -> dict[str, str]:
+    """What a config class's docstring says of each field, by the field's name.
+
+    Raises:
+      ValueError: it says nothing of one.
+    """
+    text = inspect.cleandoc(config.__doc__ or "")
+    section = re.search(r"^Attributes:\n(.*?)(?=^\w|\Z)", text, re.S | re.M)
+    found: dict[str, str] = {}
+    for entry in re.findall(r"^  (\w[\w, ]*): (.*?)(?=^  \w|\Z)", section[1] if section else "", re.S | re.M):
+        for name in entry[0].split(", "):
+            found[name] = " ".join(entry[1].split()).replace("``", "").replace("`", "")
+    missing = [field.name for field in dataclasses.fields(config) if field.name not in found]
+    if missing:
+        raise ValueError(f"the docstring of {config.__name__} says nothing of its field {missing[0]!r}")
+    return found
+
+
+def _flags(group: Group):
+    config = group.config if isinstance(group.config, type) else type(group.config)
+    said, hints = documented(config), typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        if field.name in group.given:
+            continue
+        default = _default(group.config, field)
+        if dataclasses.is_dataclass(default):
+            for inner in _flags(Group(default, group.names)):
+                yield dataclasses.replace(inner, path=(field.name, *inner.path))
+            continue
+        name = group.names.get(field.name, field.name)
+        yield _Flag(name, (field.name,), default, said[field.name], *_form(hints[field.name]))
+
+
+def _default(config: Any, field: dataclasses.Field) -> Any:
+    if not isinstance(config, type):
+        return getattr(config, field.name)
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _form(hint: Any) -> tuple[type, bool, bool, tuple[Any, ...]]:
+    """Kind of one value, whether there are many, whether there may be none, and the choices."""
+    arguments = typing.get_args(hint)
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (inner,) = (x for x in arguments if x is not type(None))
+        kind, many, _, choices = _form(inner)
+        return kind, many, True, choices
+    if typing.get_origin(hint) is tuple:
+        kind, _, optional, choices = _form(arguments[0])
+        return kind, True, optional, choices
+    if typing.get_origin(hint) is typing.Literal:
+        return type(arguments[0]), False, False, arguments
+    return hint, False, False, ()
+
+
+def _make(config: Any, chosen: Mapping[tuple[str, ...], Any], **given: Any) -> Any:
+    """The config, its fields chosen by flags or given."""
+    kind = config if isinstance(config, type) else type(config)
+    values = dict(given)
+    for field in dataclasses.fields(kind):
+        inner = {path[1:]: x for path, x in chosen.items() if path[0] == field.name}
+        if () in inner:
+            values[field.name] = inner[()]
+        elif inner:
+            values[field.name] = _make(_default(config, field), inner)
+    return kind(**values)

@@ -1,0 +1,73 @@
+"""Rows of a run: a table on the terminal, lines of ``results.jsonl``, and the folder they go to."""
+
+import datetime
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.shared import machine
+
+COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "seconds")
+_FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_byte": "{:.4f}"}
+
+
+def make_workdir(path: str) -> pathlib.Path:
+    """The folder, made and seen to be writable before any work is done.
+
+    Raises:
+      ValueError: it cannot be made or written.
+    """
+    folder = pathlib.Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write to the workdir {folder}: {error.strerror}") from error
+    return folder
+
+
+class Results:
+    """Rows of one run: printed as a table, appended to ``results.jsonl`` as they come."""
+
+    def __init__(self, workdir: pathlib.Path, common: Mapping[str, Any]):
+        self._path = workdir / "results.jsonl"
+        self._common = {
+            **common,
+            "versions": machine.versions(),
+            "device": machine.device(),
+            "backend": machine.backend_name(),
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, row: str, **values: Any) -> None:
+        """Append one object, in a single write, so a killed run leaves whole lines."""
+        # What is not known of a row is null in the file and a dash in the table.
+        known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
+        record = {"row": row, **known, **self._common}
+        with open(self._path, "a") as file:
+            file.write(json.dumps(record) + "\n")
+        self.rows.append(record)
+
+    def print(self) -> None:
+        """The table, in the order the rows came."""
+        width = max(len(row["row"]) for row in self.rows)
+        print(f"{'':{width}}" + "".join(f"{name.replace('_', ' '):>15}" for name in COLUMNS))
+        for row in self.rows:
+            values = ((_FORMATS.get(name, "{:.1f}"), row[name]) for name in COLUMNS)
+            cells = ("-" if value is None else form.format(value) for form, value in values)
+            print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
+
+
+def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
+    """A table of ready cells."""
+    width = max(len(title), *map(len, rows))
+    wide = max(8, 2 + max(len(x) for cells in (*rows.values(), columns) for x in cells))
+    print(f"\n{title:{width}}" + "".join(f"{name:>{wide}}" for name in columns))
+    for name, cells in rows.items():
+        print(f"{name:{width}}" + "".join(f"{cell:>{wide}}" for cell in cells))
