@@ -1,7 +1,10 @@
 """Commands run as a user runs them."""
 
 import atexit
+import contextlib
 import functools
+import importlib
+import io
 import json
 import os
 import subprocess
@@ -51,6 +54,15 @@ def _server(module):
     server = subprocess.Popen(command, text=True, env=env, **pipes)
     atexit.register(server.kill)
     return server
+
+
+def call(module, *flags, cwd=None):
+    """A command in this process: nothing is imported or compiled twice."""
+    command = importlib.import_module(f"experiments.{module}").COMMAND
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd or "."):
+        code = command.run([str(flag) for flag in flags])
+    return subprocess.CompletedProcess([module, *flags], code, out.getvalue(), err.getvalue())
 
 
 def rows_of(workdir):
