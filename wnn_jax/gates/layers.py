@@ -23,7 +23,7 @@ token among thousands).
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,8 @@ class GateConfig:
     """Sizes of RAM gates, and how they are read. Hashable: static under `jit`.
 
     Attributes:
-      neurons, address_bits: of each gate.
+      neurons: neurons of each gate.
+      address_bits: input bits that a gate's neuron observes.
       soft: a gate is as open as the share of its neurons that read TRUE; else open or closed.
       threshold: neurons that must read TRUE to open a hard gate; None: half of them, rounded down.
       untrained: whether a cell that nothing was written to reads TRUE (``open``) or not (``closed``).
@@ -56,7 +57,7 @@ class GateConfig:
     address_bits: int = 12
     soft: bool = False
     threshold: int | None = None
-    untrained: str = "closed"
+    untrained: Literal["closed", "open"] = "closed"
     leak: float = 1e-3
 
     def __post_init__(self):
