@@ -3,85 +3,83 @@
 python -m experiments.bitwise --corpus=wikitext2 --tokenizer=gpt2 --cells=count --neurons=200 --bits=20
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import pathlib
+import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import flags
 from tqdm import tqdm
 
-from experiments import base, gates, searching
-from experiments.shared import machine, plots, tables
+from experiments.shared import gates, machine, plots, searching, tables
+from experiments.shared.commandline import Command, Group
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import attach
-from wnn_jax.lm import bitwise, ngram
+from wnn_jax.lm import bitwise, fitting, ngram
 from wnn_jax.saving import checkpoint
-
-FLAGS = flags.FLAGS
-
-base.define_common_flags("bitwise")
-base.define_text_flags()
-gates.define_flags()
-flags.DEFINE_enum("cells", "count", ram.CELLS, "What a neuron's cell is.")
-flags.DEFINE_integer("neurons", 100, "Neurons of each bit's cluster.")
-flags.DEFINE_integer("bits", 20, "Input bits a neuron observes.")
-flags.DEFINE_integer("context", 3, "Tokens seen.")
-flags.DEFINE_enum("code", "binary", bitwise.CODES, "How token ids become bits.")
-flags.DEFINE_float("empty_value", 0.0, "What an EMPTY ternary cell reads.")
-flags.DEFINE_float("sample_rate", 1.0, "Probability with which a neuron writes an example.")
-flags.DEFINE_integer("curve_points", 4, "Points of the learning curve, each half the next; 0: none.")
-flags.DEFINE_string("checkpoint", None, "Folder to save the model to, as its next version.")
-flags.DEFINE_bool("save_table", False, "Save the memory itself too, not only its connectivity.")
-flags.DEFINE_string("restore", None, "Score the model of this checkpoint; model and text flags are its own.")
 
 KNESER_NEY_ORDERS = (2, 3, 5)
 
 
-class Task(NamedTuple):
-    """Text as the model sees it. The evaluated stream continues the training stream."""
+@dataclasses.dataclass(frozen=True)
+class BitwiseRun:
+    """Work of this command beside fitting and scoring one model.
+
+    Attributes:
+      curve_points: points of the learning curve, each on half the text of the next; 0 for none.
+      checkpoint: folder to save the model to, as its next version.
+      save_table: whether the memory itself is saved too, not only its connectivity.
+      restore: score the model of this checkpoint; the model and text flags are then its own.
+    """
+
+    curve_points: int = 4
+    checkpoint: str | None = None
+    save_table: bool = False
+    restore: str | None = None
+
+
+class ScoredText(NamedTuple):
+    """A corpus, and its evaluated tokens as a model sees them: they continue the training text."""
 
     corpus: text.Corpus
-    tokens: np.ndarray
-    words: jax.Array
-    targets: jax.Array
+    evaluated: ram.Examples
 
 
-def main() -> None:
-    searching.connect()
-    restored = checkpoint.load(FLAGS.restore) if FLAGS.restore else None
-    settings = restored.config if restored else settings_from_flags()
-    if restored and FLAGS.search:
+def main(options: Any) -> None:
+    options.search.connect()
+    run = options.run
+    restored = checkpoint.load(run.restore) if run.restore else None
+    if restored and options.search.search:
         raise ValueError("--restore scores a model as it was saved: --search needs one to begin with")
-    cells = ram.RamConfig(**settings["model"]["memory"])
-    if FLAGS.checkpoint:
-        checkpoint.check_target(FLAGS.checkpoint)
-    workdir = tables.make_workdir(FLAGS.workdir)
-    corpus = text.load(text.TextConfig(**settings["text"]))
-    model = {**settings["model"], "memory": cells}
-    config = bitwise.BitwiseConfig(vocabulary=corpus.vocabulary, **model)
-    gates.check(config.context, corpus.vocabulary)
-    task = make_task(config, corpus)
+    if run.checkpoint:
+        checkpoint.check_target(run.checkpoint)
+    workdir = tables.make_workdir(options.common.workdir)
+    corpus = text.load(text.TextConfig(**restored.config["text"]) if restored else options.text)
+    config = restored_model(restored, corpus) if restored else options.model(vocabulary=corpus.vocabulary)
+    settings = restored.config if restored else record(options, config)
+    options.gates.check(config.context, corpus.vocabulary)
+    task = scored_text(config, corpus)
     digest = hashlib.sha256(corpus.train.tobytes()).hexdigest()
     if restored and restored.table is None and digest != settings["train_sha256"]:
         raise ValueError(
-            f"the training text is not the one {FLAGS.restore} was fitted on, and the checkpoint "
+            f"the training text is not the one {run.restore} was fitted on, and the checkpoint "
             "holds no table to score without it"
         )
-    check_memory(config, task)
+    check_memory(config, task, run.save_table)
     key_connections, key_fit = jax.random.split(jax.random.key(settings["seed"]))
     connections = bitwise.init(key_connections, config)
-    found = None
-    if FLAGS.search:
+    result = None
+    if options.search.search:
         train = bitwise.examples(config, corpus.train)
-        searcher = searching.Search(config, train, connections, settings["seed"])
-        found = searcher.run()
-        if FLAGS.process_id:
+        result = searching.run(options, config, train, connections)
+        if options.search.process_id:
             return  # process 0 reports
 
     results = tables.Results(
@@ -89,84 +87,84 @@ def main() -> None:
         {
             "experiment": "bitwise",
             "train_tokens": len(corpus.train),
-            "eval_tokens": len(task.tokens),
+            "eval_tokens": len(corpus.test),
             "config": settings,
             "seed": settings["seed"],
         },
     )
     print(
-        f"{corpus.description}: {len(corpus.train):,} training tokens, {len(task.tokens):,} "
+        f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} "
         f"evaluated, {corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; "
         f"seed {settings['seed']}"
     )
     marginal = add_baselines(results, config, task)
 
     name = f"bitwise {config.memory.cells}"
-    if found:
+    if result:
         # The test text is read here for the first time: once for the start, once for the end.
         votes = fit_votes(key_fit, config, connections, corpus.train, task)
         results.add(f"{name}, random", **score(config, connections, votes, task), seconds=0.0)
-        searching.show(workdir, connections, found, config.context)
-        connections = jnp.asarray(found.winner)
-        _, neurons, address_bits = connections.shape
-        config = dataclasses.replace(config, neurons=neurons, address_bits=address_bits)
-        settings["model"] |= {"neurons": neurons, "address_bits": address_bits}
-        name += f", {'+'.join(FLAGS.search)}"
+        searching.show(workdir, connections, result, config.context, options.search.tensorboard)
+        connections = jnp.asarray(result.genome)
+        sizes = {"neurons": connections.shape[1], "address_bits": connections.shape[2]}
+        config = dataclasses.replace(config, **sizes)
+        settings["model"] |= sizes
+        name += f", {'+'.join(options.search.search)}"
     if restored:
         connections = jnp.asarray(restored.connections)
     started = time.perf_counter()
     table = ram.Table(**restored.table) if restored and restored.table else None
-    if restored and table is not None:
-        votes = jax.jit(ram.read, static_argnums=0)(config.memory, table, connections, task.words)
-    elif FLAGS.save_table:
-        table, votes = fit_table(key_fit, config, connections, corpus.train, task)
+    if table is None and run.save_table:
+        table = fit_table(key_fit, config, connections, corpus.train)
+    if table is not None:
+        votes = fitting.read(fitting.BitwiseModel(config, connections, table), task.evaluated.words)
     else:
         votes = fit_votes(key_fit, config, connections, corpus.train, task)
     scores = score(config, connections, votes, task)
-    spent = found.seconds if found else time.perf_counter() - started
+    spent = result.seconds if result else time.perf_counter() - started
     results.add(name, **scores, seconds=spent)
-    if FLAGS.gating:
-        add_gated(results, settings["seed"], key_fit, config, connections, votes, task, name)
+    if options.gates.kinds:
+        add_gated(results, options, key_fit, config, connections, votes, task, name)
     results.print()
 
     if restored:
-        report_restored(restored, scores)
-    if FLAGS.checkpoint:
+        report_restored(run.restore, restored, scores)
+    if run.checkpoint:
         about = {**settings, "train_sha256": digest}
         arrays = table._asdict() if table else None
-        saved = checkpoint.save(FLAGS.checkpoint, connections, about, scores, arrays)
+        saved = checkpoint.save(run.checkpoint, connections, about, scores, arrays)
         print(f"saved {saved}")
     draw(workdir, config, connections, votes, task, marginal, name)
-    if FLAGS.curve_points:
-        draw_curve(workdir, key_fit, config, connections, task, name, scores["ce"])
+    if run.curve_points:
+        draw_curve(workdir, run.curve_points, key_fit, config, connections, task, name, scores["ce"])
     print(f"results and pictures in {workdir}")
 
 
-def settings_from_flags() -> dict[str, Any]:
+def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
     """Everything that decides the numbers, as plain data: the ``config`` of rows and checkpoints."""
-    memory = ram.RamConfig(FLAGS.cells, FLAGS.empty_value, FLAGS.sample_rate)
-    model = {
-        "context": FLAGS.context,
-        "neurons": FLAGS.neurons,
-        "address_bits": FLAGS.bits,
-        "code": FLAGS.code,
-        "memory": dataclasses.asdict(memory),
-    }
-    chosen = {"text": base.text_settings(), "model": model, "seed": FLAGS.seed}
-    chosen |= gates.settings()
-    return {**chosen, "search": searching.settings()} if FLAGS.search else chosen
+    model = dataclasses.asdict(config)
+    del model["vocabulary"]  # of the text
+    chosen = {"text": dataclasses.asdict(options.text), "model": model, "seed": options.common.seed}
+    if options.gates.kinds:
+        chosen["gates"] = dataclasses.asdict(options.gates)
+    return {**chosen, **searching.settings(options)} if options.search.search else chosen
 
 
-def make_task(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> Task:
+def restored_model(restored: checkpoint.Checkpoint, corpus: text.Corpus) -> bitwise.BitwiseConfig:
+    """The config of a saved model."""
+    model = restored.config["model"]
+    memory = ram.RamConfig(**model["memory"])
+    return bitwise.BitwiseConfig(corpus.vocabulary, **{**model, "memory": memory})
+
+
+def scored_text(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> ScoredText:
     bitwise.check_tokens(config, corpus.train)
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
-    stream = np.concatenate([corpus.train[-config.context :], corpus.test])
-    evaluated = bitwise.examples(config, stream)
-    return Task(corpus, corpus.test, evaluated.words, evaluated.targets)
+    return ScoredText(corpus, fitting.following(config, corpus.train, corpus.test))
 
 
-def check_memory(config: bitwise.BitwiseConfig, task: Task) -> None:
+def check_memory(config: bitwise.BitwiseConfig, task: ScoredText, save_table: bool) -> None:
     need = ram.fused_bytes(
         config.memory,
         clusters=config.clusters,
@@ -174,136 +172,119 @@ def check_memory(config: bitwise.BitwiseConfig, task: Task) -> None:
         address_bits=config.address_bits,
         input_bits=config.input_bits,
         train=len(task.corpus.train),
-        evaluated=len(task.tokens),
+        evaluated=len(task.corpus.test),
     )
     remedy = "lower --bits, or --train_tokens"
-    if FLAGS.save_table:
+    if save_table:
         neurons = config.clusters * config.neurons
         need += 2 * neurons * ram.row_bytes(config.memory, config.address_bits)
         remedy = "drop --save_table, or lower --bits or --neurons"
     machine.check_memory(need, remedy)
 
 
-def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: Task) -> np.ndarray:
+def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: ScoredText) -> np.ndarray:
     """Score what needs no neuron; returns the bits' training marginals ``[B]``."""
     corpus = task.corpus
 
-    def add(row: str, predict) -> None:
+    def add(row: str, predict: Callable[[], Any]) -> None:
         started = time.perf_counter()
         guess = predict()
-        summary = metrics.summarize(guess.nats, guess.best, task.tokens, corpus.token_bytes)
+        summary = metrics.summarize(guess.nats, guess.best, corpus.test, corpus.token_bytes)
         results.add(row, **summary._asdict(), seconds=time.perf_counter() - started)
 
     marginal = np.asarray(bitwise.examples(config, corpus.train).targets).mean(axis=1)
 
-    def marginals():
-        shape = task.targets.shape
-        one = jnp.broadcast_to(jnp.asarray(marginal, jnp.float32)[:, None], shape)
-        zero = jnp.broadcast_to(jnp.asarray(1 - marginal, jnp.float32)[:, None], shape)
-        return bitwise.score(config, *bitwise.log_clamped(one, zero), task.targets)
+    def marginals() -> bitwise.Scores:
+        targets = task.evaluated.targets
+        one = jnp.broadcast_to(jnp.asarray(marginal, jnp.float32)[:, None], targets.shape)
+        zero = jnp.broadcast_to(jnp.asarray(1 - marginal, jnp.float32)[:, None], targets.shape)
+        return bitwise.score(config, *bitwise.log_clamped(one, zero), targets)
 
-    add("uniform", lambda: ngram.uniform(corpus.vocabulary, task.tokens))
+    add("uniform", lambda: ngram.uniform(corpus.vocabulary, corpus.test))
     add("bit marginals", marginals)
     add(
         "unigram (add 0.1)",
-        lambda: ngram.unigram(corpus.train, task.tokens, corpus.vocabulary, add=0.1),
+        lambda: ngram.unigram(corpus.train, corpus.test, corpus.vocabulary, add=0.1),
     )
     for order in KNESER_NEY_ORDERS:
-        add(f"Kneser-Ney {order}", lambda n=order: kneser_ney(n, corpus.train, task))
+        add(f"Kneser-Ney {order}", lambda n=order: kneser_ney(n, corpus.train, corpus))
     return marginal
 
 
-def kneser_ney(order: int, train: np.ndarray, task: Task) -> ngram.Prediction:
-    model = ngram.fit_kneser_ney(train, order, task.corpus.vocabulary)
-    return ngram.predict(model, task.tokens)
+def kneser_ney(order: int, train: np.ndarray, corpus: text.Corpus) -> ngram.Prediction:
+    return ngram.predict(ngram.fit_kneser_ney(train, order, corpus.vocabulary), corpus.test)
 
 
-def fit_votes(key, config, connections, train_tokens, task: Task) -> jax.Array:
-    """`ram.fit_and_read`, one cluster a call for the sake of the progress bar."""
-    train = bitwise.examples(config, train_tokens)
-    fit = jax.jit(ram.fit_and_read, static_argnums=1)
-
-    def one(cluster_key, k):
-        part = train._replace(targets=train.targets[k : k + 1])
-        return fit(cluster_key, config.memory, connections[k : k + 1], part, task.words)
-
-    lookups = config.neurons * (train.targets.shape[1] + len(task.tokens))
-    return jnp.concatenate(list(by_cluster(key, config, one, lookups)))
+def fit_votes(key, config, connections, train: np.ndarray, task: ScoredText) -> jax.Array:
+    """`fitting.votes` with a bar."""
+    with lookup_bar(config, len(train) + len(task.corpus.test)) as (bar, lookups):
+        words = task.evaluated.words
+        return fitting.votes(key, config, connections, train, words, lambda _: bar.update(lookups))
 
 
-def fit_table(key, config, connections, train_tokens, task: Task) -> tuple[ram.Table, jax.Array]:
-    """The same with the memory kept."""
-    train = bitwise.examples(config, train_tokens)
-    fit = jax.jit(ram.write, static_argnums=1, donate_argnums=2)
-
-    def one(cluster_key, k):
-        empty = ram.init(config.memory, 1, config.neurons, config.address_bits)
-        part = train._replace(targets=train.targets[k : k + 1])
-        return fit(cluster_key, config.memory, empty, connections[k : k + 1], part)
-
-    parts = list(by_cluster(key, config, one, config.neurons * train.targets.shape[1]))
-    table = ram.Table(
-        cells=jnp.concatenate([part.cells for part in parts]),
-        ones=jnp.concatenate([part.ones for part in parts]),
-        written=parts[0].written,
-    )
-    votes = jax.jit(ram.read, static_argnums=0)(config.memory, table, connections, task.words)
-    return table, votes
+def fit_table(key, config, connections, train: np.ndarray) -> ram.Table:
+    """`fitting.fit` with a bar."""
+    with lookup_bar(config, len(train)) as (bar, lookups):
+        return fitting.fit(key, config, train, connections, lambda _: bar.update(lookups)).table
 
 
-def by_cluster(key, config, function, lookups: int):
-    """``function(key, k)`` for every cluster k, with a bar that counts table lookups."""
+@contextlib.contextmanager
+def lookup_bar(config: bitwise.BitwiseConfig, tokens: int) -> Iterator[tuple[tqdm, int]]:
+    """A bar that counts table lookups, and the lookups of a cluster."""
+    lookups = config.neurons * (tokens - config.context)
     total = config.clusters * lookups
     with tqdm(total=total, unit="lookup", unit_scale=True, leave=False, desc="fit") as bar:
-        for k, cluster_key in enumerate(jax.random.split(key, config.clusters)):
-            yield jax.block_until_ready(function(cluster_key, k))
-            bar.update(lookups)
+        yield bar, lookups
 
 
-def score(config, connections, votes, task: Task) -> dict[str, Any]:
+def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
     one, zero = bitwise.log_probabilities(votes, connections)
-    scores = bitwise.score(config, one, zero, task.targets)
+    scores = bitwise.score(config, one, zero, task.evaluated.targets)
+    corpus = task.corpus
     summary = metrics.summarize(
-        np.asarray(scores.nats), np.asarray(scores.best), task.tokens, task.corpus.token_bytes
+        np.asarray(scores.nats), np.asarray(scores.best), corpus.test, corpus.token_bytes
     )
-    right = metrics.bit_accuracy(np.exp(np.asarray(one)), np.asarray(task.targets))
+    right = metrics.bit_accuracy(np.exp(np.asarray(one)), np.asarray(task.evaluated.targets))
     return {**summary._asdict(), "bit_accuracy": right.tolist()}
 
 
-def add_gated(results, seed: int, key_fit, config, connections, votes, task: Task, name: str) -> None:
+def add_gated(
+    results, options: Any, key_fit, config, connections, votes, task: ScoredText, name: str
+) -> None:
     """The same model behind the gates that were asked for."""
     logs = bitwise.log_probabilities(votes, connections)
-    train, keys = task.corpus.train, jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    none = bitwise.score(config, *logs, task.targets)
-    evaluated = ram.Examples(task.words, task.targets)
+    corpus, gating = task.corpus, options.gates
+    keys = jax.random.split(jax.random.fold_in(jax.random.key(options.common.seed), 1))
+    none = bitwise.score(config, *logs, task.evaluated.targets)
     watch = gates.watch("token gates", config.vocabulary)
-    kinds = gates.ram_kinds()
-    found = attach.on_bitwise(
-        *(keys[0], gates.config(), kinds, config, train, evaluated, logs, task.tokens, watch)
+    behind = attach.on_bitwise(
+        *(keys[0], gating.ram, gating.ram_kinds, config, corpus.train, task.evaluated, logs, corpus.test),
+        watch,
     )
-    if "engram" in FLAGS.gating:
+    if "engram" in gating.kinds:
 
         def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            stream = bitwise.examples(config, np.concatenate([first[-config.context :], rest]))
-            held_out = task._replace(tokens=rest, words=stream.words, targets=stream.targets)
-            votes = fit_votes(key_fit, config, connections, first, held_out)
-            return bitwise.cross_entropy(config, connections, votes, stream.targets)
+            held_out = fitting.following(config, first, rest)
+            votes = fitting.votes(key_fit, config, connections, first, held_out.words)
+            return bitwise.cross_entropy(config, connections, votes, held_out.targets)
 
-        found["engram"] = gates.behind_engram(keys[1], task.corpus, none.nats, refit)
-    gates.add(results, name, {"none": none, **found}, task.corpus, float("nan"))
+        behind["engram"] = gates.behind_engram(keys[1], gating, corpus, none.nats, refit)
+    gates.add(results, name, {"none": none, **behind}, corpus, float("nan"))
 
 
-def report_restored(restored: checkpoint.Checkpoint, scores: dict[str, Any]) -> None:
+def report_restored(folder: str, restored: checkpoint.Checkpoint, scores: dict[str, Any]) -> None:
     if scores != restored.metrics:
         raise ValueError(
             f"the restored model scores {scores['ce']:.6f} nats and was saved with "
             f"{restored.metrics['ce']:.6f}: the text or the library differs"
         )
-    print(f"restored from {FLAGS.restore}: every score equals the saved one to the last bit")
+    print(f"restored from {folder}: every score equals the saved one to the last bit")
 
 
-def draw(workdir: pathlib.Path, config, connections, votes, task: Task, marginal, name) -> None:
-    targets = np.asarray(task.targets)
+def draw(
+    workdir: pathlib.Path, config, connections, votes, task: ScoredText, marginal: np.ndarray, name: str
+) -> None:
+    targets = np.asarray(task.evaluated.targets)
     one = np.asarray(ram.probability(votes, connections)[0])
     constant = np.broadcast_to(marginal[:, None], targets.shape)
     plots.bit_accuracy(
@@ -319,24 +300,37 @@ def draw(workdir: pathlib.Path, config, connections, votes, task: Task, marginal
     plots.reliability(workdir / "reliability.png", curves)
 
 
-def draw_curve(workdir, key, config, connections, task: Task, name: str, full: float) -> None:
+def draw_curve(
+    workdir: pathlib.Path, points: int, key, config, connections, task: ScoredText, name: str, full: float
+) -> None:
     """Refit on growing prefixes of the training text, baselines too, and score the same tokens."""
-    train, vocabulary = task.corpus.train, task.corpus.vocabulary
-    sizes = [len(train) >> shift for shift in range(FLAGS.curve_points - 1, -1, -1)]
+    corpus = task.corpus
+    sizes = [len(corpus.train) >> shift for shift in range(points - 1, -1, -1)]
     sizes = [size for size in sizes if size > max(config.context, *KNESER_NEY_ORDERS)]
     curves: dict[str, list[float]] = {name: [], "unigram": [], "Kneser-Ney 5": []}
     for size in sizes:
-        prefix = train[:size]
-        if size < len(train):
+        prefix = corpus.train[:size]
+        if size < len(corpus.train):
             votes = fit_votes(key, config, connections, prefix, task)
             curves[name].append(score(config, connections, votes, task)["ce"])
         else:
             curves[name].append(full)
-        unigram = ngram.unigram(prefix, task.tokens, vocabulary, add=0.1)
+        unigram = ngram.unigram(prefix, corpus.test, corpus.vocabulary, add=0.1)
         curves["unigram"].append(float(unigram.nats.mean()))
-        curves["Kneser-Ney 5"].append(float(kneser_ney(5, prefix, task).nats.mean()))
+        curves["Kneser-Ney 5"].append(float(kneser_ney(5, prefix, corpus).nats.mean()))
     plots.learning_curve(workdir / "learning_curve.png", sizes, curves)
 
 
+COMMAND = Command(
+    "bitwise",
+    __doc__,
+    main,
+    text=Group(text.TextConfig),
+    model=Group(bitwise.BitwiseConfig, names={"address_bits": "bits"}, given=("vocabulary",)),
+    run=Group(BitwiseRun),
+    gates=gates.GROUP,
+    **searching.GROUPS,
+)
+
 if __name__ == "__main__":
-    base.run(main)
+    sys.exit(COMMAND.run())

@@ -7,7 +7,8 @@ A command is a `Command` of groups; a group is a frozen dataclass whose fields a
     def main(options): corpus = text.load(options.text)
 
 A field's default is the flag's, its entry under ``Attributes`` in the class's docstring is the flag's help,
-and the class refuses bad values when it is made. Nothing is defined twice.
+and the class refuses bad values when it is made. Nothing is defined twice. Groups may share a flag, which
+then sets the fields of both.
 """
 
 import dataclasses
@@ -68,6 +69,11 @@ class _Flag:
     many: bool
     optional: bool
     choices: tuple[Any, ...]
+
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """All that two groups must agree on to share a flag: one then sets the fields of both."""
+        return self.default, self.kind, self.many, self.choices
 
     def define(self, values: flags.FlagValues) -> None:
         """Add it to a command's flags."""
@@ -131,17 +137,20 @@ class Command:
         common = Group(dataclasses.replace(Common(), workdir=f"runs/{name}"))
         self._groups = {**groups, "common": common}
         self.flags = {title: tuple(_flags(group)) for title, group in self._groups.items()}
-        names = [flag.name for found in self.flags.values() for flag in found]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two groups of experiments.{name} have a flag --{twice[0]}: give one a name")
+        self._distinct: dict[str, _Flag] = {}
+        for flag in (flag for found in self.flags.values() for flag in found):
+            if self._distinct.setdefault(flag.name, flag).form != flag.form:
+                raise ValueError(
+                    f"two groups of experiments.{name} have different flags --{flag.name}: rename one"
+                )
 
     def help(self) -> str:
         """All flags, by group, with their defaults."""
         lines = [f"python -m experiments.{self.name} [--flag=value ...]", "", self._about.strip(), ""]
         for title, group in self._groups.items():
             source = group.config if isinstance(group.config, type) else type(group.config)
-            lines.append(f"{title} ({source.__module__}.{source.__qualname__})")
+            module = source.__module__.replace("__main__", f"experiments.{self.name}")
+            lines.append(f"{title} ({module}.{source.__qualname__})")
             lines += [flag.usage() for flag in self.flags[title]]
             lines.append("")
         return "\n".join(lines).rstrip() + "\n"
@@ -153,9 +162,8 @@ class Command:
           ValueError: a flag is unknown, or a value is refused.
         """
         values = flags.FlagValues()
-        for found in self.flags.values():
-            for flag in found:
-                flag.define(values)
+        for flag in self._distinct.values():
+            flag.define(values)
         try:
             rest = values([self.name, *arguments])
         except flags.Error as error:

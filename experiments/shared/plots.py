@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from wnn_jax import metrics
+from wnn_jax import metrics, search
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # after the choice of its backend
@@ -75,17 +75,17 @@ def _against_tokens(path, tokens, curves, unit: str, title: str) -> None:
     _save(figure, path)
 
 
-def search_curve(path: pathlib.Path, history: Sequence[Mapping[str, Any]]) -> None:
+def search_curve(path: pathlib.Path, history: Sequence[search.Report]) -> None:
     """Best and mean cross-entropy by generation on the scored fold, and the best on validation text."""
     figure, axes = plt.subplots(figsize=_SIZE)
     steps = np.arange(1, len(history) + 1)
-    axes.plot(steps, [line["mean"] for line in history], color="0.7", linewidth=1, label="mean, scored fold")
-    axes.plot(steps, [line["best"] for line in history], color="tab:blue", label="best, scored fold")
-    checked = [i for i, line in enumerate(history) if "validation" in line]
-    validation = [history[i]["validation"] for i in checked]
+    axes.plot(steps, [line.mean for line in history], color="0.7", linewidth=1, label="mean, scored fold")
+    axes.plot(steps, [line.best for line in history], color="tab:blue", label="best, scored fold")
+    checked = [i for i, line in enumerate(history) if line.validation is not None]
+    validation = np.array([history[i].validation for i in checked], float)
     axes.plot(steps[checked], validation, color="tab:red", marker=".", label="best, validation text")
     for i in range(1, len(history)):
-        if history[i]["phase"] != history[i - 1]["phase"]:
+        if history[i].phase != history[i - 1].phase:
             axes.axvline(i + 0.5, color="0.85", linewidth=1)
     axes.set(xlabel="generation (a line where a phase ends)", ylabel="cross-entropy (nats a token)")
     axes.set_title("The search; the scored fold changes, so its curve jumps")
@@ -117,13 +117,15 @@ def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, conte
     plt.close(figure)
 
 
-def size_against_ce(path: pathlib.Path, checks: Sequence[Mapping[str, Any]]) -> None:
+def size_against_loss(path: pathlib.Path, checks: Sequence[search.Report]) -> None:
     """Validation cross-entropy of the best genomes against the size of their tables."""
     figure, axes = plt.subplots(figsize=_SIZE)
-    for name in dict.fromkeys(line["phase"] for line in checks):
-        lines = [line for line in checks if line["phase"] == name]
-        sizes = [line["table_mebibits"] / 8 for line in lines]
-        axes.plot(sizes, [line["validation"] for line in lines], marker=".", linewidth=0.7, label=name)
+    for name in dict.fromkeys(line.phase for line in checks):
+        lines = [line for line in checks if line.phase == name]
+        sizes = [line.mebibits / 8 for line in lines]
+        axes.plot(
+            sizes, np.array([line.validation for line in lines], float), marker=".", linewidth=0.7, label=name
+        )
     axes.set(xlabel="tables (MiB)", ylabel="validation cross-entropy (nats a token)")
     axes.set_title("Size against cross-entropy, best genome by generation")
     axes.grid(alpha=0.3)

@@ -74,7 +74,7 @@ class GateConfig:
                 f"leak must be in (0, 1], got {self.leak}: without one a token may be impossible"
             )
 
-    def memory(self, cells: str) -> ram.RamConfig:
+    def memory(self, cells: Literal["ternary", "true_wins"]) -> ram.RamConfig:
         return ram.RamConfig(cells, empty_value=float(self.untrained == "open"))
 
 

@@ -6,11 +6,11 @@ The token's probability is the product of its bits' probabilities over the V val
     score(t) = sum_k log P(bit_k = code(t)_k)        P(t) = exp(score(t)) / sum_{u < V} exp(score(u))
 
 The bits are independent given the context, so the normaliser is ``Pr[id < V]`` and both it and the
-best id come from a B-step digit walk instead of V x B work (spec ram_lm 2.4, `_first_differences`).
+best id come from a B-step digit walk instead of V x B work (`_first_differences`).
 """
 
 import dataclasses
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,11 +28,11 @@ class BitwiseConfig:
     """Sizes of a bitwise model. Hashable: static under `jit`.
 
     Attributes:
-      vocabulary: V.
-      context: C, tokens seen.
+      vocabulary: V, the number of ids.
+      context: C, the number of tokens seen.
       neurons: n, neurons of each of the B clusters.
-      address_bits: T, input bits a neuron observes.
-      code: how ids become bits, input and output alike; one of `CODES`.
+      address_bits: T, input bits that a neuron observes.
+      code: how ids become bits, input and output alike.
       memory: the cells.
 
     Raises:
@@ -40,10 +40,10 @@ class BitwiseConfig:
     """
 
     vocabulary: int
-    context: int = 4
-    neurons: int = 64
-    address_bits: int = 12
-    code: str = "binary"
+    context: int = 3
+    neurons: int = 100
+    address_bits: int = 20
+    code: Literal["binary", "gray"] = "binary"
     memory: ram.RamConfig = ram.RamConfig()
 
     def __post_init__(self):
@@ -134,7 +134,7 @@ def log_probabilities(votes: jax.Array, connections: jax.Array) -> tuple[jax.Arr
 
 
 def log_clamped(one: jax.Array, zero: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``log`` of both halves of a bit's probability after the clamp of spec ram_lm 2.3."""
+    """``log`` of both halves of a bit's probability after they were clamped to ``[FLOOR, 1 - FLOOR]``."""
 
     def log(p, q):
         return jnp.where(p > 0.5, jnp.log1p(-jnp.maximum(q, FLOOR)), jnp.log(jnp.maximum(p, FLOOR)))

@@ -1,7 +1,7 @@
 """Which backend does the table work: the native kernels of `metal_ext`, or pure XLA.
 
 The only module that knows of more than one. Whatever it chooses, the numbers are the same to the bit:
-`wnn_jax.kernels` is the contract, and the native kernels are tested against it.
+`wnn_jax.ram.xla` is the contract, and the native kernels are tested against it.
 
 ``WNN_JAX_BACKEND`` forces one: ``xla``, ``cpu`` for the native CPU kernels, or ``metal`` for the native
 GPU kernels of a Mac. Unset, the native kernels are used where they are installed and JAX computes on the

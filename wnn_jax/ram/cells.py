@@ -11,10 +11,11 @@
 where e is ``empty_value`` (also what a tied ternary cell reads) and the prior q is the share of ones
 among all written targets of the cluster (0.5 before the first). Ternary and count writes are sums and
 TRUE-wins writes are maxima, so the order of the examples never matters; quad writes are a saturating walk,
-where it does (spec ram_lm 1.2-1.7, design decision 4).
+where it does.
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +32,7 @@ class RamConfig:
     """What a cell is and how it is written and read. Hashable: static under `jit`.
 
     Attributes:
-      cells: one of `CELLS`.
+      cells: the kind of a neuron's cell.
       empty_value: what an EMPTY cell, ternary or TRUE-wins, reads, in [0, 1].
       sample_rate: probability with which a neuron writes an example, in (0, 1]; each (neuron,
         example) pair is drawn on its own.
@@ -40,7 +41,7 @@ class RamConfig:
       ValueError: a value is outside its range.
     """
 
-    cells: str = "count"
+    cells: Literal["ternary", "quad_binary", "quad_weighted", "true_wins", "count"] = "count"
     empty_value: float = 0.0
     sample_rate: float = 1.0
 

@@ -1,6 +1,6 @@
 """RAM neurons: address a cell by bits, write it by adding, read it out.
 
-What cells are is in `wnn_jax.cells`; a layer's connectivity in `wnn_jax.connectivity`. Reads are
+What cells are is in `wnn_jax.ram.cells`; a layer's connectivity in `wnn_jax.ram.connectivity`. Reads are
 **votes**: integers in units of ``1 / UNIT``, summed over the neurons of a cluster. Integer sums have no
 order, so a score is the same to the bit on any device, under `vmap`, and when neurons are added or taken
 away one by one.
@@ -12,30 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from wnn_jax.ram import backend, bits, connectivity, xla
-from wnn_jax.ram.cells import CELLS, UNIT, RamConfig, empty, row_bytes, value
-from wnn_jax.ram.xla import addresses
-
-__all__ = [
-    "CELLS",
-    "MAX_ADDRESS_BITS",
-    "MAX_NEURONS",
-    "UNIT",
-    "Examples",
-    "RamConfig",
-    "Table",
-    "addresses",
-    "empty_votes",
-    "fit_and_read",
-    "fit_and_read_groups",
-    "fused_bytes",
-    "init",
-    "probability",
-    "read",
-    "row_bytes",
-    "seeds",
-    "shares",
-    "write",
-]
+from wnn_jax.ram.cells import UNIT, RamConfig, empty, row_bytes, value
 
 MAX_NEURONS = (2**31 - 1) // UNIT
 MAX_ADDRESS_BITS = 24
@@ -74,7 +51,7 @@ class Table(NamedTuple):
 
 def init(config: RamConfig, clusters: int, neurons: int, address_bits: int) -> Table:
     """An empty table of K clusters of n neurons with ``2**T`` cells each."""
-    _check_size(neurons, address_bits)
+    check_size(neurons, address_bits)
     shape = (clusters, neurons, 1 << address_bits)
     return Table(
         cells=empty(config, (*shape, 2) if config.cells == "count" else shape),
@@ -97,7 +74,7 @@ def write(
 
     Args:
       key: draws which examples each neuron samples; may be None when ``sample_rate`` is 1.
-      connections: ``[K, n, T]``, see `wnn_jax.connectivity`.
+      connections: ``[K, n, T]``, see `wnn_jax.ram.connectivity`.
       train: K targets an example; no spans.
 
     Raises:
@@ -123,7 +100,7 @@ def read(config: RamConfig, table: Table, connections: jax.Array, words: jax.Arr
       words: ``uint32 [W, N]`` packed input bits.
     """
     clusters, neurons, address_bits = connections.shape
-    _check_size(neurons, address_bits)
+    check_size(neurons, address_bits)
     flat = _flatten(None, config, connections)
     prior = _prior(table.ones, table.written)
     return backend.read(config, clusters, table.cells, flat, prior, words)
@@ -269,10 +246,15 @@ def _check(key: jax.Array | None, config: RamConfig, connections: jax.Array, tra
         raise ValueError("there is no example to write")
     if train.span is not None and train.span.shape != (connections.shape[0], 2):
         raise ValueError(f"spans must be [{connections.shape[0]}, 2], got shape {train.span.shape}")
-    _check_size(connections.shape[1], connections.shape[2])
+    check_size(connections.shape[1], connections.shape[2])
 
 
-def _check_size(neurons: int, address_bits: int) -> None:
+def check_size(neurons: int, address_bits: int) -> None:
+    """Refuse sizes that no dense table has.
+
+    Raises:
+      ValueError: which, and what is allowed.
+    """
     if not 1 <= address_bits <= MAX_ADDRESS_BITS:
         raise ValueError(f"a dense table takes 1 to {MAX_ADDRESS_BITS} address bits, got {address_bits}")
     if not 1 <= neurons <= MAX_NEURONS:

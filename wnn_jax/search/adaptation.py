@@ -1,4 +1,4 @@
-"""Growth and pruning by what a genome does on its data, between generations (spec ram_lm 4.9)."""
+"""Growth and pruning by what a genome does on its data, between generations."""
 
 import dataclasses
 
@@ -6,15 +6,16 @@ import jax
 import jax.numpy as jnp
 
 from wnn_jax import ram
-from wnn_jax.ram import connectivity
 from wnn_jax.ram.connectivity import UNUSED
 from wnn_jax.search import evaluate
-from wnn_jax.search.base import Data, Objective
+from wnn_jax.search.base import Evaluator
+from wnn_jax.search.moves import move
+from wnn_jax.search.objective import Fold
 
 
 @dataclasses.dataclass(frozen=True)
 class AdaptationConfig:
-    """Thresholds of the predecessor where it has them.
+    """When a neuron or a connection goes or comes; thresholds of the predecessor where it has them.
 
     Attributes:
       prune: share of a cluster's neurons looked at for removal, worst first.
@@ -30,7 +31,7 @@ class AdaptationConfig:
     used: float = 0.5
 
 
-def adapt(key: jax.Array, objective: Objective, config: AdaptationConfig, data: Data, genome: jax.Array):
+def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: Fold, genome: jax.Array):
     """A genome ``[K, n, T]`` after one round of growth and pruning, within the bounds.
 
     - *Connections*: a neuron that mostly meets cells never written drops its connection of least entropy; one
@@ -38,17 +39,17 @@ def adapt(key: jax.Array, objective: Objective, config: AdaptationConfig, data: 
     - *Neurons*: of the worst, those whose worth (accuracy x distance from the cluster's vote) is below
       ``weak`` of the mean go; a cluster that errs gains a moved copy of its best neuron.
     """
-    bounds = objective.bounds
+    bounds = evaluator.objective.bounds
     clusters, size, _ = genome.shape
-    ones = jax.lax.map(lambda word: _ones(word), data.words).reshape(-1)[: bounds.input_bits]
-    share = ones / data.words.shape[1]
-    empty = ram.empty_votes(objective.model.memory, data.train)
+    ones = jax.lax.map(lambda word: _ones(word), fold.words).reshape(-1)[: bounds.input_bits]
+    share = ones / fold.words.shape[1]
+    empty = ram.empty_votes(evaluator.objective.memory, fold.train)
     entropy = -(_plogp(share) + _plogp(1 - share))
 
     def cluster(args):
         key, k, neurons, seed, targets = args
         single = neurons[:, None]
-        votes = evaluate.group_votes(objective, data, single, seed[:, None], jnp.full(size, k))
+        votes = evaluate.group_votes(evaluator, fold, single, seed[:, None], jnp.full(size, k))
         present = jnp.any(neurons != UNUSED, axis=-1)
         share, _ = ram.shares(votes, present[:, None])
         error = jnp.abs(share - targets).mean(axis=-1)
@@ -59,11 +60,11 @@ def adapt(key: jax.Array, objective: Objective, config: AdaptationConfig, data: 
         neurons = jax.vmap(_resize, (0, 0, 0, None, None, None))(
             neurons, used, error, entropy, bounds, config
         )
-        return _turnover(key, objective, config, neurons, (1 - error) * unlike, wrong)
+        return _turnover(key, evaluator, config, neurons, (1 - error) * unlike, wrong)
 
     keys = jax.random.split(key, clusters)
     # One cluster's neurons at a time: n x M votes.
-    return jax.lax.map(cluster, (keys, jnp.arange(clusters), genome, data.seed, data.targets))
+    return jax.lax.map(cluster, (keys, jnp.arange(clusters), genome, fold.seed, fold.targets))
 
 
 def _ones(word: jax.Array) -> jax.Array:
@@ -96,9 +97,9 @@ def _resize(neuron, used, error, entropy, bounds, config):
     return jnp.where(sheds & (length > 0), shed, jnp.where(grows & ~read.all(), grown, neuron))
 
 
-def _turnover(key, objective, config, neurons, worth, wrong):
+def _turnover(key, evaluator, config, neurons, worth, wrong):
     """Weak neurons go; one comes where the cluster errs."""
-    bounds = objective.bounds
+    bounds = evaluator.objective.bounds
     present = jnp.any(neurons != UNUSED, axis=-1)
     count = present.sum()
     worth = jnp.where(present, worth, jnp.inf)
@@ -109,6 +110,6 @@ def _turnover(key, objective, config, neurons, worth, wrong):
     neurons = jnp.where(goes[:, None], UNUSED, neurons)
     alive = present & ~goes
     slot, best = jnp.argmin(alive), jnp.argmax(jnp.where(alive, worth, -jnp.inf))
-    child = connectivity.move(key, bounds, ("connections",), neurons, best)
+    child = move(key, bounds, ("connections",), neurons, best)
     comes = (wrong > config.error) & ~alive.all()
     return jnp.where(comes & (jnp.arange(neurons.shape[0]) == slot)[:, None], child, neurons)

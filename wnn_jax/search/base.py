@@ -1,4 +1,4 @@
-"""What every search carries, reports and is told."""
+"""What every search carries from step to step, and what a step reports."""
 
 import dataclasses
 from collections.abc import Callable
@@ -7,109 +7,87 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import ram
-from wnn_jax.lm import bitwise
-from wnn_jax.ram import connectivity
-from wnn_jax.search.fitness import FitnessConfig
-
-
-class Data(NamedTuple):
-    """What genomes are fitted on and scored on.
-
-    Attributes:
-      train: examples to write; a weight of False keeps one out (`phases.fold`).
-      words: ``uint32 [W, M]`` inputs of the examples to score.
-      targets: ``bool [K, M]``.
-      seed: ``uint32 [K, n]``, from `ram.seeds`.
-    """
-
-    train: ram.Examples
-    words: jax.Array
-    targets: jax.Array
-    seed: jax.Array
+from wnn_jax.search.fitness import FitnessConfig, GenomeScores
+from wnn_jax.search.objective import Fold, Objective
 
 
 @dataclasses.dataclass(frozen=True)
-class Objective:
-    """What is searched for. Hashable: static under `jit`.
+class Evaluator:
+    """How genomes are judged. Hashable: static under `jit`.
 
     Attributes:
-      model: the bitwise model; its own numbers of neurons and bits are ignored.
-      bounds: the genomes to visit.
-      fitness: what makes one better than another.
+      objective: what is searched for.
+      fitness: what makes one genome better than another.
       mesh: devices over which neurons are spread, along an axis ``population``; None for one.
     """
 
-    model: bitwise.BitwiseConfig
-    bounds: connectivity.Bounds
+    objective: Objective
     fitness: FitnessConfig = FitnessConfig()
     mesh: jax.sharding.Mesh | None = None
 
     @property
     def cell_bits(self) -> int:
         """Bits of one cell, as a table that is kept would hold it: 2 a quad or ternary cell, 32 a count."""
-        return 32 if self.model.memory.cells == "count" else 2
+        return 32 if self.objective.memory.cells == "count" else 2
 
 
-class Scores(NamedTuple):
-    """How good genomes are, each of the population's shape.
-
-    Attributes:
-      ce: float32 nats a token, exact over all ids.
-      accuracy: float32 share of tokens that were the most probable id.
-      table: float32 mebibits of its tables.
-    """
-
-    ce: jax.Array
-    accuracy: jax.Array
-    table: jax.Array
-
-
-class State(NamedTuple):
+class SearchState(NamedTuple):
     """What a search carries from step to step.
 
     Attributes:
       genomes: ``[P, K, n, T]``.
       votes: ``int32 [P, K, M]`` of every genome on the scored examples.
       scores: of every genome.
-      best, best_scores: the fittest genome ``[K, n, T]`` seen on this data, and its scores.
+      best, best_scores: the fittest genome ``[K, n, T]`` seen on this fold, and its scores.
       memory: the algorithm's own; a pytree.
       step: ``int32 []`` steps done.
     """
 
     genomes: jax.Array
     votes: jax.Array
-    scores: Scores
+    scores: GenomeScores
     best: jax.Array
-    best_scores: Scores
+    best_scores: GenomeScores
     memory: Any
     step: jax.Array
 
 
-class Info(NamedTuple):
+class StepInfo(NamedTuple):
     """What a step reports, and nothing carries.
 
     Attributes:
       candidates: genomes that were scored.
       fits: neurons that were fitted and read for it: the work.
       accepted: candidates that were taken over.
-      ce: float32 ``[P]`` of the population.
+      loss: ``float32 [P]`` of the population.
     """
 
     candidates: jax.Array
     fits: jax.Array
     accepted: jax.Array
-    ce: jax.Array
+    loss: jax.Array
 
 
 class SearchAlgorithm(NamedTuple):
-    """Two pure functions, for `jit`.
+    """Two pure functions, for `jit`, and what `run` must know of them.
 
-    ``init(data, genomes) -> State`` scores a population; ``step(key, data, state) -> (State, Info)``.
+    Attributes:
+      init: ``init(fold, genomes) -> SearchState`` scores a population.
+      step: ``step(key, fold, state) -> (SearchState, StepInfo)``.
+      name: for reports.
+      evaluator: how it judges genomes.
+      config: its settings.
+      population: P, genomes that ``init`` takes.
+      steps: the number of steps that it takes, if not as many as there is time for.
     """
 
-    init: Callable[[Data, jax.Array], State]
-    step: Callable[[jax.Array, Data, State], tuple[State, Info]]
+    init: Callable[[Fold, jax.Array], SearchState]
+    step: Callable[[jax.Array, Fold, SearchState], tuple[SearchState, StepInfo]]
+    name: str
+    evaluator: Evaluator
+    config: Any
+    population: int
+    steps: int | None = None
 
 
 def take(tree: Any, index: Any) -> Any:

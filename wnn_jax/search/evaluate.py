@@ -1,8 +1,8 @@
 """The one way in which genomes are scored: in full, or only where they changed.
 
 A cluster's vote is a sum of its neurons' integers, so a child costs the neurons in which it differs, and
-its votes are exactly those of a full evaluation. Local search goes one further: a token's nats are linear
-in one bit's probability but for two logarithms (`bitwise.rest`), so a neighbour costs one neuron and O(M).
+its votes are exactly those of a full evaluation. Local search goes one further where the objective is
+`Separable`: a neighbour then costs one neuron and a look at one cluster.
 """
 
 import functools
@@ -14,12 +14,19 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from wnn_jax import ram
-from wnn_jax.lm import bitwise
 from wnn_jax.ram import connectivity
 from wnn_jax.ram.connectivity import UNUSED
-from wnn_jax.search.base import Data, Objective, Scores
+from wnn_jax.search.base import Evaluator, SearchState, take
+from wnn_jax.search.fitness import GenomeScores, fitness_of
+from wnn_jax.search.objective import Fold, Separable
 
 AXIS = "population"
+
+
+def mesh() -> jax.sharding.Mesh | None:
+    """All devices, of all processes, side by side; None where there is only one."""
+    devices = jax.devices()
+    return jax.sharding.Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
 
 
 def replicate(mesh: jax.sharding.Mesh | None, tree: Any) -> Any:
@@ -49,7 +56,7 @@ def _alike(mesh: jax.sharding.Mesh | None, function):
     return jax.shard_map(function, mesh=mesh, in_specs=whole, out_specs=whole, check_vma=False)
 
 
-def group_votes(objective: Objective, data: Data, connections, seed, cluster) -> jax.Array:
+def group_votes(evaluator: Evaluator, fold: Fold, connections, seed, cluster) -> jax.Array:
     """`ram.fit_and_read_groups`, its groups spread over the objective's mesh.
 
     Args:
@@ -60,9 +67,9 @@ def group_votes(objective: Objective, data: Data, connections, seed, cluster) ->
     Returns:
       Votes ``int32 [G, M]``, on every device: integers, so the same on any number of them.
     """
-    memory, mesh = objective.model.memory, objective.mesh
+    memory, mesh = evaluator.objective.memory, evaluator.mesh
     if mesh is None:
-        return ram.fit_and_read_groups(memory, connections, seed, cluster, data.train, data.words)
+        return ram.fit_and_read_groups(memory, connections, seed, cluster, fold.train, fold.words)
     groups, devices = connections.shape[0], mesh.shape[AXIS]
     room = -groups % devices
     connections = jnp.pad(connections, ((0, room), (0, 0), (0, 0)), constant_values=UNUSED)
@@ -75,25 +82,25 @@ def group_votes(objective: Objective, data: Data, connections, seed, cluster) ->
     specs = (spread, spread, spread, whole, whole)
     # The native call says nothing of how its result varies over the mesh, so that is not checked.
     votes = jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(
-        connections, seed, cluster, data.train, data.words
+        connections, seed, cluster, fold.train, fold.words
     )
     return jax.lax.with_sharding_constraint(votes, NamedSharding(mesh, whole))[:groups]
 
 
-def full_votes(objective: Objective, data: Data, genomes: jax.Array) -> jax.Array:
+def full_votes(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> jax.Array:
     """Votes ``int32 [P, K, M]`` of genomes ``[P, K, n, T]``, every neuron fitted."""
     population, clusters, size, _ = genomes.shape
     votes = group_votes(
-        objective,
-        data,
+        evaluator,
+        fold,
         genomes.reshape(-1, *genomes.shape[2:]),
-        jnp.broadcast_to(data.seed, (population, *data.seed.shape)).reshape(-1, size),
+        jnp.broadcast_to(fold.seed, (population, *fold.seed.shape)).reshape(-1, size),
         jnp.tile(jnp.arange(clusters), population),
     )
     return votes.reshape(population, clusters, -1)
 
 
-def revote(objective: Objective, data: Data, votes, before, after) -> jax.Array:
+def revote(evaluator: Evaluator, fold: Fold, votes, before, after) -> jax.Array:
     """Votes of genomes ``after`` from those of ``before``: exactly `full_votes`, of fewer neurons.
 
     A cluster in which more than half of the neurons changed is fitted anew, which is then cheaper.
@@ -105,10 +112,10 @@ def revote(objective: Objective, data: Data, votes, before, after) -> jax.Array:
     population, clusters, size, _ = after.shape
     added, removed, anew = _differences(before, after)
     parts = group_votes(
-        objective,
-        data,
+        evaluator,
+        fold,
         jnp.concatenate([added, removed]).reshape(-1, *after.shape[2:]),
-        jnp.broadcast_to(data.seed, (2 * population, *data.seed.shape)).reshape(-1, size),
+        jnp.broadcast_to(fold.seed, (2 * population, *fold.seed.shape)).reshape(-1, size),
         jnp.tile(jnp.arange(clusters), 2 * population),
     )
     plus, minus = parts.reshape(2, population, clusters, -1)
@@ -129,29 +136,57 @@ def _differences(before, after):
     return added, removed, anew
 
 
-def score(objective: Objective, data: Data, genomes: jax.Array, votes: jax.Array) -> Scores:
+def score(evaluator: Evaluator, fold: Fold, genomes: jax.Array, votes: jax.Array) -> GenomeScores:
     """Scores ``[P]`` of genomes ``[P, K, n, T]`` by their votes; one genome at a time in memory."""
 
     def all_genomes(genomes, votes, targets):
         return jax.lax.map(lambda pair: one(pair[0], pair[1], targets), (genomes, votes))
 
     def one(genome, votes, targets):
-        logs = bitwise.log_probabilities(votes, genome)
-        found = bitwise.score(objective.model, *logs, targets)
-        # The best id is right exactly if all its code bits are.
-        code = bitwise.encode(objective.model, found.best)
-        places = jnp.arange(targets.shape[0])[::-1, None]
-        right = jnp.all((code[None, :] >> places & 1).astype(bool) == targets, axis=0)
-        return found.nats.mean(), right.mean(dtype=jnp.float32)
+        return evaluator.objective.score(votes, connectivity.neurons_present(genome), targets)
 
-    ce, accuracy = _alike(objective.mesh, all_genomes)(genomes, votes, data.targets)
-    return Scores(ce, accuracy, connectivity.table_bits(genomes, objective.cell_bits))
+    loss, accuracy = _alike(evaluator.mesh, all_genomes)(genomes, votes, fold.targets)
+    return GenomeScores(loss, accuracy, connectivity.table_bits(genomes, evaluator.cell_bits))
 
 
-def evaluated(objective: Objective, data: Data, genomes: jax.Array) -> tuple[jax.Array, Scores]:
+def evaluated(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> tuple[jax.Array, GenomeScores]:
     """Votes and scores of genomes ``[P, K, n, T]``, every neuron fitted."""
-    votes = full_votes(objective, data, genomes)
-    return votes, score(objective, data, genomes, votes)
+    votes = full_votes(evaluator, fold, genomes)
+    return votes, score(evaluator, fold, genomes, votes)
+
+
+def start(evaluator: Evaluator, fold: Fold, genomes: jax.Array, memory) -> SearchState:
+    """The state of a population that has only been scored."""
+    votes, scores = evaluated(evaluator, fold, genomes)
+    first = jnp.argmin(fitness_of(evaluator.fitness, scores))
+    zero = jnp.zeros((), jnp.int32)
+    return SearchState(genomes, votes, scores, genomes[first], take(scores, first), memory, zero)
+
+
+def keep_best(
+    evaluator: Evaluator, state: SearchState, genomes: jax.Array, scores: GenomeScores
+) -> tuple[jax.Array, GenomeScores]:
+    """The fittest of the best so far and a population; the old one on a tie."""
+    pool = jax.tree.map(lambda old, new: jnp.concatenate([old[None], new]), state.best_scores, scores)
+    first = jnp.argmin(fitness_of(evaluator.fitness, pool))
+    best = jnp.where(first == 0, state.best, genomes[jnp.maximum(first - 1, 0)])
+    return best, take(pool, first)
+
+
+def rescore(evaluator: Evaluator, fold: Fold, state: SearchState) -> SearchState:
+    """A state on another fold: votes and scores of the population and of the best, elites and all."""
+    genomes = jnp.concatenate([state.genomes, state.best[None]])
+    votes, scores = evaluated(evaluator, fold, genomes)
+    moved = state._replace(
+        votes=votes[:-1], scores=take(scores, slice(None, -1)), best_scores=take(scores, -1)
+    )
+    best, best_scores = keep_best(evaluator, moved, moved.genomes, moved.scores)
+    return moved._replace(best=best, best_scores=best_scores)
+
+
+def fittest_first(evaluator: Evaluator, genomes: jax.Array, scores: GenomeScores) -> jax.Array:
+    """Genomes ``[P, K, n, T]`` in the order of their fitness; equals keep theirs."""
+    return genomes[jnp.argsort(fitness_of(evaluator.fitness, scores), stable=True)]
 
 
 class Neighbours(NamedTuple):
@@ -176,7 +211,7 @@ class Neighbours(NamedTuple):
     table: jax.Array
 
 
-def neighbours(objective: Objective, data: Data, genomes, votes, places, moves) -> Neighbours:
+def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) -> Neighbours:
     """What each move of one neuron would change, the other clusters staying as they are.
 
     Args:
@@ -185,27 +220,27 @@ def neighbours(objective: Objective, data: Data, genomes, votes, places, moves) 
     """
     clusters = genomes.shape[1]
     old = jnp.take_along_axis(genomes, places[..., None], axis=2)  # [P, K, S, T]
-    seed = jnp.take_along_axis(jnp.broadcast_to(data.seed, genomes.shape[:3]), places, axis=2)
+    seed = jnp.take_along_axis(jnp.broadcast_to(fold.seed, genomes.shape[:3]), places, axis=2)
     single = jnp.concatenate([old[..., None, :], moves], axis=3)
     parts = group_votes(
-        objective,
-        data,
+        evaluator,
+        fold,
         single.reshape(-1, 1, single.shape[-1]),
         jnp.broadcast_to(seed[..., None], single.shape[:4]).reshape(-1, 1),
         jnp.broadcast_to(jnp.arange(clusters)[:, None, None], single.shape[:4]).reshape(-1),
     ).reshape(*single.shape[:4], -1)
     there = jnp.any(single != UNUSED, axis=-1).astype(jnp.int32)
-    table = connectivity.table_bits(single[..., None, None, :], objective.cell_bits)
+    table = connectivity.table_bits(single[..., None, None, :], evaluator.cell_bits)
 
     def gain(x):
         return x[:, :, :, 1:] - x[:, :, :, :1]
 
     votes_gain, neurons_gain, table_gain = gain(parts), gain(there), gain(table)
     gains = votes_gain, neurons_gain, table_gain
-    return Neighbours(places, moves, *cluster_changes(objective, data, genomes, votes, *gains), *gains)
+    return Neighbours(places, moves, *cluster_changes(evaluator, fold, genomes, votes, *gains), *gains)
 
 
-def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neurons, table):
+def cluster_changes(evaluator: Evaluator, fold: Fold, genomes, votes, gain, neurons, table):
     """Change of the fitness if one cluster alone gained votes, and its standard error.
 
     Args:
@@ -214,27 +249,49 @@ def cluster_changes(objective: Objective, data: Data, genomes, votes, gain, neur
       neurons, table: ``[P, K, ...]``, as in `Neighbours`.
 
     Returns:
-      Two ``float32 [P, K, ...]``; the change is infinite where it is not a number.
+      Two ``float32 [P, K, ...]``; the change is infinite where it is not a number, and the error is 0 where
+      the objective is not `Separable`.
     """
+    separable = isinstance(evaluator.objective, Separable)
+    one_genome = _separable_changes if separable else _whole_changes
 
-    def nats(rest, targets, votes, present):
-        return bitwise.bit_nats(rest, *ram.shares(votes, present[..., None]), targets)
+    def all_genomes(targets, *population):
+        return jax.lax.map(lambda x: one_genome(evaluator.objective, targets, *x), population)
+
+    change, error = _alike(evaluator.mesh, all_genomes)(fold.targets, genomes, votes, gain, neurons)
+    change = change + evaluator.fitness.size_weight * table
+    return jnp.where(jnp.isnan(change), jnp.inf, change), error
+
+
+def _separable_changes(objective, targets, genome, votes, gain, neurons):
+    """Of one genome, by what each cluster must know of the others."""
+    present = connectivity.neurons_present(genome)
 
     def one_cluster(x):
-        rest, targets, votes, present, gain, neurons = x
-        changes = nats(rest, targets, votes + gain, present + neurons) - nats(rest, targets, votes, present)
+        others, targets, votes, present, gain, neurons = x
+        after = objective.losses(others, targets, votes + gain, present + neurons)
+        changes = after - objective.losses(others, targets, votes, present)
         mean, square = changes.mean(axis=-1), jnp.square(changes).mean(axis=-1)
         return mean, jnp.sqrt(jnp.maximum(square - mean**2, 0.0) / changes.shape[-1])
 
-    def all_genomes(targets, *population):
-        def one_genome(x):
-            genome, votes, gain, neurons = x
-            rest = bitwise.rest(objective.model, *ram.probability(votes, genome))
-            present = connectivity.neurons_present(genome)
-            return jax.lax.map(one_cluster, (rest, targets, votes, present, gain, neurons))
+    others = objective.others(votes, present)
+    return jax.lax.map(one_cluster, (others, targets, votes, present, gain, neurons))
 
-        return jax.lax.map(one_genome, population)
 
-    change, error = _alike(objective.mesh, all_genomes)(data.targets, genomes, votes, gain, neurons)
-    change = change + objective.fitness.size_weight * table
-    return jnp.where(jnp.isnan(change), jnp.inf, change), error
+def _whole_changes(objective, targets, genome, votes, gain, neurons):
+    """Of one genome, every change scored in whole."""
+    present = connectivity.neurons_present(genome)
+    loss, _ = objective.score(votes, present, targets)
+
+    def one_cluster(x):
+        k, gain, neurons = x
+
+        def one_change(y):
+            after = votes.at[k].add(y[0]), present.at[k].add(y[1])
+            return objective.score(*after, targets)[0] - loss
+
+        flat = gain.reshape(-1, gain.shape[-1]), neurons.reshape(-1)
+        return jax.lax.map(one_change, flat).reshape(neurons.shape)
+
+    change = jax.lax.map(one_cluster, (jnp.arange(len(present)), gain, neurons))
+    return change, jnp.zeros_like(change)

@@ -1,11 +1,27 @@
 """One number that orders genomes; lower is better. Rank-based ones depend on the whole pool."""
 
 import dataclasses
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 
-FITNESSES = ("ce", "accuracy", "harmonic_rank", "normalized")
+Kind = Literal["loss", "accuracy", "harmonic_rank", "normalized"]
+FITNESSES: tuple[str, ...] = get_args(Kind)
+
+
+class GenomeScores(NamedTuple):
+    """How good genomes are, each of the population's shape.
+
+    Attributes:
+      loss: float32, of the objective: nats, for those of this library.
+      accuracy: float32 in [0, 1], of the objective.
+      mebibits: float32, of the genome's tables.
+    """
+
+    loss: jax.Array
+    accuracy: jax.Array
+    mebibits: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,53 +29,58 @@ class FitnessConfig:
     """What makes a genome fit.
 
     Attributes:
-      kind: ``ce``; ``accuracy``; ``harmonic_rank``, the weighted harmonic mean of a genome's ranks by CE
-        and by accuracy; or ``normalized``, the weighted mean of both scaled to [0, 1] over the pool
-        (spec ram_lm 4.5).
-      ce_weight, accuracy_weight: of the two means.
+      fitness: ``loss``; ``accuracy``; ``harmonic_rank``, the weighted harmonic mean of a genome's ranks by
+        loss and by accuracy; or ``normalized``, the weighted mean of both scaled to [0, 1] over the pool.
+      loss_weight: of the loss in the two means.
+      accuracy_weight: of the accuracy in the two means.
       accuracy_floor: below it a genome is as bad as can be.
-      size_weight: nats that a mebibit of table costs, added to the CE.
+      size_weight: what a mebibit of table costs, added to the loss.
 
     Raises:
       ValueError: a value is out of range.
     """
 
-    kind: str = "ce"
-    ce_weight: float = 1.0
+    fitness: Kind = "loss"
+    loss_weight: float = 1.0
     accuracy_weight: float = 1.0
     accuracy_floor: float = 0.0
     size_weight: float = 0.0
 
     def __post_init__(self):
-        if self.kind not in FITNESSES:
-            raise ValueError(f"unknown fitness {self.kind!r}: choose one of {', '.join(FITNESSES)}")
-        if min(self.ce_weight, self.accuracy_weight, self.size_weight, self.accuracy_floor) < 0:
+        if self.fitness not in FITNESSES:
+            raise ValueError(f"unknown fitness {self.fitness!r}: choose one of {', '.join(FITNESSES)}")
+        if min(self.loss_weight, self.accuracy_weight, self.size_weight, self.accuracy_floor) < 0:
             raise ValueError("the weights and the accuracy floor of a fitness must be 0 or more")
-        if self.ce_weight + self.accuracy_weight == 0:
-            raise ValueError("the weights of CE and accuracy are both 0: give one of them a weight")
+        if self.loss_weight + self.accuracy_weight == 0:
+            raise ValueError("the weights of loss and accuracy are both 0: give one of them a weight")
 
     @property
     def separable(self) -> bool:
         """Whether a change of one cluster can be judged without the rest: what local search needs."""
-        return self.kind == "ce" and self.accuracy_floor == 0.0
+        return self.fitness == "loss" and self.accuracy_floor == 0.0
 
 
-def fitness(config: FitnessConfig, scores) -> jax.Array:
-    """Fitness ``float32 [P]`` of a pool's `Scores`; a NaN is the worst there is, and so is a score below
-    the accuracy floor. Equal scores get equal fitness."""
-    ce = jnp.where(jnp.isnan(scores.ce), jnp.inf, scores.ce + config.size_weight * scores.table)
+def fitness_of(config: FitnessConfig, scores: GenomeScores) -> jax.Array:
+    """Fitness ``float32 [P]`` of a pool's scores; lower is better, and equal scores get equal fitness.
+
+    A NaN is the worst there is, infinity, and so is an accuracy below the floor.
+
+    Args:
+      scores: `GenomeScores` of P genomes.
+    """
+    loss = jnp.where(jnp.isnan(scores.loss), jnp.inf, scores.loss + config.size_weight * scores.mebibits)
     wrong = jnp.where(jnp.isnan(scores.accuracy), jnp.inf, 1.0 - scores.accuracy)
-    if config.kind == "ce":
-        value = ce
-    elif config.kind == "accuracy":
+    if config.fitness == "loss":
+        value = loss
+    elif config.fitness == "accuracy":
         value = wrong
-    elif config.kind == "harmonic_rank":
-        weights = config.ce_weight + config.accuracy_weight
-        value = weights / (config.ce_weight / _rank(ce) + config.accuracy_weight / _rank(wrong))
+    elif config.fitness == "harmonic_rank":
+        weights = config.loss_weight + config.accuracy_weight
+        value = weights / (config.loss_weight / _rank(loss) + config.accuracy_weight / _rank(wrong))
     else:
-        weights = config.ce_weight + config.accuracy_weight
-        value = (config.ce_weight * _scaled(ce) + config.accuracy_weight * _scaled(wrong)) / weights
-    bad = jnp.isinf(ce) | jnp.isinf(wrong) | (scores.accuracy < config.accuracy_floor)
+        weights = config.loss_weight + config.accuracy_weight
+        value = (config.loss_weight * _scaled(loss) + config.accuracy_weight * _scaled(wrong)) / weights
+    bad = jnp.isinf(loss) | jnp.isinf(wrong) | (scores.accuracy < config.accuracy_floor)
     return jnp.where(bad, jnp.inf, value)
 
 

@@ -1,15 +1,18 @@
-"""A genetic algorithm over whole genomes: elites, tournaments, crossover, mutation (spec ram_lm 4.3)."""
+"""A genetic algorithm over whole genomes: elites, tournaments, crossover, mutation."""
 
 import dataclasses
+import functools
 import math
 
 import jax
 import jax.numpy as jnp
 
 from wnn_jax.ram import connectivity
-from wnn_jax.search import evaluate, local
-from wnn_jax.search.base import Data, Info, Objective, SearchAlgorithm, State, select, take
-from wnn_jax.search.fitness import fitness
+from wnn_jax.search import evaluate
+from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo, select, take
+from wnn_jax.search.fitness import FitnessConfig, fitness_of
+from wnn_jax.search.moves import DIMENSIONS, Dimension, move_all, phase_name
+from wnn_jax.search.objective import Fold, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,13 +20,13 @@ class GeneticConfig:
     """How a generation follows from the last.
 
     Attributes:
-      population: P.
-      elites: the fittest, kept unchanged.
+      population: P, genomes of a generation.
+      elites: genomes that are kept unchanged, the fittest.
       tournament: genomes drawn for each parent, of which the fittest is it.
       crossover: probability that a child has two parents.
-      within: probability that it also mixes one cluster neuron by neuron.
+      mixing: probability that a child of two parents also mixes one cluster of theirs, neuron by neuron.
       mutation: probability that a neuron (or empty slot) moves.
-      dimensions: what moves may change (`connectivity.DIMENSIONS`).
+      dimensions: what moves may change (`moves.DIMENSIONS`).
 
     Raises:
       ValueError: a value is out of range.
@@ -33,9 +36,9 @@ class GeneticConfig:
     elites: int = 5
     tournament: int = 3
     crossover: float = 0.7
-    within: float = 0.1
+    mixing: float = 0.1
     mutation: float = 0.01
-    dimensions: tuple[str, ...] = connectivity.DIMENSIONS
+    dimensions: tuple[Dimension, ...] = DIMENSIONS
 
     def __post_init__(self):
         if not 1 <= self.elites < self.population:
@@ -45,26 +48,40 @@ class GeneticConfig:
             )
         if self.tournament < 1:
             raise ValueError(f"a tournament needs at least 1 genome, got {self.tournament}")
-        for name in ("crossover", "within", "mutation"):
+        for name in ("crossover", "mixing", "mutation"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
 
 
-def genetic(objective: Objective, config: GeneticConfig) -> SearchAlgorithm:
-    """Generations of ``population`` genomes, sorted by fitness."""
+@functools.cache  # the same algorithm again is compiled already
+def genetic(
+    objective: Objective,
+    config: GeneticConfig = GeneticConfig(),
+    fitness: FitnessConfig = FitnessConfig(),
+    mesh: jax.sharding.Mesh | None = None,
+) -> SearchAlgorithm:
+    """Generations of ``population`` genomes, sorted by fitness.
+
+    Args:
+      objective: what is searched for.
+      config: how.
+      fitness: what makes a genome fit.
+      mesh: devices to spread neurons over, see `evaluate.mesh`.
+    """
+    evaluator = Evaluator(objective, fitness, mesh)
     bounds = objective.bounds
 
-    def init(data: Data, genomes: jax.Array) -> State:
+    def init(fold: Fold, genomes: jax.Array) -> SearchState:
         if genomes.shape[0] != config.population:
             raise ValueError(
                 f"a population of {config.population} was promised, got {genomes.shape[0]} genomes"
             )
-        return local.start(objective, data, genomes, ())
+        return evaluate.start(evaluator, fold, genomes, ())
 
-    def step(key: jax.Array, data: Data, state: State) -> tuple[State, Info]:
+    def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:
         parent_key, cross_key, mutate_key = jax.random.split(key, 3)
         children = config.population - config.elites
-        worth = fitness(objective.fitness, state.scores)
+        worth = fitness_of(evaluator.fitness, state.scores)
         drawn = jax.random.randint(parent_key, (2, children, config.tournament), 0, config.population)
         parents = jnp.take_along_axis(drawn, jnp.argmin(worth[drawn], axis=-1)[..., None], -1)[..., 0]
         from_second, mixed = crossover(cross_key, children, state.genomes.shape[1:3])
@@ -73,8 +90,8 @@ def genetic(objective: Objective, config: GeneticConfig) -> SearchAlgorithm:
         keys = jax.random.split(mutate_key, children)
         genomes = jax.vmap(mutate)(keys, select(mixed, other, base))
         votes = select(from_second, state.votes[parents[1]], state.votes[parents[0]])
-        votes = evaluate.revote(objective, data, votes, base, genomes)
-        scores = evaluate.score(objective, data, genomes, votes)
+        votes = evaluate.revote(evaluator, fold, votes, base, genomes)
+        scores = evaluate.score(evaluator, fold, genomes, votes)
         work = evaluate.fits(base, genomes).astype(jnp.int32)
 
         order = jnp.argsort(worth, stable=True)[: config.elites]
@@ -82,9 +99,9 @@ def genetic(objective: Objective, config: GeneticConfig) -> SearchAlgorithm:
         genomes, votes, scores = jax.tree.map(
             lambda old, new: jnp.concatenate([old, new]), pool, (genomes, votes, scores)
         )
-        best, best_scores = local.keep_best(objective, state, genomes, scores)
-        new = State(genomes, votes, scores, best, best_scores, (), state.step + 1)
-        info = Info(jnp.int32(children), work, jnp.int32(children), new.scores.ce)
+        best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
+        new = SearchState(genomes, votes, scores, best, best_scores, (), state.step + 1)
+        info = StepInfo(jnp.int32(children), work, jnp.int32(children), new.scores.loss)
         return new, info
 
     def crossover(key, children: int, shape):
@@ -94,7 +111,7 @@ def genetic(objective: Objective, config: GeneticConfig) -> SearchAlgorithm:
         two = jax.random.bernoulli(two_key, config.crossover, (children, 1))
         cut = jax.random.randint(cut_key, (children, 1), 1, max(clusters, 2))
         from_second = two & (jnp.arange(clusters) >= cut)
-        mixes = two & jax.random.bernoulli(within_key, config.within, (children, 1))
+        mixes = two & jax.random.bernoulli(within_key, config.mixing, (children, 1))
         where = jnp.arange(clusters) == jax.random.randint(where_key, (children, 1), 0, clusters)
         mixed = (mixes & where)[..., None] & jax.random.bernoulli(which_key, 0.5, (children, clusters, size))
         return from_second, mixed
@@ -110,16 +127,13 @@ def genetic(objective: Objective, config: GeneticConfig) -> SearchAlgorithm:
         chance = jax.random.uniform(rate_key, (clusters, size))
         places = jnp.argsort(chance, axis=-1)[:, :most]
         hit = jnp.take_along_axis(chance, places, axis=-1) < config.mutation
-
-        def one(key, cluster, place):
-            return connectivity.move(key, bounds, config.dimensions, cluster, place)
-
-        keys = jax.random.split(move_key, (clusters, most))
-        moves = jax.vmap(jax.vmap(one, (0, None, 0)))(keys, genome, places).astype(genome.dtype)
+        keys = jax.random.split(move_key, (1, clusters, most, 1))
+        moves = move_all(keys, bounds, config.dimensions, genome[None], places[None])[0, :, :, 0]
         kept = jnp.take_along_axis(genome, places[..., None], axis=1)
         mutant = genome.at[jnp.arange(clusters)[:, None], places].set(select(hit, moves, kept))
         # Each move kept to the bounds, but several may have taken the same cluster's last neurons.
         enough = connectivity.neurons_present(mutant) >= bounds.min_neurons
         return select(enough, mutant, genome)
 
-    return SearchAlgorithm(init, step)
+    name = phase_name("ga", config.dimensions)
+    return SearchAlgorithm(init, step, name, evaluator, config, config.population)

@@ -1,0 +1,71 @@
+"""A grid: genomes of several sizes, from which the search that follows goes on."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from wnn_jax.ram import connectivity
+from wnn_jax.search import evaluate
+from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
+from wnn_jax.search.fitness import FitnessConfig
+from wnn_jax.search.moves import sized
+from wnn_jax.search.objective import Fold, Objective
+
+
+@dataclasses.dataclass(frozen=True)
+class GridConfig:
+    """Sizes to try, each number of neurons with each number of bits.
+
+    Attributes:
+      grid_neurons: neurons of each cluster.
+      grid_bits: address bits of each neuron.
+    """
+
+    grid_neurons: tuple[int, ...] = (50, 100, 150, 200)
+    grid_bits: tuple[int, ...] = (14, 16, 18, 20)
+
+
+@functools.cache  # the same algorithm again is compiled already
+def grid(
+    objective: Objective,
+    config: GridConfig = GridConfig(),
+    fitness: FitnessConfig = FitnessConfig(),
+    mesh: jax.sharding.Mesh | None = None,
+) -> SearchAlgorithm:
+    """One step that draws and scores a random genome of every size, neurons first.
+
+    Args:
+      objective: what is searched for.
+      config: the sizes.
+      fitness: what makes a genome fit.
+      mesh: devices to spread neurons over, see `evaluate.mesh`.
+
+    Raises:
+      ValueError: a size is outside the bounds, or there is none.
+    """
+    evaluator, bounds = Evaluator(objective, fitness, mesh), objective.bounds
+    for values, low, high, name in (
+        (config.grid_neurons, bounds.min_neurons, bounds.max_neurons, "neurons"),
+        (config.grid_bits, bounds.min_bits, bounds.max_bits, "address bits"),
+    ):
+        if not values or min(values) < low or max(values) > high:
+            raise ValueError(f"the grid's {name} {[*values]} must lie within the bounds {low} to {high}")
+    sizes = jnp.array([(n, t) for n in config.grid_neurons for t in config.grid_bits], jnp.int32)
+
+    def init(fold: Fold, genomes: jax.Array) -> SearchState:
+        return evaluate.start(evaluator, fold, genomes, ())
+
+    def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:
+        def draw(key, size):
+            return sized(key, bounds, objective.clusters, size[0], size[1])
+
+        genomes = jax.vmap(draw)(jax.random.split(key, len(sizes)), sizes).astype(state.genomes.dtype)
+        votes, scores = evaluate.evaluated(evaluator, fold, genomes)
+        best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
+        new = SearchState(genomes, votes, scores, best, best_scores, (), state.step + 1)
+        fits = jax.vmap(connectivity.neurons_present)(genomes).sum()
+        return new, StepInfo(jnp.int32(len(sizes)), fits, jnp.int32(len(sizes)), scores.loss)
+
+    return SearchAlgorithm(init, step, "grid", evaluator, config, population=1, steps=1)

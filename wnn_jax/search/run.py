@@ -1,0 +1,413 @@
+"""A whole search: folds of the examples, validation, patience, a budget, several phases, resuming.
+
+The examples are cut three ways. The last part only *validates*; the rest is cut into folds, of which one is
+*scored* while genomes are *fitted* on the others. The genome returned is the one that validated best.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from wnn_jax import ram
+from wnn_jax.ram import connectivity
+from wnn_jax.saving import progress
+from wnn_jax.search import evaluate, moves
+from wnn_jax.search.adaptation import AdaptationConfig, adapt
+from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
+from wnn_jax.search.fitness import GenomeScores
+from wnn_jax.search.objective import Fold, fold
+
+_GAIN = 1e-4  # of the loss: less is no gain to patience
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """How a search is run.
+
+    Attributes:
+      steps: steps of each algorithm.
+      folds: parts of the examples, of which one is scored.
+      rotate: steps after which another fold is scored; 0 for never.
+      validation: the last of this number of equal parts only validates.
+      check: steps after which the best genome is validated.
+      patience: validations without gain after which an algorithm ends; 0 for never.
+      fit_budget: neurons fitted after which an algorithm ends; by default there is no limit.
+      adapt_every: steps after which neurons and connections grow and are pruned by statistics; 0 for never.
+      adaptation: when they do.
+      save_every: steps between two saves.
+      cache_mib: most MiB of votes that may be kept.
+
+    Raises:
+      ValueError: a value is out of range.
+    """
+
+    steps: int = 200
+    folds: int = 3
+    rotate: int = 10
+    validation: int = 10
+    check: int = 20
+    patience: int = 0
+    fit_budget: int | None = None
+    adapt_every: int = 0
+    adaptation: AdaptationConfig = AdaptationConfig()
+    save_every: int = 20
+    cache_mib: int = 4096
+
+    def __post_init__(self):
+        for name in ("steps", "check", "save_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("folds", "validation"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
+        if min(self.rotate, self.patience, self.adapt_every) < 0:
+            raise ValueError(
+                f"rotate, patience and adapt_every must be 0 or more, got {self.rotate}, {self.patience} and "
+                f"{self.adapt_every}"
+            )
+
+
+class Report(NamedTuple):
+    """One step of a search.
+
+    Attributes:
+      phase: the algorithm's name.
+      step: steps that it has done.
+      fits: neurons that it has fitted.
+      candidates: genomes that this step scored.
+      best: the loss of the fittest genome on its fold.
+      mean: the mean loss of the population.
+      mebibits: of the tables of the fittest genome.
+      validation: its loss on the part that validates; None where the step did not ask.
+      seconds: spent on the search, over all its runs.
+    """
+
+    phase: str
+    step: int
+    fits: int
+    candidates: int
+    best: float
+    mean: float
+    mebibits: float
+    validation: float | None
+    seconds: float
+
+
+class Result(NamedTuple):
+    """What a search has come to.
+
+    Attributes:
+      genome: ``[K, n, T]`` NumPy, the best by validation.
+      loss: its validation loss.
+      history: a report for every step.
+      phase: algorithms that have ended.
+      step, fits, stale: of the one at work: steps done, neurons fitted, validations without gain.
+      seconds: spent, over all runs.
+    """
+
+    genome: np.ndarray
+    loss: float
+    history: tuple[Report, ...] = ()
+    phase: int = 0
+    step: int = 0
+    fits: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+
+
+def run(
+    key: jax.Array,
+    algorithms: SearchAlgorithm | Sequence[SearchAlgorithm],
+    data: ram.Examples,
+    config: RunConfig = RunConfig(),
+    *,
+    start: Any = None,
+    resume: str | pathlib.Path | None = None,
+    on_step: Callable[[Report], None] | None = None,
+) -> Result:
+    """Search for a better connectivity; each algorithm goes on from the genomes of the one before.
+
+    Args:
+      key: everything drawn comes from it and the number of the step, so a resumed search ends with the same
+        bits.
+      algorithms: such as ``tabu(objective)``; several share an objective.
+      data: examples in their order, `ram.examples` of X and Y or `bitwise.examples` of a text.
+      start: ``[K, n, T]`` where to begin; by default a random genome of the largest size.
+      resume: a folder to save progress to, and to continue from; a search killed at any moment loses at
+        most ``save_every`` steps. An interrupt is saved before it goes on.
+      on_step: called with a `Report` after every step.
+
+    Raises:
+      ValueError: there are too few examples for the folds, the votes would not fit ``cache_mib``, the start
+        is outside the bounds, or the folder holds the progress of other work.
+    """
+    chosen = (algorithms,) if isinstance(algorithms, SearchAlgorithm) else tuple(algorithms)
+    search = _prepare(key, chosen, data, config, start, on_step)
+    return _run(search, _open(search, data, resume))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """All of one search that does not change while it runs."""
+
+    key: jax.Array
+    algorithms: tuple[SearchAlgorithm, ...]
+    config: RunConfig
+    evaluator: Evaluator
+    start: jax.Array
+    stream: ram.Examples
+    seeds: jax.Array
+    tail: Fold
+    on_step: Callable[[Report], None] | None
+    compiled: "_Compiled"
+
+
+class _Compiled(NamedTuple):
+    """What a search calls between steps."""
+
+    fold: Callable[..., Fold]
+    rescore: Callable[[Fold, SearchState], SearchState]
+    score: Callable[[Fold, jax.Array], GenomeScores]
+    adapt: Callable[[jax.Array, Fold, jax.Array], jax.Array]
+
+
+@functools.cache
+def _compiled(evaluator: Evaluator, folds: int, adaptation: AdaptationConfig) -> _Compiled:
+    def adapted(key, data, genomes):
+        pairs = jax.random.split(key, len(genomes)), genomes
+        return jax.lax.map(lambda x: adapt(x[0], evaluator, adaptation, data, x[1]), pairs)
+
+    mesh = evaluator.mesh
+    return _Compiled(
+        fold=_jit(mesh, lambda stream, seeds, index: fold(stream, seeds, index, folds)),
+        rescore=_jit(mesh, lambda data, state: evaluate.rescore(evaluator, data, state)),
+        score=_jit(mesh, lambda data, genomes: evaluate.evaluated(evaluator, data, genomes)[1]),
+        adapt=_jit(mesh, adapted),
+    )
+
+
+def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
+    if not algorithms:
+        raise ValueError("a search needs at least one algorithm")
+    evaluator = algorithms[0].evaluator
+    if any(x.evaluator != evaluator for x in algorithms):
+        raise ValueError("the algorithms of one search share their objective, fitness and mesh")
+    objective, bounds = evaluator.objective, evaluator.objective.bounds
+    clusters, count = data.targets.shape
+    if clusters != objective.clusters:
+        raise ValueError(f"the objective has {objective.clusters} clusters, and the examples have {clusters}")
+    _check_sizes(config, algorithms, clusters, count)
+    seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
+    cut = count // config.validation * (config.validation - 1)
+    kept = ram.Examples(data.words[:, :cut], data.targets[:, :cut])
+    tail = Fold(kept, data.words[:, cut:], data.targets[:, cut:], seeds)
+    if start is None:
+        draw_key = jax.random.fold_in(key, 2**31 - 1)
+        sizes = bounds.max_neurons, bounds.max_bits
+        start = connectivity.random(draw_key, clusters, *sizes, bounds.input_bits)
+    start = moves.pad(jnp.asarray(start).astype(connectivity.dtype_for(bounds.input_bits)), bounds)
+    mesh = evaluator.mesh
+    return _Search(
+        key=key,
+        algorithms=algorithms,
+        config=config,
+        evaluator=evaluator,
+        start=evaluate.replicate(mesh, start),
+        stream=evaluate.replicate(mesh, kept),
+        seeds=evaluate.replicate(mesh, seeds),
+        tail=evaluate.replicate(mesh, tail),
+        on_step=on_step,
+        compiled=_compiled(evaluator, config.folds, config.adaptation),
+    )
+
+
+def _check_sizes(config: RunConfig, algorithms, clusters: int, count: int) -> None:
+    kept = count // config.validation * (config.validation - 1)
+    if count < config.validation * config.folds:
+        raise ValueError(
+            f"{config.folds} folds and a validation part of 1 in {config.validation} need at least "
+            f"{config.validation * config.folds} examples, got {count}"
+        )
+    mebibytes = votes_mebibytes(config, algorithms, clusters, count)
+    if mebibytes > config.cache_mib:
+        raise ValueError(
+            f"the votes of {_genomes(algorithms)} genomes on {kept // config.folds:,} examples take "
+            f"{mebibytes:.0f} MiB, more than cache_mib {config.cache_mib}: raise folds, or lower population "
+            "or starts"
+        )
+
+
+def votes_mebibytes(
+    config: RunConfig, algorithms: Sequence[SearchAlgorithm], clusters: int, count: int
+) -> float:
+    """MiB of votes that a search of ``count`` examples keeps."""
+    kept = count // config.validation * (config.validation - 1)
+    return _genomes(algorithms) * clusters * (kept // config.folds) * 4 / 2**20
+
+
+def _genomes(algorithms: Sequence[SearchAlgorithm]) -> int:
+    return max(x.population for x in algorithms) + 1
+
+
+def _jit(mesh, function):
+    if mesh is None:
+        return jax.jit(function)
+    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+
+def _open(search: _Search, data: ram.Examples, resume) -> progress.Progress | None:
+    """Where progress is saved: by the first of several processes."""
+    if resume is None or jax.process_index():
+        return None
+    settings = dataclasses.asdict(dataclasses.replace(search.config, save_every=1, cache_mib=1))
+    about = {
+        "search": {x.name: repr(x.config) for x in search.algorithms},
+        "run": settings,
+        "objective": repr(search.evaluator.objective) + repr(search.evaluator.fitness),
+        "data": hashlib.sha256(np.asarray(data.words).tobytes()).hexdigest(),
+        "seed": np.asarray(jax.random.key_data(search.key)).tolist(),
+    }
+    return progress.Progress(resume, about)
+
+
+def _run(search: _Search, saved: progress.Progress | None) -> Result:
+    latest = saved.latest() if saved else None
+    arrays = None
+    if latest:
+        arrays, about = latest
+        history = tuple(Report(*line) for line in about.pop("history"))
+        result = Result(genome=arrays["winner"], history=history, **about)
+        genomes = evaluate.replicate(search.evaluator.mesh, jnp.asarray(arrays["genomes"]))
+    else:
+        loss = float(search.compiled.score(search.tail, search.start[None]).loss[0])
+        result, genomes = Result(np.asarray(search.start), loss), _first_genomes(search)
+    while result.phase < len(search.algorithms):
+        result, genomes = _run_phase(search, result, genomes, arrays, saved)
+        result = result._replace(phase=result.phase + 1, step=0, fits=0, stale=0)
+        arrays = None
+        if saved:
+            _save(saved, result, {"genomes": genomes})
+    return result
+
+
+def _first_genomes(search: _Search) -> jax.Array:
+    """The start and random others of its size."""
+    bounds, clusters = search.evaluator.objective.bounds, search.evaluator.objective.clusters
+    count = max(x.population for x in search.algorithms) - 1
+    if not count:
+        return search.start[None]
+    sizes = connectivity.neurons_present(search.start).max(), (search.start >= 0).sum(axis=-1).max()
+    keys = jax.random.split(jax.random.fold_in(search.key, 0), count)
+    others = jax.vmap(lambda key: moves.sized(key, bounds, clusters, *sizes))(keys)
+    genomes = jnp.concatenate([search.start[None], others.astype(search.start.dtype)])
+    return evaluate.replicate(search.evaluator.mesh, genomes)
+
+
+def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple[Result, jax.Array]:
+    """One algorithm from where it is; its genomes, fittest first."""
+    algorithm, config = search.algorithms[result.phase], search.config
+    mesh, steps = search.evaluator.mesh, algorithm.steps or config.steps
+    phase_key = jax.random.fold_in(search.key, 1 + result.phase)
+    init, step = _jit(mesh, algorithm.init), _jit(mesh, algorithm.step)
+    data = _fold(search, result.step)
+    state = init(data, genomes[jnp.resize(jnp.arange(len(genomes)), (algorithm.population,))])
+    if arrays is not None and result.step:
+        state = search.compiled.rescore(data, evaluate.replicate(mesh, _restored(state, arrays)))
+    clock = time.perf_counter()
+    try:
+        while result.step < steps and not _exhausted(config, result):
+            key = evaluate.replicate(mesh, jax.random.fold_in(phase_key, result.step))
+            state, info = step(key, data, state)
+            result = result._replace(step=result.step + 1, fits=result.fits + int(info.fits))
+            if config.adapt_every and result.step % config.adapt_every == 0:
+                adapt_key = evaluate.replicate(mesh, jax.random.fold_in(key, 1))
+                grown = search.compiled.adapt(adapt_key, data, state.genomes)
+                state = search.compiled.rescore(data, state._replace(genomes=grown))
+            if config.rotate and result.step % config.rotate == 0:
+                data = _fold(search, result.step)
+                state = search.compiled.rescore(data, state)
+            now = time.perf_counter()
+            result, clock = result._replace(seconds=result.seconds + now - clock), now
+            checked = result.step % config.check == 0 or result.step == steps
+            result = _reported(search, result, algorithm.name, state, info, checked)
+            if saved and result.step % config.save_every == 0:
+                _save(saved, result, _arrays(state))
+    except KeyboardInterrupt:
+        if saved:
+            _save(saved, result, _arrays(state))
+        raise
+    pool = jnp.concatenate([state.best[None], state.genomes])
+    scores = jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), state.best_scores, state.scores)
+    return result, evaluate.fittest_first(search.evaluator, pool, scores)
+
+
+def _fold(search: _Search, step: int) -> Fold:
+    config = search.config
+    index = step // config.rotate % config.folds if config.rotate else 0
+    return search.compiled.fold(
+        search.stream, search.seeds, evaluate.replicate(search.evaluator.mesh, jnp.int32(index))
+    )
+
+
+def _exhausted(config: RunConfig, result: Result) -> bool:
+    spent = config.fit_budget is not None and result.fits >= config.fit_budget
+    return spent or bool(config.patience and result.stale >= config.patience)
+
+
+def _reported(
+    search: _Search, result: Result, phase: str, state: SearchState, info: StepInfo, checked: bool
+) -> Result:
+    """The result after a step: its report, and its best genome if that validates best of all."""
+    validation = None
+    if checked:
+        validation = float(search.compiled.score(search.tail, state.best[None]).loss[0])
+        gained = validation < result.loss - _GAIN
+        result = result._replace(stale=0 if gained else result.stale + 1)
+        if validation < result.loss:
+            result = result._replace(genome=np.asarray(state.best), loss=validation)
+    report = Report(
+        phase=phase,
+        step=result.step,
+        fits=result.fits,
+        candidates=int(info.candidates),
+        best=float(state.best_scores.loss),
+        mean=float(info.loss.mean()),
+        mebibits=float(state.best_scores.mebibits),
+        validation=validation,
+        seconds=result.seconds,
+    )
+    if search.on_step:
+        search.on_step(report)
+    return result._replace(history=(*result.history, report))
+
+
+def _arrays(state: SearchState) -> dict[str, Any]:
+    """A state without votes and scores, which come back by computing them: integers, so what they were."""
+    memory = {f"memory_{i}": x for i, x in enumerate(jax.tree.leaves(state.memory))}
+    return {"genomes": state.genomes, "best": state.best, "step": state.step, **memory}
+
+
+def _restored(state: SearchState, arrays) -> SearchState:
+    tree = jax.tree.structure(state.memory)
+    memory = [jnp.asarray(arrays[f"memory_{i}"]) for i in range(tree.num_leaves)]
+    return state._replace(
+        genomes=jnp.asarray(arrays["genomes"]),
+        best=jnp.asarray(arrays["best"]),
+        memory=jax.tree.unflatten(tree, memory),
+        step=jnp.asarray(arrays["step"]),
+    )
+
+
+def _save(saved: progress.Progress, result: Result, arrays: dict[str, Any]) -> None:
+    about = {**result._asdict(), "history": [list(line) for line in result.history]}
+    winner = about.pop("genome")
+    saved.save({**arrays, "winner": winner}, about)
