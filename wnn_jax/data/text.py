@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from wnn_jax import optional
 from wnn_jax.data import tokenizers
 
 OVERLAP_BYTES = 1024
@@ -350,9 +351,8 @@ def _wikitext2() -> _Splits:
     if root and train is not None and test.exists():
         held_out = _read(validation) if validation.exists() else ""
         return _Splits(_read(train), held_out, _read(test), f"{train.name} -> {test.name}")
+    datasets = optional.need("datasets", "text")
     try:
-        import datasets
-
         rows = datasets.load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1")
         # Rows already end in a newline; the predecessor's drivers join all of them, blank ones too,
         # with another (spec ram_lm 9).
