@@ -250,7 +250,9 @@ def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name
     blocks = _window_hashes(held_out, size)[::size]
     found = np.zeros(len(blocks), bool)
     for start in range(0, len(train) - size + 1, _WINDOWS):
-        found |= np.isin(blocks, _window_hashes(train[start : start + _WINDOWS + size - 1], size))
+        # Sorted: NumPy 2.0 overflows when it looks few large unsigned integers up in a table.
+        hashes = _window_hashes(train[start : start + _WINDOWS + size - 1], size)
+        found |= np.isin(blocks, hashes, kind="sort")
     if found.any():
         raise ValueError(
             f"the {name} text overlaps the training text: {found.sum()} of its {len(blocks)} "
