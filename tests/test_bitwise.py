@@ -1,5 +1,7 @@
 """The language model: exact scores, no look at the future, and the numbers of a trained one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,20 @@ from wnn_jax import ram
 from wnn_jax.lm import bitwise
 from wnn_jax.ram import bits
 
+# Scores are compiled for these alone, and for as many tokens at a time.
+VOCABULARIES = (2, 3, 5, 8, 11, 37, 50, 63, 64, 70)
+COLUMNS = 72
+score = jax.jit(bitwise.score, static_argnums=0)
+log_clamped = jax.jit(bitwise.log_clamped)
+log_probabilities = jax.jit(bitwise.log_probabilities)
+init = jax.jit(bitwise.init, static_argnums=1)
+fit_and_read = jax.jit(ram.fit_and_read, static_argnums=1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def code_bits(config, ids):
+    return bits.unpack_code(bitwise.encode(config, ids), config.clusters)
+
 
 def config_for(vocabulary, code="binary", **sizes):
     return bitwise.BitwiseConfig(
@@ -20,8 +36,8 @@ def config_for(vocabulary, code="binary", **sizes):
 
 
 def codes_of(config):
-    ids = bitwise.encode(config, jnp.arange(config.vocabulary))
-    return np.asarray(bits.unpack_code(ids, config.clusters)).T
+    ids = np.arange(max(config.vocabulary, COLUMNS))
+    return np.asarray(code_bits(config, ids)).T[: config.vocabulary]
 
 
 def random_logs(config, count, seed):
@@ -30,12 +46,12 @@ def random_logs(config, count, seed):
     one = rng.beta(0.3, 0.3, (config.clusters, count)).astype(np.float32)
     one[rng.random(one.shape) < 0.1] = 0.5
     one[rng.random(one.shape) < 0.05] = rng.integers(2)
-    return bitwise.log_clamped(jnp.asarray(one), jnp.asarray(np.float32(1) - one))
+    return log_clamped(one, np.float32(1) - one)
 
 
 def check_against_all_ids(config, log_one, log_zero, tokens):
-    targets = bits.unpack_code(bitwise.encode(config, jnp.asarray(tokens)), config.clusters)
-    scores = bitwise.score(config, log_one, log_zero, targets)
+    targets = code_bits(config, tokens)
+    scores = score(config, log_one, log_zero, targets)
     nats, best = reference.brute_force(log_one, log_zero, codes_of(config))
     place = np.arange(len(tokens))
     np.testing.assert_allclose(scores.nats, nats[tokens, place], rtol=1e-6, atol=1e-5)
@@ -55,31 +71,32 @@ def test_closed_form_equals_all_50257_ids(code):
     assert check_against_all_ids(config, log_one, log_zero, tokens) > 0.95
 
 
-@given(st.integers(2, 70), st.sampled_from(bitwise.CODES), st.integers(0, 1000))
+@given(st.sampled_from(VOCABULARIES), st.sampled_from(bitwise.CODES), st.integers(0, 1000))
 def test_closed_form_equals_brute_force_for_any_vocabulary(vocabulary, code, seed):
     config = config_for(vocabulary, code)
-    tokens = np.random.default_rng(seed).integers(vocabulary, size=16)
-    log_one, log_zero = random_logs(config, 16, seed)
+    tokens = np.random.default_rng(seed).integers(vocabulary, size=COLUMNS)
+    log_one, log_zero = random_logs(config, COLUMNS, seed)
     check_against_all_ids(config, log_one, log_zero, tokens)
 
 
 @pytest.mark.parametrize("code", bitwise.CODES)
-@pytest.mark.parametrize("vocabulary", [2, 5, 8, 50, 63, 64])
+@pytest.mark.parametrize("vocabulary", VOCABULARIES)
 def test_probabilities_sum_to_one(vocabulary, code):
     config = config_for(vocabulary, code)
     log_one, log_zero = random_logs(config, 1, seed=vocabulary)
-    every = jnp.asarray(codes_of(config).T)
-    wide = [jnp.broadcast_to(x, every.shape) for x in (log_one, log_zero)]
-    assert np.exp(-np.asarray(bitwise.score(config, *wide, every).nats)).sum() == pytest.approx(1, abs=1e-5)
+    every = np.pad(codes_of(config).T, [(0, 0), (0, COLUMNS - vocabulary)])
+    wide = [np.broadcast_to(x, every.shape) for x in (log_one, log_zero)]
+    nats = np.asarray(score(config, *wide, every).nats)[:vocabulary]
+    assert np.exp(-nats).sum() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("code", bitwise.CODES)
 def test_ties_go_to_the_lowest_id(code):
     config = config_for(11, code)
-    even = jnp.full((4, 3), np.log(np.float32(0.5)))
-    targets = jnp.zeros((4, 3), bool)
-    assert bitwise.score(config, even, even, targets).best.tolist() == [0, 0, 0]
-    assert np.exp(-bitwise.score(config, even, even, targets).nats) == pytest.approx(1 / 11)
+    even = np.full((4, COLUMNS), np.log(np.float32(0.5)))
+    scores = score(config, even, even, np.zeros((4, COLUMNS), bool))
+    assert scores.best.tolist() == [0] * COLUMNS
+    assert np.exp(-scores.nats) == pytest.approx(1 / 11)
 
 
 def test_the_clamp_is_the_same_on_both_sides():
@@ -98,15 +115,10 @@ def test_no_prediction_reads_its_future(cells):
     train, tokens = rng.integers(50, size=300), rng.integers(50, size=40)
     changed = tokens.copy()
     changed[25:] = (tokens[25:] + 1 + rng.integers(48, size=15)) % 50
-    connections = bitwise.init(jax.random.key(0), config)
+    connections = init(jax.random.key(0), config)
+    taught = bitwise.examples(config, train)
     votes = [
-        ram.fit_and_read(
-            None,
-            config.memory,
-            connections,
-            bitwise.examples(config, train),
-            bitwise.examples(config, stream).words,
-        )
+        fit_and_read(None, config.memory, connections, taught, bitwise.examples(config, stream).words)
         for stream in (tokens, changed)
     ]
     # Example i predicts token i + 3 from tokens i .. i + 2.
@@ -123,10 +135,10 @@ def test_a_rule_of_the_text_is_learnt():
         tokens.append(int(follows[tokens[-1]]) if rng.random() < 0.9 else int(rng.integers(37)))
     config = config_for(37, context=1, neurons=2, address_bits=6)
     data = bitwise.examples(config, np.array(tokens))
-    connections = bitwise.init(jax.random.key(0), config)
+    connections = init(jax.random.key(0), config)
     train = jax.tree.map(lambda x: x[:, :2500], data)
-    votes = ram.fit_and_read(None, config.memory, connections, train, data.words[:, 2500:])
-    scores = bitwise.score(config, *bitwise.log_probabilities(votes, connections), data.targets[:, 2500:])
+    votes = fit_and_read(None, config.memory, connections, train, data.words[:, 2500:])
+    scores = score(config, *log_probabilities(votes, connections), data.targets[:, 2500:])
     assert np.mean(np.asarray(scores.best) == tokens[2501:]) > 0.8
     assert float(scores.nats.mean()) < 0.5 * np.log(37)
 

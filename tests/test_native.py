@@ -3,6 +3,8 @@
 `test_ram` and `test_laws` run on whichever backend is the default; here both run side by side.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,11 @@ installed = not reason and jax.default_backend() == "cpu"
 needs_extension = pytest.mark.skipif(
     not installed, reason=f"no native kernels here: {reason or jax.default_backend()}"
 )
+
+
+def kinds(*everyday):
+    """All kinds of cells, of which only some every day: compiling each of them takes seconds."""
+    return [pytest.param(x, marks=[] if x in everyday else pytest.mark.long) for x in ram.CELLS]
 
 
 def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neurons=3, ragged=True):
@@ -37,12 +44,13 @@ def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neuro
     return jnp.asarray(connections, jnp.int32), train, words[:, examples:]
 
 
-def everywhere(monkeypatch, function):
-    """The result on XLA, on the native CPU kernels and, on a Mac, on its GPU; ``function`` traces anew."""
+def everywhere(monkeypatch, function, *arguments):
+    """The result on XLA, on the native CPU kernels and, on a Mac, on its GPU; each compiled once, anew."""
     results = []
     for name in ("xla", "cpu", "metal") if gpu else ("xla", "cpu"):
         monkeypatch.setenv("WNN_JAX_BACKEND", name)
-        results.append(jax.tree.map(np.asarray, function()))
+        compiled = jax.jit(lambda *arguments: function(*arguments))
+        results.append(jax.tree.map(np.asarray, compiled(*arguments)))
     return results
 
 
@@ -51,47 +59,51 @@ def assert_same(results):
         jax.tree.map(np.testing.assert_array_equal, results[0], other)
 
 
+# Address bits, input bits, examples, evaluated; and the kinds of cells that meet them every day.
+LAYERS = [
+    ((1, 1, 1, 1), ["quad_weighted"]),
+    ((2, 40, 33, 0), ["true_wins"]),
+    ((5, 64, 2048, 2049), ram.CELLS),
+    ((8, 31, 2047, 100), ["quad_weighted"]),
+    ((12, 100, 4097, 333), ["ternary"]),
+    ((13, 1024, 500, 70), ["count"]),
+    ((20, 64, 3000, 3000), ["true_wins"]),
+    ((24, 256, 100, 50), ["count"]),
+]
+
+
 @needs_extension
-@pytest.mark.parametrize("cells", ram.CELLS)
 @pytest.mark.parametrize(
-    ("address_bits", "input_bits", "examples", "evaluated"),
+    ("address_bits", "input_bits", "examples", "evaluated", "cells"),
     [
-        (1, 1, 1, 1),
-        (2, 40, 33, 0),
-        (5, 64, 2048, 2049),
-        (8, 31, 2047, 100),
-        (12, 100, 4097, 333),
-        (13, 1024, 500, 70),
-        (20, 64, 3000, 3000),
-        (24, 256, 100, 50),
+        pytest.param(*sizes, *cells.values, marks=cells.marks)
+        for sizes, everyday in LAYERS
+        for cells in kinds(*everyday)
     ],
 )
-def test_native_equals_xla(monkeypatch, cells, address_bits, input_bits, examples, evaluated):
+def test_native_equals_xla(monkeypatch, address_bits, input_bits, examples, evaluated, cells):
     connections, train, words = layer(0, address_bits, input_bits, examples, evaluated)
     config = ram.RamConfig(cells, empty_value=0.5, sample_rate=0.7)
     key = jax.random.key(1)
 
-    def fused():
-        return ram.fit_and_read(key, config, connections, train, words)
-
-    def explicit():
+    def both(key, connections, train, words):
+        fused = ram.fit_and_read(key, config, connections, train, words)
+        if address_bits == 24:  # six tables of 2**24 cells of eight bytes would be 1.6 GB, twice
+            return fused, None, fused
         table = ram.init(config, *connections.shape)
         table = ram.write(key, config, table, connections, train)
-        return table, ram.read(config, table, connections, words)
+        return fused, table, ram.read(config, table, connections, words)
 
-    fused_votes = everywhere(monkeypatch, fused)
-    assert_same(fused_votes)
-    if address_bits < 24:  # six tables of 2**24 cells of eight bytes would be 1.6 GB, twice
-        tables = everywhere(monkeypatch, explicit)
-        assert_same(tables)
-        np.testing.assert_array_equal(tables[1][1], fused_votes[1])
+    results = everywhere(monkeypatch, both, key, connections, train, words)
+    assert_same(results)
+    np.testing.assert_array_equal(results[1][2], results[1][0])
 
 
 @needs_extension
 def test_wider_inputs_than_native_kernels_take_stay_on_xla(monkeypatch):
     connections, train, words = layer(0, 6, 1100, 200, 50)
-    config = ram.RamConfig()
-    assert_same(everywhere(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words)))
+    fit = functools.partial(ram.fit_and_read, None, ram.RamConfig())
+    assert_same(everywhere(monkeypatch, fit, connections, train, words))
 
 
 @pytest.mark.skipif(not gpu, reason="no Metal device here: the Metal kernels did not run")
@@ -112,7 +124,8 @@ def test_sums_beyond_sixteen_bits(monkeypatch, cells):
     connections = jnp.zeros((2, 2, 1), jnp.int32)
     words = bits.pack(jnp.asarray([[False, True]]))
     config = ram.RamConfig(cells)
-    votes = everywhere(monkeypatch, lambda: ram.fit_and_read(None, config, connections, train, words))
+    fit = functools.partial(ram.fit_and_read, None, config)
+    votes = everywhere(monkeypatch, fit, connections, train, words)
     assert_same(votes)
     if cells == "count":
         share = votes[1] / (2 * ram.UNIT)
@@ -120,39 +133,38 @@ def test_sums_beyond_sixteen_bits(monkeypatch, cells):
 
 
 @needs_extension
-@pytest.mark.parametrize("cells", ram.CELLS)
+@pytest.mark.parametrize("cells", kinds("count", "quad_weighted"))
 def test_populations_of_both_backends_agree(monkeypatch, cells):
     _, train, words = layer(3, 6, 50, 300, 100)
     keys = jax.random.split(jax.random.key(0), 6)
     genomes = jax.vmap(lambda key: connectivity.random(key, 2, 5, 6, 50))(keys)
     config = ram.RamConfig(cells, sample_rate=0.5)
 
-    def one(key, genome):
-        return ram.fit_and_read(key, config, genome, train, words)
+    def populations(keys, genomes, train, words):
+        def one(key, genome):
+            return ram.fit_and_read(key, config, genome, train, words)
 
-    def nested():
-        shape = (2, 3)
-        return jax.jit(jax.vmap(jax.vmap(one)))(keys.reshape(shape), genomes.reshape(*shape, 2, 5, 6))
-
-    def tables():
         def write(genome):
             return ram.write(keys[0], config, ram.init(config, 2, 5, 6), genome, train)
 
-        stacked = jax.vmap(write)(genomes)
-        return jax.vmap(lambda t, g: ram.read(config, t, g, words))(stacked, genomes)
+        nested = jax.vmap(jax.vmap(one))(keys.reshape(2, 3), genomes.reshape(2, 3, 2, 5, 6))
+        tables = jax.vmap(write)(genomes)
+        return nested, jax.vmap(lambda t, g: ram.read(config, t, g, words))(tables, genomes)
 
-    assert_same(everywhere(monkeypatch, nested))
-    assert_same(everywhere(monkeypatch, tables))
+    assert_same(everywhere(monkeypatch, populations, keys, genomes, train, words))
 
 
 @needs_extension
-@pytest.mark.parametrize("cells", ram.CELLS)
+@pytest.mark.parametrize("cells", kinds("ternary", "quad_weighted"))
 def test_spans_of_both_backends_agree(monkeypatch, cells):
     connections, train, words = layer(5, 6, 50, 5000, 100)
     train = train._replace(span=jnp.asarray([[100, 4300], [0, 0]], jnp.int32))
     config = ram.RamConfig(cells, sample_rate=0.5)
-    key = jax.random.key(0)
-    assert_same(everywhere(monkeypatch, lambda: ram.fit_and_read(key, config, connections, train, words)))
+
+    def fit(key, connections, train, words):
+        return ram.fit_and_read(key, config, connections, train, words)
+
+    assert_same(everywhere(monkeypatch, fit, jax.random.key(0), connections, train, words))
 
 
 @needs_extension

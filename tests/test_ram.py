@@ -11,6 +11,10 @@ from wnn_jax.ram import bits, connectivity, xla
 
 K, NEURONS, T, I, N, EVALUATED = 3, 5, 4, 40, 200, 60
 
+fit_and_read = jax.jit(ram.fit_and_read, static_argnums=1)
+write = jax.jit(ram.write, static_argnums=1)
+read = jax.jit(ram.read, static_argnums=0)
+
 
 def make(seed=0, weight=None):
     rng = np.random.default_rng(seed)
@@ -34,7 +38,7 @@ def test_fit_and_read_equals_the_oracle(cells, empty_value):
     tables = reference.fit(cells, connections, inputs[:N], targets)
     priors = targets.mean(axis=0, dtype=np.float32)
     expected = reference.votes(cells, tables, connections, inputs[N:], priors, empty_value)
-    votes = ram.fit_and_read(None, config, jnp.asarray(connections), train, words)
+    votes = fit_and_read(None, config, jnp.asarray(connections), train, words)
     np.testing.assert_array_equal(votes, expected)
 
 
@@ -43,16 +47,16 @@ def test_write_and_read_equal_the_fused_path(cells):
     _, _, train, words, connections = make(1)
     config = ram.RamConfig(cells)
     key = jax.random.key(0)
-    table = ram.write(key, config, ram.init(config, K, NEURONS, T), connections, train)
-    expected = ram.fit_and_read(key, config, jnp.asarray(connections), train, words)
-    np.testing.assert_array_equal(ram.read(config, table, connections, words), expected)
+    table = write(key, config, ram.init(config, K, NEURONS, T), connections, train)
+    expected = fit_and_read(key, config, jnp.asarray(connections), train, words)
+    np.testing.assert_array_equal(read(config, table, connections, words), expected)
 
 
 @pytest.mark.parametrize("cells", ram.CELLS)
 def test_the_table_holds_what_the_oracle_holds(cells):
     inputs, targets, train, _, connections = make(2)
     config = ram.RamConfig(cells)
-    table = ram.write(None, config, ram.init(config, K, NEURONS, T), connections, train)
+    table = write(None, config, ram.init(config, K, NEURONS, T), connections, train)
     tables = reference.fit(cells, connections, inputs[:N], targets)
     for k in range(K):
         for j in range(NEURONS):
@@ -73,7 +77,7 @@ def test_a_span_is_all_that_a_cluster_sees(cells):
     config = ram.RamConfig(cells, empty_value=0.5)
     spans = [(20, 150), (199, 200), (40, 40)]
     spanned = train._replace(span=jnp.asarray(spans))
-    votes = ram.fit_and_read(None, config, jnp.asarray(connections), spanned, words)
+    votes = fit_and_read(None, config, jnp.asarray(connections), spanned, words)
     for k, (begin, end) in enumerate(spans):
         kept = np.flatnonzero((np.arange(N) % 7 > 0) & (np.arange(N) >= begin) & (np.arange(N) < end))
         own, asked = connections[k : k + 1], targets[kept, k : k + 1]
@@ -82,10 +86,10 @@ def test_a_span_is_all_that_a_cluster_sees(cells):
         expected = reference.votes(cells, tables, own, inputs[N:], prior, 0.5)
         np.testing.assert_array_equal(votes[k], expected[0])
     with pytest.raises(ValueError, match="spans are for fit_and_read"):
-        ram.write(None, config, ram.init(config, K, NEURONS, T), connections, spanned)
+        write(None, config, ram.init(config, K, NEURONS, T), connections, spanned)
     bad = train._replace(span=jnp.asarray(spans[:2]))
     with pytest.raises(ValueError, match=r"spans must be \[3, 2\], got shape \(2, 2\)"):
-        ram.fit_and_read(None, config, jnp.asarray(connections), bad, words)
+        fit_and_read(None, config, jnp.asarray(connections), bad, words)
 
 
 @pytest.mark.parametrize("cells", ["count", "quad_weighted"])
@@ -96,7 +100,7 @@ def test_sampling_trains_that_share_of_the_pairs(cells):
     train = ram.Examples(jnp.zeros((1, count), jnp.uint32), jnp.asarray(rng.random((1, count)) < 0.5))
     config = ram.RamConfig("count", sample_rate=0.25)
     connections = jnp.zeros((1, 8, 1), jnp.int8)
-    table = ram.write(jax.random.key(3), config, ram.init(config, 1, 8, 1), connections, train)
+    table = write(jax.random.key(3), config, ram.init(config, 1, 8, 1), connections, train)
     written = np.asarray(table.cells)[0, :, 0].sum(axis=-1)
     assert np.all(np.abs(written / count - 0.25) < 0.03)
     assert len(set(written.tolist())) > 1, "neurons must not share their draw"
@@ -108,9 +112,9 @@ def test_sampling_trains_that_share_of_the_pairs(cells):
     connections = jnp.arange(6, dtype=jnp.int8)[None, None].repeat(5, axis=1)
     sampled = ram.RamConfig(cells, sample_rate=0.5)
     key = jax.random.key(5)
-    table = ram.write(key, sampled, ram.init(sampled, 1, 5, 6), connections, some)
+    table = write(key, sampled, ram.init(sampled, 1, 5, 6), connections, some)
     counted = ram.RamConfig("count", sample_rate=0.5)
-    seen = ram.write(key, counted, ram.init(counted, 1, 5, 6), connections, some).cells.sum(-1)
+    seen = write(key, counted, ram.init(counted, 1, 5, 6), connections, some).cells.sum(-1)
     address = [reference.address(row, range(6)) for row in inputs]
     keep = np.asarray(seen)[:, :, address] > 0
     assert 0.3 < keep.mean() < 0.7
@@ -126,10 +130,10 @@ def test_the_saturating_walk_is_not_a_clipped_sum():
     targets = jnp.asarray([[True] * 4 + [False] * 2])
     train = ram.Examples(jnp.zeros((1, 6), jnp.uint32), targets)
     connections = jnp.zeros((1, 1, 1), jnp.int8)
-    table = ram.write(None, config, ram.init(config, 1, 1, 1), connections, train)
+    table = write(None, config, ram.init(config, 1, 1, 1), connections, train)
     assert table.cells[0, 0].tolist() == [1, 1]
     backwards = train._replace(targets=targets[:, ::-1])
-    table = ram.write(None, config, ram.init(config, 1, 1, 1), connections, backwards)
+    table = write(None, config, ram.init(config, 1, 1, 1), connections, backwards)
     assert table.cells[0, 0].tolist() == [3, 1]
 
 
@@ -140,7 +144,7 @@ def test_more_examples_than_a_chunk_walk_in_order():
     train = ram.Examples(bits.pack(jnp.asarray(inputs.T)), jnp.asarray(targets.T))
     connections = np.arange(3)[None, None]
     config = ram.RamConfig("quad_binary")
-    table = ram.write(None, config, ram.init(config, 1, 1, 3), jnp.asarray(connections), train)
+    table = write(None, config, ram.init(config, 1, 1, 3), jnp.asarray(connections), train)
     oracle = reference.fit("quad_binary", connections, inputs, targets)[0][0]
     assert table.cells[0, 0].tolist() == [oracle[a] for a in range(8)]
 
@@ -153,7 +157,7 @@ def test_a_population_is_a_loop_over_genomes(cells):
     genomes = jax.vmap(lambda key: connectivity.random(key, K, NEURONS, T, I))(keys)
 
     def one(key, genome):
-        return ram.fit_and_read(key, config, genome, train, words)
+        return fit_and_read(key, config, genome, train, words)
 
     loop = jnp.stack([one(*pair) for pair in zip(keys, genomes, strict=True)])
     np.testing.assert_array_equal(jax.jit(jax.vmap(one))(keys, genomes), loop)
@@ -167,7 +171,7 @@ def test_genomes_may_have_examples_of_their_own():
     config = ram.RamConfig("count")
 
     def one(words, targets, evaluated, connections):
-        return ram.fit_and_read(None, config, connections, ram.Examples(words, targets), evaluated)
+        return fit_and_read(None, config, connections, ram.Examples(words, targets), evaluated)
 
     loop = jnp.stack([one(*(x[i] for x in stack)) for i in range(3)])
     np.testing.assert_array_equal(jax.vmap(one)(*stack), loop)
@@ -215,7 +219,7 @@ def test_votes_of_the_largest_cluster_fit():
     """MAX_NEURONS neurons that all say 1 stay inside int32."""
     train = ram.Examples(jnp.zeros((1, 3), jnp.uint32), jnp.ones((1, 3), bool))
     connections = jnp.zeros((1, ram.MAX_NEURONS, 1), jnp.int8)
-    votes = ram.fit_and_read(None, ram.RamConfig("ternary"), connections, train, train.words)
+    votes = fit_and_read(None, ram.RamConfig("ternary"), connections, train, train.words)
     assert votes.tolist() == [[ram.MAX_NEURONS * ram.UNIT] * 3]
     assert ram.probability(votes, connections)[0].tolist() == [[1.0] * 3]
 

@@ -16,7 +16,7 @@ from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
 from wnn_jax.ram import bits
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def wikitext(data, gpt2):
     return text.load(text.TextConfig("wikitext2", gpt2))
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from wnn_jax import optional
 from wnn_jax.data import tokenizers
 
 OVERLAP_BYTES = 1024
@@ -249,7 +250,9 @@ def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name
     blocks = _window_hashes(held_out, size)[::size]
     found = np.zeros(len(blocks), bool)
     for start in range(0, len(train) - size + 1, _WINDOWS):
-        found |= np.isin(blocks, _window_hashes(train[start : start + _WINDOWS + size - 1], size))
+        # Sorted: NumPy 2.0 overflows when it looks few large unsigned integers up in a table.
+        hashes = _window_hashes(train[start : start + _WINDOWS + size - 1], size)
+        found |= np.isin(blocks, hashes, kind="sort")
     if found.any():
         raise ValueError(
             f"the {name} text overlaps the training text: {found.sum()} of its {len(blocks)} "
@@ -350,9 +353,8 @@ def _wikitext2() -> _Splits:
     if root and train is not None and test.exists():
         held_out = _read(validation) if validation.exists() else ""
         return _Splits(_read(train), held_out, _read(test), f"{train.name} -> {test.name}")
+    datasets = optional.need("datasets", "text")
     try:
-        import datasets
-
         rows = datasets.load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1")
         # Rows already end in a newline; the predecessor's drivers join all of them, blank ones too,
         # with another (spec ram_lm 9).

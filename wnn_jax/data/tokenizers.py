@@ -14,6 +14,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from wnn_jax import optional
+
 _GPT2_FILES = (
     "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
     "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
@@ -88,7 +90,7 @@ def _bytes() -> Tokenizer:
 
 
 def _gpt2() -> Tokenizer:
-    import tiktoken
+    tiktoken = optional.need("tiktoken", "text")
 
     try:
         encoding = tiktoken.get_encoding("gpt2")
@@ -106,7 +108,7 @@ def _gpt2() -> Tokenizer:
 
 
 def _bpe(train: str, size: int) -> Tokenizer:
-    import tokenizers
+    tokenizers = optional.need("tokenizers", "text")
 
     version = importlib.metadata.version("tokenizers")
     digest = hashlib.sha256(train.encode()).hexdigest()
@@ -150,7 +152,7 @@ def _byte_characters() -> dict[str, int]:
 
 
 def _sentencepiece(path: pathlib.Path) -> Tokenizer:
-    import sentencepiece
+    sentencepiece = optional.need("sentencepiece", "text")
 
     try:
         data = path.read_bytes()

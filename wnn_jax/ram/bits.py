@@ -4,6 +4,7 @@ Codes are most significant bit first. Bits are ``bool [I, N]``; packed bits are 
 with bit ``i`` at position ``i % 32`` of word ``i // 32``.
 """
 
+import functools
 from typing import TypeVar
 
 import jax
@@ -31,12 +32,14 @@ def gray(ids: _Ids) -> _Ids:
     return ids ^ (ids >> 1)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def unpack_code(codes: jax.Array, length: int) -> jax.Array:
     """Integer codes ``[N]`` to bits ``bool [length, N]``, most significant first."""
     shifts = jnp.arange(length - 1, -1, -1, dtype=jnp.int32)
     return ((codes[None, :] >> shifts[:, None]) & 1).astype(bool)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def windows(code_bits: jax.Array, context: int) -> jax.Array:
     """The input bits of every prediction: the ``context`` codes before each position, oldest first.
 
@@ -52,6 +55,7 @@ def windows(code_bits: jax.Array, context: int) -> jax.Array:
     return jnp.concatenate([code_bits[:, c : c + examples] for c in range(context)], axis=0)
 
 
+@jax.jit
 def pack(bits: jax.Array) -> jax.Array:
     """Bits ``bool [I, N]`` to words ``uint32 [ceil(I / 32), N]``; missing high bits are 0."""
     count, examples = bits.shape
@@ -61,6 +65,7 @@ def pack(bits: jax.Array) -> jax.Array:
     return (grouped << shifts[None, :, None]).sum(axis=1, dtype=jnp.uint32)
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def unpack(words: jax.Array, count: int) -> jax.Array:
     """Inverse of `pack`: words ``uint32 [W, N]`` to bits ``bool [count, N]``."""
     positions = jnp.arange(count)
