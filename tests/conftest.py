@@ -11,8 +11,8 @@ settings.register_profile("default", max_examples=25, deadline=None, derandomize
 settings.load_profile("default")
 
 
-# The tests' time is XLA's compiling, and most of that is LLVM's optimising: without it the same programs compile in
-# a sixth of the time. WNN_JAX_TESTS_OPTIMISED=1 tests them as users run them, and so does a part of CI.
+# The tests' time is XLA's compiling, and most of that is LLVM's optimising: without it the same programs
+# compile in a sixth of the time. WNN_JAX_TESTS_OPTIMISED=1 tests them as users run them; a part of CI does.
 if not os.environ.get("WNN_JAX_TESTS_OPTIMISED"):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 

@@ -78,8 +78,8 @@ class _Flag:
     def define(self, values: flags.FlagValues) -> None:
         """Add it to a command's flags."""
         if self.many:
-            default = ",".join(str(x) for x in self.default)
-            flags.DEFINE_list(self.name, default, self.help, flag_values=values)
+            default = [str(x) for x in self.default]
+            flags.DEFINE_multi_string(self.name, default, self.help, flag_values=values)
         elif self.choices:
             flags.DEFINE_enum(self.name, self.default, list(self.choices), self.help, flag_values=values)
         else:
@@ -94,8 +94,9 @@ class _Flag:
         """
         if not self.many:
             return value
+        given = [x.strip() for part in value for x in part.split(",")]
         try:
-            entries = tuple(self.kind(x) for x in value)
+            entries = tuple(self.kind(x) for x in given if x)
         except ValueError as error:
             raise ValueError(f"--{self.name} takes {self.kind.__name__}s between commas: {error}") from error
         wrong = [x for x in entries if self.choices and x not in self.choices]
