@@ -39,6 +39,14 @@ variants = pytest.mark.parametrize("name", PUBLISHED)
 long = pytest.mark.long  # many compilations
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Without LLVM's optimisations: these models are tiny, their programs are not."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def small(name, leaky=False, steps=2):
     return zoo.config(name, V, zoo.scaled(V, steps), leaky)
 
@@ -59,14 +67,15 @@ def random(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def quickly(function):
-    """Compiled without LLVM's optimisations: these models are tiny, their programs are not."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+def applied(sizes, params, x):
+    """An operation's result."""
+    apply = model.OPERATIONS[type(sizes)].apply
+    return jax.jit(lambda params, x: apply(sizes, params, x, CONTEXT))(params, x)
 
 
 def influence(config, *changed):
     """How far changes of the tokens in each slice of places move the logits of each place, ``[T]`` each."""
-    logits = quickly(functools.partial(model.logits, config, stirred(config)))
+    logits = jax.jit(functools.partial(model.logits, config, stirred(config)))
     before = ids(windows=16)
     each = [before.at[:, places].set((before[:, places] + V // 2) % V) for places in changed]
     return [np.abs(np.asarray(logits(before) - logits(after))).max((0, 2)) for after in each]
@@ -109,9 +118,9 @@ def test_unknown_names_are_told_the_known():
 
 def test_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match="window of 256"):
-        model.init(KEY, zoo.config("v12_sparse", V))
+        model.count_parameters(zoo.config("v12_sparse", V))
     with pytest.raises(ValueError, match="32 waves"):
-        model.init(KEY, zoo.config("v3_assoc", V, dataclasses.replace(zoo.Sizes(), harmonics=40)))
+        model.count_parameters(zoo.config("v3_assoc", V, dataclasses.replace(zoo.Sizes(), harmonics=40)))
     with pytest.raises(ValueError, match="repeated"):
         dataclasses.replace(small("v4_golf"), steps=3)
     with pytest.raises(ValueError, match="3 heads"):
@@ -157,11 +166,11 @@ def test_only_training_adds_to_the_loss():
     plain = dataclasses.replace(config, early_loss=0.0)
     loss = float(model.loss(config, params, windows))
     assert loss == float(model.objective(plain, params, windows))
-    states = quickly(functools.partial(model.states, config))(params, windows[:, :-1])
+    states = jax.jit(functools.partial(model.states, config))(params, windows[:, :-1])
     each = model.readout(params, states[1:])
     labels = jnp.broadcast_to(windows[:, 1:], each.shape[:-1])
     nats = np.asarray(optax.softmax_cross_entropy_with_integer_labels(each, labels)).mean((1, 2))
-    early = float(quickly(functools.partial(model.objective, config))(params, windows))
+    early = float(jax.jit(functools.partial(model.objective, config))(params, windows))
     np.testing.assert_allclose(early, loss + 0.1 * (0.9 * nats[0] + nats[1]), rtol=1e-5)
 
 
@@ -170,15 +179,15 @@ def test_halting():
     config = small("v11_tpg")
     params, windows = stirred(config), ids(5, 2, T + 1)
     sure = params | {"halt": {"w": jnp.zeros(V), "bias": jnp.array(20.0)}}
-    states = quickly(functools.partial(model.states, config))(sure, windows[:, :-1])
+    states = jax.jit(functools.partial(model.states, config))(sure, windows[:, :-1])
     np.testing.assert_array_equal(states[1], states[2])  # all have halted after the first step
     never = params | {"halt": {"w": jnp.zeros(V), "bias": jnp.array(-20.0)}}
-    loss = quickly(functools.partial(model.loss, config))(never, windows)
+    loss = jax.jit(functools.partial(model.loss, config))(never, windows)
     cost = (
-        quickly(functools.partial(model.objective, config))(never, windows) - loss
+        jax.jit(functools.partial(model.objective, config))(never, windows) - loss
     )  # both steps were surely taken
     np.testing.assert_allclose(float(cost), 0.01 * config.steps, rtol=1e-3)
-    slopes = quickly(jax.grad(lambda halt: model.objective(config, params | {"halt": halt}, windows, KEY)))
+    slopes = jax.jit(jax.grad(lambda halt: model.objective(config, params | {"halt": halt}, windows, KEY)))
     assert all(bool(jnp.isfinite(x).all() & (x != 0).any()) for x in slopes(params["halt"]).values())
 
 
@@ -190,7 +199,7 @@ def test_halting():
 def test_every_state_can_be_read(name):
     config = small(name)
     params = stirred(config)
-    states = quickly(functools.partial(model.states, config))(params, ids())
+    states = jax.jit(functools.partial(model.states, config))(params, ids())
     assert states.shape == (config.steps + 1, 2, T, V)
     shares = jax.nn.softmax(model.readout(params, states))
     np.testing.assert_allclose(shares.sum(-1), 1.0, rtol=1e-5)
@@ -212,7 +221,7 @@ def test_windows_move_with_the_steps():
         for i in range(3):
             x[:, (start + i + 4) % 8] += 0.1 / np.sqrt(3) * 2 * expected[-1][:, (start + i) % 8]
         expected.append(x)
-    states = quickly(functools.partial(model.states, config))(params, tokens)
+    states = jax.jit(functools.partial(model.states, config))(params, tokens)
     np.testing.assert_allclose(states[:, 0], expected, rtol=1e-4, atol=1e-6)
 
 
@@ -220,7 +229,7 @@ def test_windows_move_with_the_steps():
 def test_columns_vote():
     config = small("v16_columnar")
     params = stirred(config)
-    states = quickly(functools.partial(model.states, config))
+    states = jax.jit(functools.partial(model.states, config))
     columns = []
     for c in range(config.columns):
         only = jnp.where(jnp.arange(config.columns) == c, 100.0, 0.0)
@@ -234,7 +243,7 @@ def test_columns_vote():
 
 def test_repeated_steps_share_all_but_their_own():
     config = small("v4_golf")
-    params = model.init(KEY, config)
+    params = jax.eval_shape(functools.partial(model.init, config=config), KEY)
     assert len(params["steps"]) == 2
     assert len(params["turns"]) == config.steps == 4
     assert set(params["shared"]["memory"]) == {"q", "k"}
@@ -260,8 +269,7 @@ def test_linear_attention(adaptive):
     sizes = mixing.LinearAttention(
         4, operation.WordMap(stddev=0.5), decays=(0.5,), divisor=2.0, adaptive=adaptive
     )
-    attention = mixing.OPERATIONS[mixing.LinearAttention]
-    params, x = attention.init(KEY, sizes, 6), random(1, 5, 6)
+    params, x = mixing.OPERATIONS[mixing.LinearAttention].init(KEY, sizes, 6), random(1, 5, 6)
     if adaptive:
         params["fade"] = random(6, seed=1)
     q, k, v, o = (np.asarray(params[name]["w"], np.float64) for name in "qkvo")
@@ -270,8 +278,7 @@ def test_linear_attention(adaptive):
         for s in range(t):
             logit = y[s] @ np.asarray(params["fade"]) + 0.5 if adaptive else 0.5
             row[t] += (y[t] @ q) @ (y[s] @ k) / 2 * (1 / (1 + np.exp(-logit))) ** (t - s - 1) * (y[s] @ v)
-    found = attention.apply(sizes, params, x, CONTEXT)[0]
-    np.testing.assert_allclose(found, 0.1 * row @ o.T, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(applied(sizes, params, x)[0], 0.1 * row @ o.T, rtol=1e-4, atol=1e-6)
 
 
 def test_convolution_and_average():
@@ -284,7 +291,7 @@ def test_convolution_and_average():
         for back in range(min(3, t + 1)):
             expected[t] += y[t - back] * taps[2 - back]
     np.testing.assert_allclose(
-        mixing.OPERATIONS[mixing.Convolution].apply(sizes, params, x, CONTEXT)[0],
+        applied(sizes, params, x)[0],
         expected,
         rtol=1e-4,
         atol=1e-7,
@@ -294,16 +301,12 @@ def test_convolution_and_average():
     for t in range(6):
         for s in range(t):
             expected[t] += 0.1 * rate ** (t - s - 1) * y[s]
-    found = mixing.OPERATIONS[mixing.MovingAverage].apply(mixing.MovingAverage(), params, x, CONTEXT)[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(applied(mixing.MovingAverage(), params, x)[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_long_averages_stay_finite():
     """Dividing by powers of the rate, as published, overflows; a scan does not."""
-    apply = mixing.OPERATIONS[mixing.MovingAverage].apply
-    found = quickly(lambda params, x: apply(mixing.MovingAverage(), params, x, CONTEXT))(
-        {"fades": jnp.array([-2.0]), "scale": 1.0}, jnp.ones((1, 600, 1))
-    )
+    found = applied(mixing.MovingAverage(), {"fades": jnp.array([-2.0]), "scale": 1.0}, jnp.ones((1, 600, 1)))
     np.testing.assert_allclose(found[0, -1], 1 / (1 - 1 / (1 + np.exp(2.0))), rtol=1e-5)
 
 
@@ -321,18 +324,16 @@ def test_fft_is_the_waves_by_another_way():
     fast, slow = operation.WordMap("fft", waves), operation.WordMap("fourier", waves)
     w, x, z = random(3, 8), random(4, width, seed=1), random(4, 3, seed=2)
     turned = jnp.stack([w[:, :4], -w[:, 4:]], -1).reshape(3, 8)  # a transform's sines have the other sign
-    np.testing.assert_allclose(
-        operation.to_channels(fast, {"w": w}, x),
-        operation.to_channels(slow, {"w": turned}, x),
-        rtol=1e-4,
-        atol=1e-4,
-    )
-    np.testing.assert_allclose(
-        operation.to_words(fast, {"w": w}, z, width),
-        operation.to_words(slow, {"w": turned}, z, width) * 2 / width,
-        rtol=1e-4,
-        atol=1e-5,
-    )
+
+    @jax.jit
+    def both(w, turned):
+        maps = (fast, {"w": w}), (slow, {"w": turned})
+        there = [operation.to_channels(*each, x) for each in maps]
+        return there, [operation.to_words(*each, z, width) for each in maps]
+
+    there, back = both(w, turned)
+    np.testing.assert_allclose(*there, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(back[0], back[1] * 2 / width, rtol=1e-4, atol=1e-5)
 
 
 def test_cosine_waves_are_orthogonal():
@@ -342,15 +343,21 @@ def test_cosine_waves_are_orthogonal():
 
 def test_hard_choices():
     logits = jnp.array([[0.0, 1.0, 3.0]])
-    np.testing.assert_allclose(pointwise.hard(logits, None), [[0, 0, 1]], atol=1e-6)
-    slope = jax.grad(lambda x: pointwise.hard(x, None)[0, 0])(logits)
-    soft = jax.grad(lambda x: jax.nn.softmax(x)[0, 0])(logits)
+
+    @jax.jit
+    def choose(logits):
+        drawn = pointwise.hard(jnp.broadcast_to(logits, (4000, 3)), KEY).mean(0)
+        slope = jax.grad(lambda x: pointwise.hard(x, None)[0, 0])(logits)
+        soft = jax.grad(lambda x: jax.nn.softmax(x)[0, 0])(logits)
+        return pointwise.hard(logits, None), slope, soft, drawn
+
+    likeliest, slope, soft, drawn = choose(logits)
+    np.testing.assert_allclose(likeliest, [[0, 0, 1]], atol=1e-6)
     np.testing.assert_allclose(slope, soft, rtol=1e-5)
-    drawn = pointwise.hard(jnp.broadcast_to(logits, (4000, 3)), KEY).mean(0)
     np.testing.assert_allclose(drawn, jax.nn.softmax(logits[0]), atol=0.03)
 
 
 def test_the_largest_are_kept():
     x = jnp.array([[[3.0, -5.0, 1.0, 0.5]]])
-    kept = pointwise.OPERATIONS[pointwise.TopK].apply(pointwise.TopK(2), {}, x, CONTEXT)
+    kept = applied(pointwise.TopK(2), {}, x)
     np.testing.assert_array_equal(kept[0, 0], [3, -5, 0, 0])

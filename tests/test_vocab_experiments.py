@@ -6,10 +6,19 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 from commands import call, rows_of, run
 
 TINY = "--steps=24", "--tokens_per_step=64", "--window=32", "--eval_tokens=2048"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Without LLVM's optimisations: these models are tiny, their programs are not."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.long
@@ -87,14 +96,15 @@ def test_a_killed_run_continues_to_the_same_end(tmp_path, corpus):
 
 
 def test_a_row_and_what_it_records(tmp_path, corpus):
-    flags = f"--corpus={corpus}", "--models=v8_graph", "--hops=1", "--nopublished", *TINY
+    # The shapes of test_vocab_face.py: scoring is compiled once for both.
+    flags = f"--corpus={corpus}", "--models=v8_graph", "--hops=1", "--nopublished", *TINY, "--window=16"
     done = call("vocab", *flags, f"--workdir={tmp_path}", "--inspect=the word")
     assert done.returncode == 0, done.stderr
     row = rows_of(tmp_path)[-1]
     assert row["row"] == "v8_graph"
     assert row["repairs"] == ["rate", "warmup", "scores", "gain", "fades", "bigram"]
     assert (row["train_tokens"], row["distinct_tokens"], row["eval_tokens"]) == (1536, 1536, 2048)
-    assert row["config"]["training"] == {"steps": 24, "tokens_per_step": 64, "window": 32}
+    assert row["config"]["training"] == {"steps": 24, "tokens_per_step": 64, "window": 16}
     assert row["config"]["models"]["hops"] == 1
     assert 0 < row["ce"] < 3
     assert "v8_graph: the next word after 'the word', hop by hop\n   0  " in done.stdout

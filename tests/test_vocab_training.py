@@ -22,6 +22,14 @@ KEY = jax.random.key(0)
 long = pytest.mark.long
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compile_quickly():
+    """Without LLVM's optimisations: these models are tiny, their programs are not."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 def chain_text(vocabulary, length, seed=0, branches=4):
     """A Markov chain in which few words follow each."""
     rng = np.random.default_rng(seed)
@@ -33,9 +41,8 @@ def chain_text(vocabulary, length, seed=0, branches=4):
     return np.array(text, np.int32)
 
 
-def quickly(function):
-    """Compiled without LLVM's optimisations: these models are tiny, their programs are not."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+def init(config):
+    return jax.jit(functools.partial(model.init, config=config))(KEY)
 
 
 class Stop(Exception):
@@ -79,7 +86,7 @@ def test_rates():
         (warmed, np.r_[0.001, 0.002, 0.003 * np.arange(8, 0, -1) / 8]),
     ):
         state, moved = optimiser.init(jnp.zeros(1)), []
-        update = quickly(optimiser.update)
+        update = jax.jit(optimiser.update)
         for _ in range(10):
             step, state = update(jnp.ones(1), state, jnp.zeros(1))
             moved.append(-float(step[0]))
@@ -95,7 +102,7 @@ def test_muon_is_for_matrices():
     }
     params = {name: jnp.asarray(x, jnp.float32) for name, x in params.items()} | {"bias": jnp.ones(8)}
     optimiser = recipe.Recipe(rate=0.003, muon_rate=0.01).optimiser(5)
-    step, _ = quickly(lambda x: optimiser.update(x, optimiser.init(x), x))(params)
+    step, _ = jax.jit(lambda x: optimiser.update(x, optimiser.init(x), x))(params)
     for matrix in (step["w"], *step["bank"]):
         size = np.linalg.svd(np.asarray(matrix) / 0.01, compute_uv=False)
         assert 0.5 < size.min() <= size.max() < 1.5
@@ -144,9 +151,9 @@ def test_each_repair_is_what_it_says():
 def test_a_forgotten_word_says_nothing_of_itself():
     v, ids = 32, jnp.arange(12).reshape(2, 6)
     config = repairs.repair(zoo.config("v9_meta", v, zoo.scaled(v, 1)), ["gain"])
-    params = model.init(KEY, config)
-    dropped = quickly(functools.partial(model.states, config))
-    plain = quickly(functools.partial(model.states, dataclasses.replace(config, drop_input=False)))
+    params = init(config)
+    dropped = jax.jit(functools.partial(model.states, config))
+    plain = jax.jit(functools.partial(model.states, dataclasses.replace(config, drop_input=False)))
     np.testing.assert_array_equal(dropped(params | {"share": jnp.ones(v)}, ids), plain(params, ids))
     states = dropped(params, ids)
     np.testing.assert_array_equal(states[0], 0)
@@ -200,7 +207,7 @@ def test_a_graph_of_full_rank_holds_the_counts():
     v, text = 12, chain_text(12, 3000, branches=3)
     sizes = dataclasses.replace(zoo.scaled(32, 2), rank=v)
     config = repairs.repair(zoo.config("v8_graph", v, sizes), ["gain", "scores"])
-    params = counts.bigram_params(config, model.init(KEY, config), text)
+    params = counts.bigram_params(config, init(config), text)
     graph = params["steps"][0][1]
     shown = np.sqrt(v) * np.asarray(graph["from"]) @ np.asarray(graph["to"]).T + np.asarray(graph["bias"])
     pairs = np.zeros((v, v))
@@ -209,19 +216,19 @@ def test_a_graph_of_full_rank_holds_the_counts():
     kinds = np.maximum((pairs > 0).sum(1, keepdims=True), 1)
     shares = (pairs + kinds * alone) / (pairs.sum(1, keepdims=True) + kinds)
     np.testing.assert_allclose(jax.nn.softmax(shown), shares, rtol=2e-3)
-    untouched = model.init(KEY, config)
+    untouched = init(config)
     assert all(
         map(np.array_equal, jax.tree.leaves(params["steps"][1:]), jax.tree.leaves(untouched["steps"][1:]))
     )
     windows = jnp.asarray(streams.cut(text, 8))
-    loss = quickly(functools.partial(model.loss, config))
+    loss = jax.jit(functools.partial(model.loss, config))
     assert loss(params, windows) < loss(untouched, windows) - 0.5
 
 
 def test_only_a_graph_can_hold_counts():
     config = zoo.config("v9_meta", 32, zoo.scaled(32, 1))
     with pytest.raises(ValueError, match="only v8_graph has"):
-        counts.bigram_params(config, model.init(KEY, config), np.arange(32))
+        counts.bigram_params(config, init(config), np.arange(32))
 
 
 # Packing.
@@ -242,7 +249,7 @@ def test_int8_rows(x):
 def test_packed_and_back(name):
     config = repairs.repair(zoo.config(name, 64, zoo.scaled(64, 1)), ["scores", "gain"])
     places = np.random.default_rng(0).permutation(64).astype(np.int32)
-    lm = vocab.VocabModel(config, model.init(KEY, config), places, window=16)
+    lm = vocab.VocabModel(config, init(config), places, window=16)
     again = vocab.unpack(vocab.pack(lm))
     assert again.config == config
     assert again.window == 16
@@ -250,7 +257,7 @@ def test_packed_and_back(name):
     for x, y in zip(jax.tree.leaves(lm.params), jax.tree.leaves(again.params), strict=True):
         np.testing.assert_allclose(x, y, atol=float(np.abs(x).max()) * 0.006)
     windows = jnp.asarray(streams.cut(chain_text(64, 200), 8))
-    loss = quickly(functools.partial(model.loss, config))
+    loss = jax.jit(functools.partial(model.loss, config))
     assert abs(loss(lm.params, windows) - loss(again.params, windows)) < 0.01
 
 
@@ -320,13 +327,13 @@ def test_a_file_from_before_classes_were_renamed():
 @long
 def test_a_file_from_before_has_the_loss_it_had():
     lm, tokens = old_model(), np.arange(54).reshape(6, 9) ** 2 % 7 % 8
-    loss = quickly(functools.partial(model.loss, lm.config))(lm.params, lm.places[tokens])
+    loss = jax.jit(functools.partial(model.loss, lm.config))(lm.params, lm.places[tokens])
     np.testing.assert_allclose(loss, 2.641038656234741, rtol=1e-5)
 
 
 def test_bytes_that_are_no_model():
     config = zoo.config("v8_graph", 32, zoo.scaled(32, 1))
-    lm = vocab.VocabModel(config, model.init(KEY, config), np.arange(32))
+    lm = vocab.VocabModel(config, init(config), np.arange(32))
     data = vocab.pack(lm)
     other = packing.pack("something else 1", {}, {"x": np.arange(3)})
     for bad, message in (
