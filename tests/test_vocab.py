@@ -39,14 +39,6 @@ variants = pytest.mark.parametrize("name", PUBLISHED)
 long = pytest.mark.long  # many compilations
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Without LLVM's optimisations: these models are tiny, their programs are not."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def small(name, leaky=False, steps=2):
     return zoo.config(name, V, zoo.scaled(V, steps), leaky)
 

@@ -6,19 +6,10 @@ import subprocess
 import sys
 import time
 
-import jax
 import pytest
 from commands import call, rows_of, run
 
 TINY = "--steps=24", "--tokens_per_step=64", "--window=32", "--eval_tokens=2048"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Without LLVM's optimisations: these models are tiny, their programs are not."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.mark.long

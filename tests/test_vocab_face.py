@@ -14,14 +14,6 @@ KEY = jax.random.key(0)
 TINY = vocab.TrainConfig(steps=20, tokens_per_step=64, window=16)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Without LLVM's optimisations: these models are tiny, their programs are not."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def corpus():
     rng = np.random.default_rng(0)

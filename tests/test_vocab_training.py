@@ -22,14 +22,6 @@ KEY = jax.random.key(0)
 long = pytest.mark.long
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Without LLVM's optimisations: these models are tiny, their programs are not."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 def chain_text(vocabulary, length, seed=0, branches=4):
     """A Markov chain in which few words follow each."""
     rng = np.random.default_rng(seed)
