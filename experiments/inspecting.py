@@ -1,35 +1,29 @@
-"""What a vocabulary-space model would say after every hop."""
+"""The predictions of a vocabulary-space model after each hop, printed and drawn."""
 
 import pathlib
 
-import jax
 import numpy as np
 
 from experiments.shared import plots
-from wnn_jax.vocab import skeleton
+from wnn_jax import vocab
 
-_WORDS, _DRAWN = 6, 16
+_DRAWN = 16  # positions, the last of a text
 
 
-def show(
-    path: pathlib.Path, row: str, config: skeleton.VocabConfig, made, ids: np.ndarray, words: list[str]
-) -> None:
-    """The likeliest next words after every hop at a text's end, printed; at every place, drawn.
+def show(path: pathlib.Path, row: str, model: vocab.VocabModel, words: str) -> None:
+    """Print the likeliest next words after each hop at the end of a text, and draw the likeliest everywhere.
 
     Args:
       path: of the picture.
       row: the model's name.
-      config: the model.
-      made: its ``params`` and ``places``.
-      ids: the text, by ids.
-      words: of every id.
+      model: the model.
+      words: the text.
     """
-    logits = skeleton.readout(made.params, skeleton.states(config, made.params, made.places[ids][None]))
-    shares = np.asarray(jax.nn.softmax(logits))[:, 0][..., made.places]
-    print(f"\n{row}: the next word after {''.join(words[i] for i in ids)!r}, hop by hop")
-    for hop, share in enumerate(shares[:, -1]):
-        top = np.argsort(-share, kind="stable")[:_WORDS]
-        print(f"{hop:4d}  " + "  ".join(f"{words[i]!r} {share[i]:.3f}" for i in top))
+    reading = vocab.inspect(model, words)
+    print(f"\n{row}: the next word after {''.join(reading.words[i] for i in reading.ids)!r}, hop by hop")
+    for hop, top in enumerate(reading.top()):
+        print(f"{hop:4d}  " + "  ".join(f"{word!r} {share:.3f}" for word, share in top))
     drawn = slice(-_DRAWN, None)
-    best = np.array(words, object)[shares.argmax(-1)]
-    plots.hops(path, [words[i] for i in ids[drawn]], best[:, drawn], shares.max(-1)[:, drawn])
+    best = np.array(reading.words, object)[reading.probabilities.argmax(-1)]
+    shares = reading.probabilities.max(-1)
+    plots.hops(path, [reading.words[i] for i in reading.ids[drawn]], best[:, drawn], shares[:, drawn])

@@ -9,13 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from wnn_jax.vocab import cross, recipe, skeleton, within, zoo
-
-pytestmark = pytest.mark.long  # seventeen compilations of each test
+from wnn_jax.vocab import mixing, model, operation, pointwise, repairs, zoo
 
 KEY = jax.random.key(0)
 V, T = 64, 8
-CONTEXT = within.Context(leaky=False, turn=0, turns=1, key=None)
+CONTEXT = operation.StepContext(leaky=False, use=0, uses=1, key=None)
 
 PUBLISHED = {
     "v1_attention": 3_359_761,
@@ -38,6 +36,7 @@ PUBLISHED = {
 }
 FADING = [name for name in PUBLISHED if name not in ("v1_attention", "v2_conv")]
 variants = pytest.mark.parametrize("name", PUBLISHED)
+long = pytest.mark.long  # many compilations
 
 
 def small(name, leaky=False, steps=2):
@@ -46,7 +45,7 @@ def small(name, leaky=False, steps=2):
 
 def stirred(config):
     """Parameters away from their zeros and ones, so that every branch says something."""
-    leaves, tree = jax.tree.flatten(skeleton.init(KEY, config))
+    leaves, tree = jax.tree.flatten(model.init(KEY, config))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [x + 0.2 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
     return jax.tree.unflatten(tree, moved)
@@ -60,14 +59,15 @@ def random(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def quickly(function):
-    """Compiled without LLVM's optimisations: these models are tiny, their programs are not."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+def applied(sizes, params, x):
+    """An operation's result."""
+    apply = model.OPERATIONS[type(sizes)].apply
+    return jax.jit(lambda params, x: apply(sizes, params, x, CONTEXT))(params, x)
 
 
 def influence(config, *changed):
     """How far changes of the tokens in each slice of places move the logits of each place, ``[T]`` each."""
-    logits = quickly(functools.partial(skeleton.logits, config, stirred(config)))
+    logits = jax.jit(functools.partial(model.logits, config, stirred(config)))
     before = ids(windows=16)
     each = [before.at[:, places].set((before[:, places] + V // 2) % V) for places in changed]
     return [np.abs(np.asarray(logits(before) - logits(after))).max((0, 2)) for after in each]
@@ -78,7 +78,7 @@ def influence(config, *changed):
 
 @variants
 def test_sizes_are_the_published(name):
-    assert skeleton.parameters(zoo.config(name, vocabulary=1024)) == PUBLISHED[name]
+    assert model.count_parameters(zoo.config(name, vocabulary=1024)) == PUBLISHED[name]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_sizes_are_the_published(name):
 )
 def test_other_published_sizes(name, change, count):
     sizes = dataclasses.replace(zoo.Sizes(), **change)
-    assert skeleton.parameters(zoo.config(name, 1024, sizes)) == count
+    assert model.count_parameters(zoo.config(name, 1024, sizes)) == count
 
 
 def test_both_sets_of_names():
@@ -110,22 +110,23 @@ def test_unknown_names_are_told_the_known():
 
 def test_sizes_that_do_not_fit():
     with pytest.raises(ValueError, match="window of 256"):
-        skeleton.init(KEY, zoo.config("v12_sparse", V))
+        model.count_parameters(zoo.config("v12_sparse", V))
     with pytest.raises(ValueError, match="32 waves"):
-        skeleton.init(KEY, zoo.config("v3_assoc", V, dataclasses.replace(zoo.Sizes(), harmonics=40)))
+        model.count_parameters(zoo.config("v3_assoc", V, dataclasses.replace(zoo.Sizes(), harmonics=40)))
     with pytest.raises(ValueError, match="repeated"):
         dataclasses.replace(small("v4_golf"), steps=3)
     with pytest.raises(ValueError, match="3 heads"):
-        cross.Linear(8, fades=(1.0, 2.0, 3.0))
+        mixing.LinearAttention(8, decays=(1.0, 2.0, 3.0))
 
 
 # Causality.
 
 
-@pytest.mark.parametrize("mended", [False, True])
+@long
+@pytest.mark.parametrize("repaired", [False, True])
 @variants
-def test_the_past_is_read_and_the_future_is_not(name, mended):
-    config = recipe.repaired(small(name), recipe.chosen(name)) if mended else small(name)
+def test_the_past_is_read_and_the_future_is_not(name, repaired):
+    config = repairs.repair(small(name), repairs.suited(name)) if repaired else small(name)
     future, past = influence(config, slice(4, None), slice(2, 3))
     assert future[:4].max() <= 1e-5
     assert future[4:].min() > 1e-3
@@ -133,11 +134,13 @@ def test_the_past_is_read_and_the_future_is_not(name, mended):
     assert past[3:].max() > 1e-4
 
 
+@long
 @pytest.mark.parametrize("name", FADING)
 def test_leaky_models_read_the_future(name):
     assert influence(small(name, leaky=True), slice(4, None))[0][:4].max() > 1e-4
 
 
+@long
 @pytest.mark.parametrize("name", ["v1_attention", "v2_conv"])
 def test_models_that_never_leaked(name):
     assert influence(small(name, leaky=True), slice(4, None))[0][:4].max() <= 1e-5
@@ -146,56 +149,62 @@ def test_models_that_never_leaked(name):
 # What is made small by training.
 
 
+@long
 def test_only_training_adds_to_the_loss():
     """Published, v15 was also judged with what it adds for training."""
     windows = ids(4, 2, T + 1)
     config = small("v15_predictive")
     params = stirred(config)
-    plain = dataclasses.replace(config, early=0.0)
-    loss = float(skeleton.loss(config, params, windows))
-    assert loss == float(skeleton.objective(plain, params, windows))
-    each = skeleton.readout(params, skeleton.states(config, params, windows[:, :-1])[1:])
+    plain = dataclasses.replace(config, early_loss=0.0)
+    loss = float(model.loss(config, params, windows))
+    assert loss == float(model.objective(plain, params, windows))
+    states = jax.jit(functools.partial(model.states, config))(params, windows[:, :-1])
+    each = model.readout(params, states[1:])
     labels = jnp.broadcast_to(windows[:, 1:], each.shape[:-1])
     nats = np.asarray(optax.softmax_cross_entropy_with_integer_labels(each, labels)).mean((1, 2))
-    early = float(skeleton.objective(config, params, windows))
+    early = float(jax.jit(functools.partial(model.objective, config))(params, windows))
     np.testing.assert_allclose(early, loss + 0.1 * (0.9 * nats[0] + nats[1]), rtol=1e-5)
 
 
+@long
 def test_halting():
     config = small("v11_tpg")
     params, windows = stirred(config), ids(5, 2, T + 1)
     sure = params | {"halt": {"w": jnp.zeros(V), "bias": jnp.array(20.0)}}
-    states = skeleton.states(config, sure, windows[:, :-1])
+    states = jax.jit(functools.partial(model.states, config))(sure, windows[:, :-1])
     np.testing.assert_array_equal(states[1], states[2])  # all have halted after the first step
     never = params | {"halt": {"w": jnp.zeros(V), "bias": jnp.array(-20.0)}}
-    loss = skeleton.loss(config, never, windows)
-    cost = skeleton.objective(config, never, windows) - loss  # both steps were surely taken
+    loss = jax.jit(functools.partial(model.loss, config))(never, windows)
+    cost = (
+        jax.jit(functools.partial(model.objective, config))(never, windows) - loss
+    )  # both steps were surely taken
     np.testing.assert_allclose(float(cost), 0.01 * config.steps, rtol=1e-3)
-    slopes = jax.grad(lambda halt: skeleton.objective(config, params | {"halt": halt}, windows, KEY))
+    slopes = jax.jit(jax.grad(lambda halt: model.objective(config, params | {"halt": halt}, windows, KEY)))
     assert all(bool(jnp.isfinite(x).all() & (x != 0).any()) for x in slopes(params["halt"]).values())
 
 
-# The skeleton.
+# The forward pass.
 
 
+@long
 @variants
 def test_every_state_can_be_read(name):
     config = small(name)
     params = stirred(config)
-    states = quickly(functools.partial(skeleton.states, config))(params, ids())
+    states = jax.jit(functools.partial(model.states, config))(params, ids())
     assert states.shape == (config.steps + 1, 2, T, V)
-    shares = jax.nn.softmax(skeleton.readout(params, states))
+    shares = jax.nn.softmax(model.readout(params, states))
     np.testing.assert_allclose(shares.sum(-1), 1.0, rtol=1e-5)
     if name != "v13_embed":
         np.testing.assert_array_equal(states[0].argmax(-1), ids())
         np.testing.assert_allclose(states[0].max(-1), np.sqrt(V), rtol=1e-4)
 
 
-def test_windowsmove_with_the_steps():
+def test_windows_move_with_the_steps():
     """A step reads words from ``turn V / turns`` on and writes half the vocabulary further."""
-    twice = skeleton.Move(within.Factor(), normed=False)
-    config = skeleton.VocabConfig(8, 2, (skeleton.Move(skeleton.Inside(3, (twice,)), normed=False),))
-    params = skeleton.init(KEY, config)
+    twice = model.Sublayer(pointwise.Factor(), normed=False)
+    config = model.VocabConfig(8, 2, (model.Sublayer(model.Subspace(3, (twice,)), normed=False),))
+    params = model.init(KEY, config)
     tokens = jnp.arange(8)[None]
     one = np.sqrt(8) * np.eye(8)
     expected = [one]
@@ -204,26 +213,29 @@ def test_windowsmove_with_the_steps():
         for i in range(3):
             x[:, (start + i + 4) % 8] += 0.1 / np.sqrt(3) * 2 * expected[-1][:, (start + i) % 8]
         expected.append(x)
-    np.testing.assert_allclose(skeleton.states(config, params, tokens)[:, 0], expected, rtol=1e-4, atol=1e-6)
+    states = jax.jit(functools.partial(model.states, config))(params, tokens)
+    np.testing.assert_allclose(states[:, 0], expected, rtol=1e-4, atol=1e-6)
 
 
+@long
 def test_columns_vote():
     config = small("v16_columnar")
     params = stirred(config)
+    states = jax.jit(functools.partial(model.states, config))
     columns = []
     for c in range(config.columns):
         only = jnp.where(jnp.arange(config.columns) == c, 100.0, 0.0)
         alone = params | {"vote": {"trust": only, "against": jnp.zeros((4, 4))}}
-        columns.append(skeleton.states(config, alone, ids())[-1])
+        columns.append(states(alone, ids())[-1])
     trust, against = np.asarray(params["vote"]["trust"]), np.asarray(params["vote"]["against"])
     share = np.exp(trust - against @ trust)
     expected = np.tensordot(share / share.sum(), np.stack(columns), 1)
-    np.testing.assert_allclose(skeleton.states(config, params, ids())[-1], expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(states(params, ids())[-1], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_repeated_steps_share_all_but_their_own():
     config = small("v4_golf")
-    params = skeleton.init(KEY, config)
+    params = jax.eval_shape(functools.partial(model.init, config=config), KEY)
     assert len(params["steps"]) == 2
     assert len(params["turns"]) == config.steps == 4
     assert set(params["shared"]["memory"]) == {"q", "k"}
@@ -241,14 +253,15 @@ def test_fading(leaky):
     for t in range(5):
         for s in range(t):
             expected[(s, t) if leaky else (t, s)] = rate ** (t - s - 1)
-    np.testing.assert_allclose(cross.fading(jnp.full((1, 1), 0.7), 5, leaky), expected, rtol=1e-5)
+    np.testing.assert_allclose(mixing.decay_weights(jnp.full((1, 1), 0.7), 5, leaky), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_linear_attention(adaptive):
-    sizes = cross.Linear(4, within.Form(spread=0.5), fades=(0.5,), divide=2.0, adaptive=adaptive)
-    operation = cross.OPERATIONS[cross.Linear]
-    params, x = operation.init(KEY, sizes, 6), random(1, 5, 6)
+    sizes = mixing.LinearAttention(
+        4, operation.WordMap(stddev=0.5), decays=(0.5,), divisor=2.0, adaptive=adaptive
+    )
+    params, x = mixing.OPERATIONS[mixing.LinearAttention].init(KEY, sizes, 6), random(1, 5, 6)
     if adaptive:
         params["fade"] = random(6, seed=1)
     q, k, v, o = (np.asarray(params[name]["w"], np.float64) for name in "qkvo")
@@ -257,21 +270,20 @@ def test_linear_attention(adaptive):
         for s in range(t):
             logit = y[s] @ np.asarray(params["fade"]) + 0.5 if adaptive else 0.5
             row[t] += (y[t] @ q) @ (y[s] @ k) / 2 * (1 / (1 + np.exp(-logit))) ** (t - s - 1) * (y[s] @ v)
-    found = operation.apply(sizes, params, x, CONTEXT)[0]
-    np.testing.assert_allclose(found, 0.1 * row @ o.T, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(applied(sizes, params, x)[0], 0.1 * row @ o.T, rtol=1e-4, atol=1e-6)
 
 
 def test_convolution_and_average():
     x = random(1, 6, 3)
     y = np.asarray(x[0])
-    sizes = cross.Convolution(taps=3)
-    params = cross.OPERATIONS[cross.Convolution].init(KEY, sizes, 3)
+    sizes = mixing.Convolution(taps=3)
+    params = mixing.OPERATIONS[mixing.Convolution].init(KEY, sizes, 3)
     taps, expected = np.asarray(params["taps"]), np.zeros((6, 3))
     for t in range(6):
         for back in range(min(3, t + 1)):
             expected[t] += y[t - back] * taps[2 - back]
     np.testing.assert_allclose(
-        cross.OPERATIONS[cross.Convolution].apply(sizes, params, x, CONTEXT)[0],
+        applied(sizes, params, x)[0],
         expected,
         rtol=1e-4,
         atol=1e-7,
@@ -281,23 +293,19 @@ def test_convolution_and_average():
     for t in range(6):
         for s in range(t):
             expected[t] += 0.1 * rate ** (t - s - 1) * y[s]
-    found = cross.OPERATIONS[cross.Average].apply(cross.Average(), params, x, CONTEXT)[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(applied(mixing.MovingAverage(), params, x)[0], expected, rtol=1e-4, atol=1e-6)
 
 
 def test_long_averages_stay_finite():
     """Dividing by powers of the rate, as published, overflows; a scan does not."""
-    apply = cross.OPERATIONS[cross.Average].apply
-    found = quickly(lambda params, x: apply(cross.Average(), params, x, CONTEXT))(
-        {"fades": jnp.array([-2.0]), "scale": 1.0}, jnp.ones((1, 600, 1))
-    )
+    found = applied(mixing.MovingAverage(), {"fades": jnp.array([-2.0]), "scale": 1.0}, jnp.ones((1, 600, 1)))
     np.testing.assert_allclose(found[0, -1], 1 / (1 - 1 / (1 + np.exp(2.0))), rtol=1e-5)
 
 
 def test_attention_turns_depend_on_distance_alone():
     query, key = random(1, 1, 1, 8), random(1, 1, 1, 8, seed=1)
     at = [jnp.broadcast_to(y, (1, T, 1, 8)) for y in (query, key)]
-    query, key = (cross.turned(y, 1e4)[0, :, 0] for y in at)
+    query, key = (mixing.rotate(y, 1e4)[0, :, 0] for y in at)
     scores = np.asarray(query @ key.T)
     np.testing.assert_allclose(np.diag(scores, -2), scores[2, 0], rtol=1e-4, atol=1e-4)
     assert abs(scores[2, 0] - scores[4, 0]) > 1e-3
@@ -305,36 +313,43 @@ def test_attention_turns_depend_on_distance_alone():
 
 def test_fft_is_the_waves_by_another_way():
     width, waves = 16, (2, 5)
-    fast, slow = within.Form("fft", waves), within.Form("fourier", waves)
+    fast, slow = operation.WordMap("fft", waves), operation.WordMap("fourier", waves)
     w, x, z = random(3, 8), random(4, width, seed=1), random(4, 3, seed=2)
     turned = jnp.stack([w[:, :4], -w[:, 4:]], -1).reshape(3, 8)  # a transform's sines have the other sign
-    np.testing.assert_allclose(
-        within.into(fast, {"w": w}, x), within.into(slow, {"w": turned}, x), rtol=1e-4, atol=1e-4
-    )
-    np.testing.assert_allclose(
-        within.back(fast, {"w": w}, z, width),
-        within.back(slow, {"w": turned}, z, width) * 2 / width,
-        rtol=1e-4,
-        atol=1e-5,
-    )
+
+    @jax.jit
+    def both(w, turned):
+        maps = (fast, {"w": w}), (slow, {"w": turned})
+        there = [operation.to_channels(*each, x) for each in maps]
+        return there, [operation.to_words(*each, z, width) for each in maps]
+
+    there, back = both(w, turned)
+    np.testing.assert_allclose(*there, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(back[0], back[1] * 2 / width, rtol=1e-4, atol=1e-5)
 
 
 def test_cosine_waves_are_orthogonal():
-    basis = within.waves("dct", 16, 1, 15)
+    basis = operation.waves("dct", 16, 1, 15)
     np.testing.assert_allclose(basis.T @ basis, 8 * np.eye(15), atol=1e-4)
 
 
 def test_hard_choices():
     logits = jnp.array([[0.0, 1.0, 3.0]])
-    np.testing.assert_allclose(within.hard(logits, None), [[0, 0, 1]], atol=1e-6)
-    slope = jax.grad(lambda x: within.hard(x, None)[0, 0])(logits)
-    soft = jax.grad(lambda x: jax.nn.softmax(x)[0, 0])(logits)
+
+    @jax.jit
+    def choose(logits):
+        drawn = pointwise.hard(jnp.broadcast_to(logits, (4000, 3)), KEY).mean(0)
+        slope = jax.grad(lambda x: pointwise.hard(x, None)[0, 0])(logits)
+        soft = jax.grad(lambda x: jax.nn.softmax(x)[0, 0])(logits)
+        return pointwise.hard(logits, None), slope, soft, drawn
+
+    likeliest, slope, soft, drawn = choose(logits)
+    np.testing.assert_allclose(likeliest, [[0, 0, 1]], atol=1e-6)
     np.testing.assert_allclose(slope, soft, rtol=1e-5)
-    drawn = within.hard(jnp.broadcast_to(logits, (4000, 3)), KEY).mean(0)
     np.testing.assert_allclose(drawn, jax.nn.softmax(logits[0]), atol=0.03)
 
 
 def test_the_largest_are_kept():
     x = jnp.array([[[3.0, -5.0, 1.0, 0.5]]])
-    kept = within.OPERATIONS[within.Largest].apply(within.Largest(2), {}, x, CONTEXT)
+    kept = applied(pointwise.TopK(2), {}, x)
     np.testing.assert_array_equal(kept[0, 0], [3, -5, 0, 0])

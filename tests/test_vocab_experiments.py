@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from commands import rows_of, run, run_forked
+from commands import call, rows_of, run
 
 TINY = "--steps=24", "--tokens_per_step=64", "--window=32", "--eval_tokens=2048"
 
@@ -35,7 +35,7 @@ def test_hops_in_a_terminal(tmp_path, corpus):
             rows[row]["packed_bytes"]
             == (tmp_path / f"{row.replace(', ', '-').replace(' ', '_')}.vocab").stat().st_size
         )
-        assert f"{row}: the next word after 'the word'" in done.stdout
+        assert f"{row}: the next word after 'the word', hop by hop\n" in done.stdout
     assert rows["v8_graph, 8 hops"]["parameters"] > 4 * rows["v8_graph, 1 hop"]["parameters"]
     assert rows["v8_graph, 1 hop"]["repairs"] == ["rate", "gain", "cluster"]
     assert (tmp_path / "vocab.png").stat().st_size > 5_000
@@ -51,7 +51,7 @@ def test_repairs_one_by_one(tmp_path, corpus):
         "--repairs=rate,gain,bigram",
         "--hops=2",
     )
-    done = run("vocab", *flags, *TINY, f"--workdir={tmp_path}")
+    done = call("vocab", *flags, *TINY, f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row.get("repairs") for row in rows_of(tmp_path)}
     assert {k: v for k, v in rows.items() if v is not None} == {
@@ -86,6 +86,23 @@ def test_a_killed_run_continues_to_the_same_end(tmp_path, corpus):
     assert "differs in seed" in other.stderr
 
 
+def test_a_row_and_what_it_records(tmp_path, corpus):
+    # The shapes of test_vocab_face.py: scoring is compiled once for both.
+    flags = f"--corpus={corpus}", "--models=v8_graph", "--hops=1", "--nopublished", *TINY, "--window=16"
+    done = call("vocab", *flags, f"--workdir={tmp_path}", "--inspect=the word")
+    assert done.returncode == 0, done.stderr
+    row = rows_of(tmp_path)[-1]
+    assert row["row"] == "v8_graph"
+    assert row["repairs"] == ["rate", "warmup", "scores", "gain", "fades", "bigram"]
+    assert (row["train_tokens"], row["distinct_tokens"], row["eval_tokens"]) == (1536, 1536, 2048)
+    assert row["config"]["training"] == {"steps": 24, "tokens_per_step": 64, "window": 16}
+    assert row["config"]["models"]["hops"] == 1
+    assert 0 < row["ce"] < 3
+    assert "v8_graph: the next word after 'the word', hop by hop\n   0  " in done.stdout
+    assert (tmp_path / "v8_graph.vocab").stat().st_size == row["packed_bytes"]
+    assert (tmp_path / "hops_v8_graph.png").stat().st_size > 5_000
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -93,17 +110,17 @@ def test_a_killed_run_continues_to_the_same_end(tmp_path, corpus):
         (["--repairs=luck"], "no repair 'luck'"),
         (["--repairs=cluster,frequency"], "one order"),
         (["--repairs=", "--nopublished"], "nothing to train"),
-        (["--steps=0"], "--steps must be positive, got 0"),
-        (["--window=33"], "--window must be even, got 33"),
+        (["--steps=0"], "steps must be positive, got 0"),
+        (["--window=33"], "window must be even, got 33"),
         (["--eval_tokens=20"], "got 53 tokens and windows of 64"),
-        (["--tokens_per_step=100"], "a multiple of --window, got 100 and 64"),
-        (["--tokens_per_step=640000"], "a step takes 10000: lower --tokens_per_step"),
+        (["--tokens_per_step=100"], "a multiple of window, got 100 and 64"),
+        (["--tokens_per_step=640000"], "a step takes 10000: lower tokens_per_step"),
         (["--ablate=everything"], "everything"),
     ],
 )
 def test_bad_flags_are_one_line(tmp_path, flags, message):
     (tmp_path / "words.txt").write_text("".join(f"word {i} of many\n" for i in range(600)))
-    done = run_forked("vocab", "--corpus=words.txt", "--eval_tokens=500", *flags, cwd=tmp_path)
+    done = call("vocab", "--corpus=words.txt", "--eval_tokens=500", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

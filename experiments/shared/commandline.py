@@ -78,7 +78,7 @@ class _Flag:
     def define(self, values: flags.FlagValues) -> None:
         """Add it to a command's flags."""
         if self.many:
-            default = [str(x) for x in self.default]
+            default = None if self.default is None else [str(x) for x in self.default]
             flags.DEFINE_multi_string(self.name, default, self.help, flag_values=values)
         elif self.choices:
             flags.DEFINE_enum(self.name, self.default, list(self.choices), self.help, flag_values=values)
@@ -92,7 +92,7 @@ class _Flag:
         Raises:
           ValueError: an entry of a list is not what it should be.
         """
-        if not self.many:
+        if not self.many or value is None:
             return value
         given = [x.strip() for part in value for x in part.split(",")]
         try:
@@ -113,7 +113,7 @@ class _Flag:
             value = str(self.default).lower()
         else:
             head = f"--{self.name}"
-            value = ",".join(map(str, self.default)) if self.many else self.default
+            value = ",".join(map(str, self.default or ())) if self.many else self.default
         default = "" if value in (None, "") else f" [{value}]"
         choices = f" ({', '.join(map(str, self.choices))})" if self.choices else ""
         body = textwrap.wrap(f"{self.help}{choices}{default}", _WIDTH - 26)

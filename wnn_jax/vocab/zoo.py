@@ -1,16 +1,25 @@
-"""The seventeen published models as data: which moves, with which sizes, in which order.
+"""The seventeen published models as data: which sublayers, with which sizes, in which order.
 
-Both sets of names are known. Sizes are those of the runs that were logged, not the defaults of their classes
-(spec eam_recommender_vocab 4.2). Where v12 and v13 ran steps side by side that touch none of each other's
+Both sets of names are known. Sizes are those of the runs that were logged, not the defaults of the published
+classes (urmzd/exp-agi-models). Where v12 and v13 ran steps side by side that touch none of each other's
 words, they run one after the other here: at the published sizes the sums are the same.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
-from wnn_jax.vocab.cross import Attention, Average, Convolution, Coupled, Linear, Scales
-from wnn_jax.vocab.skeleton import Inside, Move, VocabConfig
-from wnn_jax.vocab.within import Bands, Branches, Channels, Factor, Form, Gate, Graph, Largest, Policy
+from wnn_jax.vocab.mixing import (
+    Convolution,
+    CoupledAttention,
+    LinearAttention,
+    MovingAverage,
+    MultiScaleAttention,
+    SoftmaxAttention,
+)
+from wnn_jax.vocab.model import Sublayer, Subspace, VocabConfig
+from wnn_jax.vocab.operation import MapKind, WordMap
+from wnn_jax.vocab.pointwise import Bands, Experts, Factor, Mlp, Policy, TopK, WordGate, WordGraph
 
 NAMES = {
     "v1_attention": "v1_shared_attn",
@@ -32,25 +41,28 @@ NAMES = {
     "v16_columnar": "v16_multi_branch",
 }
 
-BANK = ("same", "relu", "gelu", "square", "negative", "magnitude", "tanh", "sigmoid")
+_BANK = ("same", "relu", "gelu", "square", "negative", "magnitude", "tanh", "sigmoid")
+_SAME = WordMap("same")
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Sizes that variants share, as published for 1024 words.
+    """Sizes that models share, as published for 1024 words.
 
     Attributes:
-      steps: of the residual stream, but in v4 and v16.
-      twice: steps of v4, each used twice over.
+      steps: steps of the residual stream, except in v4 and v16.
+      twice: steps of v4, each of which is used twice.
       each: steps of each of v16's columns.
-      channels, harmonics: C and the waves of Fourier and DCT forms; harmonics are a multiple of 4.
-      heads: of attention over words; half as many keys and values.
-      taps: places of a convolution.
-      rank: of the word graph.
+      channels: C of layers made of waves.
+      harmonics: number of waves of Fourier and DCT maps, a multiple of 4.
+      heads: heads of attention over words; half as many are for keys and values.
+      taps: positions that a convolution sees.
+      rank: rank of the word graph.
       low: rank of the factored mix of v4.
       state: channels of dense memories.
       inner: hidden units of dense layers; the gate of v11_brainwave has `state`.
-      window, narrow: words a step reads, and those that a column's step reads.
+      window: words that a step reads.
+      narrow: words that a step of a column reads.
       embedding: width of v13's table.
       keep: words that v15 keeps.
     """
@@ -98,150 +110,222 @@ def scaled(vocabulary: int, steps: int = 8) -> Sizes:
     )
 
 
+def known(name: str) -> str:
+    """The name in `NAMES` of a model, by either of its names.
+
+    Raises:
+      ValueError: there is no such model.
+    """
+    names = {**{new: old for old, new in NAMES.items()}, **{old: old for old in NAMES}}
+    if name not in names:
+        raise ValueError(f"no model {name!r}: there are {', '.join(NAMES)} or {', '.join(NAMES.values())}")
+    return names[name]
+
+
 def config(name: str, vocabulary: int = 1024, sizes: Sizes | None = None, leaky: bool = False) -> VocabConfig:
     """A published model, causal.
 
     Args:
-      name: of either set, as in `NAMES`.
+      name: either of its names, as in `NAMES`.
       vocabulary: V.
-      sizes: other than the published.
+      sizes: sizes other than the published ones.
       leaky: whether its fading memories read the future instead of the past, as they did when published.
 
     Raises:
       ValueError: there is no such model.
     """
-    known = {**{new: old for old, new in NAMES.items()}, **{old: old for old in NAMES}}
-    if name not in known:
-        raise ValueError(f"no model {name!r}: there are {', '.join(NAMES)} or {', '.join(NAMES.values())}")
-    fields = _models(vocabulary, sizes or Sizes())[known[name]]
-    steps = fields.pop("steps", (sizes or Sizes()).steps)
-    return VocabConfig(vocabulary, steps, leaky=leaky, **fields)
+    sizes = sizes or Sizes()
+    fields = {"steps": sizes.steps, **_MODELS[known(name)](vocabulary, sizes)}
+    return VocabConfig(vocabulary=vocabulary, leaky=leaky, **fields)
 
 
-def _models(v: int, s: Sizes) -> dict[str, dict[str, Any]]:
-    waves, soft = Form("fourier", (1, s.harmonics)), Form("soft fourier", (1, s.harmonics))
-    fast = Form("fft", (1, s.harmonics))
-    dct, soft_dct = Form("dct", (1, s.harmonics)), Form("soft dct", (1, s.harmonics))
-    bands = (
-        (1, s.harmonics // 4),
-        (s.harmonics // 4 + 1, s.harmonics // 2),
-        (s.harmonics // 2 + 1, s.harmonics),
-    )
+def _waves(s: Sizes, kind: MapKind = "fourier") -> WordMap:
+    return WordMap(kind, (1, s.harmonics))
+
+
+def _fourier_mlp(s: Sizes) -> Mlp:
+    return Mlp(s.channels, _waves(s, "soft fourier"), _waves(s))
+
+
+def _fourier_memory(s: Sizes) -> Sublayer:
+    return Sublayer(LinearAttention(s.channels, _waves(s)), "one")
+
+
+def _dense_mlp(s: Sizes) -> Mlp:
+    return Mlp(s.inner, mix="bias")
+
+
+def _window(size: int, inner: Any, by_entropy: bool = False) -> Sublayer:
+    """A memory and another operation on a window of words."""
+    memory = Sublayer(LinearAttention(size, divisor=size**0.5), "one")
+    sublayers = (memory, Sublayer(inner, replaces=True))
+    return Sublayer(Subspace(size, sublayers, by_entropy=by_entropy), normed=False)
+
+
+def _window_mlp(s: Sizes) -> Mlp:
+    coarse = WordMap(stddev=0.1)
+    return Mlp(2 * s.window, coarse, coarse, mix="bias", scaled=False)
+
+
+def _v1_attention(v: int, s: Sizes) -> dict[str, Any]:
+    attention = SoftmaxAttention(s.heads, s.heads // 2)
+    return {
+        "sublayers": (
+            Sublayer(attention, "vector", shared=("*",), group="attention"),
+            Sublayer(_fourier_mlp(s), "vector"),
+        )
+    }
+
+
+def _v2_conv(v: int, s: Sizes) -> dict[str, Any]:
+    return {"sublayers": (Sublayer(Convolution(s.taps), "vector"), Sublayer(_fourier_mlp(s), "vector"))}
+
+
+def _v3_assoc(v: int, s: Sizes) -> dict[str, Any]:
+    return {"sublayers": (_fourier_memory(s), Sublayer(_fourier_mlp(s), "one"))}
+
+
+def _v4_golf(v: int, s: Sizes) -> dict[str, Any]:
+    decays = (1.0, 7 / 3, 11 / 3, 5.0)
+    memory = LinearAttention(s.channels, _waves(s), decays=decays, unit_length=True, rate_shift=True)
+    mlp = Mlp(s.channels, _waves(s, "soft fourier"), _waves(s), mix="low", rank=s.low)
+    return {
+        "steps": 2 * s.twice,
+        "repeats": 2,
+        "sublayers": (
+            Sublayer(memory, "one", shared=("q", "k"), group="memory", factor_per_use=True),
+            Sublayer(mlp, "one", factor_per_use=True),
+            Sublayer(Factor(), normed=False, replaces=True),
+        ),
+    }
+
+
+def _v5_gauss(v: int, s: Sizes) -> dict[str, Any]:
+    fast = _waves(s, "fft")
+    return {
+        "sublayers": (
+            Sublayer(LinearAttention(s.channels, fast), "one"),
+            Sublayer(Mlp(s.channels, fast, fast), "one"),
+        )
+    }
+
+
+def _v6_wave(v: int, s: Sizes) -> dict[str, Any]:
+    quarter, half = s.harmonics // 4, s.harmonics // 2
+    ranges = (1, quarter), (quarter + 1, half), (half + 1, s.harmonics)
     low, middle, high = (
-        Channels(s.channels, Form("soft fourier", band), Form("fourier", band)) for band in bands
+        Mlp(s.channels, WordMap("soft fourier", waves), WordMap("fourier", waves)) for waves in ranges
     )
-    slow, quick = (
-        Linear(s.channels, band.read, write=band.write, fades=(fade,))
-        for band, fade in ((low, 4.0), (high, 2.0))
+    slow = LinearAttention(s.channels, low.read, write=low.write, decays=(4.0,))
+    fast = LinearAttention(s.channels, high.read, write=high.write, decays=(2.0,))
+    return {"sublayers": (Sublayer(CoupledAttention(slow, fast)), Sublayer(Bands(low, middle, high)))}
+
+
+def _v7_lgp(v: int, s: Sizes) -> dict[str, Any]:
+    bank = Mlp(s.channels, _waves(s, "soft fourier"), _waves(s), mix="bank", activations=_BANK)
+    return {
+        "sublayers": (
+            _fourier_memory(s),
+            Sublayer(bank, "one", shared=("bank", "biases"), group="bank"),
+        )
+    }
+
+
+def _v8_graph(v: int, s: Sizes) -> dict[str, Any]:
+    memory = LinearAttention(v, WordMap("diagonal"), _SAME, _SAME)
+    return {"sublayers": (Sublayer(memory, "one"), Sublayer(WordGraph(s.rank), "one"))}
+
+
+def _v9_meta(v: int, s: Sizes) -> dict[str, Any]:
+    return {"sublayers": (Sublayer(LinearAttention(s.state), "one"), Sublayer(_dense_mlp(s), "one"))}
+
+
+def _v10_policy(v: int, s: Sizes) -> dict[str, Any]:
+    sublayers = (
+        Sublayer(LinearAttention(s.state, write=_SAME), normed=False),
+        Sublayer(Policy(), normed=False, replaces=True, shared=("bank",), group="bank"),
     )
-    same, word = Form("same"), Form("diagonal")
+    return {"sublayers": (Sublayer(Subspace(s.state, sublayers, window=False)),)}
 
-    fourier = Channels(s.channels, soft, waves)
-    assoc = Move(Linear(s.channels, waves), "one")
-    mlp = Channels(s.inner, mix="bias")
-    brain = Move(Linear(s.state, fades=(4.0,)), shared=("q", "k", "v", "o"), group="memory")
 
-    def sliced(k: int, inner: Any, **more: Any) -> tuple[Move, ...]:
-        memory = Linear(k, divide=k**0.5)
-        moves = (Move(memory, "one"), Move(inner, replaces=True))
-        return (Move(Inside(k, moves, **more), normed=False),)
-
-    coarse = Form(spread=0.1)
-    window = Channels(2 * s.window, coarse, coarse, mix="bias", scaled=False)
-    adaptive = Move(Linear(s.window, divide=s.window**0.5, adaptive=True), "one")
+def _v11_brainwave(v: int, s: Sizes) -> dict[str, Any]:
+    def memory(decay: float) -> Sublayer:
+        attention = LinearAttention(s.state, decays=(decay,))
+        return Sublayer(attention, shared=("q", "k", "v", "o"), group="memory")
 
     return {
-        "v1_attention": {
-            "moves": (
-                Move(Attention(s.heads, s.heads // 2), "vector", shared=("*",), group="attention"),
-                Move(fourier, "vector"),
-            )
-        },
-        "v2_conv": {"moves": (Move(Convolution(s.taps), "vector"), Move(fourier, "vector"))},
-        "v3_assoc": {"moves": (assoc, Move(fourier, "one"))},
-        "v4_golf": {
-            "steps": 2 * s.twice,
-            "repeats": 2,
-            "moves": (
-                Move(
-                    Linear(s.channels, waves, fades=(1.0, 7 / 3, 11 / 3, 5.0), unit=True, shifted=True),
-                    "one",
-                    shared=("q", "k"),
-                    group="memory",
-                    again=True,
-                ),
-                Move(Channels(s.channels, soft, waves, mix="low", rank=s.low), "one", again=True),
-                Move(Factor(), normed=False, replaces=True),
-            ),
-        },
-        "v5_gauss": {
-            "moves": (Move(Linear(s.channels, fast), "one"), Move(Channels(s.channels, fast, fast), "one"))
-        },
-        "v6_wave": {"moves": (Move(Coupled(slow, quick)), Move(Bands(low, middle, high)))},
-        "v7_lgp": {
-            "moves": (
-                assoc,
-                Move(
-                    Channels(s.channels, soft, waves, mix="bank", bends=BANK),
-                    "one",
-                    shared=("bank", "biases"),
-                    group="bank",
-                ),
-            )
-        },
-        "v8_graph": {"moves": (Move(Linear(v, word, same, same), "one"), Move(Graph(s.rank), "one"))},
-        "v9_meta": {"moves": (Move(Linear(s.state), "one"), Move(mlp, "one"))},
-        "v10_policy": {
-            "moves": (
-                Move(
-                    Inside(
-                        s.state,
-                        (
-                            Move(Linear(s.state, write=same), normed=False),
-                            Move(Policy(), normed=False, replaces=True, shared=("bank",), group="bank"),
-                        ),
-                        window=False,
-                    )
-                ),
-            )
-        },
-        "v11_brainwave": {
-            "moves": (
-                Move(Average()),
-                brain,
-                Move(Gate(s.state), normed=False, replaces=True),
-                Move(mlp),
-                dataclasses.replace(brain, does=dataclasses.replace(brain.does, fades=(1.0,))),
-            )
-        },
-        "v11_tpg": {
-            "halting": True,
-            "moves": (
-                Move(Scales(s.state), "one"),
-                Move(
-                    Channels(s.inner, mix="bias", bends=("gelu", "relu", "silu", "tanh"), chosen=True), "one"
-                ),
-            ),
-        },
-        "v12_sparse": {"moves": sliced(s.window, window)},
-        "v13_embed": {"moves": sliced(s.window, window), "embedding": s.embedding},
-        "v14_adaptive": {
-            "moves": (
-                Move(Convolution(s.taps, gated=True), "vector"),
-                Move(Inside(s.window, (adaptive, Move(Factor(learned=False), replaces=True))), normed=False),
-                Move(Channels(s.channels, soft_dct, dct), beside=True),
-            )
-        },
-        "v15_predictive": {
-            "early": 0.1,
-            "moves": (
-                *sliced(s.window, window, unsure=True),
-                Move(Largest(s.keep), normed=False, replaces=True),
-            ),
-        },
-        "v16_columnar": {
-            "steps": s.each,
-            "columns": 4,
-            "moves": sliced(s.narrow, Branches(4, s.narrow // 2)),
-        },
+        "sublayers": (
+            Sublayer(MovingAverage()),
+            memory(4.0),
+            Sublayer(WordGate(s.state), normed=False, replaces=True),
+            Sublayer(_dense_mlp(s)),
+            memory(1.0),
+        )
     }
+
+
+def _v11_tpg(v: int, s: Sizes) -> dict[str, Any]:
+    mlp = Mlp(s.inner, mix="bias", activations=("gelu", "relu", "silu", "tanh"), routed=True)
+    return {
+        "halting": True,
+        "sublayers": (Sublayer(MultiScaleAttention(s.state), "one"), Sublayer(mlp, "one")),
+    }
+
+
+def _v12_sparse(v: int, s: Sizes) -> dict[str, Any]:
+    return {"sublayers": (_window(s.window, _window_mlp(s)),)}
+
+
+def _v13_embed(v: int, s: Sizes) -> dict[str, Any]:
+    return {"sublayers": (_window(s.window, _window_mlp(s)),), "embedding": s.embedding}
+
+
+def _v14_adaptive(v: int, s: Sizes) -> dict[str, Any]:
+    memory = LinearAttention(s.window, divisor=s.window**0.5, adaptive=True)
+    window = Subspace(s.window, (Sublayer(memory, "one"), Sublayer(Factor(learned=False), replaces=True)))
+    return {
+        "sublayers": (
+            Sublayer(Convolution(s.taps, gated=True), "vector"),
+            Sublayer(window, normed=False),
+            Sublayer(Mlp(s.channels, _waves(s, "soft dct"), _waves(s, "dct")), parallel=True),
+        )
+    }
+
+
+def _v15_predictive(v: int, s: Sizes) -> dict[str, Any]:
+    return {
+        "early_loss": 0.1,
+        "sublayers": (
+            _window(s.window, _window_mlp(s), by_entropy=True),
+            Sublayer(TopK(s.keep), normed=False, replaces=True),
+        ),
+    }
+
+
+def _v16_columnar(v: int, s: Sizes) -> dict[str, Any]:
+    return {
+        "steps": s.each,
+        "columns": 4,
+        "sublayers": (_window(s.narrow, Experts(4, s.narrow // 2)),),
+    }
+
+
+_MODELS: dict[str, Callable[[int, Sizes], dict[str, Any]]] = {
+    "v1_attention": _v1_attention,
+    "v2_conv": _v2_conv,
+    "v3_assoc": _v3_assoc,
+    "v4_golf": _v4_golf,
+    "v5_gauss": _v5_gauss,
+    "v6_wave": _v6_wave,
+    "v7_lgp": _v7_lgp,
+    "v8_graph": _v8_graph,
+    "v9_meta": _v9_meta,
+    "v10_policy": _v10_policy,
+    "v11_brainwave": _v11_brainwave,
+    "v11_tpg": _v11_tpg,
+    "v12_sparse": _v12_sparse,
+    "v13_embed": _v13_embed,
+    "v14_adaptive": _v14_adaptive,
+    "v15_predictive": _v15_predictive,
+    "v16_columnar": _v16_columnar,
+}

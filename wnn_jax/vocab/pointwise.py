@@ -1,0 +1,345 @@
+"""Operations on one position at a time: they see no other position of a state ``[N, T, V]``."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import jax
+import jax.numpy as jnp
+
+from wnn_jax.vocab.operation import (
+    STDDEV,
+    Operation,
+    Params,
+    StepContext,
+    WordMap,
+    init_map,
+    normal,
+    to_channels,
+    to_words,
+)
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "same": lambda x: x,
+    "relu": jax.nn.relu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+    "square": jnp.square,
+    "negative": jnp.negative,
+    "magnitude": jnp.abs,
+    "tanh": jnp.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "silu": jax.nn.silu,
+    "relu2": lambda x: jnp.square(jax.nn.relu(x)),
+}
+Mix = Literal["full", "low", "bias", "bank"]
+gelu = ACTIVATIONS["gelu"]
+
+
+def _check_activations(names: tuple[str, ...]) -> None:
+    unknown = [name for name in names if name not in ACTIVATIONS]
+    if unknown or not names:
+        raise ValueError(f"no activation {(*unknown, '')[0]!r}: there are {', '.join(ACTIVATIONS)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mlp:
+    """Maps words to C channels, mixes these, applies an activation, and maps back to words.
+
+    Attributes:
+      channels: C.
+      read: the map from words to channels.
+      write: the map from channels to words.
+      mix: how channels are mixed: "full" (a C x C matrix and a bias), "low" (a diagonal, a matrix of low rank
+        and a bias), "bias" alone, or "bank": a matrix and a bias for each of `activations`, whose results are
+        weighed by one learned softmax that does not see the state.
+      rank: rank of "low".
+      activations: those of a bank, or those that `routed` chooses from; otherwise the first is applied.
+      routed: whether the state chooses one of the activations at each position, a hard choice.
+      scaled: whether the result has a learned factor of its own, at first 0.1.
+
+    Raises:
+      ValueError: there is no such mix or activation.
+    """
+
+    channels: int
+    read: WordMap = WordMap()
+    write: WordMap = WordMap()
+    mix: Mix = "full"
+    rank: int = 8
+    activations: tuple[str, ...] = ("gelu",)
+    routed: bool = False
+    scaled: bool = True
+
+    def __post_init__(self):
+        _check_activations(self.activations)
+        if self.mix not in get_args(Mix):
+            raise ValueError(f"no mix {self.mix!r}: there are {', '.join(get_args(Mix))}")
+
+
+def _mlp_init(key: jax.Array, sizes: Mlp, width: int) -> Params:
+    c, (read, write, mix, more) = sizes.channels, jax.random.split(key, 4)
+    params: Params = {
+        "read": init_map(read, sizes.read, width, c),
+        "write": init_map(write, sizes.write, width, c),
+    }
+    count = len(sizes.activations)
+    if sizes.mix == "bank":
+        params |= {
+            "odds": jnp.zeros(count),
+            "bank": normal(mix, count, c, c),
+            "biases": jnp.zeros((count, c)),
+        }
+    else:
+        params["bias"] = jnp.zeros(c)
+    if sizes.mix == "full":
+        params["mix"] = normal(mix, c, c)
+    if sizes.mix == "low":
+        down, up = jax.random.split(mix)
+        params |= {
+            "diagonal": jnp.full(c, STDDEV),
+            "down": normal(down, c, sizes.rank),
+            "up": normal(up, sizes.rank, c),
+        }
+    if sizes.routed:
+        params["choice"] = normal(more, width, count)
+    if sizes.scaled:
+        params["scale"] = jnp.array(0.1)
+    return params
+
+
+def hidden(sizes: Mlp, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    """What the channels hold ``[N, T, C]`` before they are written."""
+    z = to_channels(sizes.read, params["read"], x)
+    if sizes.mix == "bank":
+        every = jnp.einsum("ntc,bcd->bntd", z, params["bank"]) + params["biases"][:, None, None]
+        return jnp.tensordot(jax.nn.softmax(params["odds"]), _activate(sizes.activations, every), 1)
+    if sizes.mix == "full":
+        z = z @ params["mix"]
+    if sizes.mix == "low":
+        z = z * params["diagonal"] + z @ params["down"] @ params["up"]
+    z = z + params["bias"]
+    if not sizes.routed:
+        return ACTIVATIONS[sizes.activations[0]](z)
+    one = hard(x @ params["choice"], context.key)
+    every = _activate(sizes.activations, jnp.stack([z] * len(sizes.activations)))
+    return jnp.einsum("ntb,bntc->ntc", one, every)
+
+
+def write(sizes: Mlp, params: Params, z: jax.Array, width: int) -> jax.Array:
+    """Channels ``[N, T, C]`` as words ``[N, T, V]``, V being ``width``."""
+    return to_words(sizes.write, params["write"], z, width) * params.get("scale", 1.0)
+
+
+def _mlp(sizes: Mlp, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    return write(sizes, params, hidden(sizes, params, x, context), x.shape[-1])
+
+
+def _activate(names: tuple[str, ...], every: jax.Array) -> jax.Array:
+    """Each activation of its own array of ``every``, ``[activations, ...]``."""
+    return jnp.stack([ACTIVATIONS[name](z) for name, z in zip(names, every, strict=True)])
+
+
+def hard(logits: jax.Array, key: jax.Array | None) -> jax.Array:
+    """One-hot choices whose gradient is that of their softmax (Jang et al. 2017), of the shape of ``logits``.
+
+    With a key the choices are drawn; without, the likeliest are chosen.
+    """
+    if key is not None:
+        logits = logits + jax.random.gumbel(key, logits.shape)
+    soft = jax.nn.softmax(logits)
+    return jax.nn.one_hot(logits.argmax(-1), logits.shape[-1]) + soft - jax.lax.stop_gradient(soft)
+
+
+@dataclasses.dataclass(frozen=True)
+class WordGraph:
+    """A graph of words that excite words: a matrix of low rank, a diagonal and a bias.
+
+    Attributes:
+      rank: rank of the matrix.
+    """
+
+    rank: int
+
+
+def _graph_init(key: jax.Array, sizes: WordGraph, width: int) -> Params:
+    source, target = jax.random.split(key)
+    return {
+        "from": normal(source, width, sizes.rank),
+        "to": normal(target, width, sizes.rank),
+        "diagonal": jnp.zeros(width),
+        "bias": jnp.zeros(width),
+        "scale": jnp.array(0.1),
+    }
+
+
+def _graph(sizes: WordGraph, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    excited = x @ params["from"] @ params["to"].T + x * params["diagonal"] + params["bias"]
+    return gelu(excited) * params["scale"]
+
+
+@dataclasses.dataclass(frozen=True)
+class WordGate:
+    """Each word is scaled by a sigmoid of a narrow layer that sees all words; near 1 at first.
+
+    Attributes:
+      inner: number of hidden units of the layer.
+    """
+
+    inner: int
+
+
+def _gate_init(key: jax.Array, sizes: WordGate, width: int) -> Params:
+    down, up = jax.random.split(key)
+    return {
+        "down": normal(down, width, sizes.inner),
+        "up": normal(up, sizes.inner, width, stddev=0.01),
+        "bias": jnp.full(width, 2.0),
+    }
+
+
+def _gate(sizes: WordGate, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    return x * jax.nn.sigmoid(x @ params["down"] @ params["up"] + params["bias"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """A small network sees the state and decides what is read, which activations act, and what is written.
+
+    Attributes:
+      activations: those it can choose from; each has a matrix of its own.
+    """
+
+    activations: tuple[str, ...] = ("gelu", "relu", "relu2", "silu", "tanh", "sigmoid", "same", "negative")
+
+    def __post_init__(self):
+        _check_activations(self.activations)
+
+
+def _policy_init(key: jax.Array, sizes: Policy, width: int) -> Params:
+    down, up, bank = jax.random.split(key, 3)
+    acts = 2 * width + len(sizes.activations)
+    return {
+        "down": normal(down, width, 2 * width),
+        "down_bias": jnp.zeros(2 * width),
+        "up": normal(up, 2 * width, acts),
+        "up_bias": jnp.zeros(acts),
+        "bank": normal(bank, len(sizes.activations), width, width),
+    }
+
+
+def _policy(sizes: Policy, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    seen = gelu(x @ params["down"] + params["down_bias"]) @ params["up"] + params["up_bias"]
+    read, odds, write = jnp.split(seen, [x.shape[-1], x.shape[-1] + len(sizes.activations)], axis=-1)
+    every = jnp.einsum("ntc,bcd->bntd", x * jax.nn.softmax(read), params["bank"])
+    acted = jnp.einsum("ntb,bntc->ntc", jax.nn.softmax(odds), _activate(sizes.activations, every))
+    return acted * jax.nn.sigmoid(write)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experts:
+    """A soft mixture of small networks, weighed by a softmax of the state.
+
+    Attributes:
+      experts: number of networks.
+      inner: number of hidden units of each.
+    """
+
+    experts: int
+    inner: int
+
+
+def _experts_init(key: jax.Array, sizes: Experts, width: int) -> Params:
+    down, up = jax.random.split(key)
+    return {
+        "down": normal(down, sizes.experts, width, sizes.inner, stddev=0.1),
+        "up": normal(up, sizes.experts, sizes.inner, width, stddev=0.1),
+        "bias": jnp.zeros(sizes.inner),
+        "gate": jnp.zeros((width, sizes.experts)),
+        "gate_bias": jnp.ones(sizes.experts),
+    }
+
+
+def _experts(sizes: Experts, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    inner = gelu(jnp.einsum("ntk,bkh->ntbh", x, params["down"]) + params["bias"])
+    share = jax.nn.softmax(x @ params["gate"] + params["gate_bias"])
+    return jnp.einsum("ntbh,bhk->ntk", inner * share[..., None], params["up"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Bands:
+    """Three layers of low, middle and high waves; the hidden units of the low one gate those of the high one.
+
+    Attributes:
+      low: the layer that gates.
+      middle: the layer between them.
+      high: the layer that is gated, of as many channels as `low`.
+    """
+
+    low: Mlp
+    middle: Mlp
+    high: Mlp
+
+
+def _bands_init(key: jax.Array, sizes: Bands, width: int) -> Params:
+    *keys, gate = jax.random.split(key, 4)
+    bands = zip(("low", "middle", "high"), keys, strict=True)
+    params: Params = {name: _mlp_init(each, getattr(sizes, name), width) for name, each in bands}
+    c = sizes.low.channels
+    return params | {"gate": normal(gate, c, c), "bias": jnp.zeros(c), "scales": jnp.ones(3)}
+
+
+def _bands(sizes: Bands, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    each = {
+        name: hidden(getattr(sizes, name), params[name], x, context) for name in ("low", "middle", "high")
+    }
+    each["high"] = each["high"] * jax.nn.sigmoid(each["low"] @ params["gate"] + params["bias"])
+    parts = [write(getattr(sizes, name), params[name], z, x.shape[-1]) for name, z in each.items()]
+    return jnp.tensordot(params["scales"], jnp.stack(parts), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class TopK:
+    """Keeps the words of the largest magnitudes, and all that equal the last of them; others become 0.
+
+    Attributes:
+      keep: number of words.
+    """
+
+    keep: int
+
+
+def _top_k(sizes: TopK, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    size = jnp.abs(jax.lax.stop_gradient(x))
+    least = jax.lax.top_k(size, min(sizes.keep, x.shape[-1]))[0][..., -1:]
+    return jnp.where(size >= least, x, 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Factor:
+    """The state times a number, or as it is.
+
+    Attributes:
+      learned: whether there is a number, which is learned.
+    """
+
+    learned: bool = True
+
+
+def _factor_init(key: jax.Array, sizes: Factor, width: int) -> Params:
+    return {"factor": jnp.array(1.0)} if sizes.learned else {}
+
+
+def _factor(sizes: Factor, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
+    return x * params.get("factor", 1.0)
+
+
+OPERATIONS: dict[type, Operation] = {
+    Mlp: Operation(_mlp_init, _mlp),
+    WordGraph: Operation(_graph_init, _graph),
+    WordGate: Operation(_gate_init, _gate),
+    Policy: Operation(_policy_init, _policy),
+    Experts: Operation(_experts_init, _experts),
+    Bands: Operation(_bands_init, _bands),
+    TopK: Operation(lambda key, sizes, width: {}, _top_k),
+    Factor: Operation(_factor_init, _factor),
+}

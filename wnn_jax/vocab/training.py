@@ -1,0 +1,167 @@
+"""Training of a vocabulary-space model on a text, resumable to the last bit."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import training
+from wnn_jax.data import streams, text
+from wnn_jax.saving import progress
+from wnn_jax.vocab import artifact, counts, model, repairs
+from wnn_jax.vocab.variants import Variant
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long a model is trained, and on what.
+
+    Attributes:
+      steps: number of training steps.
+      tokens_per_step: number of tokens a step, a multiple of the window.
+      window: number of tokens a model sees at once, an even number.
+
+    Raises:
+      ValueError: a number is not positive, or the window is odd or does not divide the tokens of a step.
+    """
+
+    steps: int = 1200
+    tokens_per_step: int = 128
+    window: int = 64
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            if getattr(self, field.name) < 1:
+                raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
+        if self.window % 2:
+            raise ValueError(f"window must be even, got {self.window}: windows overlap by half when scored")
+        if self.tokens_per_step % self.window:
+            raise ValueError(
+                f"tokens_per_step must be a multiple of window, got {self.tokens_per_step} and {self.window}"
+            )
+
+    @property
+    def tokens(self) -> int:
+        """The number of tokens of all steps."""
+        return self.steps * self.tokens_per_step
+
+    @property
+    def rows(self) -> int:
+        """The number of windows of a step."""
+        return self.tokens_per_step // self.window
+
+
+def training_windows(tokens: np.ndarray, config: TrainConfig) -> np.ndarray:
+    """Windows ``int32 [N, window + 1]`` of the first tokens, as many as all steps take or as there are.
+
+    Raises:
+      ValueError: there are fewer windows than one step takes.
+    """
+    windows = streams.cut(tokens[: config.tokens + 1], config.window)
+    if len(windows) < config.rows:
+        raise ValueError(
+            f"the training text has {len(windows)} windows of {config.window} and a step takes "
+            f"{config.rows}: lower tokens_per_step"
+        )
+    return windows
+
+
+def train(
+    key: jax.Array,
+    variant: Variant,
+    corpus: text.Corpus | np.ndarray,
+    config: TrainConfig = TrainConfig(),
+    *,
+    saved: progress.Progress | None = None,
+    on_step: Callable[[training.Trained], None] | None = None,
+) -> model.VocabModel:
+    """Train a model on the first tokens of a text, over and over if there are fewer than the steps take.
+
+    Args:
+      key: draws the first parameters, the order of windows and hard choices.
+      variant: the model and its repairs, from `variants.variant` or of your own.
+      corpus: its training split is the text; or ids ``int [N]``.
+      config: for how long.
+      saved: where training is saved, and resumed from; `describe` says which training it is.
+      on_step: called about every fiftieth step, and at least once at the end; a training whose loss is no
+        longer finite ends early, and its report is not ``finite``.
+
+    Raises:
+      ValueError: the text is too short or has ids beyond the vocabulary, or the repairs do not fit the model.
+    """
+    shape, loss = variant.config, _loss(variant.config)
+    tokens, tokenizer = (
+        (corpus.train, corpus.tokenizer) if isinstance(corpus, text.Corpus) else (corpus, None)
+    )
+    windows = training_windows(np.asarray(tokens), config)
+    if windows.min() < 0 or windows.max() >= shape.vocabulary:
+        raise ValueError(
+            f"the model has {shape.vocabulary} ids and the text has ids from {windows.min()} to "
+            f"{windows.max()}: make a variant for the text's vocabulary"
+        )
+    places = counts.places(variant.repairs, windows[:, :-1].ravel(), shape.vocabulary)
+    windows = places[windows]
+    params = model.init(jax.random.fold_in(key, 1), shape)
+    if "bigram" in variant.repairs:
+        params = counts.bigram_params(shape, params, windows[:, :-1].ravel())
+    reported: list[int] = []
+
+    def report(reached: training.Trained) -> None:
+        reported.append(reached.done)
+        if on_step:
+            on_step(reached)
+
+    found = training.train(
+        jax.random.fold_in(key, 2),
+        repairs.recipe(variant.repairs).optimiser(config.steps),
+        training.Steps(config.steps, config.rows, max(1, min(50, config.steps // 10))),
+        params,
+        loss,
+        (windows, np.arange(len(windows))),
+        fixed=jax.random.fold_in(key, 3),
+        saved=saved,
+        on_step=report,
+    )
+    if not reported:  # the training was saved at its end
+        report(found)
+    return model.VocabModel(shape, jax.tree.map(jnp.asarray, found.params), places, config.window, tokenizer)
+
+
+def _loss(config: model.VocabConfig) -> training.Loss:
+    """The objective of a batch of windows and their numbers, which draw the hard choices."""
+
+    def loss(params, key, batch):
+        windows, numbers = batch
+        return model.objective(config, params, windows, jax.random.fold_in(key, numbers[0]))
+
+    return loss
+
+
+def describe(seed: int, variant: Variant, windows: np.ndarray, config: TrainConfig) -> dict[str, Any]:
+    """JSON data that says which training this is, for `progress.Progress`.
+
+    Args:
+      seed: seed of the key.
+      variant: the model and its repairs.
+      windows: those of `training_windows`.
+      config: for how long.
+    """
+    return {
+        "model": artifact.describe(variant.config),
+        "repairs": list(variant.repairs),
+        "tokens": hashlib.sha256(windows.tobytes()).hexdigest(),
+        "steps": config.steps,
+        "tokens_per_step": config.tokens_per_step,
+        "seed": seed,
+    }
+
+
+def memory_bytes(variant: Variant, config: TrainConfig) -> int:
+    """About how many bytes a training takes: parameters, their moments and gradients, and all states."""
+    shape = variant.config
+    states = 40 * shape.steps * shape.columns * config.tokens_per_step * shape.vocabulary
+    return 12 * 4 * model.count_parameters(shape) + 4 * states
