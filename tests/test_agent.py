@@ -257,9 +257,11 @@ def test_words_beyond_the_first_count():
     film_bits[35, 1] = True
     keys = bits.pack(jnp.asarray(film_bits)).T
     given_rows = agent.rows(keys, np.array([[0, 1]]), np.array([[0, 1023]]), np.array([[0, 1]]))
-    agents = agent.learn(config, agent.empty(1, 2), given_rows)
-    said = np.asarray(agent.predict(KEY, config, agents, keys[None]))[0]
-    np.testing.assert_array_equal(said, [np.zeros(10), np.ones(10)])
+    agents = agent.learn(config, agent.empty(1, 2, 16), given_rows)
+    queries = np.zeros((1, 2**BITS, 2), np.uint32)
+    queries[0, :2] = keys
+    said = np.asarray(agent.predict(KEY, config, agents, queries, 10))[0]
+    np.testing.assert_array_equal(said[:2], [np.zeros(10), np.ones(10)])
     assert int(agent.with_bit(agents, 35).sum()) == 1
 
 
