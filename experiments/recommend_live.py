@@ -4,202 +4,156 @@ python -m experiments.recommend_live --data_dir=DIR
 """
 
 import csv
+import dataclasses
 import pathlib
 import sys
 import time
-from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
-from experiments import base
 from experiments.recommending import common
 from experiments.shared import machine
+from experiments.shared.commandline import Command, Group
+from wnn_jax import recommender
 from wnn_jax.data import movielens
-from wnn_jax.recommender import agent, baselines, encode
-
-FLAGS = flags.FLAGS
-
-base.define_common_flags("recommend_live")
-common.define_data_flags()
-flags.DEFINE_integer("top", 8, "Films on the list.")
-flags.DEFINE_integer("known", 300, "Asks about so many of the films most people rated.")
-flags.DEFINE_string("history", None, "File of your ratings, read first and kept up to date.")
 
 _HELP = "0.5 .. 5 rates the film; s skips it; forget GENRE; undo; q ends"
-_CONFIG = agent.AgentConfig(scale=4.0, prior_weight=1.0)
 _HEADER = ("userId", "movieId", "rating", "timestamp")
 
 
-class Shop(NamedTuple):
-    """What does not change while a person answers."""
+@dataclasses.dataclass(frozen=True)
+class SessionConfig:
+    """What is shown and asked.
 
-    films: movielens.Films
-    fields: tuple[encode.Field, ...]
-    keys: jax.Array
-    factors: baselines.Factors
-    popular: np.ndarray
+    Attributes:
+      top: the number of films on the list.
+      known: films to ask about: this many of those that most people rated.
+      history: file of your ratings, read first and kept up to date.
+    """
+
+    top: int = 8
+    known: int = 300
+    history: str | None = None
+
+    def __post_init__(self):
+        if self.top < 1 or self.known < 1:
+            raise ValueError(f"--top and --known must be at least 1, got {self.top} and {self.known}")
 
 
-class Person(NamedTuple):
-    """One agent, the stars behind its rows, and the films that are not asked about again."""
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """One person at the terminal, and the films that are not asked about again."""
 
-    agents: agent.Agents
-    stars: dict[int, float]
-    skipped: frozenset[int]
+    person: recommender.Person
+    skipped: frozenset[int] = frozenset()
 
 
-def main() -> None:
-    if FLAGS.top < 1 or FLAGS.known < 1:
-        raise ValueError(f"--top and --known must be at least 1, got {FLAGS.top} and {FLAGS.known}")
-    shop = open_shop(common.load_data())
-    person = remembered(shop)
-    ranks: dict[int, int] = {}
-    print(f"{len(shop.films.ids):,} films; {machine.device()}. {_HELP}")
+def main(options) -> None:
+    """Ask until the input ends."""
+    config: SessionConfig = options.session
+    key = jax.random.key(options.common.seed)
+    films = recommender.build_catalogue(key, common.load(options.ratings))
+    session = Session(read_history(recommender.new(key, films), config.history, options.ratings.bad_rows))
+    places: dict[int, int] = {}
+    print(f"{len(films.films.ids):,} films; {machine.device()}. {_HELP}")
     while True:
-        started = time.perf_counter()
-        chances = believed(shop, person)
-        seconds = time.perf_counter() - started
-        ranks = show(shop, person, chances, ranks, seconds)
-        film = question(shop, person, chances)
+        places = show(session.person, config.top, places)
+        film = recommender.question(session.person, config.known, session.skipped)
         if film is None:
             print("there is no film left to ask about")
             return
-        while True:
-            print(f"\n{shop.films.titles[film]} ({', '.join(shop.films.genres[film])})? ", end="", flush=True)
-            line = sys.stdin.readline()
-            if not line or line.strip() in ("q", "quit"):
-                print()
-                return
-            try:
-                person = answered(shop, person, film, line.strip().lower())
-            except ValueError as error:
-                print(f"{error}: {_HELP}")
-                continue
-            break
-        remember(shop, person)
+        place = int(np.searchsorted(films.films.ids, film))
+        title = f"{films.films.titles[place]} ({', '.join(films.films.genres[place])})"
+        answer = ask(session, film, title)
+        if answer is None:
+            return
+        session = answer
+        write_history(session.person, config.history)
 
 
-def open_shop(data: movielens.Data) -> Shop:
-    """Keys of all films and the world's factors, of everybody's ratings."""
-    ratings, films = data.ratings, data.films
-    count = len(films.ids)
-    columns = common.columns(films, ratings)
-    config = baselines.FactorConfig()
-    key = jax.random.key(FLAGS.seed)
-    factors = baselines.factorise(key, config, ratings.user, ratings.film, ratings.stars, count)
-    film_bits = np.concatenate([encode.encode(encode.DEFAULT, columns), baselines.code_bits(factors)])
-    popular = np.argsort(-columns["crowd_count"], kind="stable")[: FLAGS.known]
-    return Shop(films, encode.DEFAULT, encode.words(film_bits), factors, popular)
-
-
-def believed(shop: Shop, person: Person) -> np.ndarray:
-    """``[F, 10]``: the chance of every label bit of every film, rows voting on the world's prior."""
-    films = jnp.arange(len(shop.films.ids))[None]
-    # Padded to a power of two, so that a new rating seldom means a new compilation.
-    size = 1 << max(3, (len(person.stars) - 1).bit_length())
-    rated = np.full((1, size), -1, np.int32)
-    stars = np.zeros((1, size), np.float32)
-    rated[0, : len(person.stars)], stars[0, : len(person.stars)] = (
-        list(person.stars),
-        list(person.stars.values()),
-    )
-    config = baselines.FactorConfig()
-    prior = baselines.prior(config, baselines.fold_in(shop.factors, config, rated, stars, films))
-    return np.asarray(agent.predict(jax.random.key(0), _CONFIG, person.agents, shop.keys[films], 0, prior))[0]
-
-
-def show(
-    shop: Shop, person: Person, chances: np.ndarray, before: dict[int, int], seconds: float
-) -> dict[int, int]:
-    """Print the films it expects most of, and how far each moved; returns their places."""
-    expected = chances.sum(1) / 2
-    order = [int(x) for x in np.argsort(-expected, kind="stable") if int(x) not in person.stars][: FLAGS.top]
-    print(f"\n{len(person.stars)} rated; all films asked in {1e3 * seconds:.0f} ms")
-    for place, film in enumerate(order):
+def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[int, int]:
+    """Print the films it expects most of, and how far each moved; return their places."""
+    started = time.perf_counter()
+    films = recommender.recommend(person, top)
+    seconds = time.perf_counter() - started
+    rated = len(recommender.ratings(person).place)
+    print(f"\n{rated} rated; all films asked in {1e3 * seconds:.0f} ms")
+    for place, (film, title, stars) in enumerate(films):
         moved = "new" if film not in before else f"{before[film] - place:+d}" if before[film] != place else ""
-        print(f"{place + 1:3} {expected[film]:.2f} {moved if before else '':>4}  {shop.films.titles[film]}")
-    return {film: place for place, film in enumerate(order)}
+        print(f"{place + 1:3} {stars:.2f} {moved if before else '':>4}  {title}")
+    return {film.film: place for place, film in enumerate(films)}
 
 
-def question(shop: Shop, person: Person, chances: np.ndarray) -> int | None:
-    """The well-known film it is least sure the person likes; of several the better known."""
-    left = [int(x) for x in shop.popular if int(x) not in person.stars and int(x) not in person.skipped]
-    if not left:
-        return None
-    return left[int(np.argmin(np.abs(chances[left, 7] - 0.5)))]
+def ask(session: Session, film: int, title: str) -> Session | None:
+    """Ask about a film until the answer means something; None at the end of the input."""
+    while True:
+        print(f"\n{title}? ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line or line.strip() in ("q", "quit"):
+            print()
+            return None
+        try:
+            return answered(session, film, line.strip().lower())
+        except ValueError as error:
+            print(f"{error}: {_HELP}")
 
 
-def answered(shop: Shop, person: Person, film: int, line: str) -> Person:
-    """The person after one line of input.
+def answered(session: Session, film: int, line: str) -> Session:
+    """The session after one line of input.
 
     Raises:
       ValueError: the line means nothing, or there is nothing to undo or forget.
     """
+    person = session.person
     if line in ("s", "skip", ""):
-        return person._replace(skipped=person.skipped | {film})
+        return dataclasses.replace(session, skipped=session.skipped | {film})
     if line == "undo":
-        if not person.stars:
+        rated = recommender.ratings(person).place
+        if not len(rated):
             raise ValueError("nothing was rated")
-        return without(person, agent.of_items(person.agents, jnp.array([list(person.stars)[-1]])))
-    if line.startswith("forget "):
-        where = agent.with_bit(
-            person.agents, encode.bit_of(shop.fields, "genres", line.removeprefix("forget "))
-        )
-        print(f"{int(where.sum())} ratings forgotten")
-        return without(person, where)
-    try:
-        stars = float(line)
-    except ValueError:
-        raise ValueError(f"{line!r} is no answer") from None
-    if stars * 2 not in range(1, 11):
-        raise ValueError(f"{line} is not among 0.5, 1, ... 5 stars")
-    return rated(shop, person, film, stars)
+        person = recommender.forget(person, [int(person.catalogue.films.ids[rated[-1]])])
+    elif line.startswith("forget "):
+        known = len(recommender.ratings(person).place)
+        person = recommender.forget(person, genre=line.removeprefix("forget "))
+        print(f"{known - len(recommender.ratings(person).place)} ratings forgotten")
+    else:
+        try:
+            stars = float(line)
+        except ValueError:
+            raise ValueError(f"{line!r} is no answer") from None
+        person = recommender.learn(person, [film], [stars])
+    return dataclasses.replace(session, person=person)
 
 
-def rated(shop: Shop, person: Person, film: int, stars: float) -> Person:
-    """Learn one rating, at once."""
-    label = encode.stars_to_bits(np.array([[stars]]))
-    row = agent.rows(shop.keys, np.array([[film]]), label, np.array([[len(person.stars)]]))
-    return person._replace(
-        agents=agent.learn(_CONFIG, person.agents, row), stars={**person.stars, film: stars}
-    )
-
-
-def without(person: Person, where: jax.Array) -> Person:
-    """Forget rows, and the stars behind them."""
-    gone = set(np.asarray(person.agents.item)[np.asarray(where)].tolist())
-    kept = {film: stars for film, stars in person.stars.items() if film not in gone}
-    return person._replace(agents=agent.forget(person.agents, where), stars=kept)
-
-
-def remembered(shop: Shop) -> Person:
-    """The person of the history file, or a new one."""
-    person = Person(agent.empty(1, shop.keys.shape[1]), {}, frozenset())
-    if FLAGS.history is None or not pathlib.Path(FLAGS.history).exists():
+def read_history(person: recommender.Person, history: str | None, bad_rows: str) -> recommender.Person:
+    """The person after the ratings of the history file, if there is one."""
+    if history is None or not pathlib.Path(history).exists():
         return person
-    ratings, _, problems = movielens.read_ratings(FLAGS.history, shop.films, FLAGS.bad_rows, ordered=True)
+    films = person.catalogue.films
+    ratings, _, problems = movielens.read_ratings(history, films, bad_rows, ordered=True)
     common.print_problems(problems)
-    for film, stars in zip(ratings.film.tolist(), ratings.stars.tolist(), strict=True):
-        person = rated(shop, person, film, stars)
-    return person
+    return recommender.learn(person, films.ids[ratings.film].tolist(), ratings.stars)
 
 
-def remember(shop: Shop, person: Person) -> None:
+def write_history(person: recommender.Person, history: str | None) -> None:
     """Write the history anew, whole; the times are when it was written."""
-    if FLAGS.history is None:
+    if history is None:
         return
-    path = pathlib.Path(FLAGS.history)
+    path = pathlib.Path(history)
     partial = path.with_name(path.name + ".partial")
-    now = int(time.time())
+    ids, now = person.catalogue.films.ids, int(time.time())
     with open(partial, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(_HEADER)
-        writer.writerows((1, int(shop.films.ids[film]), stars, now) for film, stars in person.stars.items())
+        rated = zip(*recommender.ratings(person), strict=True)
+        writer.writerows((1, int(ids[place]), float(stars), now) for place, stars in rated)
     partial.replace(path)
 
 
+COMMAND = Command(
+    "recommend_live", __doc__, main, session=Group(SessionConfig), ratings=Group(common.RatingsConfig)
+)
+
 if __name__ == "__main__":
-    base.run(main)
+    sys.exit(COMMAND.run())

@@ -3,64 +3,76 @@
 python -m experiments.recommender --data_dir=DIR
 """
 
+import dataclasses
+import sys
 import time
+from typing import Literal, get_args
 
-from absl import flags
-
-from experiments import base
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
 from experiments.shared import machine, tables
+from experiments.shared.commandline import Command, Group
 from wnn_jax.data import movielens
 
-FLAGS = flags.FLAGS
-PARTS = ("published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition")
+Part = Literal["published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition"]
+_PARTS = {
+    "cold_start": cold_start.fair,
+    "latency": latency.run,
+    "forgetting": forgetting.run,
+    "drift": drift.run,
+    "bucketing": categories.bucketing,
+    "addition": categories.addition,
+}
 
-base.define_common_flags("recommender")
-common.define_data_flags()
-flags.DEFINE_list("parts", list(PARTS), f"Experiments: {', '.join(PARTS)}.")
-flags.DEFINE_integer("seeds", 3, "How many seeds, from --seed on.")
+
+@dataclasses.dataclass(frozen=True)
+class StudyConfig:
+    """Which experiments run.
+
+    Attributes:
+      parts: experiments.
+      seeds: the number of seeds, from --seed on.
+    """
+
+    parts: tuple[Part, ...] = get_args(Part)
+    seeds: int = 3
+
+    def __post_init__(self):
+        if not self.parts:
+            raise ValueError(f"--parts needs one of {', '.join(get_args(Part))}")
+        if self.seeds < 1:
+            raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
 
 
-def main() -> None:
-    unknown = [part for part in FLAGS.parts if part not in PARTS]
-    if unknown or not FLAGS.parts:
-        raise ValueError(f"unknown part {unknown[:1]}: --parts takes {', '.join(PARTS)}")
-    if FLAGS.seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, got {FLAGS.seeds}")
-    workdir = tables.make_workdir(FLAGS.workdir)
-    data = common.load_data()
-    seeds = range(FLAGS.seed, FLAGS.seed + FLAGS.seeds)
-    common_values = {"experiment": "recommender", "data": data.description, "seeds": FLAGS.seeds}
-    results = tables.Results(workdir, common_values)
+def main(options) -> None:
+    """Run the parts in a fixed order."""
+    config: StudyConfig = options.study
+    workdir = tables.make_workdir(options.common.workdir)
+    data = common.load(options.ratings)
+    seeds = range(options.common.seed, options.common.seed + config.seeds)
+    about = {"experiment": "recommender", "data": data.description, "seeds": config.seeds}
+    study = common.Study(tables.Results(workdir, about), workdir, data, seeds)
     print(f"{machine.device()}; seeds {seeds[0]} to {seeds[-1]}")
     started = time.perf_counter()
-    if "published" in FLAGS.parts:
-        cold_start.published(results, data, wrongly_joined(), workdir, seeds)
-    if "cold_start" in FLAGS.parts:
-        cold_start.fair(results, data, workdir, seeds)
-    if "latency" in FLAGS.parts:
-        latency.run(results, workdir)
-    if "forgetting" in FLAGS.parts:
-        forgetting.run(results, data, workdir, seeds)
-    if "drift" in FLAGS.parts:
-        drift.run(results, data, workdir, seeds)
-    if "bucketing" in FLAGS.parts:
-        categories.bucketing(results, data, workdir, seeds)
-    if "addition" in FLAGS.parts:
-        categories.addition(results, data, workdir, seeds)
+    if "published" in config.parts:
+        cold_start.published(study, wrongly_joined(options.ratings))
+    for name, run in _PARTS.items():
+        if name in config.parts:
+            run(study)
     print(f"\n{time.perf_counter() - started:.0f} s; results and pictures in {workdir}")
 
 
-def wrongly_joined() -> movielens.Data | None:
+def wrongly_joined(config: common.RatingsConfig) -> movielens.Dataset | None:
     """The data joined as published, by ids of different systems; None where there is no metadata to join."""
-    if FLAGS.data == "made-up":
+    if config.data == "made-up":
         return None
     try:
-        return movielens.load(FLAGS.data_dir, FLAGS.data, join="ids")
+        return movielens.load(config.data_dir, config.data, join="ids")
     except ValueError as error:
         print(f"no rows of the wrong join: {error}")
         return None
 
 
+COMMAND = Command("recommender", __doc__, main, study=Group(StudyConfig), ratings=Group(common.RatingsConfig))
+
 if __name__ == "__main__":
-    base.run(main)
+    sys.exit(COMMAND.run())

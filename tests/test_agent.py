@@ -41,26 +41,25 @@ def rows(listed, length=None):
         arrays[:, 0, i] = key, label(stars), item, time
     keys, labels, item, time = arrays
     return agent.Rows(
-        jnp.asarray(keys[..., None], jnp.uint32),
-        jnp.asarray(labels, jnp.uint32),
-        jnp.asarray(item, jnp.int32),
-        jnp.asarray(time, jnp.int32),
+        keys[..., None].astype(np.uint32),
+        labels.astype(np.uint32),
+        item.astype(np.int32),
+        time.astype(np.int32),
     )
 
 
-def learnt(config, listed):
-    return agent.learn(config, agent.empty(1, 1), rows(listed, 12))
+def learnt(config, listed, room=16):
+    return agent.learn(config, agent.empty(1, 1, room), rows(listed, 12))
 
 
 def everything(config, agents, now=10, words=1):
-    queries = (
-        jnp.zeros((1, 2**BITS, words), jnp.uint32).at[0, :, 0].set(jnp.arange(2**BITS, dtype=jnp.uint32))
-    )
+    queries = np.zeros((1, 2**BITS, words), np.uint32)
+    queries[0, :, 0] = np.arange(2**BITS)
     return np.asarray(agent.predict(KEY, config, agents, queries, now))[0]
 
 
 def oracle(config, listed, query, now):
-    """The rules of spec 3.3 for one query, bit by bit, over a list of rows."""
+    """The rules of `AgentConfig.read` for one query, bit by bit, over a list of rows."""
     out = np.zeros(config.label_bits)
     apart = [(key ^ query).bit_count() for key, *_ in listed]
     for bit in range(config.label_bits):
@@ -145,7 +144,7 @@ def test_what_is_forgotten_was_never_there(name, listed, gone, more):
     agents = agent.forget(agents, agent.of_items(agents, jnp.array(sorted(gone), jnp.int32)))
     never = learnt(config, [x for x in listed if x[2] not in gone])
     np.testing.assert_array_equal(everything(config, agents), everything(config, never))
-    after, before = (agent.learn(config, x, rows(more, 4)) for x in (agents, never))
+    after, before = (agent.learn(config, x, rows(more, 12)) for x in (agents, never))
     np.testing.assert_array_equal(everything(config, after), everything(config, before))
 
 
@@ -159,14 +158,14 @@ def test_rows_can_be_forgotten_by_bit_and_by_age(listed, bit, time):
     np.testing.assert_array_equal(everything(CONFIGS["vote"], kept), everything(CONFIGS["vote"], never))
 
 
-@given(listed=shown, cut=st.integers(0, 12), cap=st.integers(1, 12))
+@given(listed=shown, cut=st.integers(0, 12), cap=st.sampled_from([1, 3, 8, 11]))
 def test_learning_in_parts_and_growing_change_nothing_and_the_oldest_go_first(listed, cut, cap):
     listed = [(key, stars, item, i) for i, (key, stars, item, _) in enumerate(listed)]
     config = CONFIGS["vote"]
-    parts = agent.learn(config, learnt(config, listed[:cut]), rows(listed[cut:], 12))
+    parts = agent.learn(config, learnt(config, listed[:cut], 8), rows(listed[cut:], 12))
     np.testing.assert_array_equal(everything(config, parts), everything(config, learnt(config, listed)))
     capped = dataclasses.replace(config, cap=cap)
-    few = learnt(capped, listed)
+    few = learnt(capped, listed, 8)
     assert few.order.shape[1] <= max(cap, 8)
     assert int(few.alive.sum()) == min(cap, len(listed))
     np.testing.assert_array_equal(everything(config, few), everything(config, learnt(config, listed[-cap:])))
@@ -177,7 +176,7 @@ def test_growth_doubles():
     agents = agent.empty(1, 1, 2)
     rooms = []
     for i in range(9):
-        agents = agent.learn(config, agents, rows([(i, 1, i, i)]))
+        agents = agent.learn(config, agents, rows([(i, 1, i, i)], 12))
         rooms.append(agents.order.shape[1])
     assert rooms == [2, 2, 4, 4, 8, 8, 8, 8, 16]
     assert sum(x.nbytes for x in agents) == agent.memory_bytes(1, 16, 1) == 16 * (4 + 16)
@@ -203,22 +202,22 @@ def test_a_contradiction_deletes_rows_near_it(listed):
     np.testing.assert_array_equal(everything(config, agents), everything(plain, learnt(plain, left)))
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+@pytest.mark.parametrize("name", [x for x in CONFIGS if x not in ("hamming, majority", "random")])
 @settings(max_examples=10)
 @given(listed=shown)
 def test_wider_keys_say_the_same(name, listed):
     config = CONFIGS[name]
     agents = learnt(config, listed)
-    wider = agent.widened(agents, 2)
+    wider = agent.widen(agents, 2)
     np.testing.assert_array_equal(everything(config, agents), everything(config, wider, words=2))
     with pytest.raises(ValueError, match="2 words cannot be cut to 1"):
-        agent.widened(wider, 1)
+        agent.widen(wider, 1)
 
 
 def test_many_agents_are_each_as_if_alone():
     rng = np.random.default_rng(0)
     lists = [[tuple(rng.integers(0, (32, 11, 7, 10))) for _ in range(n)] for n in (0, 3, 12, 7)]
-    together = agent.Rows(*(jnp.concatenate(x) for x in zip(*(rows(x, 12) for x in lists), strict=True)))
+    together = agent.Rows(*(np.concatenate(x) for x in zip(*(rows(x, 12) for x in lists), strict=True)))
     config = CONFIGS["aged vote"]
     agents = agent.learn(config, agent.empty(4, 1), together)
     queries = jnp.broadcast_to(jnp.arange(32, dtype=jnp.uint32)[None, :, None], (4, 32, 1))
@@ -234,8 +233,7 @@ def test_replay_asks_before_it_learns(listed):
     agents, said = agent.replay(KEY, config, agent.empty(1, 1, 16), rows(listed, 12))
     for i, (key, *_, time) in enumerate(listed):
         known = learnt(config, listed[:i])
-        asked = agent.predict(KEY, config, known, jnp.array([[[key]]], jnp.uint32), time)[0, 0]
-        np.testing.assert_array_equal(said[0, i], asked)
+        np.testing.assert_array_equal(said[0, i], everything(config, known, time)[key])
     np.testing.assert_array_equal(everything(config, agents), everything(config, learnt(config, listed)))
 
 
@@ -259,9 +257,11 @@ def test_words_beyond_the_first_count():
     film_bits[35, 1] = True
     keys = bits.pack(jnp.asarray(film_bits)).T
     given_rows = agent.rows(keys, np.array([[0, 1]]), np.array([[0, 1023]]), np.array([[0, 1]]))
-    agents = agent.learn(config, agent.empty(1, 2), given_rows)
-    said = np.asarray(agent.predict(KEY, config, agents, keys[None]))[0]
-    np.testing.assert_array_equal(said, [np.zeros(10), np.ones(10)])
+    agents = agent.learn(config, agent.empty(1, 2, 16), given_rows)
+    queries = np.zeros((1, 2**BITS, 2), np.uint32)
+    queries[0, :2] = keys
+    said = np.asarray(agent.predict(KEY, config, agents, queries, 10))[0]
+    np.testing.assert_array_equal(said[:2], [np.zeros(10), np.ones(10)])
     assert int(agent.with_bit(agents, 35).sum()) == 1
 
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import pathlib
 import urllib.error
 import urllib.request
 import zipfile
@@ -266,7 +268,7 @@ def test_errors_whatever_becomes_of_bad_rows(tmp_path):
     (tmp_path / "set" / "links.csv").unlink()
     with pytest.raises(ValueError, match=r"cannot read .*links.csv: No such file"):
         movielens.load(str(tmp_path / "set"))
-    with pytest.raises(ValueError, match=r"nowhere has no ratings.csv: --data_dir must be the folder of"):
+    with pytest.raises(ValueError, match=r"nowhere has no ratings.csv: data_dir must be the folder of"):
         movielens.load(str(tmp_path / "nowhere"))
 
 
@@ -374,7 +376,7 @@ def test_a_folder_of_data_comes_before_a_download(tmp_path, monkeypatch, server)
 def test_a_download_that_fails_says_what_to_bring(server, tmp_path):
     address = next(iter(server))
     server[address] += b"x"
-    with pytest.raises(ValueError, match=r"ml-latest-small.zip is damaged: MD5 .* as --data_dir"):
+    with pytest.raises(ValueError, match=r"ml-latest-small.zip is damaged: MD5 .* as data_dir"):
         movielens.load()
     server[address] = b"no zip file"
     server[f"{address}.md5"] = hashlib.md5(b"no zip file").hexdigest().encode()
@@ -382,20 +384,35 @@ def test_a_download_that_fails_says_what_to_bring(server, tmp_path):
         movielens.load()
     assert not list((tmp_path / "cache").glob("*/*")), "nothing half done is left"
     server.clear()
-    with pytest.raises(
-        ValueError, match=r"\(URLError\): download https://.*small.zip, .* --data_dir"
-    ) as error:
+    with pytest.raises(ValueError, match=r"\(URLError\): download https://.*small.zip, .* data_dir") as error:
         movielens.load()
     assert "\n" not in str(error.value)
 
 
-def test_the_real_data_set(data):
-    if not (data / "movielens").exists():
-        pytest.skip("WNN_JAX_DATA has no folder movielens")
-    read = movielens.load(str(data / "movielens"))
+@pytest.fixture(scope="module")
+def real():
+    """The real data set, joined rightly and wrongly, found by the environment and by its folder."""
+    root = pathlib.Path(os.environ.get("WNN_JAX_DATA", "nowhere"), "movielens")
+    if not root.exists():
+        pytest.skip("WNN_JAX_DATA is not set or has no folder movielens")
+    return movielens.load(), movielens.load(str(root), join="ids")
+
+
+def test_the_real_data_set(real):
+    read, wrong = real
     assert (len(read.ratings.time), len(read.users), len(read.films.ids)) == (100_836, 610, 9_742)
     assert np.count_nonzero(~np.isnan(read.films.vote_average)) == 5_598
     assert read.films.vote_average[read.films.titles.index("Toy Story (1995)")] == np.float32(7.7)
     assert [x.file for x in read.problems] == ["tmdb_metadata.csv"], "one id twice"
-    wrong = movielens.load(str(data / "movielens"), join="ids")
     assert "26,090 of 100,836 ratings left" in wrong.description
+
+
+def test_the_wrong_join_gives_films_the_facts_of_others(real):
+    right, wrong = real
+    place = {x: i for i, x in enumerate(right.films.ids.tolist())}
+    same = [
+        right.films.genres[place[x]] == y
+        for x, y in zip(wrong.films.ids.tolist(), wrong.films.genres, strict=True)
+    ]
+    assert np.mean(same) < 0.1
+    assert len(wrong.ratings.user) == 26_090

@@ -1,13 +1,15 @@
 """The recommender's commands as a user runs them, on made-up ratings."""
 
+import io
+
 import pytest
-from commands import rows_of, run, run_forked
+from commands import call, rows_of
 
 RATINGS = "userId,movieId,rating,timestamp\n"
 
 
 def test_forgetting_as_a_command(tmp_path):
-    done = run("recommender", "--data=made-up", "--seeds=1", "--parts=forgetting", f"--workdir={tmp_path}")
+    done = call("recommender", "--data=made-up", "--seeds=1", "--parts=forgetting", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     by_row = {row["row"]: row for row in rows_of(tmp_path)}
     for name in ("as rated", "all horror rated 5"):
@@ -23,7 +25,7 @@ def test_forgetting_as_a_command(tmp_path):
 @pytest.mark.long
 def test_drift_and_categories(tmp_path):
     parts = "drift,bucketing,addition"
-    done = run("recommender", "--data=made-up", "--seeds=1", f"--parts={parts}", f"--workdir={tmp_path}")
+    done = call("recommender", "--data=made-up", "--seeds=1", f"--parts={parts}", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
     by_row = {row["row"]: row for row in rows}
@@ -39,9 +41,7 @@ def test_drift_and_categories(tmp_path):
 @pytest.mark.long
 @pytest.mark.parametrize(("part", "kind"), [("published", "published"), ("cold_start", "twenty")])
 def test_cold_start(tmp_path, part, kind):
-    done = run(
-        "recommender", "--data=made-up", "--seeds=1", f"--parts={part}", f"--workdir={tmp_path}", timeout=1200
-    )
+    done = call("recommender", "--data=made-up", "--seeds=1", f"--parts={part}", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     rows = [row for row in rows_of(tmp_path) if row["protocol"] == kind]
     names = {row["row"] for row in rows}
@@ -57,7 +57,7 @@ def test_cold_start(tmp_path, part, kind):
 
 @pytest.mark.long
 def test_latency(tmp_path):
-    done = run("recommender", "--data=made-up", "--parts=latency", f"--workdir={tmp_path}", timeout=600)
+    done = call("recommender", "--data=made-up", "--parts=latency", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     sizes = [row for row in rows_of(tmp_path) if row["row"] == "latency of one answer"]
     assert all(row["memory_bytes"] == row["rows"] * (4 * -(-row["bits"] // 32) + 16) for row in sizes)
@@ -68,30 +68,36 @@ def test_latency(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--parts=moods"], "unknown part ['moods']"),
+        (["--parts=moods"], "--parts has no 'moods': choose of published, cold_start"),
+        (["--parts="], "--parts needs one of published"),
         (["--seeds=0"], "--seeds must be at least 1"),
         (["--data_dir=/nowhere"], "/nowhere"),
         (["--data=netflix"], "netflix"),
     ],
 )
 def test_bad_flags_are_one_line(tmp_path, flags, message):
-    done = run_forked("recommender", *flags, cwd=tmp_path)
+    done = call("recommender", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(tmp_path.glob("**/results.jsonl"))
 
 
-def live(tmp_path, *lines, history="me.csv", flags=()):
-    return run(
-        *("recommend_live", "--data=made-up", f"--history={tmp_path / history}", "--top=5", *flags),
-        stdin="".join(line + "\n" for line in lines),
-    )
+@pytest.fixture
+def live(tmp_path, monkeypatch):
+    """The terminal's command on lines of input."""
+
+    def answer(*lines, flags=()):
+        monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+        history = f"--history={tmp_path / 'me.csv'}"
+        return call("recommend_live", "--data=made-up", history, "--top=5", *flags)
+
+    return answer
 
 
 @pytest.mark.long
-def test_rating_in_a_terminal(tmp_path):
-    done = live(tmp_path, "5", "0.5", "seven", "3.7", "s", "4", "forget horror", "q")
+def test_rating_in_a_terminal(tmp_path, live):
+    done = live("5", "0.5", "seven", "3.7", "s", "4", "forget horror", "q")
     assert done.returncode == 0, done.stderr
     assert "'seven' is no answer" in done.stdout
     assert "3.7 is not among" in done.stdout
@@ -100,23 +106,23 @@ def test_rating_in_a_terminal(tmp_path):
     assert "new" in done.stdout or "+" in done.stdout
     kept = (tmp_path / "me.csv").read_text().splitlines()
     assert kept[0] == RATINGS.strip()
-    again = live(tmp_path, "undo", "undo", "undo", "undo")
+    again = live("undo", "undo", "undo", "undo")
     assert f"{len(kept) - 1} rated" in again.stdout
     assert "nothing was rated" in again.stdout
     assert (tmp_path / "me.csv").read_text() == RATINGS
 
 
 @pytest.mark.long
-def test_a_bad_history_is_told_by_line(tmp_path):
+def test_a_bad_history_is_told_by_line(tmp_path, live):
     lines = "1,5,4.0,100\n1,5000,4.0,101\n1,6,nan,102\n1,7,3.0,50\n"
     (tmp_path / "me.csv").write_text(RATINGS + lines)
-    done = live(tmp_path, "q")
+    done = live("q")
     for place, words in ((3, "5000"), (4, "nan"), (5, "before")):
         told = [line for line in done.stdout.splitlines() if f"me.csv line {place}:" in line]
         assert len(told) == 1
         assert words in told[0]
     assert "1 rated" in done.stdout
-    refused = live(tmp_path, "q", flags=("--bad_rows=refuse",))
+    refused = live("q", flags=("--bad_rows=refuse",))
     assert refused.returncode == 2
     assert "me.csv line 3" in refused.stderr
     assert (tmp_path / "me.csv").read_text() == RATINGS + lines

@@ -70,7 +70,7 @@ class Problem(NamedTuple):
     reason: str
 
 
-class Data(NamedTuple):
+class Dataset(NamedTuple):
     """What was read.
 
     ``users`` is ``int32 [U]``, the data set's own user ids, ascending; each has a rating. Problems come file
@@ -147,7 +147,7 @@ _CHOICES = {"name": tuple(_FORMATS), "bad": ("skip", "refuse"), "join": ("links"
 
 def load(
     data_dir: str | None = None, name: str = "ml-latest-small", bad: str = "skip", join: str = "links"
-) -> Data:
+) -> Dataset:
     """Read a data set, and ``tmdb_metadata.csv`` if it is in the same folder or the one above.
 
     Args:
@@ -209,7 +209,7 @@ def load(
         f"{name}: {len(ratings.user):,} ratings, {len(users):,} users, {len(films.ids):,} films, "
         f"{voted:,} of them with TMDB votes{joined}; problems: {len(problems):,}"
     )
-    return Data(films, ratings, users, problems, description)
+    return Dataset(films, ratings, users, problems, description)
 
 
 def read_ratings(
@@ -377,13 +377,13 @@ def _folder(data_dir: str | None, name: str) -> pathlib.Path:
             if (folder / form["ratings"].file).exists() or (folder / form["films"].file).exists():
                 return folder
     if data_dir is not None:
-        raise ValueError(f"{data_dir} has no {form['ratings'].file}: --data_dir must be the folder of {name}")
+        raise ValueError(f"{data_dir} has no {form['ratings'].file}: data_dir must be the folder of {name}")
     return _download(cache, name)
 
 
 def _download(cache: pathlib.Path, name: str) -> pathlib.Path:
     address = f"{URL}/{name}.zip"
-    by_hand = f"download {address}, unpack it and give its folder as --data_dir"
+    by_hand = f"download {address}, unpack it and give its folder as data_dir"
     try:
         pages = (urllib.request.urlopen(x, timeout=60) for x in (address, f"{address}.md5"))
         data, listed = (page.read() for page in pages)

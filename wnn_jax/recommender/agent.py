@@ -10,7 +10,7 @@ Shapes: U agents, M rows each (a power of two, or the cap), W words a key, Q que
 
 import dataclasses
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,9 @@ import numpy as np
 
 from wnn_jax.ram import bits
 
-READS = ("vote", "hamming", "discrimination", "exact")
-TIES = ("random", "majority", "half")
-EVICTIONS = ("oldest", "redundant")
+Read = Literal["vote", "hamming", "discrimination", "exact"]
+Ties = Literal["random", "majority", "half"]
+Eviction = Literal["oldest", "redundant"]
 
 # Votes are integers, so that their sums are the same in any order and on any device, and rows can be taken
 # out as if they had never been there: the nearest row's is _ONE, and one n / _STEPS e-folds farther has
@@ -37,50 +37,73 @@ class AgentConfig:
     """How agents read and forget.
 
     Attributes:
-      read: ``exact``, only rows with the query's bits speak, by majority, and of as many on both sides the
-        newest; ``hamming``, each label bit is that of the nearer side, rows that have it set or rows that
-        have it clear; ``discrimination``, exact rows, then sides by a distance in which an input bit counts
-        as it tells the sides apart, then ``hamming`` (Aleksander, Clarke and Braga 1994, as reconstructed in
-        spec 3.3); ``vote``, every row speaks with weight ``exp(-distance / scale)``.
-      ties: what an undecided bit reads: ``random``, 0 or 1; ``majority``, what most rows have (1/2 if as
-        many); ``half``, 1/2. An agent without rows has nothing but ties.
-      label_bits: L.
-      scale: bits of distance by which a vote falls to 1/e.
-      half_life: time in which a vote falls to a half; infinite: age does not count.
-      prior_weight: how many rows at distance 0 the prior of `predict` is worth; at 0 it only speaks where an
-        agent has no rows.
-      cap: rows an agent may have.
-      eviction: what makes room at the cap: the ``oldest`` row, or the most ``redundant`` one, whose nearest
-        other row is nearest (of several the oldest).
-      contradiction: rows at most so many bits from a new one, whose labels differ from its by more than
-        ``tolerance`` bits, are deleted as it is learnt; negative: none are.
-      tolerance: label bits that are no contradiction.
+      read: how rows answer a query. ``vote``: every row votes with weight ``exp(-distance / scale)``.
+        ``hamming``: each label bit is that of the nearer side, the rows that have it set or the rows that
+        have it clear. ``exact``: the rows with the query's bits decide by majority, and the newest of them
+        decides a draw. ``discrimination``: exact rows first, then sides by a distance in which an input bit
+        counts as far as it tells the sides apart, then ``hamming`` (after Aleksander, Clarke and Braga 1994).
+      ties: what an undecided bit reads. ``random``: 0 or 1. ``majority``: what most rows have, 1/2 in a draw.
+        ``half``: 1/2. An agent without rows answers with ties alone.
+      label_bits: L, the number of label bits.
+      scale: distance in bits at which a vote falls to 1/e.
+      half_life: time in which a vote falls to a half; at infinity age does not count.
+      prior_weight: the number of rows at distance 0 that the prior of `predict` is worth; at 0 the prior
+        only speaks where an agent has no rows.
+      cap: the most rows that an agent may have.
+      eviction: which row makes room at the cap. ``oldest``: the oldest. ``redundant``: the row whose nearest
+        other row is nearest, and the oldest of several.
+      contradiction: learning a row deletes the rows within this number of bits of it whose labels differ by
+        more than ``tolerance`` bits; at a negative number it deletes none.
+      tolerance: the number of label bits in which near rows may differ without contradiction.
     """
 
-    read: str = "vote"
-    ties: str = "half"
+    read: Read = "vote"
+    ties: Ties = "half"
     label_bits: int = 10
     scale: float = 4.0
     half_life: float = float("inf")
     prior_weight: float = 0.0
     cap: int = MOST_ROWS
-    eviction: str = "oldest"
+    eviction: Eviction = "oldest"
     contradiction: int = -1
     tolerance: int = 2
 
     def __post_init__(self):
-        for name, allowed in (("read", READS), ("ties", TIES), ("eviction", EVICTIONS)):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}: use {', '.join(allowed)}")
+        for name, choices in (("read", Read), ("ties", Ties), ("eviction", Eviction)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(
+                    f"unknown {name} {getattr(self, name)!r}: use {', '.join(get_args(choices))}"
+                )
         if not 1 <= self.label_bits <= bits.WORD:
             raise ValueError(f"label_bits must lie in 1 .. {bits.WORD}, got {self.label_bits}")
-        if self.scale <= 0 or self.half_life <= 0 or self.prior_weight < 0:
+        if not (self.scale > 0 and self.half_life > 0 and self.prior_weight >= 0):
             raise ValueError(
                 f"scale and half_life must be positive and prior_weight not negative, got {self.scale}, "
                 f"{self.half_life} and {self.prior_weight}"
             )
         if not 1 <= self.cap <= MOST_ROWS:
             raise ValueError(f"cap must lie in 1 .. {MOST_ROWS:,}, got {self.cap:,}")
+
+
+class _Numbers(NamedTuple):
+    """The numbers of a config: arguments of the compiled functions, so a new value compiles nothing."""
+
+    scale: np.float32
+    half_life: np.float32
+    prior_weight: np.float32
+    cap: np.int32
+    contradiction: np.int32
+    tolerance: np.int32
+
+
+def _numbers(config: AgentConfig) -> _Numbers:
+    kinds = _Numbers.__annotations__
+    return _Numbers(**{name: kinds[name](getattr(config, name)) for name in _Numbers._fields})
+
+
+def _form(config: AgentConfig) -> AgentConfig:
+    """The choices of a config, which functions are compiled for."""
+    return dataclasses.replace(config, **{name: getattr(AgentConfig, name) for name in _Numbers._fields})
 
 
 class Rows(NamedTuple):
@@ -145,20 +168,23 @@ def memory_bytes(users: int, rows: int, words: int) -> int:
     return users * rows * (4 * words + 16)
 
 
-def grown(agents: Agents, rows: int, cap: int) -> Agents:
+def grow(agents: Agents, rows: int, cap: int) -> Agents:
     """Agents with room for ``rows`` more rows each, by doubling, or for ``cap`` in all if that is less."""
     have = agents.order.shape[1]
-    need = min(int(agents.alive.sum(1).max(initial=0)) + rows, cap)
+    need = min(int((np.asarray(agents.order) > 0).sum(1).max(initial=0)) + rows, cap)
     room = have
     while room < need:
         room = min(2 * room, cap)
-    if room == have:
-        return agents
-    wider = jax.tree.map(lambda x: jnp.pad(x, [(0, 0), (0, room - have)] + [(0, 0)] * (x.ndim - 2)), agents)
-    return wider._replace(item=wider.item.at[:, have:].set(-1))
+    return agents if room == have else _grow(agents, room - have)
 
 
-def widened(agents: Agents, words: int) -> Agents:
+@functools.partial(jax.jit, static_argnames="rows")
+def _grow(agents: Agents, rows: int) -> Agents:
+    free = empty(agents.keys.shape[0], agents.keys.shape[2], rows)
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y], 1), agents, free)
+
+
+def widen(agents: Agents, words: int) -> Agents:
     """Agents whose keys have ``words`` words: old rows have 0 in every new bit.
 
     Raises:
@@ -184,42 +210,43 @@ def learn(config: AgentConfig, agents: Agents, rows: Rows) -> Agents:
             f"{agents.keys.shape[0]} agents with {agents.keys.shape[2]}"
         )
     shown = int((np.asarray(rows.item) >= 0).sum(1).max(initial=0))
-    return _learn(config, grown(agents, shown, config.cap), rows)
+    return _learn(_form(config), _numbers(config), grow(agents, shown, config.cap), rows)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _learn(config: AgentConfig, agents: Agents, rows: Rows) -> Agents:
+@functools.partial(jax.jit, static_argnames="form")
+def _learn(form: AgentConfig, numbers: _Numbers, agents: Agents, rows: Rows) -> Agents:
     def one(agent: Agents, rows: Rows) -> Agents:
-        return jax.lax.scan(lambda a, row: (_learn_row(config, a, row), None), agent, rows)[0]
+        step = functools.partial(_learn_row, form, numbers)
+        return jax.lax.scan(lambda agent, row: (step(agent, row), None), agent, rows)[0]
 
     return jax.vmap(one)(agents, rows)
 
 
-def _learn_row(config: AgentConfig, agent: Agents, row: Rows) -> Agents:
+def _learn_row(form: AgentConfig, numbers: _Numbers, agent: Agents, row: Rows) -> Agents:
     """One agent ``[M, ...]``, one row."""
-    order = agent.order
-    if config.contradiction >= 0:
-        near = _distance(agent.keys, row.keys) <= config.contradiction
-        against = jax.lax.population_count(agent.labels ^ row.labels) > config.tolerance
-        order = jnp.where(near & against & (row.item >= 0), 0, order)
+    near = _distance(agent.keys, row.keys) <= numbers.contradiction
+    against = jax.lax.population_count(agent.labels ^ row.labels) > numbers.tolerance
+    order = jnp.where(near & against & (row.item >= 0), 0, agent.order)
     alive = order > 0
     count = order.shape[0]
-    if config.eviction == "oldest":
+    if form.eviction == "oldest":
         redundancy = jnp.zeros(count, jnp.int32)
     else:
         apart = jax.vmap(lambda key: _distance(agent.keys, key))(agent.keys)
         other = alive[None] & ~jnp.eye(count, dtype=bool)
         redundancy = jnp.where(other, apart, jnp.iinfo(jnp.int32).max).min(1)
-    # The first free row; at the cap, that which the rule gives up.
-    goes = jnp.lexsort((order, agent.time, redundancy, ~alive))[0]
-    slot = jnp.where(alive.all() | (alive.sum() >= config.cap), goes, jnp.argmin(alive))
+    # The first free row; at the cap, the row that the rule gives up.
+    goes = alive
+    for rank in (redundancy, agent.time, order):
+        goes = goes & (rank == jnp.where(goes, rank, jnp.iinfo(jnp.int32).max).min())
+    slot = jnp.where(alive.all() | (alive.sum() >= numbers.cap), jnp.argmax(goes), jnp.argmin(alive))
     new = Agents(row.keys, row.labels, row.item, row.time, order.max() + 1)
     after = jax.tree.map(lambda x, y: x.at[slot].set(y), agent._replace(order=order), new)
     return jax.tree.map(lambda x, y: jnp.where(row.item >= 0, x, y), after, agent)
 
 
 @jax.jit
-def forget(agents: Agents, where: jax.Array) -> Agents:
+def forget(agents: Agents, where: jax.Array | np.ndarray) -> Agents:
     """Delete rows. What an eviction or a contradiction had deleted because of them does not come back.
 
     Args:
@@ -229,33 +256,19 @@ def forget(agents: Agents, where: jax.Array) -> Agents:
     return agents._replace(order=jnp.where(where, 0, agents.order))
 
 
-def of_items(agents: Agents, items: jax.Array) -> jax.Array:
-    """``bool [U, M]``: rows that came of one of ``items``."""
-    return jnp.isin(agents.item, jnp.asarray(items)) & agents.alive
+def of_items(agents: Agents, items: jax.Array | np.ndarray) -> np.ndarray:
+    """``bool [U, M]``: rows that came of one of ``items``. Host code, which compiles nothing."""
+    return np.isin(np.asarray(agents.item), np.asarray(items)) & (np.asarray(agents.order) > 0)
 
 
 def with_bit(agents: Agents, bit: int) -> jax.Array:
-    """``bool [U, M]``: rows whose film has this bit, such as a genre's (`encode.bit_of`)."""
+    """``bool [U, M]``: rows whose film has this bit, such as a genre's (`catalogue.bit_of`)."""
     return ((agents.keys[..., bit // bits.WORD] >> (bit % bits.WORD)) & 1).astype(bool) & agents.alive
 
 
 def before(agents: Agents, time: int) -> jax.Array:
     """``bool [U, M]``: rows older than ``time``."""
     return (agents.time < time) & agents.alive
-
-
-class _Dials(NamedTuple):
-    """The numbers of a config that may change without a new compilation."""
-
-    scale: jax.Array | np.float32
-    half_life: jax.Array | np.float32
-    prior_weight: jax.Array | np.float32
-
-
-def _dials(config: AgentConfig) -> tuple[AgentConfig, _Dials]:
-    numbers = {name: getattr(config, name) for name in _Dials._fields}
-    rest = dataclasses.replace(config, **dict.fromkeys(numbers, 1.0))
-    return rest, _Dials(**{name: np.float32(x) for name, x in numbers.items()})
 
 
 def predict(
@@ -276,81 +289,98 @@ def predict(
       now: ``int32`` scalar or ``[U]``, the time from which the age of rows counts.
       prior: ``float32 [U, Q, L]``, what to believe before any row has spoken; only ``vote`` listens to it.
     """
-    return _predict(key, *_dials(config), agents, queries, np.asarray(now, np.int32), prior)
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _predict(key, config: AgentConfig, dials: _Dials, agents, queries, now, prior) -> jax.Array:
     users = agents.order.shape[0]
-    now = jnp.broadcast_to(now, (users,))
+    times = np.broadcast_to(np.asarray(now, np.int32), (users,))
+    asked = _Query(words=queries, prior=prior, key=jax.random.split(key, users), now=times)
+    return _predict(_form(config), _numbers(config), agents, asked)
 
-    def one(key, agent, queries, now, prior):
-        keys = jax.random.split(key, queries.shape[0])
-        return jax.vmap(lambda k, q, p: _predict_one(k, config, dials, agent, q, now, p))(
-            keys, queries, prior
+
+class _Query(NamedTuple):
+    """Queries of all agents, or one of them.
+
+    Attributes:
+      words: ``uint32 [U, Q, W]``, of one query ``[W]``.
+      prior: ``float32 [U, Q, L]`` or None, of one ``[L]``.
+      key: of an agent, of one query.
+      now: ``int32 [U]``, of one ``[]``.
+    """
+
+    words: jax.Array
+    prior: jax.Array | None
+    key: jax.Array
+    now: jax.Array | np.ndarray
+
+
+@functools.partial(jax.jit, static_argnames="form")
+def _predict(form: AgentConfig, numbers: _Numbers, agents: Agents, queries: _Query) -> jax.Array:
+    def one(agent: Agents, asked: _Query) -> jax.Array:
+        count = asked.words.shape[0]
+        each = asked._replace(
+            key=jax.random.split(asked.key, count), now=jnp.broadcast_to(asked.now, (count,))
         )
+        return jax.vmap(functools.partial(_read, form, numbers, agent))(each)
 
-    return jax.vmap(one)(jax.random.split(key, users), agents, queries, now, prior)
+    return jax.vmap(one)(agents, queries)
 
 
 def replay(key: jax.Array, config: AgentConfig, agents: Agents, rows: Rows) -> tuple[Agents, jax.Array]:
-    """Every row in turn asked for, then learnt, as life goes: what was learnt, and ``float32 [U, n, L]``.
+    """Ask for every row in turn, then learn it, as life goes: what was learnt, and ``float32 [U, n, L]``.
 
-    Ages count from the time of the row. The agents must have room for the rows (`grown`); without it rows are
+    Ages count from the time of the row. The agents must have room for the rows (`grow`); without it rows are
     evicted as at the cap.
     """
-    return _replay(key, *_dials(config), agents, rows)
+    return _replay(key, _form(config), _numbers(config), agents, rows)
 
 
-@functools.partial(jax.jit, static_argnums=1)
-def _replay(key, config: AgentConfig, dials: _Dials, agents: Agents, rows: Rows):
+@functools.partial(jax.jit, static_argnames="form")
+def _replay(key, form: AgentConfig, numbers: _Numbers, agents: Agents, rows: Rows):
     def one(key, agent: Agents, rows: Rows):
         def step(agent, x):
             key, row = x
-            said = _predict_one(key, config, dials, agent, row.keys, row.time, None)
-            return _learn_row(config, agent, row), said
+            chances = _read(form, numbers, agent, _Query(words=row.keys, prior=None, key=key, now=row.time))
+            return _learn_row(form, numbers, agent, row), chances
 
         return jax.lax.scan(step, agent, (jax.random.split(key, rows.item.shape[0]), rows))
 
     return jax.vmap(one)(jax.random.split(key, agents.order.shape[0]), agents, rows)
 
 
-def _predict_one(key, config: AgentConfig, dials: _Dials, agent: Agents, query, now, prior) -> jax.Array:
-    """One agent, one query ``[W]``: ``[L]``."""
+def _read(form: AgentConfig, numbers: _Numbers, agent: Agents, query: _Query) -> jax.Array:
+    """One agent, one query: ``[L]``."""
     alive = agent.alive
-    positions = jnp.arange(config.label_bits, dtype=jnp.uint32)
+    positions = jnp.arange(form.label_bits, dtype=jnp.uint32)
     label = ((agent.labels[:, None] >> positions) & 1).astype(bool)  # [M, L]
-    apart = _distance(agent.keys, query)
-    if config.read == "vote":
-        age = jnp.log(2.0) / dials.half_life * (now - agent.time)
-        steps = jnp.clip(_STEPS * (apart / dials.scale + age), -_REMOTE, _REMOTE)
+    apart = _distance(agent.keys, query.words)
+    if form.read == "vote":
+        age = jnp.log(2.0) / numbers.half_life * (query.now - agent.time)
+        steps = jnp.clip(_STEPS * (apart / numbers.scale + age), -_REMOTE, _REMOTE)
         steps = jnp.round(steps).astype(jnp.int32)
         nearest = jnp.where(alive, steps, _REMOTE).min(initial=_REMOTE)
         weight = jnp.where(alive, _weights()[jnp.minimum(steps - nearest, _FAINT - 1)], 0)
         total = weight.sum().astype(jnp.float32)
         ones = (weight[:, None] * label).sum(0).astype(jnp.float32)
-        if prior is not None:
+        if query.prior is not None:
             # The nearest row stands for 1 in the sums, and the prior counts from distance 0.
-            believed = dials.prior_weight * _ONE * jnp.exp(jnp.minimum(nearest / _STEPS, 60.0))
-            return jnp.where(total > 0, (ones + believed * prior) / (total + believed), prior)
-        return jnp.where(total > 0, ones / total, _tie(key, config, alive, label))
+            believed = numbers.prior_weight * _ONE * jnp.exp(jnp.minimum(nearest / _STEPS, 60.0))
+            return jnp.where(total > 0, (ones + believed * query.prior) / (total + believed), query.prior)
+        return jnp.where(total > 0, ones / total, _tie(form, query.key, alive, label))
     side = jnp.stack([~label, label]) & alive[None, :, None]  # [2, M, L]
     exact = _exact(agent, side & (apart == 0)[None, :, None])
     near = _nearer(side, apart[:, None])
-    if config.read == "exact":
+    if form.read == "exact":
         order = (exact,)
-    elif config.read == "hamming":
+    elif form.read == "hamming":
         order = (near,)
     else:
         width = agent.keys.shape[1] * bits.WORD
         features = bits.unpack(agent.keys.T, width).T.astype(jnp.int32)  # [M, I]
-        asked = bits.unpack(query[:, None], width)[:, 0]
+        asked = bits.unpack(query.words[:, None], width)[:, 0]
         share = [x.T.astype(jnp.int32) @ features / jnp.maximum(x.sum(0), 1)[:, None] for x in side]
         matters = jnp.round(_ONE * jnp.abs(share[1] - share[0])).astype(jnp.int32)  # [L, I]
         weighted = (features != asked).astype(jnp.int32) @ matters.T
         order = (exact, _nearer(side, weighted), near)
     decided = functools.reduce(lambda x, y: jnp.where(x < 0, y, x), order)
-    return jnp.where(decided < 0, _tie(key, config, alive, label), decided)
+    return jnp.where(decided < 0, _tie(form, query.key, alive, label), decided)
 
 
 def _weights() -> jax.Array:
@@ -375,21 +405,18 @@ def _nearer(side: jax.Array, apart: jax.Array) -> jax.Array:
 def _exact(agent: Agents, side: jax.Array) -> jax.Array:
     """Per label bit what most of these rows have, of as many the newest's; -1 where there are none."""
     clear, on = side.sum(1)  # [L]
-    rank = (
-        jnp.zeros_like(agent.order)
-        .at[jnp.lexsort((agent.order, agent.time))]
-        .set(jnp.arange(len(agent.order)))
-    )
-    newest = jnp.where(side.any(0), rank[:, None], -1).argmax(0)
-    recent = jnp.take_along_axis(side[1], newest[None], 0)[0]
+    newest = side.any(0)
+    for rank in (agent.time[:, None], agent.order[:, None]):
+        newest = newest & (rank == jnp.where(newest, rank, jnp.iinfo(jnp.int32).min).max(0))
+    recent = (side[1] & newest).any(0)
     most = jnp.where(on == clear, recent, on > clear).astype(jnp.float32)
     return jnp.where(on + clear > 0, most, -1.0)
 
 
-def _tie(key, config: AgentConfig, alive: jax.Array, label: jax.Array) -> jax.Array:
-    if config.ties == "random":
-        return jax.random.bernoulli(key, 0.5, (config.label_bits,)).astype(jnp.float32)
-    if config.ties == "half":
-        return jnp.full(config.label_bits, 0.5)
+def _tie(form: AgentConfig, key: jax.Array, alive: jax.Array, label: jax.Array) -> jax.Array:
+    if form.ties == "random":
+        return jax.random.bernoulli(key, 0.5, (form.label_bits,)).astype(jnp.float32)
+    if form.ties == "half":
+        return jnp.full(form.label_bits, 0.5)
     on, rows = (label & alive[:, None]).sum(0), alive.sum()
     return jnp.where(2 * on > rows, 1.0, jnp.where(2 * on < rows, 0.0, 0.5))

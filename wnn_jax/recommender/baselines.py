@@ -1,48 +1,50 @@
-"""What a weightless recommender has to beat: constants, means, weights, neighbours; the hybrid's weights."""
+"""Baselines of a weightless recommender: constants, means, copies, networks, neighbours."""
 
 import dataclasses
 import functools
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax.recommender.protocol import Answer, Task, of_bits, of_stars
+from wnn_jax.data import movielens
+from wnn_jax.recommender import fields, protocol
+from wnn_jax.recommender.protocol import Estimate, Holdout
 
 
-def constant(task: Task, stars: float) -> Answer:
+def constant(holdout: Holdout, stars: float) -> Estimate:
     """The same for everybody."""
-    return of_stars(np.full(task.asked.shape, stars))
+    return protocol.from_stars(np.full(holdout.asked.shape, stars))
 
 
-def user_mean(task: Task) -> Answer:
-    """The mean of what a person was seen to give."""
-    return of_stars(np.repeat(np.nanmean(task.stars, 1)[:, None], task.asked.shape[1], 1))
+def user_mean(holdout: Holdout) -> Estimate:
+    """The mean of the ratings that a person was seen to give."""
+    return protocol.from_stars(np.repeat(np.nanmean(holdout.stars, 1)[:, None], holdout.asked.shape[1], 1))
 
 
-def user_median(task: Task) -> Answer:
-    """The median of what a person was seen to give; halfway where two are in the middle."""
-    return of_stars(np.repeat(np.nanmedian(task.stars, 1)[:, None], task.asked.shape[1], 1))
+def user_median(holdout: Holdout) -> Estimate:
+    """The median of the ratings that a person was seen to give; halfway between two in the middle."""
+    return protocol.from_stars(np.repeat(np.nanmedian(holdout.stars, 1)[:, None], holdout.asked.shape[1], 1))
 
 
-def copied(key: jax.Array, task: Task) -> Answer:
-    """One of a person's shown ratings at random, for every film asked."""
-    at = jax.random.randint(key, task.asked.shape, 0, task.film.shape[1])
-    return of_stars(np.take_along_axis(task.stars, np.asarray(at), 1))
+def copied(key: jax.Array, holdout: Holdout) -> Estimate:
+    """For every film asked one of the person's shown ratings at random."""
+    at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1])
+    return protocol.from_stars(np.take_along_axis(holdout.stars, np.asarray(at), 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class MlpConfig:
-    """One small network a person, 32 and 16 hidden units as published.
+    """One small network for each person, of 32 and 16 hidden units as published.
 
     Attributes:
       hidden: units of each hidden layer.
       rate: step size of Adam.
-      steps: most steps, each on all of a person's rows.
-      published: train as published: the sigmoid of the outputs fed to a loss that takes another sigmoid,
-        25 steps at ``rate`` 1e-3 on all rows; else a fifth of the rows (one at least) says when to stop.
+      steps: the most steps, each on all of a person's rows.
+      published: train as published, on all rows, with a loss that takes the sigmoid of a sigmoid; otherwise
+        a fifth of the rows (one at least) says when to stop.
     """
 
     hidden: tuple[int, ...] = (32, 16)
@@ -118,121 +120,31 @@ def _mlp_one(config: MlpConfig, key, rows, labels, queries) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class FactorConfig:
-    """Matrix factorisation with biases.
+class NeighbourConfig:
+    """Item-kNN.
 
     Attributes:
-      factors: k.
-      steps, rate: of Adam, each step on all ratings.
-      decay: squared penalty of factors and biases, a rating.
-      spread: stars in which a prior falls from sure to unsure, see `prior`.
-      bias_shrink, shrink: ridge of a new person's bias and of their factors.
+      nearest: the number of rated films that speak for a film.
+      shrink: the number of common raters at which a similarity counts half.
+      bias_shrink: the number of ratings at which a bias in the world counts half.
+      own_shrink: the number of ratings at which a new person's bias counts half.
     """
 
-    factors: int = 16
-    steps: int = 100
-    rate: float = 0.05
-    decay: float = 0.12
-    bias_shrink: float = 3.0
-    shrink: float = 12.0
-    spread: float = 0.45
-
-
-class Factors(NamedTuple):
-    """What the world says of films.
-
-    Attributes:
-      mean: ``float32 []``, of all ratings.
-      bias: ``float32 [F]``; 0 for films nobody rated.
-      film: ``float32 [F, k]``; the same.
-    """
-
-    mean: jax.Array
-    bias: jax.Array
-    film: jax.Array
-
-
-def factorise(key: jax.Array, config: FactorConfig, user, film, stars, films: int) -> Factors:
-    """Fit the world's ratings: three arrays of as many entries."""
-    people, user = np.unique(user, return_inverse=True)
-    arrays = jnp.asarray(user), jnp.asarray(film), jnp.asarray(stars, jnp.float32)
-    return _factorise(key, config, *arrays, len(people), films)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 5, 6))
-def _factorise(key, config: FactorConfig, user, film, stars, users: int, films: int) -> Factors:
-    keys, mean = jax.random.split(key), stars.mean()
-    params = {
-        "user": 0.1 * jax.random.normal(keys[0], (users, config.factors)),
-        "film": 0.1 * jax.random.normal(keys[1], (films, config.factors)),
-        "user_bias": jnp.zeros(users),
-        "film_bias": jnp.zeros(films),
-    }
-
-    def loss(p):
-        u, f, a, b = p["user"][user], p["film"][film], p["user_bias"][user], p["film_bias"][film]
-        error = mean + a + b + (u * f).sum(1) - stars
-        return (error**2 + config.decay * ((u**2).sum(1) + (f**2).sum(1) + a**2 + b**2)).mean()
-
-    optimiser = optax.adam(config.rate)
-
-    def step(carry, _):
-        params, state = carry
-        updates, state = optimiser.update(jax.grad(loss)(params), state)
-        return (optax.apply_updates(params, updates), state), None
-
-    fitted = jax.lax.scan(step, (params, optimiser.init(params)), None, config.steps)[0][0]
-    params = cast(dict[str, jax.Array], fitted)
-    seen = jnp.zeros(films).at[film].set(1.0)
-    return Factors(mean, params["film_bias"] * seen, params["film"] * seen[:, None])
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def fold_in(factors: Factors, config: FactorConfig, film, stars, asked) -> jax.Array:
-    """New people's ratings: their bias and factors by ridge regression, the films' held fixed.
-
-    Args:
-      factors: the world's.
-      config: its ridges.
-      film, stars: ``[U, n]``, shown; -1 and anything where there are fewer.
-      asked: ``[U, q]``.
-
-    Returns:
-      ``float32 [U, q]`` stars, within 0.5 .. 5.
-    """
-
-    def one(film, stars, asked):
-        design = jnp.concatenate([jnp.ones((len(factors.bias), 1)), factors.film], 1)
-        there = (film >= 0)[:, None]
-        x = jnp.where(there, design[film], 0.0)
-        rest = jnp.where(there[:, 0], stars - factors.mean - factors.bias[film], 0.0)
-        ridge = jnp.full(x.shape[1], config.shrink).at[0].set(config.bias_shrink)
-        solved = jnp.linalg.solve(x.T @ x + jnp.diag(ridge), x.T @ rest)
-        return factors.mean + factors.bias[asked] + design[asked] @ solved
-
-    return jnp.clip(jax.vmap(one)(film, stars, asked), 0.5, 5.0)
-
-
-def prior(config: FactorConfig, stars: jax.Array, whole: bool = False) -> jax.Array:
-    """Expected stars ``[U, q]`` as the chance of every label bit, ``[U, q, 10]``: a logistic about them."""
-    levels = jnp.arange(1, 11) / 2
-    levels = jnp.ceil(levels) if whole else levels
-    return jax.nn.sigmoid((stars[..., None] - levels + (0.5 if whole else 0.25)) / config.spread)
-
-
-def code_bits(factors: Factors) -> np.ndarray:
-    """``bool [k, F]``: the side of every factor's median, over films somebody rated, a film lies on.
-
-    All are 0 for films nobody rated.
-    """
-    film = np.asarray(factors.film)
-    seen = (film != 0).any(1, keepdims=True)
-    middle = np.nanmedian(np.where(seen, film, np.nan), 0) if seen.any() else 0.0
-    return ((film > middle) & seen).T
+    nearest: int = 30
+    shrink: float = 10.0
+    bias_shrink: float = 5.0
+    own_shrink: float = 3.0
 
 
 class Neighbours(NamedTuple):
-    """The world as unit vectors of films: ``film [people, F]`` and ``bias [F]`` about ``mean``."""
+    """The ratings of the world, without their mean and biases.
+
+    Attributes:
+      mean: of all ratings.
+      bias: ``[F]``, of films.
+      film: ``float32 [people, F]``, what is left of each rating; 0 where there is none.
+      rated: ``float32 [people, F]``, 1 where there is a rating.
+    """
 
     mean: float
     bias: np.ndarray
@@ -240,9 +152,10 @@ class Neighbours(NamedTuple):
     rated: np.ndarray
 
 
-def fit_neighbours(user, film, stars, films: int, shrink: float = 5.0) -> Neighbours:
-    """Item-kNN: films as the world's ratings of them, less each person's mean."""
-    people, user = np.unique(user, return_inverse=True)
+def fit_neighbours(config: NeighbourConfig, ratings: movielens.Ratings, films: int) -> Neighbours:
+    """Take mean and biases out of the world's ratings of F films."""
+    film, stars, shrink = ratings.film, ratings.stars, config.bias_shrink
+    people, user = np.unique(ratings.user, return_inverse=True)
     mean = float(np.mean(stars))
     total = np.bincount(film, stars - mean, minlength=films)
     bias = total / (np.bincount(film, minlength=films) + shrink)
@@ -254,17 +167,18 @@ def fit_neighbours(user, film, stars, films: int, shrink: float = 5.0) -> Neighb
     return Neighbours(mean, bias, rest, rated)
 
 
-def ask_neighbours(model: Neighbours, task: Task, nearest: int = 30, shrink: float = 10.0) -> Answer:
-    """A person's bias, and what they gave the films most like the one asked.
+def ask_neighbours(config: NeighbourConfig, model: Neighbours, holdout: Holdout) -> Estimate:
+    """A person's bias, and what the person gave the films most like the one asked.
 
-    Cosine of the films' vectors over the people who rated both, shrunk by how few those are; negative ones
-    do not speak.
+    Films are alike by the cosine of their vectors over the people who rated both, shrunk where these are few;
+    films of negative similarity do not speak.
     """
-    out = np.zeros(task.asked.shape)
-    for i, (film, stars, asked) in enumerate(zip(task.film, task.stars, task.asked, strict=True)):
+    shrink, nearest = config.shrink, config.nearest
+    out = np.zeros(holdout.asked.shape)
+    for i, (film, stars, asked) in enumerate(zip(holdout.film, holdout.stars, holdout.asked, strict=True)):
         known = film >= 0
         film, rest = film[known], stars[known] - model.mean - model.bias[film[known]]
-        own = rest.sum() / (len(rest) + 3.0)
+        own = rest.sum() / (len(rest) + config.own_shrink)
         a, b = model.film[:, asked], model.film[:, film]
         both = model.rated[:, asked].T @ model.rated[:, film]
         norm = np.sqrt((a**2).T @ model.rated[:, film] * (model.rated[:, asked].T @ b**2))
@@ -272,13 +186,37 @@ def ask_neighbours(model: Neighbours, task: Task, nearest: int = 30, shrink: flo
         if len(film) > nearest:
             alike = np.where(alike >= np.partition(alike, -nearest, 1)[:, -nearest, None], alike, 0.0)
         out[i] = model.mean + model.bias[asked] + own + alike @ (rest - own) / (alike.sum(1) + 0.5)
-    return of_stars(np.clip(out, 0.5, 5.0))
+    return protocol.from_stars(np.clip(out, 0.5, 5.0))
 
 
-def mlp_answer(
-    key: jax.Array, config: MlpConfig, task: Task, film_bits: np.ndarray, labels: np.ndarray
-) -> Answer:
-    """`mlp` on a task without gaps; ``film_bits`` are ``[I, F]``, ``labels`` ``uint32 [U, n]``."""
-    bit = (labels[..., None] >> np.arange(10, dtype=np.uint32)) & 1
-    at = film_bits.T
-    return of_bits(np.asarray(mlp(key, config, at[task.film], bit.astype(bool), at[task.asked])))
+def mlp_estimate(key: jax.Array, config: MlpConfig, film_bits: np.ndarray, holdout: Holdout) -> Estimate:
+    """`mlp` on a holdout without gaps; ``film_bits`` are ``bool [I, F]``."""
+    labels = fields.stars_to_bits(holdout.stars)
+    bit = ((labels[..., None] >> np.arange(fields.STAR_BITS, dtype=np.uint32)) & 1).astype(bool)
+    of_film = film_bits.T
+    chances = mlp(key, config, of_film[holdout.film], bit, of_film[holdout.asked])
+    return protocol.from_chances(np.asarray(chances))
+
+
+def plain(key: jax.Array) -> dict[str, protocol.Recommender]:
+    """Baselines that know nothing of films, by the names of their rows."""
+    always = {f"always {stars:g} stars": functools.partial(constant, stars=stars) for stars in (3, 3.5, 4)}
+    return always | {
+        "copy of a rating": functools.partial(copied, key),
+        "user mean": user_mean,
+        "user median": user_median,
+    }
+
+
+def networks(key: jax.Array, film_bits: np.ndarray) -> dict[str, protocol.Recommender]:
+    """A network for each person, by the names of their rows."""
+    kinds = {"as published": PUBLISHED_MLP, "trained right": MlpConfig()}
+    return {
+        f"MLP a person, {name}": functools.partial(mlp_estimate, key, config, film_bits)
+        for name, config in kinds.items()
+    }
+
+
+def neighbours(config: NeighbourConfig, ratings: movielens.Ratings, films: int) -> protocol.Recommender:
+    """Item-kNN on the ratings of the world."""
+    return functools.partial(ask_neighbours, config, fit_neighbours(config, ratings, films))

@@ -6,8 +6,7 @@ not known, and categories that are not listed, set no bit unless the field's tab
 """
 
 import dataclasses
-import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -30,8 +29,8 @@ class Field:
       name: the column.
       values: what the column may hold. Strings: row i is that of ``values[i]``. Numbers are edges, ascending:
         x reads the row of how many edges are at most x.
-      codes: the table, rows of 0 and 1: one a string, or one more than there are edges. A value that is a set
-        of strings reads the OR of its rows.
+      codes: the table, rows of 0 and 1: a row for every string, or one row more than there are edges. A value
+        that is a set of strings reads the OR of its rows.
       other: the row of a value that is not listed or not known.
     """
 
@@ -58,7 +57,7 @@ class Field:
 
     @property
     def width(self) -> int:
-        """How many bits it has."""
+        """The number of its bits."""
         return len(self.other)
 
 
@@ -79,7 +78,7 @@ GENRES = ["drama", "comedy", "action", "romance", "documentary", "thriller", "ad
 GENRES += ["crime", "horror"]
 MORE_GENRES = ["sci-fi", "children", "animation", "mystery", "war", "musical", "western", "imax", "film-noir"]
 
-# The 26 bits of arXiv 2511.05499 as its code has them (spec 3.2): TMDB votes of 0 to 10 are cut at 1 to 4.
+# The 26 bits of arXiv 2511.05499 as its code has them: TMDB votes of 0 to 10 are cut at 1 to 4.
 PUBLISHED = (
     one_hot("genres", GENRES),
     Field(
@@ -102,8 +101,8 @@ PUBLISHED = (
     ),
 )
 
-# What the published fields meant to say, and what the users who came before thought of the film. Metadata
-# without language or TMDB popularity sets none of their bits.
+# The facts that the published fields were meant to hold, and what earlier users thought of the film.
+# Metadata without language or TMDB popularity sets none of their bits.
 DEFAULT = (
     one_hot("genres", GENRES),
     thermometer("vote_average", (5.5, 6.0, 6.5, 7.0, 7.5)),
@@ -158,9 +157,14 @@ def _encode_field(field: Field, column, films: int) -> np.ndarray:
     return out.T
 
 
-def words(film_bits: np.ndarray) -> jax.Array:
+def pack(film_bits: np.ndarray) -> jax.Array:
     """Bits ``bool [I, F]`` to keys ``uint32 [F, W]``, as agents hold them."""
     return bits.pack(jnp.asarray(film_bits)).T
+
+
+def film_keys(fields: Sequence[Field], columns: Columns) -> jax.Array:
+    """The keys ``uint32 [F, W]`` of F films: `encode`, then `pack`."""
+    return pack(encode(fields, columns))
 
 
 def bit_of(fields: Sequence[Field], name: str, value: str) -> int:
@@ -188,55 +192,6 @@ def stars_to_bits(stars: np.ndarray) -> np.ndarray:
     return ((1 << halves.astype(np.uint32)) - 1).astype(np.uint32)
 
 
-def crowd(film: np.ndarray, stars: np.ndarray, films: int) -> dict[str, np.ndarray]:
-    """Columns ``crowd_stars`` (mean; NaN where nobody rated) and ``crowd_count`` of given ratings.
-
-    Give it ratings of other users than those a model is tried on.
-    """
-    count = np.bincount(film, minlength=films)
-    total = np.bincount(film, stars, minlength=films)
-    mean = np.divide(total, count, out=np.full(films, np.nan), where=count > 0)
-    return {"crowd_stars": mean, "crowd_count": count.astype(float)}
-
-
-def vectors(sets: Iterable[Iterable[str]]) -> tuple[list[str], np.ndarray]:
-    """Names and their vectors ``[n, n]``: positive pointwise mutual information of coming together."""
-    listed = [sorted(set(names)) for names in sets]
-    names = sorted({name for one in listed for name in one})
-    place = {name: i for i, name in enumerate(names)}
-    together = np.zeros((len(names), len(names)))
-    for one in listed:
-        at = [place[name] for name in one]
-        together[np.ix_(at, at)] += 1
-    alone = np.diag(together).copy()
-    np.fill_diagonal(together, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        information = np.log(together * max(1, len(listed)) / np.outer(alone, alone))
-    return names, np.maximum(np.nan_to_num(information, neginf=0.0), 0.0)
-
-
-def spelling(names: Sequence[str], width: int = 256) -> np.ndarray:
-    """Vectors ``[n, width]`` of names: their runs of 2 to 4 characters, hashed and counted."""
-    out = np.zeros((len(names), width))
-    for row, name in zip(out, names, strict=True):
-        padded = f" {name} "
-        for size in (2, 3, 4):
-            for start in range(len(padded) - size + 1):
-                row[zlib.crc32(padded[start : start + size].encode()) % width] += 1
-    return out
-
-
-def buckets(unseen: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which known category each unseen one falls in: ``int [n]``, the nearest by cosine, -1 where all are 0.
-
-    Args:
-      unseen, known: vectors ``[n, d]`` and ``[m, d]``; ties go to the first.
-    """
-    norm = np.linalg.norm(unseen, axis=1)[:, None] * np.linalg.norm(known, axis=1)[None]
-    cosine = np.divide(unseen @ known.T, norm, out=np.zeros((len(unseen), len(known))), where=norm > 0)
-    return np.where(cosine.max(1) > 0, cosine.argmax(1), -1)
-
-
-def rename(column: Sequence[Sequence[str]], into: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """The column with the categories that have a bucket called by its name; others stay."""
-    return [tuple(into.get(name, name) for name in names) for names in column]
+def bits_to_stars(labels: np.ndarray) -> np.ndarray:
+    """Inverse of `stars_to_bits`: ``float32``, half a star for each bit that is set."""
+    return (np.bitwise_count(np.asarray(labels)) / 2).astype(np.float32)

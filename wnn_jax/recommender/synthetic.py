@@ -1,21 +1,26 @@
-"""A made-up world of films and people, for tests and for machines without data."""
+"""A synthetic world of films and people, for tests and for machines without data."""
 
 import jax
 import numpy as np
 
 from wnn_jax.data import movielens
-from wnn_jax.recommender import encode
+from wnn_jax.recommender import fields
 
 
-def world(key: jax.Array, users: int = 120, films: int = 400, most: int = 160) -> movielens.Data:
-    """People who love some genres and not others, and films of one to three genres, good or bad.
+def world(key: jax.Array, users: int = 120, films: int = 400, most: int = 160) -> movielens.Dataset:
+    """People who love some genres and hate the others, and films of one to three genres, good or bad.
 
-    A rating is 3 stars, and half a star for each loved genre of the film less one for each unloved, and what
-    everybody thinks of it, and chance; in halves. People rate 30 to ``most`` films.
+    A rating is 3 stars, plus .7 for each loved genre of the film, less .7 for each hated one, plus the film's
+    quality and chance; cut to 0.5 .. 5 and rounded to halves. People rate 30 to ``most`` films.
+
+    Args:
+      key: decides everything.
+      users, films: how many there are.
+      most: the most films that one person rates.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    names = (*encode.GENRES, *encode.MORE_GENRES)
-    popular = np.array([3.0] * len(encode.GENRES) + [1.0] * len(encode.MORE_GENRES))
+    names = (*fields.GENRES, *fields.MORE_GENRES)
+    popular = np.array([3.0] * len(fields.GENRES) + [1.0] * len(fields.MORE_GENRES))
     genres = [
         tuple(rng.choice(names, rng.integers(1, 4), replace=False, p=popular / popular.sum()).tolist())
         for _ in range(films)
@@ -46,4 +51,4 @@ def world(key: jax.Array, users: int = 120, films: int = 400, most: int = 160) -
         user.astype(np.int32), film.astype(np.int32), stars.astype(np.float32), time.astype(np.int64)
     )
     about = f"made up: {len(user):,} ratings, {users} users, {films} films"
-    return movielens.Data(facts, ratings, np.arange(1, users + 1, dtype=np.int32), [], about)
+    return movielens.Dataset(facts, ratings, np.arange(1, users + 1, dtype=np.int32), [], about)

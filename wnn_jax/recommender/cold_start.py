@@ -1,0 +1,171 @@
+"""Cold start: what R ratings of a person are worth, by the published metric and by fairer ones."""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax.data import movielens
+from wnn_jax.recommender import agent, baselines, fields, protocol, trials
+from wnn_jax.recommender import factors as factorisation
+
+_LEAST_PEOPLE = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class ColdStartConfig:
+    """What is shown and asked.
+
+    Attributes:
+      sizes: numbers R of a person's ratings; four fifths of them are shown.
+      asked: the number of films asked of everybody.
+      published: cut ratings to whole stars and ask only what is left of R, as arXiv 2511.05499 did.
+      scales: scales of the vote to choose from.
+      decays: decays of the factorisation to choose from.
+      shrinks: ridges of a new person's factors to choose from.
+      hybrid_scales: scales of the hybrid's vote to choose from.
+      hybrid_weights: weights of the hybrid's prior to choose from.
+    """
+
+    sizes: tuple[int, ...] = (5, 10, 25, 100, 200)
+    asked: int = 20
+    published: bool = False
+    scales: tuple[float, ...] = (2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+    decays: tuple[float, ...] = (0.06, 0.2)
+    shrinks: tuple[float, ...] = (3.0, 12.0, 48.0)
+    hybrid_scales: tuple[float, ...] = (2.0, 4.0, 8.0)
+    hybrid_weights: tuple[float, ...] = (0.3, 1.0, 3.0)
+
+    @property
+    def measure(self) -> str:
+        """The score that chooses hyper-parameters."""
+        return "within_one" if self.published else "rmse"
+
+    def shown(self, size: int) -> int:
+        """The number of ratings shown of R."""
+        return 4 * size // 5
+
+    def held_out(self, size: int) -> int:
+        """The number of ratings asked."""
+        return size - self.shown(size) if self.published else self.asked
+
+
+FAIR = ColdStartConfig()
+PUBLISHED = ColdStartConfig(published=True)
+
+
+class Entrant(NamedTuple):
+    """A recommender and the trial that it takes part in."""
+
+    name: str
+    trial: protocol.Trial
+    recommender: protocol.Recommender
+
+
+def sizes(config: ColdStartConfig, ratings: movielens.Ratings) -> list[int]:
+    """Those R for which eight people or more rated enough films."""
+    count = np.bincount(ratings.user)
+    return [x for x in config.sizes if (count >= x + config.asked).sum() >= _LEAST_PEOPLE]
+
+
+def entrants(
+    key: jax.Array,
+    config: ColdStartConfig,
+    size: int,
+    dataset: movielens.Dataset,
+    wrong: movielens.Dataset | None = None,
+) -> list[Entrant]:
+    """Every recommender of the study, fitted to the world, hyper-parameters chosen.
+
+    Args:
+      key: of the study; the size is folded in.
+      config: what is shown and asked.
+      size: R.
+      dataset: films and ratings.
+      wrong: the data set with films joined by the ids of another system; of the published study only.
+    """
+    key = jax.random.fold_in(key, size)
+    shown, asked = config.shown(size), config.held_out(size)
+    trial = protocol.divide_and_hold_out(key, dataset, shown, asked, config.published)
+    found = [Entrant(name, trial, each) for name, each in _recommenders(key, config, trial).items()]
+    if not config.published:
+        return found
+    films = trial.films.ids
+    shuffled = np.asarray(jax.random.permutation(key, len(films)))
+    found.append(Entrant("per-bit Hamming, right films", trial, published(key, trial)))
+    found.append(Entrant("per-bit Hamming, films' facts shuffled", trial, published(key, trial, shuffled)))
+    needed = shown + max(asked, protocol.LEAST_ASKED)
+    if wrong is not None and (np.bincount(wrong.ratings.user) >= needed).sum() >= _LEAST_PEOPLE:
+        other = protocol.divide_and_hold_out(key, wrong, shown, asked, whole=True)
+        found.append(Entrant("per-bit Hamming, joined by the wrong ids", other, published(key, other)))
+    return found
+
+
+def published(key: jax.Array, trial: protocol.Trial, order: np.ndarray | None = None) -> protocol.Recommender:
+    """The published encoder under its agent; ``order`` gives every film the facts of another."""
+    film_bits = fields.encode(fields.PUBLISHED, trial.columns)
+    film_keys = fields.pack(film_bits if order is None else film_bits[:, order])
+    return trials.recommender(key, agent.AgentConfig(read="hamming", ties="random"), film_keys)
+
+
+def _recommenders(
+    key: jax.Array, config: ColdStartConfig, trial: protocol.Trial
+) -> dict[str, protocol.Recommender]:
+    """Every row that knows the right films."""
+    film_bits = fields.encode(fields.DEFAULT, trial.columns)
+    film_keys = fields.pack(film_bits)
+    found = baselines.plain(key) | baselines.networks(key, film_bits)
+    hamming = agent.AgentConfig(read="hamming", ties="random")
+    found["per-bit Hamming"] = trials.recommender(key, hamming, film_keys)
+    discrimination = dataclasses.replace(hamming, read="discrimination")
+    found["discrimination distance"] = trials.recommender(key, discrimination, film_keys)
+    votes = {
+        str(scale): trials.recommender(key, agent.AgentConfig(scale=scale), film_keys)
+        for scale in config.scales
+    }
+    found["weighted vote"] = protocol.choose(votes, trial.choosing, config.measure)[1]
+    films = len(trial.films.ids)
+    found["item-kNN"] = baselines.neighbours(baselines.NeighbourConfig(), trial.world, films)
+    weights = _factorised(key, config, trial)
+    found["matrix factorisation"] = weights.estimate
+    code = fields.pack(np.concatenate([film_bits, factorisation.code_bits(weights.factors)]))
+    hybrids = {}
+    for scale in config.hybrid_scales:
+        for weight in config.hybrid_weights:
+            vote = agent.AgentConfig(scale=scale, prior_weight=weight)
+            for name, some in (("facts", film_keys), ("facts and code", code)):
+                hybrids[f"{scale} {weight} {name}"] = trials.recommender(key, vote, some, weights.prior)
+    found["hybrid: vote on a prior"] = protocol.choose(hybrids, trial.choosing, config.measure)[1]
+    return found
+
+
+class _Weights(NamedTuple):
+    """A factorisation of the world as a recommender and as the hybrid's prior."""
+
+    factors: factorisation.Factors
+    config: factorisation.FactorConfig
+    whole: bool
+
+    def stars(self, holdout: protocol.Holdout) -> np.ndarray:
+        found = factorisation.fold_in(self.factors, self.config, holdout.film, holdout.stars, holdout.asked)
+        return np.asarray(found)
+
+    def estimate(self, holdout: protocol.Holdout) -> protocol.Estimate:
+        return protocol.from_stars(self.stars(holdout))
+
+    def prior(self, holdout: protocol.Holdout) -> jax.Array:
+        return factorisation.prior(self.config, jnp.asarray(self.stars(holdout)), self.whole)
+
+
+def _factorised(key: jax.Array, config: ColdStartConfig, trial: protocol.Trial) -> _Weights:
+    made: dict[str, _Weights] = {}
+    for decay in config.decays:
+        fitted = factorisation.FactorConfig(decay=decay)
+        world = factorisation.factorise(key, fitted, trial.world, len(trial.films.ids))
+        for shrink in config.shrinks:
+            each = dataclasses.replace(fitted, shrink=shrink)
+            made[f"{decay} {shrink}"] = _Weights(world, each, config.published)
+    estimates = {name: weights.estimate for name, weights in made.items()}
+    return made[protocol.choose(estimates, trial.choosing, config.measure)[0]]
