@@ -139,6 +139,6 @@ def is_module(name):
 
 
 def test_the_core_packages_are_enough():
-    core = {"jax", "numpy", "optax", "orbax"}
+    core = {"jax", "numpy", "optax", "orbax", "wnn_metal_ext"}  # the last, our own, only if it is there
     found = imported("wnn_jax.eam", set()) - set(sys.stdlib_module_names)
     assert {"jax", "optax"} <= found <= core
