@@ -1,7 +1,9 @@
 """The associative memory against its rules in NumPy; causality, sums to one, neighbours, the artifact."""
 
 import dataclasses
+import functools
 import lzma
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +25,8 @@ STUDENT = distill.StudentConfig(ENCODER, 4, 8, 5, CONFIG)
 WRITE = jax.jit(memory.write, static_argnums=0)
 READ = jax.jit(memory.read, static_argnums=0)
 REGULATE = jax.jit(memory.regulate, static_argnums=1)
+INIT = jax.jit(transformer.init, static_argnums=1)
+INIT_STUDENT = jax.jit(distill.init, static_argnums=1)
 
 
 def unit(x):
@@ -113,9 +117,9 @@ def test_a_memory_gives_back_what_was_written_alone():
 
 
 def test_overloaded_locations_split_and_both_halves_give_back_the_same():
-    held = some_memory()._replace(weights=jnp.zeros(10).at[3].set(400.0).at[1].set(100.0))
+    held = some_memory()._replace(weights=np.array([0, 100, 0, 400, 0, 0, 0, 0, 0, 0], np.float32))
     config = memory.MemoryConfig(merge=0, grow=0)
-    after = REGULATE(KEY, config, held, jnp.eye(4))
+    after = jax.tree.map(np.asarray, REGULATE(KEY, config, held, np.eye(4, dtype=np.float32)))
     assert int(after.used) == 8
     assert float(after.weights[3]) == float(after.weights[7]) == 200.0
     means = np.asarray(memory.contents(after))
@@ -127,21 +131,23 @@ def test_overloaded_locations_split_and_both_halves_give_back_the_same():
 
 
 def test_new_keys_make_new_locations_within_the_room():
-    held = memory.empty(CONFIG, jnp.eye(4)[:1], 5, room=3)
-    keys = jnp.concatenate([-jnp.eye(4), jnp.eye(4)])
+    eye = np.eye(4, dtype=np.float32)
+    held = memory.empty(CONFIG, eye[:1], 5, room=3)
+    keys = np.concatenate([-eye, eye])
     after = REGULATE(KEY, memory.MemoryConfig(merge=0), held, keys)
     assert int(after.used) == 3
-    np.testing.assert_array_equal(after.addresses[1], -jnp.eye(4)[0])
+    np.testing.assert_array_equal(np.asarray(after.addresses)[1], -eye[0])
     assert not np.asarray(after.weights).any()
 
 
 def test_alike_locations_become_one():
-    addresses = jnp.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 0.01, 0, 0], [0, 0, 1, 0]])
-    held = memory.empty(CONFIG, addresses, 2, room=5)
-    counters = jnp.arange(10.0).reshape(5, 2).at[4].set(0.0)
-    held = held._replace(counters=counters, weights=jnp.array([1.0, 2, 3, 4, 0]))
+    addresses = np.zeros((5, 4), np.float32)
+    addresses[:4] = unit(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0.01, 0, 0], [0, 0, 1, 0]]))
+    counters = np.array([[0, 1], [2, 3], [4, 5], [6, 7], [0, 0]], np.float32)
+    weights = np.array([1, 2, 3, 4, 0], np.float32)
+    held = memory.Store(addresses, counters, weights, np.int32(4), np.float32(CONFIG.eta))
     config = memory.MemoryConfig(split=0, grow=0, merge=3)
-    after = REGULATE(KEY, config, held, jnp.eye(4))
+    after = jax.tree.map(np.asarray, REGULATE(KEY, config, held, np.eye(4, dtype=np.float32)))
     assert int(after.used) == 3
     np.testing.assert_allclose(after.weights, [4.0, 2, 4, 0, 0])
     np.testing.assert_allclose(after.counters[:3], [[4.0, 6], [2, 3], [6, 7]])
@@ -171,7 +177,7 @@ def test_means_are_nearer_than_random_addresses():
 @pytest.mark.parametrize("positions", [False, True])
 def test_the_teacher_is_causal(positions):
     config = transformer.TransformerConfig(11, layers=2, positions=positions, spread=0.005, **SIZES)
-    params = transformer.init(KEY, config)
+    params = INIT(KEY, config)
     ids = np.array([[1, 2, 3, 4, 5, 6]])
     hidden = jax.jit(transformer.hidden, static_argnums=0)
     states = np.asarray(hidden(config, params, ids))
@@ -183,9 +189,11 @@ def test_the_teacher_is_causal(positions):
         assert change[place:].all()
 
 
+@functools.cache
 def a_student(repaired=True):
     config = dataclasses.replace(STUDENT, repaired=repaired)
-    params = distill.init(KEY, config, jax.random.normal(KEY, (11, 8)))
+    head = np.random.default_rng(1).normal(size=(11, 8)).astype(np.float32)
+    params = INIT_STUDENT(KEY, config, head)
     return config, distill.Student(params, some_memory(values=8))
 
 
@@ -275,6 +283,27 @@ def test_what_is_packed_comes_back(seed):
     after = np.asarray(eam.student_predictor(same, unpacked)(ids).log_probs)
     # A step of an int8 is 1/127 of a row's largest number.
     assert np.abs(after - before).mean() < 0.02
+
+
+def test_bytes_of_the_first_edition_are_read():
+    golden = pathlib.Path(__file__).parent / "golden"
+    config, student = artifact.unpack((golden / "student_1.eam").read_bytes())
+    assert config == STUDENT
+    log_probs = eam.student_predictor(config, student)(np.array([[1, 2, 3, 4, 5, 6]])).log_probs
+    then = [
+        -4.9091,
+        -5.9604,
+        -9.7274,
+        -8.2787,
+        -11.2188,
+        -0.1668,
+        -7.7709,
+        -1.9518,
+        -7.0481,
+        -12.669,
+        -15.8634,
+    ]
+    np.testing.assert_allclose(np.asarray(log_probs)[0, 5], then, atol=2e-4)
 
 
 def test_damaged_bytes_are_refused():

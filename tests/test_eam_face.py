@@ -1,6 +1,7 @@
 """The associative memory as a user holds it: any keys, any number of rows, NumPy in and out."""
 
 import ast
+import dataclasses
 import importlib.util
 import pathlib
 import sys
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from wnn_jax import eam
+from wnn_jax.data import streams
 from wnn_jax.eam import associative, memory
+from wnn_jax.saving import progress
 
 KEY = jax.random.key(0)
 
@@ -27,7 +30,7 @@ def cosine(x, y):
 @pytest.fixture(scope="module")
 def written():
     keys, values = some(300)
-    blank = eam.create(KEY, eam.MemoryConfig(nearest=3), keys, locations=300, width=5)
+    blank = eam.create(KEY, eam.MemoryConfig(nearest=1), keys, locations=300, width=5)
     return blank, eam.write(blank, keys, values)
 
 
@@ -142,3 +145,85 @@ def test_the_core_packages_are_enough():
     core = {"jax", "numpy", "optax", "orbax", "wnn_metal_ext"}  # the last, our own, only if it is there
     found = imported("wnn_jax.eam", set()) - set(sys.stdlib_module_names)
     assert {"jax", "optax"} <= found <= core
+
+
+SIZES = eam.TrunkConfig(width=16, layers=1, heads=2, expand=2)
+BRIEF = eam.LearningConfig(rate=1e-2, batch=8, epochs=2)
+TINY = eam.EamConfig(
+    vocabulary=9,
+    window=8,
+    teacher=SIZES,
+    encoder=SIZES,
+    keys=4,
+    hidden=8,
+    patterns=20.0,
+    batch=32,
+    teaching=BRIEF,
+    encoding=BRIEF,
+    decoding=BRIEF,
+    joining=BRIEF,
+)
+WINDOWS = streams.cut(np.tile(np.arange(9), 60), 8)
+
+
+@pytest.mark.long
+def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
+    whole = eam.fit(KEY, TINY, WINDOWS)
+    scores = eam.score(eam.predictor(whole, "teacher"), WINDOWS)
+    assert scores.nats.mean() < 0.7 * np.log(9)
+    gate = eam.fit_mixture(eam.predictor(whole), WINDOWS[:30])
+    mixed = eam.score_with_neighbours(eam.predictor(whole), gate, WINDOWS[30:])
+    assert mixed.error < 1e-4
+    np.testing.assert_allclose(
+        mixed.model.nats, eam.score(eam.predictor(whole), WINDOWS[30:]).nats, rtol=1e-5
+    )
+    steps, dead = [], []
+
+    def saved(stage):
+        return progress.Progress(tmp_path / stage, {})
+
+    def killed(step):
+        """Every stage is killed once, after a part of it."""
+        steps.append(step.stage)
+        if 0 < step.done < step.total and step.stage not in dead:
+            dead.append(step.stage)
+            raise KeyboardInterrupt
+
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    assert sorted(dead) == ["decoder", "encoder", "memory", "student", "teacher"]
+    resumed = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    for part in ("teacher", "store", "published", "repaired"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(whole, part), getattr(resumed, part))
+    steps.clear()
+    loaded = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    assert not steps, "a stage that is saved whole was begun again"
+    jax.tree.map(np.testing.assert_array_equal, whole.repaired, loaded.repaired)
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        (WINDOWS[:, 1:], r"windows must have the shape \[N, 9\] with at least one row, got \[59, 8\]"),
+        (WINDOWS + 1, r"ids must be 0 to 8 \(vocabulary 9\), got 1 to 9"),
+    ],
+)
+def test_bad_windows_are_refused(windows, message):
+    with pytest.raises(ValueError, match=message):
+        eam.fit(KEY, TINY, windows)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"keys": 17}, "states of 16 numbers and cannot have 17"),
+        ({"patterns": 0.0}, r"patterns must be positive, got 0\.0"),
+        ({"start": "grid"}, "unknown start 'grid': kmeans or random"),
+    ],
+)
+def test_bad_configs_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **values)
+    with pytest.raises(ValueError, match="rate, batch and epochs must be positive"):
+        eam.LearningConfig(rate=0.0, batch=1, epochs=1)

@@ -9,7 +9,8 @@ import pytest
 
 from wnn_jax import transformer
 
-CONFIG = transformer.TransformerConfig(20, layers=2, width=16, heads=2, window=8)
+# One layer: what two do to each other is in test_eam.py.
+CONFIG = transformer.TransformerConfig(20, layers=1, width=16, heads=2, window=8, dropout=0.1)
 TOKENS = np.random.default_rng(0).integers(0, 20, 400)
 
 
@@ -52,14 +53,13 @@ def test_every_token_once_and_from_its_past(model, logits, count):
 
 
 def test_it_learns_and_stops():
-    config = dataclasses.replace(CONFIG, layers=1, dropout=0.1)
     fitting = transformer.FitConfig(epochs=4, batch=4, rate=1e-2)
     pattern = np.tile([1, 2, 3, 4, 5], 400)
     checks, repeated = [], []
-    model = transformer.fit(jax.random.key(1), config, fitting, pattern, checks.append)
+    model = transformer.fit(jax.random.key(1), CONFIG, fitting, pattern, checks.append)
     least = min(check.nats for check in checks)
     assert least < 0.3 < checks[0].nats
-    transformer.fit(jax.random.key(1), config, fitting, pattern, repeated.append)
+    transformer.fit(jax.random.key(1), CONFIG, fitting, pattern, repeated.append)
     assert [check.nats for check in repeated] == [check.nats for check in checks]
     held = pattern[: len(pattern) * 19 // 20], pattern[len(pattern) * 19 // 20 :]
     assert transformer.score(model, *held)[0].mean() == pytest.approx(least), "not the best of all checks"
