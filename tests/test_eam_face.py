@@ -205,7 +205,7 @@ def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
 @pytest.mark.parametrize(
     ("windows", "message"),
     [
-        (WINDOWS[:, 1:], r"windows must have the shape \[N, 9\] with at least one row, got \[59, 8\]"),
+        (WINDOWS[:, 1:], r"windows must have the shape \[N, 9\] with at least one row, got \[67, 8\]"),
         (WINDOWS + 1, r"ids must be 0 to 8 \(vocabulary 9\), got 1 to 9"),
     ],
 )

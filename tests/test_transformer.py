@@ -16,8 +16,7 @@ TOKENS = np.random.default_rng(0).integers(0, 20, 400)
 
 @pytest.fixture(scope="module")
 def model():
-    init = jax.jit(transformer.init, static_argnums=1)
-    return transformer.Transformer(CONFIG, init(jax.random.key(0), CONFIG))
+    return transformer.Transformer(CONFIG, transformer.init(jax.random.key(0), CONFIG))
 
 
 @pytest.fixture(scope="module")
