@@ -32,7 +32,7 @@ StudyName = Literal["reconstruction", "continual", "merge", "time"]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is made of how much text, and which studies are run.
+    """The amount of text, the sizes, and the studies.
 
     Attributes:
       preset: sizes of everything.
@@ -127,7 +127,7 @@ def prepare(options: Options, corpus: text.Corpus) -> tuple[eam.EamConfig, Texts
 
 
 def describe(config: eam.EamConfig, texts: Texts, seed: int) -> dict[str, Any]:
-    """What was run, for rows and for saved stages."""
+    """Plain data that tells this run from others, for rows and for saved stages."""
     digest = hashlib.sha256(b"".join(x.tobytes() for x in texts)).hexdigest()
     return {"edition": EDITION, "config": dataclasses.asdict(config), "tokens": digest, "seed": seed}
 

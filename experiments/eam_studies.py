@@ -18,7 +18,7 @@ _SAMPLE = 20_000
 
 
 class Study(NamedTuple):
-    """What a study sees.
+    """All that a study may use.
 
     Attributes:
       results, workdir: where its rows and pictures go.

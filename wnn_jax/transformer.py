@@ -140,7 +140,7 @@ def hidden(
 
 
 def _attention(heads: int, qkv: jax.Array) -> jax.Array:
-    """What each place sees ``[..., T, D]``, from queries, keys and values ``[..., T, 3 D]``."""
+    """The values that each place sees ``[..., T, D]``, from queries, keys and values ``[..., T, 3 D]``."""
     split = qkv.reshape(*qkv.shape[:-1], 3, heads, -1)
     query, key, value = jnp.moveaxis(split, -3, 0)
     seen = jax.nn.dot_product_attention(query, key, value, is_causal=True)

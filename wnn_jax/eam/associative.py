@@ -78,7 +78,7 @@ def write(memory: AssociativeMemory, keys: Any, values: Any) -> AssociativeMemor
 
 
 def read(memory: AssociativeMemory, keys: Any) -> np.ndarray:
-    """What lies at keys: a mean of the nearest locations, by nearness.
+    """Values at keys: means of what was written at the nearest locations, by nearness.
 
     Args:
       memory: where to read.

@@ -196,6 +196,6 @@ def predict_by_teacher(
 def patterns(
     config: TransformerConfig, params: Params, project: jax.Array, ids: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What is written of windows: the teacher's unit keys ``[N, T, K]`` and states ``[N, T, D]``."""
+    """The teacher's unit keys ``[N, T, K]`` and states ``[N, T, D]`` of windows, to be written."""
     states = transformer.hidden(config, params, ids)
     return memory.unit(states @ project), states

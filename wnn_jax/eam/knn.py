@@ -69,7 +69,7 @@ def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Itera
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
     seen = config.block
     for start in range(0, len(keys), config.block):
-        # What is looked through doubles, so that there are few compilations and at most half is in vain.
+        # The part that is searched doubles: few compilations, and at most half of it is in vain.
         seen = min(room, 2 * seen) if start > seen else seen
         queries = stored[start : start + config.block]
         near = _neighbours(config, stored[:seen], after[:seen], queries, start)

@@ -323,7 +323,7 @@ def contents(store: Store) -> jax.Array:
 
 
 def read(config: MemoryConfig, store: Store, means: jax.Array, keys: jax.Array) -> jax.Array:
-    """What lies at unit keys ``[N, K]``: ``float32 [N, D]``, differentiable in the keys.
+    """Values ``float32 [N, D]`` at unit keys ``[N, K]``, differentiable in the keys.
 
     Args:
       config: how many locations, and how sharply.

@@ -42,7 +42,7 @@ OnStep = Callable[[StageStep], None]
 
 
 class Patterns(NamedTuple):
-    """What is written of a text, in its order.
+    """Keys and values to write, in the order of their text.
 
     Attributes:
       keys: ``float16 [n, K]``, near unit vectors.
@@ -167,7 +167,14 @@ def projection(key: jax.Array, config: EamConfig) -> jax.Array:
     return distill.projection(jax.random.fold_in(key, 2), config.teacher.width, config.keys)
 
 
-def teach(key, config: EamConfig, windows: np.ndarray, *, saved=None, on_step=None) -> training.Trained:
+def teach(
+    key: jax.Array,
+    config: EamConfig,
+    windows: np.ndarray,
+    *,
+    saved: progress.Progress | None = None,
+    on_step: OnStep | None = None,
+) -> training.Trained:
     """Train the teacher on the text; arguments as of `fit`, with the stage's own progress."""
     trunk = config.teacher_trunk
     params = transformer.init(jax.random.fold_in(key, 1), trunk)
@@ -182,7 +189,7 @@ def teach(key, config: EamConfig, windows: np.ndarray, *, saved=None, on_step=No
 def gather(
     config: EamConfig, teacher: Params, project: jax.Array, windows: np.ndarray, batch: int = 64
 ) -> Patterns:
-    """What is written of windows ``int32 [N, T + 1]``, whose last tokens are only targets.
+    """The patterns of windows ``int32 [N, T + 1]``, whose last tokens are only targets.
 
     Args:
       config: sizes.
