@@ -113,33 +113,19 @@ def fit(
     patterns = functools.cache(lambda: gather(config, teacher.params, project, windows))
     filled = fill(key, config, patterns, saved=place("memory"), on_step=on_step)
     encoder = copy_keys(key, config, windows, patterns, saved=place("encoder"), on_step=on_step)
-    decoder = train_decoder(
-        key, config, windows, filled.store, encoder.params, saved=place("decoder"), on_step=on_step
-    )
-    student = join(
-        key,
-        config,
-        windows,
-        distill.Student(encoder.params, filled.store),
-        teacher.params,
-        saved=place("student"),
-        on_step=on_step,
-    )
-    found = {
-        "teacher": teacher,
-        "memory": filled,
-        "encoder": encoder,
-        "decoder": decoder,
-        "student": student,
-    }
+    store, begun = filled.store, encoder.params
+    decoder = train_decoder(key, config, windows, store, begun, saved=place("decoder"), on_step=on_step)
+    student = distill.Student(begun, store)
+    student = join(key, config, windows, student, teacher.params, saved=place("student"), on_step=on_step)
+    stages = ("teacher", teacher), ("memory", filled), ("encoder", encoder), ("decoder", decoder)
     return Eam(
         config,
         teacher.params,
         project,
-        filled.store,
+        store,
         {"encoder": encoder.params, "decoder": decoder.params},
         student.params,
-        {stage: x.seconds for stage, x in found.items()},
+        {stage: found.seconds for stage, found in (*stages, ("student", student))},
     )
 
 
