@@ -168,14 +168,16 @@ def add_baselines(results: tables.Results, corpus: text.Corpus) -> None:
 def add_transformer(results: tables.Results, corpus: text.Corpus) -> None:
     """What weights make of the same text: two layers, stopped by the end of the training text."""
     config = transformers.TransformerConfig(corpus.vocabulary)
-    begun, fitted = time.perf_counter(), None
+    fitting = transformers.FitConfig(epochs=FLAGS.transformer_epochs)
+    begun = time.perf_counter()
     with tqdm(total=100, unit="%", leave=False, desc="transformer") as bar:
-        work = transformers.train(jax.random.key(FLAGS.seed), config, corpus.train, FLAGS.transformer_epochs)
-        for share, nats, params in work:
-            bar.update(int(100 * share) - bar.n)
-            bar.set_postfix_str(f"held out {nats:.4f}")
-            fitted = params
-    nats, best = transformers.score(config, fitted, corpus.train, corpus.test)
+
+        def show(reached: transformers.HeldOut) -> None:
+            bar.update(int(100 * reached.share) - bar.n)
+            bar.set_postfix_str(f"held out {reached.nats:.4f}")
+
+        fitted = transformers.fit(jax.random.key(FLAGS.seed), config, fitting, corpus.train, show)
+    nats, best = transformers.score(fitted, corpus.train, corpus.test)
     summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)
     results.add("transformer", **summary._asdict(), seconds=time.perf_counter() - begun)
 

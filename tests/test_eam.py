@@ -1,6 +1,9 @@
 """The associative memory against its rules in NumPy; causality, sums to one, neighbours, the artifact."""
 
+import dataclasses
+import functools
 import lzma
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +12,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.remembering import stages
-from wnn_jax.eam import artifact, distill, knn, memory, teacher
+from wnn_jax import eam, transformer
+from wnn_jax.eam import artifact, distill, knn, memory
 
 KEY = jax.random.key(0)
 CONFIG = memory.MemoryConfig(nearest=3)
-TRUNK = teacher.TrunkConfig(11, 8, 2, 2, 2, 6)
-STUDENT = distill.StudentConfig(teacher.TrunkConfig(11, 8, 1, 2, 2, 6), 4, 8, 5, CONFIG)
+SIZES = {"width": 8, "heads": 2, "expand": 2, "window": 6, "style": "eam", "dropout": 0.0}
+ENCODER = transformer.TransformerConfig(11, layers=1, positions=False, spread=0.005, **SIZES)
+STUDENT = distill.StudentConfig(ENCODER, 4, 8, 5, CONFIG)
+
+# Compiled once for all examples.
+WRITE = jax.jit(memory.write, static_argnums=0)
+READ = jax.jit(memory.read, static_argnums=0)
+REGULATE = jax.jit(memory.regulate, static_argnums=1)
+
+
+def random_params(init, config):
+    """Parameters of the shapes of an initialiser, drawn by NumPy, which compiles nothing."""
+    rng = np.random.default_rng(1)
+    shapes = jax.eval_shape(lambda: init(KEY, config))
+    return jax.tree.map(
+        lambda x: (rng.uniform(-1, 1, x.shape) / np.sqrt(x.shape[0])).astype(np.float32), shapes
+    )
 
 
 def unit(x):
@@ -24,12 +42,12 @@ def unit(x):
 
 def some_memory(seed=0, locations=7, room=10, keys=4, values=5):
     rng = np.random.default_rng(seed)
-    blank = memory.empty(CONFIG, jnp.asarray(rng.normal(size=(locations, keys)), jnp.float32), values, room)
+    addresses = np.zeros((room, keys), np.float32)
+    addresses[:locations] = unit(rng.normal(size=(locations, keys)))
     counters = np.where(np.arange(room)[:, None] < locations, rng.normal(size=(room, values)), 0)
     weights = np.where(np.arange(room) < locations, rng.random(room) * 5, 0)
-    return blank._replace(
-        counters=jnp.asarray(counters, jnp.float32), weights=jnp.asarray(weights, jnp.float32)
-    )
+    arrays = (jnp.asarray(x, jnp.float32) for x in (addresses, counters, weights))
+    return memory.Store(*arrays, jnp.int32(locations), jnp.float32(CONFIG.eta))
 
 
 def batch(seed, count, keys=4, values=5):
@@ -40,7 +58,7 @@ def batch(seed, count, keys=4, values=5):
 
 
 def written(config, held, keys, values):
-    """Spec 2.3, steps 1 to 6, in float64; n wins of one location move it as one after the other would."""
+    """The rules of a write in float64; n wins of one location move it as one after the other would."""
     addresses, counters, weights = (np.array(x, np.float64) for x in held[:3])
     used, before = int(held.used), np.array(held.weights, np.float64)
     wins: dict[int, list] = {}
@@ -64,7 +82,7 @@ def written(config, held, keys, values):
 @given(st.integers(0, 10_000), st.sampled_from([1, 9]))
 def test_a_write_follows_the_rules(seed, count):
     held, (keys, values) = some_memory(seed), batch(seed + 1, count)
-    found = memory.write(CONFIG, held, keys, values)
+    found = WRITE(CONFIG, held, keys, values)
     for name, expected in zip(
         ("addresses", "counters", "weights", "eta"), written(CONFIG, held, keys, values), strict=True
     ):
@@ -74,14 +92,12 @@ def test_a_write_follows_the_rules(seed, count):
 
 @given(st.integers(0, 10_000))
 def test_the_order_within_a_batch_does_not_matter_and_runs_repeat(seed):
-    held, (keys, values) = some_memory(seed), batch(seed + 1, 16)
-    order = np.random.default_rng(seed).permutation(16)
-    first, second = (
-        memory.write(CONFIG, held, k, v) for k, v in ((keys, values), (keys[order], values[order]))
-    )
+    held, (keys, values) = some_memory(seed), batch(seed + 1, 9)
+    order = np.random.default_rng(seed).permutation(9)
+    first, second = (WRITE(CONFIG, held, k, v) for k, v in ((keys, values), (keys[order], values[order])))
     for x, y in zip(first, second, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-5)
-    for x, y in zip(first, memory.write(CONFIG, held, keys, values), strict=True):
+    for x, y in zip(first, WRITE(CONFIG, held, keys, values), strict=True):
         np.testing.assert_array_equal(x, y)
 
 
@@ -90,7 +106,7 @@ def test_a_read_is_a_mean_of_what_was_written_near(seed):
     held, (keys, _) = some_memory(seed), batch(seed + 1, 5)
     held = held._replace(weights=held.weights.at[2].set(0.0))
     used, means = int(held.used), np.asarray(memory.contents(held), np.float64)
-    read = memory.read(CONFIG, held, jnp.asarray(means, jnp.float32), jnp.asarray(keys))
+    read = READ(CONFIG, held, jnp.asarray(means, jnp.float32), jnp.asarray(keys))
     for key, got in zip(keys, np.asarray(read), strict=True):
         cosine = np.asarray(held.addresses)[:used] @ key
         at = [x for x in np.argsort(-cosine, kind="stable")[: CONFIG.nearest] if held.weights[x] > 0]
@@ -101,16 +117,16 @@ def test_a_read_is_a_mean_of_what_was_written_near(seed):
 def test_a_memory_gives_back_what_was_written_alone():
     keys = np.eye(4, dtype=np.float32)
     values = np.arange(20, dtype=np.float32).reshape(4, 5)
-    held = memory.empty(memory.MemoryConfig(nearest=1), jnp.asarray(keys), 5)
-    held = memory.write(memory.MemoryConfig(nearest=1), held, keys, values)
-    read = memory.read(memory.MemoryConfig(nearest=1), held, memory.contents(held), jnp.asarray(keys))
+    config = memory.MemoryConfig(nearest=1)
+    held = WRITE(config, memory.empty(config, jnp.asarray(keys), 5), keys, values)
+    read = READ(config, held, memory.contents(held), jnp.asarray(keys))
     np.testing.assert_allclose(read, values, rtol=1e-5)
 
 
 def test_overloaded_locations_split_and_both_halves_give_back_the_same():
-    held = some_memory()._replace(weights=jnp.zeros(10).at[3].set(400.0).at[1].set(100.0))
+    held = some_memory()._replace(weights=np.array([0, 100, 0, 400, 0, 0, 0, 0, 0, 0], np.float32))
     config = memory.MemoryConfig(merge=0, grow=0)
-    after = memory.regulate(KEY, config, held, jnp.eye(4))
+    after = jax.tree.map(np.asarray, REGULATE(KEY, config, held, np.eye(4, dtype=np.float32)))
     assert int(after.used) == 8
     assert float(after.weights[3]) == float(after.weights[7]) == 200.0
     means = np.asarray(memory.contents(after))
@@ -122,21 +138,23 @@ def test_overloaded_locations_split_and_both_halves_give_back_the_same():
 
 
 def test_new_keys_make_new_locations_within_the_room():
-    held = memory.empty(CONFIG, jnp.eye(4)[:1], 5, room=3)
-    keys = jnp.concatenate([-jnp.eye(4), jnp.eye(4)])
-    after = memory.regulate(KEY, memory.MemoryConfig(merge=0), held, keys)
+    eye = np.eye(4, dtype=np.float32)
+    held = memory.empty(CONFIG, eye[:1], 5, room=3)
+    keys = np.concatenate([-eye, eye])
+    after = REGULATE(KEY, memory.MemoryConfig(merge=0), held, keys)
     assert int(after.used) == 3
-    np.testing.assert_array_equal(after.addresses[1], -jnp.eye(4)[0])
+    np.testing.assert_array_equal(np.asarray(after.addresses)[1], -eye[0])
     assert not np.asarray(after.weights).any()
 
 
 def test_alike_locations_become_one():
-    addresses = jnp.array([[1.0, 0, 0, 0], [0, 1, 0, 0], [1, 0.01, 0, 0], [0, 0, 1, 0]])
-    held = memory.empty(CONFIG, addresses, 2, room=5)
-    counters = jnp.arange(10.0).reshape(5, 2).at[4].set(0.0)
-    held = held._replace(counters=counters, weights=jnp.array([1.0, 2, 3, 4, 0]))
+    addresses = np.zeros((5, 4), np.float32)
+    addresses[:4] = unit(np.array([[1, 0, 0, 0], [0, 1, 0, 0], [1, 0.01, 0, 0], [0, 0, 1, 0]]))
+    counters = np.array([[0, 1], [2, 3], [4, 5], [6, 7], [0, 0]], np.float32)
+    weights = np.array([1, 2, 3, 4, 0], np.float32)
+    held = memory.Store(addresses, counters, weights, np.int32(4), np.float32(CONFIG.eta))
     config = memory.MemoryConfig(split=0, grow=0, merge=3)
-    after = memory.regulate(KEY, config, held, jnp.eye(4))
+    after = jax.tree.map(np.asarray, REGULATE(KEY, config, held, np.eye(4, dtype=np.float32)))
     assert int(after.used) == 3
     np.testing.assert_allclose(after.weights, [4.0, 2, 4, 0, 0])
     np.testing.assert_allclose(after.counters[:3], [[4.0, 6], [2, 3], [6, 7]])
@@ -154,48 +172,49 @@ def test_two_stores_become_one():
 
 def test_means_are_nearer_than_random_addresses():
     keys = jnp.asarray(batch(0, 500)[0])
-    for count in (20,):
-        near = [
-            float((keys @ x.T).max(1).mean())
-            for x in (memory.kmeans_addresses(KEY, keys, count), memory.random_addresses(KEY, count, 4))
-        ]
-        assert near[0] > near[1]
+    near = [
+        float((keys @ x.T).max(1).mean())
+        for x in (memory.kmeans_addresses(KEY, keys, 20), memory.random_addresses(KEY, 20, 4))
+    ]
+    assert near[0] > near[1]
     with pytest.raises(ValueError, match="501 means need as many keys, got 500"):
         memory.kmeans_addresses(KEY, keys, 501)
 
 
 @pytest.mark.parametrize("positions", [False, True])
 def test_the_teacher_is_causal(positions):
-    config = teacher.TrunkConfig(11, 8, 2, 2, 2, 6, positions)
-    params = teacher.init(KEY, config)
+    config = transformer.TransformerConfig(11, layers=2, positions=positions, spread=0.005, **SIZES)
+    params = random_params(transformer.init, config)
     ids = np.array([[1, 2, 3, 4, 5, 6]])
+    hidden = jax.jit(transformer.hidden, static_argnums=0)
+    states = np.asarray(hidden(config, params, ids))
     for place in range(6):
         other = ids.copy()
         other[0, place] = 9
-        change = np.abs(teacher.hidden(config, params, ids) - teacher.hidden(config, params, other))[0].max(1)
+        change = np.abs(states - hidden(config, params, other))[0].max(1)
         assert not change[:place].any()
         assert change[place:].all()
 
 
+@functools.cache
 def a_student(repaired=True):
-    config = STUDENT if repaired else distill.StudentConfig(STUDENT.encoder, 4, 8, 5, CONFIG, repaired=False)
-    params = distill.init(KEY, config, jax.random.normal(KEY, (11, 8)))
-    return config, distill.Model(params, some_memory(values=8))
+    config = dataclasses.replace(STUDENT, repaired=repaired)
+    params = random_params(functools.partial(distill.init, embedding=jnp.zeros((11, 8))), config)
+    return config, distill.Student(params, some_memory(values=8))
 
 
 @pytest.mark.parametrize("repaired", [True, False])
 def test_the_student_is_causal_and_says_distributions(repaired):
-    config, model = a_student(repaired)
-    means = memory.contents(model.memory)
+    predict = eam.student_predictor(*a_student(repaired))
     ids = np.array([[1, 2, 3, 4, 5, 6]])
-    told = distill.ask_student(config, model, means, ids).log_probs
-    np.testing.assert_allclose(np.exp(told).sum(-1), 1.0, atol=1e-5)
+    log_probs = np.asarray(predict(ids).log_probs)
+    np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1.0, atol=1e-5)
     for place in range(1, 6):
         other = ids.copy()
         other[0, place:] = 9
-        again = distill.ask_student(config, model, means, other).log_probs
-        np.testing.assert_allclose(again[0, :place], told[0, :place], atol=1e-5)
-        assert np.abs(again - told)[0, place:].max() > 1e-4
+        changed = np.asarray(predict(other).log_probs)
+        np.testing.assert_allclose(changed[0, :place], log_probs[0, :place], atol=1e-5)
+        assert np.abs(changed - log_probs)[0, place:].max() > 1e-4
 
 
 def some_text(count=40, seed=0):
@@ -205,7 +224,7 @@ def some_text(count=40, seed=0):
     return keys, tokens, log_probs
 
 
-GATE = knn.Gate(jnp.float32(0.5), jnp.float32(1.0), jnp.float32(-0.2))
+GATE = knn.MixtureGate(jnp.float32(0.5), jnp.float32(1.0), jnp.float32(-0.2))
 NEAR = knn.KnnConfig(nearest=3, block=8)
 
 
@@ -258,18 +277,39 @@ def test_a_gate_is_fitted_to_what_neighbours_are_worth():
 @settings(max_examples=5)
 @given(st.integers(0, 1000))
 def test_what_is_packed_comes_back(seed):
-    config, model = a_student()
-    model = model._replace(memory=some_memory(seed, values=8))
+    config, student = a_student()
+    student = student._replace(store=some_memory(seed, values=8))
     ids = np.array([[1, 2, 3, 4, 5, 6]])
-    told = distill.ask_student(config, model, memory.contents(model.memory), ids).log_probs
-    packed = artifact.pack(config, model)
-    assert packed == artifact.pack(config, model)
-    again, found = artifact.unpack(packed)
-    assert again == config
-    assert int(found.memory.used) == int(model.memory.used)
-    back = distill.ask_student(again, found, memory.contents(found.memory), ids).log_probs
+    before = np.asarray(eam.student_predictor(config, student)(ids).log_probs)
+    packed = artifact.pack(config, student)
+    assert packed == artifact.pack(config, student)
+    same, unpacked = artifact.unpack(packed)
+    assert same == config
+    assert int(unpacked.store.used) == int(student.store.used)
+    after = np.asarray(eam.student_predictor(same, unpacked)(ids).log_probs)
     # A step of an int8 is 1/127 of a row's largest number.
-    assert np.abs(back - told).mean() < 0.02
+    assert np.abs(after - before).mean() < 0.02
+
+
+def test_bytes_of_the_first_edition_are_read():
+    golden = pathlib.Path(__file__).parent / "golden"
+    config, student = artifact.unpack((golden / "student_1.eam").read_bytes())
+    assert config == STUDENT
+    log_probs = eam.student_predictor(config, student)(np.array([[1, 2, 3, 4, 5, 6]])).log_probs
+    then = [
+        -4.9091,
+        -5.9604,
+        -9.7274,
+        -8.2787,
+        -11.2188,
+        -0.1668,
+        -7.7709,
+        -1.9518,
+        -7.0481,
+        -12.669,
+        -15.8634,
+    ]
+    np.testing.assert_allclose(np.asarray(log_probs)[0, 5], then, atol=2e-4)
 
 
 def test_damaged_bytes_are_refused():
@@ -284,32 +324,30 @@ def test_regulation_in_a_run_of_writes():
     keys, values = batch(0, 64)
     keys = np.abs(keys)  # no key is opposite to all locations, where nothing would be written
     held = memory.empty(CONFIG, jnp.abs(memory.random_addresses(KEY, 4, 4)), 5, room=12)
-    shape = (8, 8)
-    config = memory.MemoryConfig(nearest=3, overload=4.0)
-    parts = keys.reshape(*shape, 4), values.reshape(*shape, 5)
+    # A value is written to one location alone, so that all sums are known.
+    config = memory.MemoryConfig(nearest=1, overload=4.0)
+    parts = keys.reshape(8, 8, 4), values.reshape(8, 8, 5)
     after = memory.write_all(KEY, config, jax.tree.map(jnp.copy, held), *parts, 2)
     assert 4 < int(after.used) <= 12
     plain = memory.write_all(KEY, config, jax.tree.map(jnp.copy, held), *parts, 0)
     assert int(plain.used) == 4
     assert np.isfinite(np.asarray(after.addresses)).all()
     # Splits, merges and growth neither lose nor invent what was written.
-    one = memory.MemoryConfig(nearest=1, overload=4.0)
-    sums = memory.write_all(KEY, one, jax.tree.map(jnp.copy, held), *parts, 2).counters.sum(0)
-    np.testing.assert_allclose(sums, values.sum(0), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(after.counters.sum(0), values.sum(0), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.long
 def test_the_published_size_fits_its_budget():
     """Random numbers, which no compression makes smaller, in the full preset's shapes."""
-    p = stages.PRESETS["full"]
-    encoder = p.encoder_width, p.encoder_layers, p.encoder_heads, p.encoder_expand, p.window
-    config = distill.StudentConfig(teacher.TrunkConfig(1024, *encoder), p.keys, p.width, p.hidden)
+    config = eam.PUBLISHED.student(repaired=True)
     keys = jax.random.split(KEY, 4)
-    params = distill.init(keys[0], config, jax.random.normal(keys[0], (1024, p.width)))
+    params = distill.init(keys[0], config, jax.random.normal(keys[0], (1024, config.values)))
     params["decoder"]["out"] = jax.random.normal(keys[0], params["decoder"]["out"].shape)
-    locations = round(p.tokens / p.patterns)
-    held = memory.empty(config.memory, memory.random_addresses(keys[1], locations, p.keys), p.width)
+    locations = eam.PUBLISHED.locations(4_096_000)
+    held = memory.empty(
+        config.memory, memory.random_addresses(keys[1], locations, config.keys), config.values
+    )
     held = held._replace(
         counters=jax.random.normal(keys[2], held.counters.shape), weights=jnp.ones(locations)
     )
-    assert len(artifact.pack(config, distill.Model(params, held))) + artifact.code_bytes() <= 16_000_000
+    assert len(artifact.pack(config, distill.Student(params, held))) + artifact.code_bytes() <= 16_000_000

@@ -1,14 +1,14 @@
-"""The associative memory's command as a user runs it."""
+"""The associative memory's command as a user runs it, and its stages as a library."""
 
 import numpy as np
 import pytest
-from commands import rows_of, run, run_forked
+from commands import call, rows_of
 
 
 @pytest.mark.long
 def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
     flags = f"--corpus={corpus}", "--tokens=8000", "--patterns=40", f"--resume={tmp_path / 'saved'}"
-    done = run("eam", *flags, f"--workdir={tmp_path / 'first'}", "--studies=")
+    done = call("eam", *flags, f"--workdir={tmp_path / 'first'}", "--studies=")
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row for row in rows_of(tmp_path / "first")}
     for row in ("uniform", "unigram (add 0.1)", "bigram (Kneser-Ney 2)", "Kneser-Ney 5"):
@@ -26,11 +26,12 @@ def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
     size = (tmp_path / "first" / "model.eam").stat().st_size
     assert rows["EAM, int8 and back"]["model_bytes"] == size
     # Every stage is on disk, so the second time nothing is trained and everything is the same.
-    again = run("eam", *flags, f"--workdir={tmp_path / 'again'}", "--studies=")
+    again = call("eam", *flags, f"--workdir={tmp_path / 'again'}", "--studies=")
     for row, values in {row["row"]: row for row in rows_of(tmp_path / "again")}.items():
         assert values["ce"] == rows[row]["ce"], row
+    assert "0/3" in done.stderr
     assert "0/3" not in again.stderr
-    other = run("eam", *flags, "--seed=1", f"--workdir={tmp_path / 'other'}")
+    other = call("eam", *flags, "--seed=1", f"--workdir={tmp_path / 'other'}")
     assert other.returncode == 2
     assert "differs in seed" in other.stderr
 
@@ -38,7 +39,7 @@ def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
 @pytest.mark.long
 def test_the_studies(tmp_path, corpus):
     flags = f"--corpus={corpus}", "--tokens=12000", "--patterns=40", f"--workdir={tmp_path}"
-    done = run("eam", *flags)
+    done = call("eam", *flags)
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row for row in rows_of(tmp_path)}
     kept = [rows[f"reconstruction, kmeans, {x} patterns"]["held_out"] for x in (410, 205, 82)]
@@ -55,7 +56,7 @@ def test_the_studies(tmp_path, corpus):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--studies=dreams"], "unknown study ['dreams']"),
+        (["--studies=dreams"], "--studies has no 'dreams'"),
         (["--tokens=0"], "must be positive, got 0"),
         (["--patterns=-1"], "must be positive"),
         (["--tokens=100"], "hold no window of 128"),
@@ -64,7 +65,7 @@ def test_the_studies(tmp_path, corpus):
 )
 def test_bad_flags_are_one_line(tmp_path, flags, message):
     (tmp_path / "words.txt").write_text("".join(f"word {i} of many\n" for i in range(600)))
-    done = run_forked("eam", "--corpus=words.txt", *flags, cwd=tmp_path)
+    done = call("eam", "--corpus=words.txt", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

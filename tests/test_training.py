@@ -69,6 +69,27 @@ def test_training_resumes_to_the_same_end_and_learns(tmp_path, report, stops):
         np.testing.assert_array_equal(finished.params, whole.params)
 
 
+def test_the_data_of_finished_training_is_not_made(tmp_path):
+    made = []
+
+    def data():
+        made.append(0)
+        return np.arange(8)
+
+    def run():
+        saved = progress.Progress(tmp_path / "saved", {})
+        steps = training.Steps(2, 4, 1)
+        return training.train(KEY, optax.sgd(0.1), steps, np.float32(1), table, data, saved=saved)
+
+    def table(params, fixed, rows):
+        return params * rows.mean()
+
+    first, second = run(), run()
+    assert len(made) == 1
+    assert first.params == second.params
+    assert first.losses == second.losses
+
+
 def test_a_loss_that_is_no_number_ends_training():
     def loss(params, fixed, rows):
         return params * jnp.where(rows.min() < 8, jnp.nan, 1.0)

@@ -74,15 +74,13 @@ def train(
       optimiser: of the gradients; it may know the number of steps.
       params: where to begin.
       loss: pure; it is compiled once.
-      data: a pytree of arrays ``[N, ...]`` in host memory; batches are rows of it.
+      data: a pytree of arrays ``[N, ...]`` in host memory; batches are rows of it. It may be a function that
+        makes them, which is called only if there is a step left.
       fixed: a pytree that is not trained.
       saved: where training is saved at a report, and resumed from; saving takes at most a twentieth of the
         time, but for the last.
       on_step: called at every report and at the end.
     """
-    count = len(jax.tree.leaves(data)[0])
-    batch = min(steps.batch, count)
-    each = count // batch
     step = jax.jit(functools.partial(_step, optimiser, loss), donate_argnums=0)
     state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
     reached = Trained(0, params, [], 0.0, float("nan"))
@@ -92,9 +90,15 @@ def train(
         state = jax.tree.unflatten(jax.tree.structure(state), leaves)
         params = jax.tree.map(np.array, state[0])
         reached = Trained(about["done"], params, about["losses"], about["seconds"], float("nan"))
+    if reached.done >= steps.count or not reached.finite:
+        return reached
+    data = data() if callable(data) else data
+    count = len(jax.tree.leaves(data)[0])
+    batch = min(steps.batch, count)
+    each = count // batch
     order, losses, rates = np.array([]), [], []
     compiling, started, stored, cost = True, time.perf_counter(), 0.0, 0.0
-    for number in range(reached.done, steps.count if reached.finite else reached.done):
+    for number in range(reached.done, steps.count):
         turn, at = divmod(number, each)
         if at == 0 or not len(order):
             order = np.asarray(jax.random.permutation(jax.random.fold_in(key, turn), count))

@@ -1,1 +1,64 @@
-"""Elastic associative memory: locations found by content, hidden states laid over each other."""
+"""Elastic associative memory: values laid over each other at locations that are found by nearest keys.
+
+    memory = eam.create(key, eam.MemoryConfig(), keys, locations=500, width=values.shape[1])
+    memory = eam.write(memory, keys, values)
+    read = eam.read(memory, queries)
+
+The same memory as a language model: a teacher's states are written, a student finds and reads them, and the
+teacher is dropped.
+
+    config = dataclasses.replace(eam.SMALL, vocabulary=1024)
+    model = eam.fit(key, config, streams.cut(tokens, config.window))
+    scores = eam.score(eam.predictor(model), streams.cut(text, config.window))
+
+Below it: `memory` (the functions of the arrays), `distill` (teacher and student), `stages` (each step of
+`fit`), `knn` and `scoring` (neighbours in the text itself), `studies`, `artifact` (a student as a few bytes).
+"""
+
+from wnn_jax.eam.artifact import pack, unpack
+from wnn_jax.eam.associative import AssociativeMemory, create, merge, read, write
+from wnn_jax.eam.config import PRESETS, PUBLISHED, SMALL, EamConfig, LearningConfig, TrunkConfig
+from wnn_jax.eam.distill import Predictions, Student, StudentConfig
+from wnn_jax.eam.knn import KnnConfig, MixtureGate
+from wnn_jax.eam.memory import MemoryConfig
+from wnn_jax.eam.scoring import (
+    NeighbourScores,
+    TokenScores,
+    fit_mixture,
+    score,
+    score_with_neighbours,
+)
+from wnn_jax.eam.stages import Eam, Patterns, StageStep, fit, predictor, student_predictor
+
+__all__ = [
+    "PRESETS",
+    "PUBLISHED",
+    "SMALL",
+    "AssociativeMemory",
+    "Eam",
+    "EamConfig",
+    "KnnConfig",
+    "LearningConfig",
+    "MemoryConfig",
+    "MixtureGate",
+    "NeighbourScores",
+    "Patterns",
+    "Predictions",
+    "StageStep",
+    "Student",
+    "StudentConfig",
+    "TokenScores",
+    "TrunkConfig",
+    "create",
+    "fit",
+    "fit_mixture",
+    "merge",
+    "pack",
+    "predictor",
+    "read",
+    "score",
+    "score_with_neighbours",
+    "student_predictor",
+    "unpack",
+    "write",
+]

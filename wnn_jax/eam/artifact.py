@@ -7,34 +7,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.eam import distill, memory, teacher
+from wnn_jax import transformer
+from wnn_jax.eam import distill, memory
 from wnn_jax.saving import packing
 
 _FORMAT = "wnn_jax eam 1"
+# Fields of an encoder's config that differ between encoders; an encoder's style is always eam.
+_ENCODER = ("vocabulary", "width", "layers", "heads", "expand", "window", "positions", "spread")
 
 
-def pack(config: distill.StudentConfig, model: distill.Model) -> bytes:
-    """Bytes from which `unpack` makes the model again, less the precision of int8 and float16.
+def pack(config: distill.StudentConfig, student: distill.Student) -> bytes:
+    """Bytes from which `unpack` makes the student again, less the precision of int8 and float16.
 
     Counters are kept as means, each row's largest 127 steps from 0. Weights are float32: sums of strengths
     overflow float16.
     """
-    used = int(model.memory.used)
-    means = np.asarray(memory.contents(model.memory))[:used]
+    used = int(student.store.used)
+    means = np.asarray(memory.contents(student.store))[:used]
     whole, steps = packing.int8_rows(means)
     arrays = {
-        "memory/addresses": np.asarray(model.memory.addresses)[:used].astype(np.float16),
+        "memory/addresses": np.asarray(student.store.addresses)[:used].astype(np.float16),
         "memory/means": whole,
         "memory/steps": steps,
-        "memory/weights": np.asarray(model.memory.weights)[:used].astype(np.float32),
+        "memory/weights": np.asarray(student.store.weights)[:used].astype(np.float32),
     }
-    leaves = jax.tree_util.tree_flatten_with_path(model.student)[0]
+    leaves = jax.tree_util.tree_flatten_with_path(student.params)[0]
     arrays |= {f"student{jax.tree_util.keystr(path)}": np.asarray(x).astype(np.float16) for path, x in leaves}
-    return packing.pack(_FORMAT, {"config": dataclasses.asdict(config)}, arrays)
+    encoder = {name: getattr(config.encoder, name) for name in _ENCODER}
+    return packing.pack(_FORMAT, {"config": {**dataclasses.asdict(config), "encoder": encoder}}, arrays)
 
 
-def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Model]:
-    """The model of `pack`.
+def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Student]:
+    """The student of `pack`.
 
     Raises:
       ValueError: the bytes are damaged, or something else.
@@ -44,7 +48,7 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Model]:
     config = distill.StudentConfig(
         **{
             **given,
-            "encoder": teacher.TrunkConfig(**given["encoder"]),
+            "encoder": transformer.TransformerConfig(**given["encoder"], style="eam", dropout=0.0),
             "memory": memory.MemoryConfig(**given["memory"]),
         }
     )
@@ -54,16 +58,17 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Model]:
     leaves = [jnp.asarray(arrays[f"student{jax.tree_util.keystr(path)}"], jnp.float32) for path, _ in paths]
     weights = jnp.asarray(arrays["memory/weights"])
     means = jnp.asarray(packing.float_rows(arrays["memory/means"], arrays["memory/steps"]))
-    store = memory.Memory(
+    store = memory.Store(
         memory.unit(jnp.asarray(arrays["memory/addresses"], jnp.float32)),
         means * weights[:, None],
         weights,
         jnp.int32(len(weights)),
         jnp.float32(config.memory.eta_least),
     )
-    return config, distill.Model(jax.tree_util.tree_unflatten(form, leaves), store)
+    return config, distill.Student(jax.tree_util.tree_unflatten(form, leaves), store)
 
 
 def code_bytes() -> int:
-    """Bytes of the source that the model needs besides: this package."""
-    return sum(path.stat().st_size for path in pathlib.Path(__file__).parent.glob("*.py"))
+    """The size in bytes of the source that unpacks and runs a student."""
+    files = (__file__, distill.__file__, memory.__file__, packing.__file__, transformer.__file__)
+    return sum(pathlib.Path(file).stat().st_size for file in files)

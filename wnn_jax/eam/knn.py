@@ -2,8 +2,8 @@
 
 The distribution of a model is mixed with that of what followed the nearest earlier keys. The share of the
 mixture may depend on what is known before the token comes, never on the token: only then do probabilities sum
-to 1. The published score took, token by token, the better of two answers by looking at the token (spec
-eam_recommender_vocab 2.6); `oracle` is that number, which no model can have.
+to 1. The published score (openai/parameter-golf PR 1146) took, token by token, the better of two answers by
+looking at the token; `oracle` is that number, which no model can have.
 """
 
 import dataclasses
@@ -21,26 +21,34 @@ from wnn_jax.eam import memory
 
 @dataclasses.dataclass(frozen=True)
 class KnnConfig:
-    """How neighbours speak.
+    """How neighbours are found and weighed.
 
     Attributes:
-      nearest: of them.
-      sharpness: of the softmax over their cosines.
+      nearest: number of neighbours of a position.
+      sharpness: factor of their cosines in the softmax that weighs them.
       block: positions that are scored before they are stored.
+
+    Raises:
+      ValueError: a number is not positive.
     """
 
     nearest: int = 16
     sharpness: float = 20.0
     block: int = 1024
 
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if value <= 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+
 
 class Neighbours(NamedTuple):
-    """What earlier text says, at N positions.
+    """The nearest earlier keys of N positions.
 
     Attributes:
-      tokens: ``int32 [N, nearest]`` what followed the nearest keys.
-      shares: ``float32 [N, nearest]``, sums to 1; all 0 where nothing is stored yet.
-      cosine: ``float32 [N]`` of the nearest; 0 where there is none.
+      tokens: ``int32 [N, nearest]``, the token that followed each of them.
+      shares: ``float32 [N, nearest]``, their weights, which sum to 1; all 0 where nothing is stored yet.
+      cosine: ``float32 [N]``, of the nearest; 0 where there is none.
     """
 
     tokens: jax.Array
@@ -49,7 +57,7 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Iterator[Neighbours]:
-    """Blocks of positions in turn, each asked of all blocks before it.
+    """The neighbours of each block of positions in turn, among all blocks before it.
 
     Args:
       config: how many, how sharply, and the block.
@@ -61,23 +69,23 @@ def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Itera
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
     seen = config.block
     for start in range(0, len(keys), config.block):
-        # What is looked through doubles, so that there are few compilations and at most half is in vain.
+        # The part that is searched doubles: few compilations, and at most half of it is in vain.
         seen = min(room, 2 * seen) if start > seen else seen
-        asked = stored[start : start + config.block]
-        found = _neighbours(config, stored[:seen], after[:seen], asked, start)
-        yield Neighbours(*(x[: len(keys) - start] for x in found))
+        queries = stored[start : start + config.block]
+        near = _neighbours(config, stored[:seen], after[:seen], queries, start)
+        yield Neighbours(*(x[: len(keys) - start] for x in near))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _neighbours(config: KnnConfig, stored: jax.Array, after: jax.Array, asked, start) -> Neighbours:
-    scores = jnp.where(jnp.arange(len(stored)) < start, asked @ stored.T, -jnp.inf)
+def _neighbours(config: KnnConfig, stored: jax.Array, after: jax.Array, queries, start) -> Neighbours:
+    scores = jnp.where(jnp.arange(len(stored)) < start, queries @ stored.T, -jnp.inf)
     cosine, at = memory.top(scores, config.nearest)
     there = jnp.isfinite(cosine)
     shares = jnp.where(there, jax.nn.softmax(jnp.where(there, config.sharpness * cosine, -1e9)), 0.0)
     return Neighbours(after[at], shares, jnp.where(there[:, 0], cosine[:, 0], 0.0))
 
 
-class Gate(NamedTuple):
+class MixtureGate(NamedTuple):
     """How much neighbours are believed: ``sigmoid(bias + by_cosine * cosine + by_entropy * entropy)``."""
 
     bias: jax.Array
@@ -85,27 +93,35 @@ class Gate(NamedTuple):
     by_entropy: jax.Array
 
 
-def share(gate: Gate, found: Neighbours, log_probs: jax.Array) -> jax.Array:
-    """``float32 [N]``, of the neighbours, by how near they are and how unsure the model is."""
+def share(gate: MixtureGate, near: Neighbours, log_probs: jax.Array) -> jax.Array:
+    """The neighbours' share of the mixture ``float32 [N]``, by how near they are and how unsure the model is.
+
+    Args:
+      gate: how much they are believed.
+      near: the neighbours of N positions.
+      log_probs: ``[N, V]``, the model's.
+    """
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1)
-    known = found.shares.sum(-1)
-    return known * jax.nn.sigmoid(gate.bias + gate.by_cosine * found.cosine + gate.by_entropy * entropy)
+    known = near.shares.sum(-1)
+    return known * jax.nn.sigmoid(gate.bias + gate.by_cosine * near.cosine + gate.by_entropy * entropy)
 
 
-def mixture(gate: Gate, found: Neighbours, log_probs: jax.Array) -> jax.Array:
+def mixture(gate: MixtureGate, near: Neighbours, log_probs: jax.Array) -> jax.Array:
     """``float32 [N, V]``: the model's distribution and the neighbours', mixed; each row sums to 1."""
-    part = share(gate, found, log_probs)[:, None]
+    part = share(gate, near, log_probs)[:, None]
     rows = jnp.arange(len(part))[:, None]
-    return ((1 - part) * jnp.exp(log_probs)).at[rows, found.tokens].add(part * found.shares)
+    return ((1 - part) * jnp.exp(log_probs)).at[rows, near.tokens].add(part * near.shares)
 
 
 class Evidence(NamedTuple):
-    """What a mixture costs at N positions depends on these.
+    """All that decides the cost of a mixture at N positions; each is ``float32 [N]``.
 
     Attributes:
-      model, near: ``float32 [N]``, the probabilities of the token that came.
+      model: the model's probability of the token that came.
+      near: the neighbours' probability of it.
       known: 1 where there are neighbours, else 0.
-      cosine, entropy: what the gate sees.
+      cosine: of the nearest neighbour.
+      entropy: of the model's distribution.
     """
 
     model: jax.Array
@@ -116,26 +132,26 @@ class Evidence(NamedTuple):
 
 
 @jax.jit
-def evidence(found: Neighbours, log_probs: jax.Array, targets: jax.Array) -> Evidence:
-    """Of a block: neighbours, ``[N, V]`` and ``int32 [N]``."""
+def evidence(near: Neighbours, log_probs: jax.Array, targets: jax.Array) -> Evidence:
+    """The evidence of a block, of its neighbours, the model's ``[N, V]``, and the tokens ``int32 [N]``."""
     model = jnp.exp(jnp.take_along_axis(log_probs, targets[:, None], 1)[:, 0])
-    near = (found.shares * (found.tokens == targets[:, None])).sum(1)
+    right = (near.shares * (near.tokens == targets[:, None])).sum(1)
     entropy = -(jnp.exp(log_probs) * log_probs).sum(1)
-    return Evidence(model, near, found.shares.sum(1), found.cosine, entropy)
+    return Evidence(model, right, near.shares.sum(1), near.cosine, entropy)
 
 
-def nats(gate: Gate, seen: Evidence) -> jax.Array:
-    """``float32 [N]``: what the tokens cost under `mixture`."""
+def nats(gate: MixtureGate, seen: Evidence) -> jax.Array:
+    """Cost of the tokens under `mixture`, in nats: ``float32 [N]``."""
     believed = gate.bias + gate.by_cosine * seen.cosine + gate.by_entropy * seen.entropy
     part = seen.known * jax.nn.sigmoid(believed)
     return -jnp.log((1 - part) * seen.model + part * seen.near)
 
 
-def fit_gate(seen: Evidence, steps: int = 400) -> Gate:
-    """The gate that costs least on given positions, which must not be those it is tried on."""
+def fit_gate(seen: Evidence, steps: int = 400) -> MixtureGate:
+    """The gate that costs least on given positions, which must not be those that are scored with it."""
     seen = Evidence(*(jnp.asarray(x, jnp.float32) for x in seen))
     optimiser = optax.adam(0.05)
-    start = Gate(jnp.float32(-2.0), jnp.float32(1.0), jnp.float32(0.0))
+    start = MixtureGate(jnp.float32(-2.0), jnp.float32(1.0), jnp.float32(0.0))
 
     @jax.jit
     def run(gate):
@@ -146,10 +162,10 @@ def fit_gate(seen: Evidence, steps: int = 400) -> Gate:
 
         return jax.lax.scan(step, (gate, optimiser.init(gate)), None, steps)[0][0]
 
-    return Gate(*run(start))
+    return MixtureGate(*run(start))
 
 
 def oracle(seen: Evidence) -> np.ndarray:
-    """``[N]``: the lesser of the model's cost and a half-half mixture's, by the token that came: no model."""
+    """The lesser of the model's cost and a half-half mixture's ``[N]``, chosen by the token: not a model."""
     half = np.where(seen.known > 0, 0.5 * seen.model + 0.5 * seen.near, seen.model)
     return -np.log(np.maximum(np.maximum(seen.model, half), 1e-10))

@@ -1,0 +1,229 @@
+"""The associative memory as a user holds it: any keys, any number of rows, NumPy in and out."""
+
+import ast
+import dataclasses
+import importlib.util
+import pathlib
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from wnn_jax import eam
+from wnn_jax.data import streams
+from wnn_jax.eam import associative, memory
+from wnn_jax.saving import progress
+
+KEY = jax.random.key(0)
+
+
+def some(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, 8)) * 3, rng.normal(size=(count, 5))
+
+
+def cosine(x, y):
+    return ((x * y).sum(1) / np.linalg.norm(x, axis=1) / np.linalg.norm(y, axis=1)).mean()
+
+
+@pytest.fixture(scope="module")
+def written():
+    keys, values = some(300)
+    blank = eam.create(KEY, eam.MemoryConfig(nearest=1), keys, locations=300, width=5)
+    return blank, eam.write(blank, keys, values)
+
+
+def test_write_and_read():
+    keys, values = some(300)
+    memory = eam.create(KEY, eam.MemoryConfig(nearest=1), keys, locations=300, width=5)
+    memory = eam.write(memory, keys, values)
+    read = eam.read(memory, keys)
+    assert isinstance(read, np.ndarray)
+    assert read.dtype == np.float32
+    assert cosine(read, values) > 0.99
+    assert cosine(read[1:], values[:-1]) < 0.2
+
+
+def test_a_write_leaves_the_old_memory_as_it_was(written):
+    blank, after = written
+    keys = some(300)[0]
+    assert not eam.read(blank, keys).any()
+    assert eam.read(after, keys).any(1).all()
+
+
+@pytest.mark.parametrize("count", [1, 31, 33])
+def test_rows_are_read_alike_whatever_comes_with_them(written, count):
+    keys = some(300)[0]
+    whole = eam.read(written[1], keys)
+    np.testing.assert_allclose(eam.read(written[1], keys[:count]), whole[:count], rtol=1e-5, atol=1e-6)
+    # The length of a key says nothing.
+    np.testing.assert_allclose(eam.read(written[1], 7 * keys[:count]), whole[:count], rtol=1e-4, atol=1e-5)
+
+
+def test_no_length_compiles_anew(written):
+    for count in (1, 33):
+        eam.write(written[0], *some(count))
+        eam.read(written[1], some(count)[0])
+    sizes = associative._write._cache_size(), associative._read._cache_size()
+    for count in (2, 7, 32, 40, 1024, 1030):
+        eam.write(written[0], *some(count))
+        eam.read(written[1], some(count)[0])
+    assert (associative._write._cache_size(), associative._read._cache_size()) == sizes
+
+
+def test_padding_writes_nothing(written):
+    blank = written[0]
+    keys, values = (np.asarray(x, np.float32) for x in some(20, seed=1))
+    units = keys / np.linalg.norm(keys, axis=1, keepdims=True)
+    plain = jax.jit(memory.write, static_argnums=0)(blank.config, blank.store, units, values)
+    for x, y in zip(eam.write(blank, keys, values).store, plain, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+    zeros = eam.write(blank, np.zeros((3, 8)), np.ones((3, 5))).store
+    for x, y in zip(zeros, blank.store, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_no_rows_are_fine(written):
+    nothing = np.zeros((0, 8)), np.zeros((0, 5))
+    assert eam.read(written[1], nothing[0]).shape == (0, 5)
+    assert eam.write(written[1], *nothing).store is written[1].store
+
+
+def test_two_memories_become_one(written):
+    keys, values = some(300)
+    both = eam.merge(eam.write(written[0], keys[:150], values[:150]), written[0])
+    assert int(both.store.used) == 600
+    with pytest.raises(ValueError, match="different configs"):
+        eam.merge(both, both._replace(config=eam.MemoryConfig()))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m, k, v: eam.read(m, k[:, :7]), r"keys must have the shape \[N, 8\], got \[300, 7\]"),
+        (lambda m, k, v: eam.read(m, k[0]), r"keys must have the shape \[N, 8\], got \[8\]"),
+        (lambda m, k, v: eam.write(m, k, v[:, :4]), r"values must have the shape \[N, 5\], got \[300, 4\]"),
+        (lambda m, k, v: eam.write(m, k, v[:9]), "300 keys and 9 values"),
+        (lambda m, k, v: eam.write(m, k * np.nan, v), "keys must be finite, and 300 rows are not"),
+        (lambda m, k, v: eam.create(KEY, m.config, k, locations=301, width=5), "300 keys allow 1 to 300"),
+        (lambda m, k, v: eam.create(KEY, m.config, k, locations=0, width=5), "got 0"),
+        (lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0), "width must be at least 1"),
+        (lambda m, k, v: eam.MemoryConfig(nearest=0), "nearest must be at least 1, got 0"),
+        (lambda m, k, v: eam.MemoryConfig(eta=2.0), "between 0 and 1"),
+        (lambda m, k, v: eam.MemoryConfig(damping=0.0), r"damping must be positive, got 0\.0"),
+        (lambda m, k, v: eam.MemoryConfig(grow=-1), "grow must be 0 or more"),
+    ],
+)
+def test_bad_rows_are_refused(written, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(written[1], *some(300))
+
+
+def imported(module, seen):
+    """Names of all packages that a module must import, through the modules of wnn_jax."""
+    names = {module, module.rpartition(".")[0] or module}
+    if module in seen:
+        return set()
+    seen.add(module)
+    for node in ast.parse(pathlib.Path(importlib.util.find_spec(module).origin).read_text()).body:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    inside = {name for name in names if name.split(".")[0] == "wnn_jax" and is_module(name)}
+    outside = {name.split(".")[0] for name in names} - {"wnn_jax"}
+    return outside.union(*(imported(name, seen) for name in inside))
+
+
+def is_module(name):
+    path = pathlib.Path(eam.__file__).parents[2].joinpath(*name.split("."))
+    return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
+
+
+def test_the_core_packages_are_enough():
+    core = {"jax", "numpy", "optax", "orbax"}
+    found = imported("wnn_jax.eam", set()) - set(sys.stdlib_module_names)
+    assert {"jax", "optax"} <= found <= core
+
+
+SIZES = eam.TrunkConfig(width=16, layers=1, heads=2, expand=2)
+BRIEF = eam.LearningConfig(rate=1e-2, batch=8, epochs=2)
+TINY = eam.EamConfig(
+    vocabulary=9,
+    window=8,
+    teacher=SIZES,
+    encoder=SIZES,
+    keys=4,
+    hidden=8,
+    patterns=20.0,
+    batch=32,
+    teaching=BRIEF,
+    encoding=BRIEF,
+    decoding=BRIEF,
+    joining=BRIEF,
+)
+WINDOWS = streams.cut(np.tile(np.arange(9), 60), 8)
+
+
+@pytest.mark.long
+def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
+    whole = eam.fit(KEY, TINY, WINDOWS)
+    scores = eam.score(eam.predictor(whole, "teacher"), WINDOWS)
+    assert scores.nats.mean() < 0.7 * np.log(9)
+    gate = eam.fit_mixture(eam.predictor(whole), WINDOWS[:30])
+    mixed = eam.score_with_neighbours(eam.predictor(whole), gate, WINDOWS[30:])
+    assert mixed.error < 1e-4
+    np.testing.assert_allclose(
+        mixed.model.nats, eam.score(eam.predictor(whole), WINDOWS[30:]).nats, rtol=1e-5
+    )
+    steps, dead = [], []
+
+    def saved(stage):
+        return progress.Progress(tmp_path / stage, {})
+
+    def killed(step):
+        """Every stage is killed once, after a part of it."""
+        steps.append(step.stage)
+        if 0 < step.done < step.total and step.stage not in dead:
+            dead.append(step.stage)
+            raise KeyboardInterrupt
+
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    assert sorted(dead) == ["decoder", "encoder", "memory", "student", "teacher"]
+    resumed = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    for part in ("teacher", "store", "published", "repaired"):
+        jax.tree.map(np.testing.assert_array_equal, getattr(whole, part), getattr(resumed, part))
+    steps.clear()
+    loaded = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    assert not steps, "a stage that is saved whole was begun again"
+    jax.tree.map(np.testing.assert_array_equal, whole.repaired, loaded.repaired)
+
+
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        (WINDOWS[:, 1:], r"windows must have the shape \[N, 9\] with at least one row, got \[67, 8\]"),
+        (WINDOWS + 1, r"ids must be 0 to 8 \(vocabulary 9\), got 1 to 9"),
+    ],
+)
+def test_bad_windows_are_refused(windows, message):
+    with pytest.raises(ValueError, match=message):
+        eam.fit(KEY, TINY, windows)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"keys": 17}, "states of 16 numbers and cannot have 17"),
+        ({"patterns": 0.0}, r"patterns must be positive, got 0\.0"),
+        ({"start": "grid"}, "unknown start 'grid': kmeans or random"),
+    ],
+)
+def test_bad_configs_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(TINY, **values)
+    with pytest.raises(ValueError, match="rate, batch and epochs must be positive"):
+        eam.LearningConfig(rate=0.0, batch=1, epochs=1)

@@ -1,0 +1,160 @@
+"""Everything that decides about a memory as a language model, and the presets."""
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+from wnn_jax.eam.distill import StudentConfig
+from wnn_jax.eam.memory import MemoryConfig
+from wnn_jax.transformer import TransformerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class TrunkConfig:
+    """Sizes of a transformer that learns from text.
+
+    Attributes:
+      width: numbers of a state, a multiple of the heads.
+      layers: number of blocks.
+      heads: attention heads of a block.
+      expand: hidden units of a block's MLP, in widths.
+    """
+
+    width: int = 128
+    layers: int = 4
+    heads: int = 4
+    expand: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class LearningConfig:
+    """How a stage is trained: AdamW with a warm-up of a twentieth of the steps and a cosine to a tenth.
+
+    Attributes:
+      rate: peak step size.
+      batch: windows a step.
+      epochs: passes over the windows.
+      decay: weight decay.
+
+    Raises:
+      ValueError: a number is not positive.
+    """
+
+    rate: float
+    batch: int
+    epochs: int
+    decay: float = 0.01
+
+    def __post_init__(self):
+        if min(self.rate, self.batch, self.epochs) <= 0:
+            raise ValueError(
+                f"rate, batch and epochs must be positive, got {self.rate}, {self.batch} and {self.epochs}"
+            )
+
+    def optimiser(self, steps: int) -> optax.GradientTransformation:
+        """The optimiser for a number of steps in all, of gradients clipped to length 1."""
+        schedule = optax.warmup_cosine_decay_schedule(
+            0.0, self.rate, max(1, steps // 20), max(2, steps), self.rate / 10
+        )
+        return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=self.decay))
+
+
+@dataclasses.dataclass(frozen=True)
+class EamConfig:
+    """An associative memory as a language model: teacher, memory and student.
+
+    Attributes:
+      vocabulary: V.
+      window: tokens that teacher and student see at once.
+      positions: whether teacher and encoder learn places; the published ones do not.
+      teacher: the transformer whose states are remembered.
+      teaching: how the teacher is trained on the text.
+      keys: numbers of a key, K.
+      memory: how the memory is written and read.
+      patterns: number of writes for one location.
+      start: where locations begin: ``kmeans``, all of them at means of keys; ``random``, a third of them at
+        random and the rest by regulation, as published.
+      batch: number of patterns that are written at once.
+      every: batches between two regulations of a memory that starts at random.
+      encoder: the transformer that finds keys without the teacher.
+      encoding: how the encoder learns the teacher's keys.
+      hidden: units of the decoder's hidden layer.
+      decoding: how the decoder learns what a read means.
+      joining: how encoder and decoder go on together, through the read.
+
+    Raises:
+      ValueError: a number is not positive.
+    """
+
+    vocabulary: int = 1024
+    window: int = 128
+    positions: bool = False
+    teacher: TrunkConfig = TrunkConfig()
+    teaching: LearningConfig = LearningConfig(rate=3e-3, batch=16, epochs=3, decay=0.1)
+    keys: int = 64
+    memory: MemoryConfig = MemoryConfig()
+    patterns: float = 82.0
+    start: Literal["kmeans", "random"] = "kmeans"
+    batch: int = 1024
+    every: int = 2
+    encoder: TrunkConfig = TrunkConfig(layers=2, heads=2, expand=2)
+    encoding: LearningConfig = LearningConfig(rate=3e-3, batch=16, epochs=2)
+    hidden: int = 256
+    decoding: LearningConfig = LearningConfig(rate=1e-3, batch=16, epochs=2)
+    joining: LearningConfig = LearningConfig(rate=2e-3, batch=16, epochs=1)
+
+    def __post_init__(self):
+        for name in ("vocabulary", "keys", "patterns", "batch", "every", "hidden"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.keys > self.teacher.width:
+            raise ValueError(
+                f"keys are projections of states of {self.teacher.width} numbers and cannot have {self.keys}"
+            )
+        if self.start not in ("kmeans", "random"):
+            raise ValueError(f"unknown start {self.start!r}: kmeans or random")
+
+    @property
+    def teacher_trunk(self) -> TransformerConfig:
+        """The teacher's transformer."""
+        return self._trunk(self.teacher, spread=0.005)
+
+    def student(self, repaired: bool) -> StudentConfig:
+        """The student, as published or repaired."""
+        encoder = self._trunk(self.encoder, spread=1.0)
+        return StudentConfig(encoder, self.keys, self.teacher.width, self.hidden, self.memory, repaired)
+
+    def locations(self, patterns: int) -> int:
+        """The number of locations for a number of patterns; at least what one read reaches."""
+        return max(self.memory.nearest, round(patterns / self.patterns))
+
+    def _trunk(self, sizes: TrunkConfig, spread: float) -> TransformerConfig:
+        return TransformerConfig(
+            self.vocabulary,
+            **dataclasses.asdict(sizes),
+            window=self.window,
+            positions=self.positions,
+            style="eam",
+            spread=spread,
+            dropout=0.0,
+        )
+
+
+SMALL = EamConfig()
+
+# The published sizes, with a number of locations that fits the published 16 MB.
+PUBLISHED = EamConfig(
+    window=512,
+    teacher=TrunkConfig(width=512, layers=8, heads=8, expand=3),
+    teaching=LearningConfig(rate=3e-4, batch=64, epochs=5),
+    keys=256,
+    patterns=373.0,
+    batch=512,
+    encoding=LearningConfig(rate=1e-3, batch=32, epochs=10),
+    hidden=1024,
+    decoding=LearningConfig(rate=3e-4, batch=32, epochs=10),
+    joining=LearningConfig(rate=1e-3, batch=32, epochs=3),
+)
+
+PRESETS = {"small": SMALL, "full": PUBLISHED}

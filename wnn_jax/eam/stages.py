@@ -1,0 +1,392 @@
+"""The stages that make a language model of a memory: teach, fill, copy keys, train the decoder, join.
+
+Each stage is a function of one key, the config, and what the stages before it made. Each can be saved and
+resumed to the same end, and makes its data only if there is work left. `fit` runs them all.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import training, transformer
+from wnn_jax.eam import distill, memory
+from wnn_jax.eam.config import EamConfig, LearningConfig
+from wnn_jax.eam.memory import Store
+from wnn_jax.eam.scoring import Predict
+from wnn_jax.saving import progress
+from wnn_jax.transformer import Params
+
+
+class StageStep(NamedTuple):
+    """How far a stage is.
+
+    Attributes:
+      stage: ``teacher``, ``memory``, ``encoder``, ``decoder`` or ``student``.
+      done: epochs, or batches of writes, that are done.
+      total: of them in all.
+      loss: mean loss of the last epoch; None at the beginning, and where patterns are written.
+    """
+
+    stage: str
+    done: int
+    total: int
+    loss: float | None
+
+
+OnStep = Callable[[StageStep], None]
+
+
+class Patterns(NamedTuple):
+    """Keys and values to write, in the order of their text.
+
+    Attributes:
+      keys: ``float16 [n, K]``, near unit vectors.
+      values: ``float16 [n, D]``, states of the teacher.
+    """
+
+    keys: np.ndarray
+    values: np.ndarray
+
+
+class Filled(NamedTuple):
+    """A memory in which patterns were written, and the seconds that this took over all runs."""
+
+    store: Store
+    seconds: float
+
+
+class Eam(NamedTuple):
+    """An associative memory as a language model, and the teacher it was made of.
+
+    Attributes:
+      config: of everything.
+      teacher: parameters of the teacher.
+      project: ``float32 [D, K]``, from the teacher's states to keys.
+      store: the memory.
+      published: parameters of the student as published.
+      repaired: parameters of the repaired student.
+      seconds: of each stage, by its name.
+    """
+
+    config: EamConfig
+    teacher: Params
+    project: jax.Array
+    store: Store
+    published: Params
+    repaired: Params
+    seconds: dict[str, float]
+
+    def student(self, repaired: bool = True) -> distill.Student:
+        """The student, which goes with ``config.student(repaired)``."""
+        return distill.Student(self.repaired if repaired else self.published, self.store)
+
+
+def fit(
+    key: jax.Array,
+    config: EamConfig,
+    windows: np.ndarray,
+    *,
+    saved: Callable[[str], progress.Progress] | None = None,
+    on_step: OnStep | None = None,
+) -> Eam:
+    """All stages in turn.
+
+    Args:
+      key: of everything that is random.
+      config: of everything.
+      windows: ``int32 [N, T + 1]`` of the training text, as `wnn_jax.data.streams.cut` makes them.
+      saved: gives the progress of a stage by its name: where it is saved, and resumed from.
+      on_step: called when a stage begins, after every epoch, and after every twentieth of the writes.
+
+    Raises:
+      ValueError: the windows are not of the config's length, or hold ids that are not below its vocabulary.
+    """
+    _check(config, windows)
+    place = saved or (lambda stage: None)
+    project = projection(key, config)
+    teacher = teach(key, config, windows, saved=place("teacher"), on_step=on_step)
+    patterns = functools.cache(lambda: gather(config, teacher.params, project, windows))
+    filled = fill(key, config, patterns, saved=place("memory"), on_step=on_step)
+    encoder = copy_keys(key, config, windows, patterns, saved=place("encoder"), on_step=on_step)
+    store, begun = filled.store, encoder.params
+    decoder = train_decoder(key, config, windows, store, begun, saved=place("decoder"), on_step=on_step)
+    student = distill.Student(begun, store)
+    student = join(key, config, windows, student, teacher.params, saved=place("student"), on_step=on_step)
+    stages = ("teacher", teacher), ("memory", filled), ("encoder", encoder), ("decoder", decoder)
+    return Eam(
+        config,
+        teacher.params,
+        project,
+        store,
+        {"encoder": encoder.params, "decoder": decoder.params},
+        student.params,
+        {stage: found.seconds for stage, found in (*stages, ("student", student))},
+    )
+
+
+def predictor(model: Eam, part: str = "repaired") -> Predict:
+    """A part of the model as a function from windows to `distill.Predictions`.
+
+    Args:
+      model: of `fit`.
+      part: ``repaired`` or ``published``, a student; or ``teacher``.
+    """
+    if part == "teacher":
+        trunk = model.config.teacher_trunk
+        return functools.partial(distill.predict_by_teacher, trunk, model.teacher, model.project)
+    repaired = part == "repaired"
+    return student_predictor(model.config.student(repaired), model.student(repaired))
+
+
+def student_predictor(config: distill.StudentConfig, student: distill.Student) -> Predict:
+    """A student as a function from windows to `distill.Predictions`."""
+    return functools.partial(distill.predict_by_student, config, student, memory.contents(student.store))
+
+
+def projection(key: jax.Array, config: EamConfig) -> jax.Array:
+    """``float32 [D, K]``, from the teacher's states to keys."""
+    return distill.projection(jax.random.fold_in(key, 2), config.teacher.width, config.keys)
+
+
+def teach(
+    key: jax.Array,
+    config: EamConfig,
+    windows: np.ndarray,
+    *,
+    saved: progress.Progress | None = None,
+    on_step: OnStep | None = None,
+) -> training.Trained:
+    """Train the teacher on the text; arguments as of `fit`, with the stage's own progress."""
+    trunk = config.teacher_trunk
+    params = transformer.init(jax.random.fold_in(key, 1), trunk)
+
+    def loss(params, _, rows):
+        return transformer.loss(trunk, params, rows)
+
+    stage = _Stage("teacher", key, config.teaching, len(windows), saved, on_step)
+    return stage.train(params, loss, windows)
+
+
+def gather(
+    config: EamConfig, teacher: Params, project: jax.Array, windows: np.ndarray, batch: int = 64
+) -> Patterns:
+    """The patterns of windows ``int32 [N, T + 1]``, whose last tokens are only targets.
+
+    Args:
+      config: sizes.
+      teacher: its parameters.
+      project: of `projection`.
+      windows: of the text.
+      batch: windows at once.
+    """
+    ids = windows[:, :-1]
+    keys = np.empty((*ids.shape, config.keys), np.float16)
+    values = np.empty((*ids.shape, config.teacher.width), np.float16)
+    for start in range(0, len(ids), batch):
+        some = slice(start, start + batch)
+        keys[some], values[some] = distill.patterns(config.teacher_trunk, teacher, project, ids[some])
+    return Patterns(keys.reshape(-1, config.keys), values.reshape(-1, config.teacher.width))
+
+
+def fill(
+    key: jax.Array,
+    config: EamConfig,
+    patterns: Patterns | Callable[[], Patterns],
+    locations: int | None = None,
+    *,
+    saved: progress.Progress | None = None,
+    on_step: OnStep | None = None,
+) -> Filled:
+    """A memory in which patterns are written in their order; what does not fill a batch at the end is not.
+
+    Args:
+      key: of the locations and regulations.
+      config: how locations begin, and how they are written.
+      patterns: what is written, or a function that makes it, which is called only if writes are left.
+      locations: L, by default the config's for as many patterns.
+      saved: where the memory is saved, and resumed from.
+      on_step: called at the beginning and after every twentieth of the writes.
+    """
+    key = jax.random.fold_in(key, 3)
+    store, done, spent, count = None, 0, 0.0, None
+    if saved and (found := saved.latest()):
+        arrays, about = found
+        store = Store(*(jnp.asarray(arrays[name]) for name in Store._fields))
+        done, spent, count = about["done"], about["seconds"], about.get("count")
+    if store is not None and done == count:
+        return Filled(store, spent)
+    keys, values = patterns() if callable(patterns) else patterns
+    started, count = time.perf_counter(), len(keys) // config.batch
+    if store is None:
+        store = first_store(key, config, keys, values.shape[1], locations or config.locations(len(keys)))
+    step = max(1, count // 20)
+    if on_step:
+        on_step(StageStep("memory", done, count, None))
+    while done < count:
+        end = min(count, done + step)
+        store = write_batches(jax.random.fold_in(key, done), config, store, Patterns(keys, values), done, end)
+        jax.block_until_ready(store)
+        done = end
+        if saved:
+            took = spent + time.perf_counter() - started
+            saved.save(store._asdict(), {"done": done, "count": count, "seconds": took})
+        if on_step:
+            on_step(StageStep("memory", done, count, None))
+    return Filled(store, spent + time.perf_counter() - started)
+
+
+def first_store(key: jax.Array, config: EamConfig, keys: np.ndarray, width: int, locations: int) -> Store:
+    """A store for values of ``width`` numbers, as it begins for keys ``[n, K]``; see `EamConfig.start`."""
+    if config.start == "kmeans":
+        return memory.empty(config.memory, memory.addresses_of(key, keys, locations), width)
+    first = max(config.memory.nearest, min(locations // 3, 3000))
+    addresses = memory.random_addresses(key, first, keys.shape[1])
+    return memory.empty(config.memory, addresses, width, room=locations)
+
+
+def write_batches(
+    key: jax.Array, config: EamConfig, store: Store, patterns: Patterns, begin: int, end: int
+) -> Store:
+    """The store after batches ``begin`` to ``end`` of the patterns; the old one's buffers are given away."""
+    some = slice(begin * config.batch, end * config.batch)
+    keys, values = (x[some].reshape(end - begin, config.batch, x.shape[1]) for x in patterns)
+    every = config.every if config.start == "random" else 0
+    return memory.write_all(key, config.memory, store, keys, values, every)
+
+
+def copy_keys(
+    key: jax.Array,
+    config: EamConfig,
+    windows: np.ndarray,
+    patterns: Patterns | Callable[[], Patterns],
+    *,
+    saved: progress.Progress | None = None,
+    on_step: OnStep | None = None,
+) -> training.Trained:
+    """Train the encoder to find the teacher's keys; arguments as of `fit` and `fill`."""
+    student = config.student(repaired=False)
+    params = distill.init(jax.random.fold_in(key, 4), student)["encoder"]
+    ids = windows[:, :-1]
+
+    def rows():
+        keys = (patterns() if callable(patterns) else patterns).keys
+        return ids, keys.reshape(*ids.shape, config.keys).astype(np.float32)
+
+    stage = _Stage("encoder", key, config.encoding, len(windows), saved, on_step)
+    return stage.train(params, functools.partial(distill.key_loss, student), rows)
+
+
+def train_decoder(
+    key: jax.Array,
+    config: EamConfig,
+    windows: np.ndarray,
+    store: Store,
+    encoder: Params,
+    *,
+    saved: progress.Progress | None = None,
+    on_step: OnStep | None = None,
+) -> training.Trained:
+    """Train the published decoder on what is read at the encoder's keys; arguments as of `fit`."""
+    student = config.student(repaired=False)
+    params = distill.init(jax.random.fold_in(key, 4), student)["decoder"]
+    ids = windows[:, :-1]
+
+    def rows():
+        means, read = memory.contents(store), np.empty((*ids.shape, student.values), np.float16)
+        for start in range(0, len(ids), 16):
+            some = slice(start, start + 16)
+            read[some] = _read(student, encoder, store, means, ids[some])
+        return read, windows[:, 1:]
+
+    stage = _Stage("decoder", key, config.decoding, len(windows), saved, on_step)
+    return stage.train(params, functools.partial(distill.decoder_loss, student), rows)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _read(config: distill.StudentConfig, encoder: Params, store: Store, means, ids) -> jax.Array:
+    keys = distill.encode(config, encoder, ids)[1].reshape(-1, config.keys)
+    return memory.read(config.memory, store, means, keys).reshape(*ids.shape, config.values)
+
+
+def join(
+    key: jax.Array,
+    config: EamConfig,
+    windows: np.ndarray,
+    begun: distill.Student,
+    teacher: Params,
+    *,
+    saved: progress.Progress | None = None,
+    on_step: OnStep | None = None,
+) -> training.Trained:
+    """Train the repaired student: encoder and decoder together, through the read.
+
+    Args:
+      key, config, windows, saved, on_step: as of `fit`.
+      begun: parameters of the encoder it goes on from, and the memory.
+      teacher: parameters of the teacher, which it copies and whose head it begins as.
+    """
+    student = config.student(repaired=True)
+    params = distill.init(jax.random.fold_in(key, 5), student, teacher["embedding"])
+    loss = functools.partial(distill.joint_loss, student, config.teacher_trunk)
+    fixed = teacher, begun.store, memory.contents(begun.store)
+    stage = _Stage("student", key, config.joining, len(windows), saved, on_step)
+    return stage.train({**params, "encoder": begun.params}, loss, windows, fixed)
+
+
+class _Stage(NamedTuple):
+    """The training of one stage."""
+
+    name: str
+    key: jax.Array
+    learning: LearningConfig
+    rows: int  # of the data
+    saved: progress.Progress | None
+    on_step: OnStep | None
+
+    def train(self, params: Params, loss: training.Loss, data: Any, fixed: Any = None) -> training.Trained:
+        """Trained, with parameters on the device."""
+        batch = min(self.learning.batch, self.rows)
+        each = self.rows // batch
+        steps = training.Steps(each * self.learning.epochs, batch, each)
+
+        def begin() -> Any:
+            self._report(0, None)
+            return data() if callable(data) else data
+
+        def report(reached: training.Trained) -> None:
+            self._report(len(reached.losses), reached.losses[-1])
+
+        found = training.train(
+            jax.random.fold_in(self.key, sum(self.name.encode())),
+            self.learning.optimiser(steps.count),
+            steps,
+            params,
+            loss,
+            begin,
+            fixed=fixed,
+            saved=self.saved,
+            on_step=report,
+        )
+        return found._replace(params=jax.tree.map(jnp.asarray, found.params))
+
+    def _report(self, done: int, loss: float | None) -> None:
+        if self.on_step:
+            self.on_step(StageStep(self.name, done, self.learning.epochs, loss))
+
+
+def _check(config: EamConfig, windows: np.ndarray) -> None:
+    if windows.ndim != 2 or windows.shape[1] != config.window + 1 or not len(windows):
+        raise ValueError(
+            f"windows must have the shape [N, {config.window + 1}] with at least one row, "
+            f"got {list(windows.shape)}"
+        )
+    if windows.min() < 0 or windows.max() >= config.vocabulary:
+        raise ValueError(
+            f"ids must be 0 to {config.vocabulary - 1} (vocabulary {config.vocabulary}), "
+            f"got {windows.min()} to {windows.max()}"
+        )
