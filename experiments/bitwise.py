@@ -19,7 +19,7 @@ from experiments import base, gates, searching
 from experiments.shared import machine, plots, tables
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
-from wnn_jax.gates import attach
+from wnn_jax.gates import on_bitwise
 from wnn_jax.lm import bitwise, ngram
 from wnn_jax.saving import checkpoint
 
@@ -272,25 +272,24 @@ def score(config, connections, votes, task: Task) -> dict[str, Any]:
 
 def add_gated(results, seed: int, key_fit, config, connections, votes, task: Task, name: str) -> None:
     """The same model behind the gates that were asked for."""
-    logs = bitwise.log_probabilities(votes, connections)
-    train, keys = task.corpus.train, jax.random.split(jax.random.fold_in(jax.random.key(seed), 1))
-    none = bitwise.score(config, *logs, task.targets)
-    evaluated = ram.Examples(task.words, task.targets)
-    watch = gates.watch("token gates", config.vocabulary)
-    kinds = gates.ram_kinds()
-    found = attach.on_bitwise(
-        *(keys[0], gates.config(), kinds, config, train, evaluated, logs, task.tokens, watch)
-    )
-    if "engram" in FLAGS.gating:
 
-        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            stream = bitwise.examples(config, np.concatenate([first[-config.context :], rest]))
-            held_out = task._replace(tokens=rest, words=stream.words, targets=stream.targets)
-            votes = fit_votes(key_fit, config, connections, first, held_out)
-            return bitwise.cross_entropy(config, connections, votes, stream.targets)
+    def fit_and_read(tokens: np.ndarray, words: jax.Array) -> jax.Array:
+        return fit_votes(key_fit, config, connections, tokens, task._replace(words=words))
 
-        found["engram"] = gates.behind_engram(keys[1], task.corpus, none.nats, refit)
-    gates.add(results, name, {"none": none, **found}, task.corpus, float("nan"))
+    with gates.bar(name) as on_step:
+        scores = on_bitwise(
+            key=jax.random.fold_in(jax.random.key(seed), 1),
+            gating=gates.config(),
+            config=config,
+            connections=connections,
+            votes=votes,
+            train=task.corpus.train,
+            tokens=task.tokens,
+            pieces=task.corpus.pieces,
+            fit_and_read=fit_and_read,
+            on_step=on_step,
+        )
+    gates.add(results, name, scores, task.corpus)
 
 
 def report_restored(restored: checkpoint.Checkpoint, scores: dict[str, Any]) -> None:
