@@ -58,17 +58,17 @@ def test_bit_gates_equal_the_oracle_in_any_order(untrained):
     """A cell says what most of its targets were; a tie is as good as no example."""
     gate = gates.RamGateConfig(neurons=3, address_bits=4, soft=True, untrained=untrained)
     rng = np.random.default_rng(0)
-    inputs, targets = rng.random((60, 9)) < 0.5, rng.random((60, 2)) < 0.6
-    asked = rng.random((30, 9)) < 0.5
+    inputs, targets = rng.random((TRAIN - C, 8)) < 0.5, rng.random((TRAIN - C, 4)) < 0.6
+    asked = rng.random((SCORED, 8)) < 0.5
     key = jax.random.key(3)
     found = []
-    for order in (np.arange(60), rng.permutation(60)):
+    for order in (np.arange(TRAIN - C), rng.permutation(TRAIN - C)):
         train = ram.Examples(bits.pack(jnp.asarray(inputs[order].T)), jnp.asarray(targets[order].T))
-        found.append(gates.bit_openness(key, gate, 9, train, bits.pack(jnp.asarray(asked.T))))
+        found.append(gates.bit_openness(key, gate, 8, train, bits.pack(jnp.asarray(asked.T))))
     np.testing.assert_array_equal(*found)
-    connections = np.asarray(connectivity.random(key, 2, 3, 4, 9))
+    connections = np.asarray(connectivity.random(key, 4, 3, 4, 8))
     tables = reference.fit("ternary", connections, inputs, targets)
-    votes = reference.votes("ternary", tables, connections, asked, [0.5, 0.5], float(untrained == "open"))
+    votes = reference.votes("ternary", tables, connections, asked, [0.5] * 4, float(untrained == "open"))
     np.testing.assert_allclose(found[0], votes / (3 * ram.UNIT), rtol=1e-6)
 
 
@@ -98,7 +98,7 @@ def test_gates_read_the_bits_they_were_taught():
     tokens = np.tile(np.arange(V), 4)
     config = bitwise.BitwiseConfig(V, C, 1, 1)
     train = bitwise.examples(config, tokens)
-    gate = gates.RamGateConfig(neurons=8, address_bits=config.input_bits, soft=False)
+    gate = gates.RamGateConfig(neurons=3, address_bits=config.input_bits, soft=False)
     openness = gates.bit_openness(jax.random.key(0), gate, config.input_bits, train, train.words)
     np.testing.assert_array_equal(openness, train.targets)
 
@@ -110,7 +110,7 @@ def every_token(words):
 
 
 def on_bitwise(train, stream):
-    config = bitwise.BitwiseConfig(V, C, 4, 5)
+    config = bitwise.BitwiseConfig(V, C, 3, 4)
     connections = bitwise.init(jax.random.key(0), config)
     words, ids = every_token(bitwise.examples(config, stream).words)
     votes = fit_and_read(None, config.memory, connections, bitwise.examples(config, train), words)
@@ -120,10 +120,10 @@ def on_bitwise(train, stream):
 
 
 def on_tiered(train, stream):
-    config = tiered.TieredConfig(V, tiered.parse("3,4,5;rest,2,4"), C)
+    config = tiered.TieredConfig(V, tiered.parse("3,3,4;3,3,4;rest,3,4"), C)
     wiring = tiered_layer.init(jax.random.key(0), config, train)
     layer = tiered_layer.one_hot_layer(jax.random.key(0), config, wiring, train)
-    readout = tiered_readout.Readout(*(jnp.asarray([x, x]) for x in (1.1, 0.2, 1e-3, 0.4)))
+    readout = tiered_readout.Readout(*(jnp.asarray([x, x, 2 * x]) for x in (1.1, 0.2, 1e-3, 0.4)))
     words, ids = every_token(tiered_layer.inputs(config, stream)[0])
     return gates.tiered_behind_ram_gates(jax.random.key(1), GATE, KINDS, layer, readout, train, words, ids)
 

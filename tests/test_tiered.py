@@ -12,8 +12,8 @@ from wnn_jax import ram
 from wnn_jax.lm import bitwise, ngram, tiered, tiered_layer, tiered_readout
 from wnn_jax.ram import bits
 
-V, C = 23, 2
-TIERS = tiered.parse("6,3,4;rest,2,3")
+V, C = 24, 2
+TIERS = tiered.parse("12,3,4;rest,3,3")
 TRAIN, SCORED = 350, 50  # the same everywhere, so that compiled code serves again
 
 
@@ -140,10 +140,10 @@ def test_ranks_and_tiers():
     wiring = tiered_layer.init(jax.random.key(0), config, tokens)
     counts = Counter(tokens.tolist())
     assert wiring.order.tolist() == sorted(range(V), key=lambda t: (-counts[t], t))
-    assert [x.shape for x in wiring.connections] == [(6, 3, 4), (17, 2, 3)]
+    assert [x.shape for x in wiring.connections] == [(12, 3, 4), (12, 3, 3)]
     three = config_for(tiers=tiered.parse("3,4,5;4,3,4;rest,2,3"))
     tier = tiered_layer.tier_of(three, wiring.order, wiring.order)
-    assert tier.tolist() == [0] * 3 + [1] * 4 + [2] * 16
+    assert tier.tolist() == [0] * 3 + [1] * 4 + [2] * 17
     for config in (tiered.TieredConfig(50257, tiered.parse("five")), tiered.TieredConfig(50257)):
         assert config.borders == (0, 50, 100, 500, 20500, 50257)
     assert tiered.TieredConfig(256).tiers == tiered.parse("two")
@@ -237,9 +237,9 @@ def test_the_readout_is_learnt_from_its_text_alone():
     [
         ({"negatives": "some"}, "unknown negatives 'some'"),
         ({"top": 0}, "top and draws of at least 1, got 0 and 3"),
-        ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 23"),
+        ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 24"),
         ({"tiers": tiered.parse("rest,4,5;4,3,4")}, "the last one, and only it, takes the rest"),
-        ({"tiers": tiered.parse("23,4,5;rest,4,5")}, "the tiers want 24 tokens and there are 23"),
+        ({"tiers": tiered.parse("24,4,5;rest,4,5")}, "the tiers want 25 tokens and there are 24"),
         ({"tiers": tiered.parse("rest,4,11")}, "address bits must be 1 to 10 .* got 11"),
         ({"tiers": tiered.parse("rest,0,5")}, "neurons, got 0"),
         ({"memory": ram.RamConfig("count", sample_rate=0.5)}, "sample_rate must be 1, got 0.5"),
@@ -294,4 +294,4 @@ def test_scores_by_tier():
     assert first == (2.5, 0.75)
     assert second == (None, None)
     wiring = tiered_layer.init(jax.random.key(0), config, stream())
-    assert tiered_layer.tier_of(config, wiring.order, wiring.order[[0, 5, 6]]).tolist() == [0, 0, 1]
+    assert tiered_layer.tier_of(config, wiring.order, wiring.order[[0, 11, 12]]).tolist() == [0, 0, 1]
