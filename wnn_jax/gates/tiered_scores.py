@@ -76,9 +76,8 @@ def _loaded(arrays, about) -> TieredScores:
         kind: bitwise.Scores(*(jnp.asarray(arrays[f"{kind}_{name}"]) for name in names))
         for kind in about["kinds"]
     }
-    plain = about["readout"]
-    readout = tiered_readout.Readout(**{k: jnp.asarray(v, jnp.float32) for k, v in plain.items()})
-    return TieredScores(scores, readout if plain else None, about["seconds"])
+    lists = {name: jnp.asarray(values, jnp.float32) for name, values in about["readout"].items()}
+    return TieredScores(scores, tiered_readout.Readout(**lists) if lists else None, about["seconds"])
 
 
 def on_tiered(
