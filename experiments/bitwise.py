@@ -9,7 +9,7 @@ import hashlib
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import gates, machine, plots, searching, tables
+from experiments.shared import baselines, gates, machine, plots, searching, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
-from wnn_jax.gates import attach
+from wnn_jax.gates import on_bitwise
 from wnn_jax.lm import bitwise, fitting, ngram
 from wnn_jax.saving import checkpoint
 
@@ -124,7 +124,7 @@ def main(options: Any) -> None:
     spent = result.seconds if result else time.perf_counter() - started
     results.add(name, **scores, seconds=spent)
     if options.gates.kinds:
-        add_gated(results, options, key_fit, config, connections, votes, task, name)
+        add_gated(results, options, key_fit, config, connections, votes, corpus, name)
     results.print()
 
     if restored:
@@ -184,15 +184,7 @@ def check_memory(config: bitwise.BitwiseConfig, task: ScoredText, save_table: bo
 
 def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: ScoredText) -> np.ndarray:
     """Score what needs no neuron; returns the bits' training marginals ``[B]``."""
-    corpus = task.corpus
-
-    def add(row: str, predict: Callable[[], Any]) -> None:
-        started = time.perf_counter()
-        guess = predict()
-        summary = metrics.summarize(guess.nats, guess.best, corpus.test, corpus.token_bytes)
-        results.add(row, **summary._asdict(), seconds=time.perf_counter() - started)
-
-    marginal = np.asarray(bitwise.examples(config, corpus.train).targets).mean(axis=1)
+    marginal = np.asarray(bitwise.examples(config, task.corpus.train).targets).mean(axis=1)
 
     def marginals() -> bitwise.Scores:
         targets = task.evaluated.targets
@@ -200,19 +192,8 @@ def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: 
         zero = jnp.broadcast_to(jnp.asarray(1 - marginal, jnp.float32)[:, None], targets.shape)
         return bitwise.score(config, *bitwise.log_clamped(one, zero), targets)
 
-    add("uniform", lambda: ngram.uniform(corpus.vocabulary, corpus.test))
-    add("bit marginals", marginals)
-    add(
-        "unigram (add 0.1)",
-        lambda: ngram.unigram(corpus.train, corpus.test, corpus.vocabulary, add=0.1),
-    )
-    for order in KNESER_NEY_ORDERS:
-        add(f"Kneser-Ney {order}", lambda n=order: kneser_ney(n, corpus.train, corpus))
+    baselines.add(results, task.corpus, KNESER_NEY_ORDERS, extra={"bit marginals": marginals})
     return marginal
-
-
-def kneser_ney(order: int, train: np.ndarray, corpus: text.Corpus) -> ngram.Prediction:
-    return ngram.predict(ngram.fit_kneser_ney(train, order, corpus.vocabulary), corpus.test)
 
 
 def fit_votes(key, config, connections, train: np.ndarray, task: ScoredText) -> jax.Array:
@@ -249,27 +230,23 @@ def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
 
 
 def add_gated(
-    results, options: Any, key_fit, config, connections, votes, task: ScoredText, name: str
+    results, options: Any, key_fit, config, connections, votes, corpus: text.Corpus, name: str
 ) -> None:
     """The same model behind the gates that were asked for."""
-    logs = bitwise.log_probabilities(votes, connections)
-    corpus, gating = task.corpus, options.gates
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(options.common.seed), 1))
-    none = bitwise.score(config, *logs, task.evaluated.targets)
-    watch = gates.watch("token gates", config.vocabulary)
-    behind = attach.on_bitwise(
-        *(keys[0], gating.ram, gating.ram_kinds, config, corpus.train, task.evaluated, logs, corpus.test),
-        watch,
-    )
-    if "engram" in gating.kinds:
-
-        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            held_out = fitting.following(config, first, rest)
-            votes = fitting.votes(key_fit, config, connections, first, held_out.words)
-            return bitwise.cross_entropy(config, connections, votes, held_out.targets)
-
-        behind["engram"] = gates.behind_engram(keys[1], gating, corpus, none.nats, refit)
-    gates.add(results, name, {"none": none, **behind}, corpus, float("nan"))
+    with gates.bar(name) as on_step:
+        scores = on_bitwise(
+            key=jax.random.fold_in(jax.random.key(options.common.seed), 1),
+            gating=options.gates,
+            config=config,
+            connections=connections,
+            votes=votes,
+            train=corpus.train,
+            tokens=corpus.test,
+            pieces=corpus.pieces,
+            fit_and_read=lambda first, words: fitting.votes(key_fit, config, connections, first, words),
+            on_step=on_step,
+        )
+    gates.add(results, name, scores, corpus)
 
 
 def report_restored(folder: str, restored: checkpoint.Checkpoint, scores: dict[str, Any]) -> None:
@@ -317,7 +294,7 @@ def draw_curve(
             curves[name].append(full)
         unigram = ngram.unigram(prefix, corpus.test, corpus.vocabulary, add=0.1)
         curves["unigram"].append(float(unigram.nats.mean()))
-        curves["Kneser-Ney 5"].append(float(kneser_ney(5, prefix, corpus).nats.mean()))
+        curves["Kneser-Ney 5"].append(float(ngram.kneser_ney(prefix, corpus.test, corpus.vocabulary, 5).nats.mean()))
     plots.learning_curve(workdir / "learning_curve.png", sizes, curves)
 
 

@@ -15,19 +15,18 @@ from absl import flags
 from tqdm import tqdm
 
 from experiments import base, gates
-from experiments.shared import machine, plots, tables
+from experiments.shared import baselines, machine, plots, tables
 from wnn_jax import chain, metrics
 from wnn_jax import transformer as transformers
 from wnn_jax.chain import contexts, static, tokentree
 from wnn_jax.data import text
-from wnn_jax.gates import attach, layers
-from wnn_jax.lm import bitwise, ngram, tiered
+from wnn_jax.gates import chain_scores, on_chain
+from wnn_jax.lm import bitwise
 from wnn_jax.saving import checkpoint, progress
 
 FLAGS = flags.FLAGS
 
 MODES = ("static", "online")
-GATE_CONTEXT = 4  # tokens that RAM gates see
 
 base.define_common_flags("chain")
 base.define_text_flags()
@@ -50,9 +49,6 @@ flags.DEFINE_string("resume", None, "Folder to save progress to, and to continue
 flags.DEFINE_integer("save_every", 16, "Chunks between two saves to --resume.")
 flags.DEFINE_integer("chunk", 16384, "Tokens a call.")
 
-_WINDOWS = (500, 1000, 2000, 5000)
-_WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-
 
 def main() -> None:
     unknown = [mode for mode in FLAGS.modes if mode not in MODES]
@@ -66,7 +62,7 @@ def main() -> None:
     corpus = text.load(text.TextConfig(**base.text_settings()))
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
-    gates.check(GATE_CONTEXT, corpus.vocabulary)
+    gates.check(chain_scores.CONTEXT, corpus.vocabulary)
     if FLAGS.gating and "static" not in FLAGS.modes:
         raise ValueError("gates are attached to the static model: --gating needs it among the --modes")
     started = time.perf_counter()
@@ -144,25 +140,7 @@ def make_model(corpus: text.Corpus) -> chain.Model:
 
 def add_baselines(results: tables.Results, corpus: text.Corpus) -> None:
     """What needs no tables, and for the online row what a cache of recent tokens adds."""
-    train, tokens, vocabulary = corpus.train, corpus.test, corpus.vocabulary
-
-    def add(row: str, started: float, nats, best) -> None:
-        summary = metrics.summarize(nats, best, tokens, corpus.token_bytes)._asdict()
-        if best[0] < 0:  # a mixture's best token is not known
-            summary["accuracy"] = float("nan")
-        results.add(row, **summary, seconds=time.perf_counter() - started)
-
-    started = time.perf_counter()
-    add("uniform", started, *ngram.uniform(vocabulary, tokens))
-    started = time.perf_counter()
-    add("unigram (add 0.1)", started, *ngram.unigram(train, tokens, vocabulary, add=0.1))
-    started = time.perf_counter()
-    kneser_ney = ngram.predict(ngram.fit_kneser_ney(train, 5, vocabulary), tokens)
-    add("Kneser-Ney 5", started, *kneser_ney)
-    started = time.perf_counter()
-    window, weight = fit_cache(train, vocabulary)
-    nats = ngram.mixed(kneser_ney.nats, ngram.cache(train, tokens, window), weight)
-    add(f"Kneser-Ney 5 + cache of {window}", started, nats, np.full(len(tokens), -1))
+    baselines.add(results, corpus, orders=(5,), cache=True)
 
 
 def add_transformer(results: tables.Results, corpus: text.Corpus) -> None:
@@ -180,18 +158,6 @@ def add_transformer(results: tables.Results, corpus: text.Corpus) -> None:
     nats, best = transformers.score(fitted, corpus.train, corpus.test)
     summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)
     results.add("transformer", **summary._asdict(), seconds=time.perf_counter() - begun)
-
-
-def fit_cache(train: np.ndarray, vocabulary: int) -> tuple[int, float]:
-    """Window and weight of the cache, chosen on the last tenth of the training text."""
-    cut = len(train) * 9 // 10
-    nats = ngram.predict(ngram.fit_kneser_ney(train[:cut], 5, vocabulary), train[cut:]).nats
-    found = {
-        (window, weight): ngram.mixed(nats, ngram.cache(train[:cut], train[cut:], window), weight).mean()
-        for window in _WINDOWS
-        for weight in _WEIGHTS
-    }
-    return min(found, key=lambda pair: found[pair])
 
 
 class Run:
@@ -273,12 +239,6 @@ class Run:
             parts.append(static.weightless(self.model, memory, stream))
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def restart(self, memory: chain.Memory) -> chain.Memory:
-        """A static memory at the start of the evaluated text: reading only moved where it stands."""
-        begun = chain.empty(self.model, 2, online=False)
-        begun, _ = static.observe(self.model, begun, self.corpus.train)
-        return memory._replace(registers=begun.registers)
-
     def fit_static(self, memory: chain.Memory, train: np.ndarray) -> chain.Memory:
         config = static.ReadoutConfig(tokens=FLAGS.readout_tokens, epochs=FLAGS.epochs)
         begun = time.perf_counter()
@@ -296,55 +256,35 @@ def add_gated(
     results: tables.Results, run: "Run", memory: chain.Memory, none: bitwise.Scores
 ) -> chain.Memory:
     """The static model behind the gates that were asked for; the memory comes back as it stood."""
-    stood = np.array(memory.registers)  # a copy, for reading gives the buffer away
-    model, corpus = run.model, run.corpus
-    train, tokens, kinds = corpus.train, corpus.test, gates.ram_kinds()
-    keys = jax.random.split(jax.random.fold_in(jax.random.key(FLAGS.seed), 1), 3)
-    sizes = bitwise.BitwiseConfig(corpus.vocabulary, GATE_CONTEXT, 1, 1)
-    words = bitwise.examples(sizes, np.concatenate([train[-GATE_CONTEXT:], tokens])).words
-    turns = attach.turn_gates(keys[0], gates.config(), model, GATE_CONTEXT, train, words)
-    found = {}
-    if "bit" in kinds:
-        memory, nats = read_frozen(model, run.restart(memory), tokens, turns)
-        found["bit"] = bitwise.Scores(nats, jnp.full(len(nats), -1))
-    if "engram" in FLAGS.gating:
+    corpus = run.corpus
 
-        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            early = run.fit_static(chain.empty(model, run.log_slots, online=False), first)
-            return read_frozen(model, early, rest)[1]
+    def fit(tokens: np.ndarray) -> chain.Memory:
+        return run.fit_static(chain.empty(run.model, run.log_slots, online=False), tokens)
 
-        found["engram"] = gates.behind_engram(keys[1], corpus, none.nats, refit)
-    gates.add(results, "chain, static", {"none": none, **found}, corpus, float("nan"))
-    rest = [kind for kind in kinds if kind != "bit"]
-    if rest:
-        some = min(FLAGS.gate_places, len(tokens))
-        order = tiered.ranked(train, corpus.vocabulary)
-        alone = layers.alone(corpus.vocabulary, GATE_CONTEXT)
-        layer = layers.token_layer(keys[2], gates.config(), alone, order, train)
-        votes = attach.by_id(tiered.votes([layer], words[:, :some]), corpus.vocabulary)
-        watch = gates.watch("token gates", some, "place")
-        memory, scores = attach.on_chain_places(
-            *(gates.config(), rest, model, run.restart(memory), tokens[:some], turns, votes, watch)
+    with gates.bar("chain, static") as on_step:
+        memory, scores = on_chain(
+            key=jax.random.fold_in(jax.random.key(FLAGS.seed), 1),
+            gating=gates.config(),
+            model=run.model,
+            memory=memory,
+            train=corpus.train,
+            tokens=corpus.test,
+            pieces=corpus.pieces,
+            without=none,
+            fit=fit,
+            places=FLAGS.gate_places,
+            chunk=FLAGS.chunk,
+            on_step=on_step,
         )
-        nats, best = (np.asarray(x) for x in scores["none"])
-        summary = metrics.summarize(nats, best, tokens[:some], corpus.token_bytes)
+    gates.add(results, "chain, static", scores.whole, corpus)
+    if scores.first:
+        nats, best = (np.asarray(x) for x in scores.first["none"])
+        some = len(nats)
+        summary = metrics.summarize(nats, best, corpus.test[:some], corpus.token_bytes)
         name = f"chain, static, first {some}"
         results.add(name, **summary._asdict(), seconds=float("nan"))
-        gates.add(results, name, scores, corpus, float("nan"))
-    return memory._replace(registers=jnp.asarray(stood))
-
-
-def read_frozen(model: chain.Model, memory: chain.Memory, tokens: np.ndarray, turns=None):
-    """Nats of a text by a memory that learns nothing more, behind gates of its turns if there are any."""
-    nats = []
-    for at in range(0, len(tokens), FLAGS.chunk):
-        part = tokens[at : at + FLAGS.chunk]
-        memory, reading = chain.read(model, memory, part, learn=False)
-        if turns is not None:
-            ones = attach.gated_turns(turns[:, at : at + len(part)], reading.ones)
-            reading = reading._replace(ones=ones)
-        nats.append(chain.nats(model, reading))
-    return memory, jnp.asarray(np.concatenate(nats))
+        gates.add(results, name, scores.first, corpus)
+    return memory
 
 
 def draw_curve(workdir: pathlib.Path, model: chain.Model, corpus: text.Corpus, log_slots: int) -> None:

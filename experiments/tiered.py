@@ -3,217 +3,129 @@
 python -m experiments.tiered --corpus=wikitext2 --tokenizer=gpt2
 """
 
+import dataclasses
 import hashlib
 import pathlib
-import time
-from typing import Any, NamedTuple
+import sys
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from absl import flags
 
-from experiments import base, gates
-from experiments.shared import machine, plots, tables
-from wnn_jax import metrics, ram
+from experiments.shared import baselines, gates, machine, plots, tables
+from experiments.shared.commandline import Command, Group, plain
+from wnn_jax import metrics
 from wnn_jax.data import text
-from wnn_jax.gates import attach
-from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
+from wnn_jax.gates import TieredScores, fit_tiered
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_layer, tiered_readout
 from wnn_jax.saving import progress
 
-FLAGS = flags.FLAGS
 
-base.define_common_flags("tiered")
-base.define_text_flags()
-gates.define_flags()
+@dataclasses.dataclass(frozen=True)
+class TieredRun:
+    """Which models the table has.
 
+    Attributes:
+      variants: the models of the table, named in `wnn_jax.lm.tiered.VARIANTS`.
+      tiers: COUNT,NEURONS,BITS;...;rest,NEURONS,BITS, or five, three or two; by default five, or two where
+        the vocabulary is too small for that.
+      resume: folder to save finished models to, and to continue from.
+    """
 
-class Variant(NamedTuple):
-    """A model of the table: cells, what an EMPTY one reads, negatives, and whether it is calibrated."""
+    variants: tuple[tiered.VariantName, ...] = ("published", "empty_half", "repaired")
+    tiers: str | None = None
+    resume: str | None = None
 
-    cells: str
-    empty_value: float
-    negatives: str
-    calibrated: bool
-
-
-VARIANTS = {
-    "published": Variant("true_wins", 0.0, "top", False),
-    "empty_half": Variant("true_wins", 0.5, "top", False),
-    "drawn": Variant("true_wins", 0.0, "drawn", False),
-    "true_wins_calibrated": Variant("true_wins", 0.0, "top", True),
-    "count_uncalibrated": Variant("count", 0.0, "all", False),
-    "repaired": Variant("count", 0.0, "all", True),
-}
-
-flags.DEFINE_list("variants", ["published", "empty_half", "repaired"], f"Models: {', '.join(VARIANTS)}.")
-flags.DEFINE_string(
-    "tiers",
-    None,
-    f"COUNT,NEURONS,BITS;...;rest,NEURONS,BITS, or {', '.join(tiered.PRESETS)}; default: five, "
-    "or two where the vocabulary is too small for that.",
-)
-flags.DEFINE_integer("context", 4, "Tokens seen.")
-flags.DEFINE_integer("top", 1000, "How many of the most frequent tokens are negatives.")
-flags.DEFINE_integer("draws", 5, "Negatives an example, where they are drawn.")
-flags.DEFINE_string("resume", None, "Folder to save finished models to, and to continue from.")
+    def __post_init__(self):
+        if not self.variants:
+            raise ValueError(f"variants must name one or more of {', '.join(tiered.VARIANTS)}")
+        if self.tiers:
+            tiered.parse(self.tiers)
 
 
-def main() -> None:
-    unknown = [name for name in FLAGS.variants if name not in VARIANTS]
-    if unknown or not FLAGS.variants:
-        raise ValueError(f"unknown variant {unknown[:1]}: --variants takes {', '.join(VARIANTS)}")
-    if FLAGS.tiers:
-        tiered.parse(FLAGS.tiers)
-    workdir = tables.make_workdir(FLAGS.workdir)
-    corpus = text.load(text.TextConfig(**base.text_settings()))
+def main(options: Any) -> None:
+    workdir = tables.make_workdir(options.common.workdir)
+    corpus = text.load(options.text)
+    vocabulary = corpus.vocabulary
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
-    tiers = tiered.parse(FLAGS.tiers or ("five" if corpus.vocabulary > 20_500 else "two"))
-    configs = {name: config_for(VARIANTS[name], tiers, corpus.vocabulary) for name in FLAGS.variants}
-    gates.check(FLAGS.context, corpus.vocabulary)
+    tiers = tiered.parse(options.run.tiers) if options.run.tiers else ()
+    configs = {
+        name: options.model(vocabulary=vocabulary, tiers=tiers, **tiered.VARIANTS[name]._asdict())
+        for name in options.run.variants
+    }
     first = next(iter(configs.values()))
-    bitwise.check_tokens(bitwise.BitwiseConfig(corpus.vocabulary, FLAGS.context, 1, 1), corpus.train)
-    check_memory(first, corpus)
+    options.gates.check(first.context, vocabulary)
+    bitwise.check_tokens(bitwise.BitwiseConfig(vocabulary, first.context, 1, 1), corpus.train)
+    machine.check_memory(
+        tiered.needed_bytes(first, corpus.train, corpus.test), "lower --train_tokens, or the bits of --tiers"
+    )
+    settings = plain(options, "text", "gates")
+    models = {name: dataclasses.asdict(config) for name, config in configs.items()}
     results = tables.Results(
         workdir,
         {
             "experiment": "tiered",
             "train_tokens": len(corpus.train),
             "eval_tokens": len(corpus.test),
-            "config": settings_from_flags(),
-            "seed": FLAGS.seed,
+            "config": {**settings, "model": models},
+            "seed": options.common.seed,
         },
     )
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {FLAGS.seed}"
+        f"{vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {options.common.seed}"
     )
-    order = tiered.ranked(corpus.train, corpus.vocabulary)
-    model = tiered.Model(order, ())
-    tier = tiered.tier_of(first, model, corpus.test)
-    rows = add_baselines(results, corpus)
+    guesses = baselines.add(results, corpus)
+    rows: dict[str, ngram.Prediction] = {
+        name: guesses[name] for name in ("unigram (add 0.1)", "Kneser-Ney 5")
+    }
     for name, config in configs.items():
-        rows |= run_variant(results, corpus, name, config)
+        about = {**settings, "model": models[name], "seed": options.common.seed}
+        fitted = fit(options, corpus, name, config, about)
+        rows[f"tiered {name}"] = add(results, corpus, name, fitted)
     results.print()
-    explain(results, corpus.vocabulary)
-    share = np.bincount(tiered.tier_of(first, model, corpus.train), minlength=len(tiers)) / len(corpus.train)
-    table = by_tier(corpus, tier, rows, len(tiers))
-    print_tiers(first, share, np.bincount(tier, minlength=len(tiers)) / len(tier), table)
-    results.add("by tier", seconds=0.0, train_share=share.tolist(), tiers=table)
-    plots.tiers(workdir / "tiers.png", [f"{a + 1}-{b}" for a, b in borders(first)], table)
+    print_band(results, vocabulary)
+    report_tiers(results, workdir, corpus, first, rows)
     print(f"results and pictures in {workdir}")
 
 
-def config_for(variant: Variant, tiers: tuple[tiered.Tier, ...], vocabulary: int) -> tiered.TieredConfig:
-    memory = ram.RamConfig(variant.cells, variant.empty_value)
-    negatives = variant.negatives, FLAGS.top, FLAGS.draws
-    return tiered.TieredConfig(vocabulary, tiers, FLAGS.context, memory, *negatives)
-
-
-def settings_from_flags() -> dict[str, Any]:
-    """Everything that decides the numbers, as plain data."""
-    names = ("tiers", "context", "top", "draws")
-    models = {name: VARIANTS[name]._asdict() for name in FLAGS.variants}
-    chosen = {name: getattr(FLAGS, name) for name in names}
-    return {"text": base.text_settings(), "model": {**chosen, "variants": models}, **gates.settings()}
-
-
-def check_memory(config: tiered.TieredConfig, corpus: text.Corpus) -> None:
-    """Votes of a chunk in a few forms, the words, one row a thread, and the readout's sample."""
-    chunk = 8 * 4 * max(tiered.VOTES, len(corpus.test))
-    words = 4 * -(-config.input_bits // 32) * (len(corpus.train) + len(corpus.test))
-    row = max(ram.row_bytes(config.memory, x.address_bits) for x in config.tiers)
-    sample = 4 * 4 * tiered_readout.PLACES * len(np.unique(corpus.train))
-    machine.check_memory(chunk + words + 4 * row + sample, "lower --train_tokens, or the bits of --tiers")
-
-
-Rows = dict[str, tuple[np.ndarray, np.ndarray]]  # nats and guesses by row
-
-
-def add_baselines(results: tables.Results, corpus: text.Corpus) -> Rows:
-    """What needs no neuron, scored on the same tokens."""
-    tokens, vocabulary, found = corpus.test, corpus.vocabulary, {}
-
-    def add(row: str, predict) -> None:
-        started = time.perf_counter()
-        guess = predict()
-        summary = metrics.summarize(guess.nats, guess.best, tokens, corpus.token_bytes)
-        results.add(row, **summary._asdict(), seconds=time.perf_counter() - started)
-        found[row] = guess
-
-    add("uniform", lambda: ngram.uniform(vocabulary, tokens))
-    add("unigram (add 0.1)", lambda: ngram.unigram(corpus.train, tokens, vocabulary, add=0.1))
-    for order in (2, 5):
-        fit = lambda n=order: ngram.fit_kneser_ney(corpus.train, n, vocabulary)  # noqa: E731
-        add(f"Kneser-Ney {order}", lambda fit=fit: ngram.predict(fit(), tokens))
-    return {row: found[row] for row in ("unigram (add 0.1)", "Kneser-Ney 5")}
-
-
-def run_variant(results: tables.Results, corpus: text.Corpus, name: str, config: tiered.TieredConfig) -> Rows:
-    """Rows of one model and its gates, from where they were saved or from the start."""
+def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfig, about) -> TieredScores:
+    """Scores of one model and its gates, from where they were saved or from the start."""
     saved = None
-    if FLAGS.resume:
+    if options.run.resume:
         digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
-        about = {**settings_from_flags(), "variant": name, "tokens": digest, "seed": FLAGS.seed}
-        about["model"].pop("variants")  # other models may be asked for when it is resumed
-        saved = progress.Progress(pathlib.Path(FLAGS.resume) / name, about)
-    found = saved.latest() if saved else None
-    if found:
-        arrays, data = found
-        scored = {
-            kind: bitwise.Scores(*(jnp.asarray(arrays[f"{kind}_{name}"]) for name in bitwise.Scores._fields))
-            for kind in data["kinds"]
-        }
-    else:
-        started = time.perf_counter()
-        scored, readout = score_variant(corpus, name, config)
-        seconds = time.perf_counter() - started
-        data = {"kinds": list(scored), "seconds": seconds, "readout": readout}
-        if saved:
-            scores = (
-                (f"{kind}_{field}", x) for kind in scored for field, x in scored[kind]._asdict().items()
-            )
-            saved.save(dict(scores), data)
-    nats, best = np.asarray(scored["none"].nats, np.float64), np.asarray(scored["none"].best)
+        about = {**about, "variant": name, "tokens": digest}
+        saved = progress.Progress(pathlib.Path(options.run.resume) / name, about)
+    with gates.bar(name) as on_step:
+        return fit_tiered(
+            key=jax.random.key(options.common.seed),
+            config=config,
+            gating=options.gates,
+            train=corpus.train,
+            tokens=corpus.test,
+            pieces=corpus.pieces,
+            saved=saved,
+            on_step=on_step,
+        )
+
+
+def add(results: tables.Results, corpus: text.Corpus, name: str, fitted: TieredScores) -> ngram.Prediction:
+    """Rows of one model and its gates; what it scored without gates."""
+    without = fitted.scores["none"]
+    nats, best = np.asarray(without.nats, np.float64), np.asarray(without.best)
     summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)._asdict()
     # The predecessor never lets a token cost more than a uniform guess: that is no distribution's loss.
-    clamped = float(np.minimum(nats, np.log(config.vocabulary)).mean())
-    extra = {"clamped_ce": clamped, "readout": data["readout"], "seconds": data["seconds"]}
-    results.add(f"tiered {name}", **summary, **extra)
-    gates.add(results, f"tiered {name}", scored, corpus, float("nan"))
-    return {f"tiered {name}": (nats, best)}
+    clamped = float(np.minimum(nats, tiered_readout.published_band(corpus.vocabulary)[1]).mean())
+    readout = tiered_readout.as_lists(fitted.readout)
+    results.add(f"tiered {name}", **summary, clamped_ce=clamped, readout=readout, seconds=fitted.seconds)
+    gates.add(results, f"tiered {name}", fitted.scores, corpus)
+    return ngram.Prediction(nats, best)
 
 
-def score_variant(corpus: text.Corpus, name: str, config: tiered.TieredConfig):
-    """Fit, read and score one model: `bitwise.Scores` by kind of gate, and the readout as plain data."""
-    train = corpus.train
-    keys = jax.random.split(jax.random.key(FLAGS.seed), 5)
-    model = tiered.init(keys[0], config, train)
-    readout = tiered_readout.calibrate(keys[1], config, train) if VARIANTS[name].calibrated else None
-    words, _ = tiered.inputs(config, np.concatenate([train[-config.context :], corpus.test]))
-    layer = tiered.layer(keys[2], config, model, train)
-    scored = attach.on_tiered(
-        *(keys[3], gates.config(), gates.ram_kinds(), layer, readout, train, words, corpus.test),
-        gates.watch(name, config.vocabulary),
-    )
-    if "engram" in FLAGS.gating:
-
-        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            early = tiered.layer(keys[2], config, tiered.init(keys[0], config, first), first)
-            words, targets = tiered.inputs(config, np.concatenate([first[-config.context :], rest]))
-            bar = gates.watch(f"{name}, for its gates", config.vocabulary)
-            chunks = (chunk for (chunk,) in bar(tiered.votes([early], words)))
-            return tiered_readout.score(config, readout, chunks, targets).nats
-
-        scored["engram"] = gates.behind_engram(keys[4], corpus, scored["none"].nats, refit)
-    plain = {} if readout is None else {k: np.asarray(v).tolist() for k, v in readout._asdict().items()}
-    return scored, plain
-
-
-def explain(results: tables.Results, vocabulary: int) -> None:
-    """Say what the published score cannot say."""
-    low, high = np.log(1 + (vocabulary - 1) / np.e), np.log(vocabulary)
+def print_band(results: tables.Results, vocabulary: int) -> None:
+    """Say between which numbers a published score must lie."""
+    low, high = tiered_readout.published_band(vocabulary)
     print(
         f"A published score is a share in [0, 1], so no token has more than e / (e + {vocabulary - 1:,}) and "
         f"the CE lies in [{low:.3f}, {high:.3f}] (its upper end by a clamp), whatever was learnt."
@@ -224,35 +136,38 @@ def explain(results: tables.Results, vocabulary: int) -> None:
             print(f"{row['row']}: {inside} that band; {row['clamped_ce']:.4f} with the clamp")
 
 
-def borders(config: tiered.TieredConfig) -> list[tuple[int, int]]:
-    return list(zip(config.borders[:-1], config.borders[1:], strict=True))
-
-
-def by_tier(corpus: text.Corpus, tier: np.ndarray, rows: Rows, tiers: int) -> dict[str, list]:
-    """Accuracy and CE of every row on the tokens of every tier; None where it has none."""
-    table: dict[str, list] = {}
-    for row, (nats, best) in rows.items():
-        table[row] = []
-        for t in range(tiers):
-            here = tier == t
-            some = here.any()
-            right = float((best[here] == corpus.test[here]).mean()) if some else None
-            table[row].append({"ce": float(nats[here].mean()) if some else None, "accuracy": right})
-    return table
-
-
-def print_tiers(config: tiered.TieredConfig, train, test, table) -> None:
+def report_tiers(
+    results: tables.Results, workdir, corpus: text.Corpus, config, rows: dict[str, ngram.Prediction]
+) -> None:
     """The tier-by-tier table: whose tokens, how many, and each row's CE and accuracy on them."""
+    order = tiered_layer.rank_tokens(corpus.train, corpus.vocabulary)
+    train, tier = (tiered_layer.tier_of(config, order, x) for x in (corpus.train, corpus.test))
+    shares = [np.bincount(x, minlength=len(config.tiers)) / len(x) for x in (train, tier)]
+    table = {row: tiered.by_tier(config, tier, scores, corpus.test) for row, scores in rows.items()}
+    borders = list(zip(config.borders[:-1], config.borders[1:], strict=True))
     head = f"{'tier: ranks':>16} {'neurons':>8} {'bits':>5} {'of train':>9} {'of eval':>8}"
     print("\n" + head + "".join(f"{row:>22}" for row in table))
-    for t, (tier, (first, last)) in enumerate(zip(config.tiers, borders(config), strict=True)):
-        ranks = f"{t}: {first + 1:,}-{last:,}"
-        line = f"{ranks:>16} {tier.neurons:>8} {tier.address_bits:>5} {train[t]:>9.1%} {test[t]:>8.1%}"
+    for t, (sizes, (first, last)) in enumerate(zip(config.tiers, borders, strict=True)):
+        line = f"{f'{t}: {first + 1:,}-{last:,}':>16} {sizes.neurons:>8} {sizes.address_bits:>5}"
+        line += f" {shares[0][t]:>9.1%} {shares[1][t]:>8.1%}"
         for values in table.values():
-            ce, accuracy = values[t]["ce"], values[t]["accuracy"]
+            ce, accuracy = values[t]
             line += f"{'-' if ce is None else f'{ce:.3f}  {accuracy:.1%}':>22}"
         print(line)
+    plain = {row: [x._asdict() for x in values] for row, values in table.items()}
+    results.add("by tier", seconds=0.0, train_share=shares[0].tolist(), tiers=plain)
+    plots.tiers(workdir / "tiers.png", [f"{first + 1}-{last}" for first, last in borders], plain)
 
+
+COMMAND = Command(
+    "tiered",
+    __doc__,
+    main,
+    text=Group(text.TextConfig),
+    run=Group(TieredRun),
+    model=Group(tiered.TieredConfig, given=("vocabulary", "tiers", *tiered.Variant._fields)),
+    gates=gates.GROUP,
+)
 
 if __name__ == "__main__":
-    base.run(main)
+    sys.exit(COMMAND.run())

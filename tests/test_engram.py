@@ -10,13 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wnn_jax.chain import contexts
-from wnn_jax.gates import content, layers
+from wnn_jax.gates import RamGateConfig, apply, engram
 
 V = 12
-CONFIG = content.EngramConfig(
-    V, orders=(1, 2), heads=3, row_bits=4, gate=layers.GateConfig(neurons=4, address_bits=6)
-)
+CONFIG = engram.EngramConfig(orders=(1, 2), heads=3, row_bits=4)
+PLANTED = engram.EngramConfig((1, 2), 2, 12)  # rows enough for every context to have its own
+GATE = RamGateConfig(neurons=8, address_bits=8)
+TRAIN, HELD = 5000, 500  # training tokens, and both held-out and scored ones: few shapes are compiled
 LONGEST = max(CONFIG.orders)
+rows_of = jax.jit(engram.rows, static_argnums=0)
 CANONICAL = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1], np.int32)  # 10 and 11 are 0 and 1 again
 
 
@@ -33,10 +35,10 @@ def text(length, seed):
 def test_rows_equal_dicts(seed):
     """16 rows and up to 100 bigrams: every row is shared, and the least written one is read."""
     tokens, asked = text(120, seed), text(40, seed + 1)
-    memory = content.fit(CONFIG, CANONICAL, tokens)
-    found = content.look(CONFIG, memory, jnp.asarray(asked))
-    written = np.asarray(content.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(tokens)))
-    read = np.asarray(content.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(asked)))
+    memory = engram.fit(CONFIG, CANONICAL, tokens)
+    found = jax.device_get(engram.look_up(CONFIG, memory, jnp.asarray(asked)))
+    written = np.asarray(rows_of(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(tokens)))
+    read = np.asarray(rows_of(CONFIG, jnp.asarray(CANONICAL), jnp.asarray(asked)))
     for o in range(len(CONFIG.orders)):
         tables = []
         for head in written[o]:
@@ -54,9 +56,9 @@ def test_rows_equal_dicts(seed):
 
 def test_canonical_ids_address_alike():
     """A context of token 10 is one of token 0; what follows is told apart."""
-    rows = content.rows(CONFIG, jnp.asarray(CANONICAL), jnp.asarray([0, 10, 3, 10, 0, 3]))
+    rows = np.asarray(rows_of(CONFIG, jnp.asarray(CANONICAL), jnp.asarray([0, 10, 3, 10, 0, 3])))
     np.testing.assert_array_equal(rows[..., 0], rows[..., 3])
-    assert np.any(np.asarray(rows[..., 0] != rows[..., 1]))
+    assert np.any(rows[..., 0] != rows[..., 1])
     pieces = [b"The", b" the", b"the", b"THE ", b" ", b"  ", b"then"]
     folded = contexts.folded(pieces)
     assert folded.tolist() == [0, 0, 0, 0, 1, 2, 3]
@@ -69,52 +71,51 @@ def test_heads_are_a_guard_against_collisions():
     train, others = pairs[: many // 4].reshape(-1), pairs[many // 2 :].reshape(-1)
     found = {}
     for heads in (1, 4):
-        config = content.EngramConfig(2 * many, (2,), heads, 10, layers.GateConfig(neurons=1, address_bits=1))
-        memory = content.fit(config, np.arange(2 * many), train)
-        found[heads] = float(content.look(config, memory, jnp.asarray(others)).known.mean())
+        config = engram.EngramConfig((2,), heads, 10)
+        memory = engram.fit(config, np.arange(2 * many), train)
+        found[heads] = float(engram.look_up(config, memory, jnp.asarray(others)).known.mean())
     assert found[1] > 0.25
     assert found[4] < 0.06
 
 
-def test_the_order_of_the_windowsdoes_not_matter():
+def test_the_order_of_the_windows_does_not_matter():
     cycle = np.tile(text(30, 0), 3)
-    one, two = (content.fit(CONFIG, CANONICAL, cycle[first : first + 60 + LONGEST]) for first in (0, 11))
+    one, two = (engram.fit(CONFIG, CANONICAL, cycle[first : first + 60 + LONGEST]) for first in (0, 11))
     jax.tree.map(np.testing.assert_array_equal, one, two)
 
 
 def taught(train, held_out, key=0):
-    memory = content.fit(CONFIG, CANONICAL, train)
-    found = content.look(CONFIG, memory, jnp.asarray(np.concatenate([train[-LONGEST:], held_out])))
+    memory = engram.fit(CONFIG, CANONICAL, train)
+    found = engram.look_up(CONFIG, memory, jnp.asarray(np.concatenate([train[-LONGEST:], held_out])))
     log_p = jnp.full(len(held_out), -np.log(V))
-    return memory, content.teach(jax.random.key(key), CONFIG, found, log_p)
+    return memory, engram.teach(jax.random.key(key), GATE, found, log_p)
 
 
 def test_the_mixture_sums_to_one():
     """Whatever the model below says, for every token that might come at a place."""
-    train = text(300, 2)
-    memory, gates = taught(train[:250], train[250:])
+    train = text(TRAIN + HELD, 2)
+    memory, gates = taught(train[:TRAIN], train[TRAIN:])
     rng = np.random.default_rng(0)
     below = jnp.asarray(rng.dirichlet(np.ones(V)), jnp.float32)
-    for _ in range(5):
-        context = rng.integers(V, size=LONGEST)
-        total = 0.0
-        for token in range(V):
-            found = content.look(CONFIG, memory, jnp.asarray(np.append(context, token)))
-            log_p = jnp.log(below[token : token + 1])
-            for gate in content.gates(CONFIG, gates, found):
-                log_p = layers.attach(gate, log_p)
-            total += float(jnp.exp(log_p[0]))
-        assert total == pytest.approx(1, abs=1e-5)
+    contexts = rng.integers(V, size=(5, LONGEST))
+    # Every context before every token, one behind the other; the end is padding.
+    runs = np.concatenate([np.repeat(contexts, V, axis=0), np.tile(np.arange(V), 5)[:, None]], axis=1)
+    stream = np.resize(runs, HELD + LONGEST)
+    found = engram.look_up(CONFIG, memory, jnp.asarray(stream))
+    log_p = jnp.log(below[stream[LONGEST:]])
+    for gate in engram.open_gates(GATE, gates, found):
+        log_p = apply(gate, log_p)
+    chances = np.exp(np.asarray(log_p))[:: LONGEST + 1][: 5 * V].reshape(5, V)
+    np.testing.assert_allclose(chances.sum(axis=1), 1, atol=1e-5)
 
 
 def test_an_unknown_context_leaves_the_model_alone():
-    config = content.EngramConfig(V, (2,), 2, 20, layers.GateConfig(neurons=2, address_bits=4))
-    memory = content.fit(config, np.arange(V), np.array([1, 2, 3, 1, 2, 3]))
-    stream = jnp.asarray([7, 8, 9])
-    found = content.look(config, memory, stream)
-    gates = content.teach(jax.random.key(0), config, found, jnp.asarray([-2.0]))
-    (gate,) = content.gates(config, gates, found)
-    assert float(layers.attach(gate, jnp.asarray([-2.0]))[0]) == -2.0
+    memory = engram.fit(PLANTED, np.arange(V), np.resize([1, 2, 3], TRAIN))
+    found = engram.look_up(PLANTED, memory, jnp.asarray(np.resize([7, 8, 9], HELD + LONGEST)))
+    log_p = jnp.full(HELD, -2.0)
+    gates = engram.teach(jax.random.key(0), GATE, found, log_p)
+    for gate in engram.open_gates(GATE, gates, found):
+        np.testing.assert_array_equal(apply(gate, log_p), log_p)
 
 
 def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
@@ -122,15 +123,14 @@ def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
     rng = np.random.default_rng(0)
     follows = rng.integers(V, size=(V, V))
     tokens = [0, 1]
-    for _ in range(6000):
+    for _ in range(TRAIN + HELD - 2):
         known = follows[tokens[-2], tokens[-1]]
         tokens.append(int(known if rng.random() < 0.5 else rng.integers(V)))
     tokens = np.array(tokens)
-    config = content.EngramConfig(V, (1, 2), 2, 12, layers.GateConfig(neurons=8, address_bits=8))
-    train, rest = tokens[:5000], tokens[5000:]
-    uniform = jnp.full(len(rest), -np.log(V))
-    nats = content.nats(
-        jax.random.key(0), config, np.arange(V, dtype=np.int32), train, rest, uniform, uniform[:500]
+    train, rest = tokens[:TRAIN], tokens[TRAIN:]
+    uniform = jnp.full(HELD, -np.log(V))
+    nats = engram.nats(
+        jax.random.key(0), PLANTED, GATE, np.arange(V, dtype=np.int32), train, rest, uniform, uniform
     )
     share = 0.5 + 0.5 / V
     best = -share * np.log(share) - (1 - share) * np.log(0.5 / V)
@@ -140,20 +140,21 @@ def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
 
 def test_where_rows_know_nothing_gates_close():
     """Planted the other way: tokens drawn at random, so that rows are noise, must cost next to nothing."""
-    tokens = np.random.default_rng(0).integers(V, size=4000)
-    log_p = jnp.full(1000, -np.log(V))
-    nats = content.nats(jax.random.key(0), CONFIG, CANONICAL, tokens[:3000], tokens[3000:], log_p, log_p)
+    tokens = np.random.default_rng(0).integers(V, size=TRAIN + HELD)
+    log_p = jnp.full(HELD, -np.log(V))
+    train, rest = tokens[:TRAIN], tokens[TRAIN:]
+    nats = engram.nats(jax.random.key(0), CONFIG, GATE, CANONICAL, train, rest, log_p, log_p)
     assert nats.mean() < np.log(V) + 0.02
 
 
 def test_no_place_reads_its_future():
-    tokens = text(400, 3)
-    train, rest = tokens[:300], tokens[300:]
+    tokens = text(TRAIN + HELD, 3)
+    train, rest = tokens[:TRAIN], tokens[TRAIN:]
     changed = rest.copy()
     changed[40:] = (rest[40:] + 1) % V
     log_p = jnp.full(len(rest), -2.0)
     one, two = (
-        content.nats(jax.random.key(0), CONFIG, CANONICAL, train, x, log_p, log_p[:50])
+        engram.nats(jax.random.key(0), CONFIG, GATE, CANONICAL, train, x, log_p, log_p)
         for x in (rest, changed)
     )
     np.testing.assert_array_equal(one[:40], two[:40])
@@ -171,9 +172,32 @@ def test_no_place_reads_its_future():
 )
 def test_configs_refuse(arguments, message):
     with pytest.raises(ValueError, match=message):
-        content.EngramConfig(**{"vocabulary": V, **arguments})
+        engram.EngramConfig(**arguments)
 
 
 def test_a_text_as_short_as_an_n_gram_is_refused():
     with pytest.raises(ValueError, match="n-grams of 2 tokens need more than 2 tokens, got 2"):
-        content.fit(CONFIG, CANONICAL, np.array([1, 2]))
+        engram.fit(CONFIG, CANONICAL, np.array([1, 2]))
+
+
+def test_gates_are_taught_on_the_last_tenth_by_a_model_that_has_not_seen_it():
+    """`score` is `nats` with what a refitted model gives the held-out tenth."""
+    tokens = text(TRAIN + HELD, 3)
+    train, rest = tokens[:TRAIN], tokens[TRAIN:]
+    pieces = [b"t%d" % (i % 10) for i in range(V)]  # ids 10 and 11 are 0 and 1 again
+    without = jnp.full(len(rest), 2.0)
+    split = []
+
+    def refit(first, held_out):
+        split.append((first, held_out))
+        return jnp.full(len(held_out), 2.0)
+
+    scores = engram.score(jax.random.key(0), CONFIG, GATE, pieces, train, rest, without, refit)
+    (first, held_out), *_ = split
+    assert len(held_out) == HELD
+    np.testing.assert_array_equal(np.concatenate([first, held_out]), train)
+    same = engram.nats(
+        jax.random.key(0), CONFIG, GATE, CANONICAL, train, rest, -without, jnp.full(len(held_out), -2.0)
+    )
+    np.testing.assert_array_equal(scores.nats, same)
+    assert set(scores.best.tolist()) == {-1}

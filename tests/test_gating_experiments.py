@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import rows_of, run, run_forked
+from commands import call, rows_of, run, run_forked
 
 from wnn_jax.saving import checkpoint
 
@@ -29,7 +29,7 @@ ALL = "published,empty_half,drawn,true_wins_calibrated,count_uncalibrated,repair
 )
 def test_tiered_end_to_end(tmp_path, corpus, variants, kinds):
     flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK]
-    done = run("tiered", *flags, f"--gating={kinds}", f"--variants={variants}")
+    done = call("tiered", *flags, f"--gating={kinds}", f"--variants={variants}")
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row for row in rows_of(tmp_path / "run")}
     low, high = np.log(1 + 255 / np.e), np.log(1 + 255 * np.e)
@@ -61,7 +61,7 @@ def test_gating_on_the_bitwise_command(tmp_path, corpus):
     for kind in KINDS:
         assert np.isfinite(rows[f"bitwise count + {kind}"]["ce"])
     assert rows["bitwise count + token"]["ce"] < rows["bitwise count"]["ce"]
-    assert rows["bitwise count"]["config"]["gating"]["soft"] is False
+    assert rows["bitwise count"]["config"]["gates"]["ram"]["soft"] is False
 
 
 @pytest.mark.long
@@ -89,7 +89,7 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
     def flags(name):
         return [f"--corpus={corpus}", *QUICK, "--variants=published,repaired", f"--workdir={tmp_path / name}"]
 
-    assert run("tiered", *flags("whole")).returncode == 0
+    assert call("tiered", *flags("whole")).returncode == 0
     resume = tmp_path / "progress"
     command = [sys.executable, "-m", "experiments.tiered", *flags("killed"), f"--resume={resume}"]
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -100,13 +100,14 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert first.exists()
-    again = run("tiered", *flags("again"), f"--resume={resume}")
-    assert again.returncode == 0, again.stderr
-    one, two = ({x["row"]: x for x in rows_of(tmp_path / name)} for name in ("whole", "again"))
+    resumed = call("tiered", *flags("resumed"), f"--resume={resume}")
+    assert resumed.returncode == 0, resumed.stderr
+    one, two = ({x["row"]: x for x in rows_of(tmp_path / name)} for name in ("whole", "resumed"))
     for name in ("tiered published", "tiered repaired"):
         assert one[name]["ce"] == two[name]["ce"]
         assert one[name]["accuracy"] == two[name]["accuracy"]
-    other = run("tiered", *flags("other"), f"--resume={resume}", "--seed=1")
+        assert one[name]["readout"] == two[name]["readout"]
+    other = call("tiered", *flags("other"), f"--resume={resume}", "--seed=1")
     assert other.returncode == 2
     assert "differs in seed" in other.stderr
 
@@ -114,12 +115,12 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
 @pytest.mark.parametrize(
     ("command", "flags", "message"),
     [
-        ("tiered", ["--variants=best"], "unknown variant ['best']"),
+        ("tiered", ["--variants=best"], "--variants has no 'best'"),
         ("tiered", ["--tiers=four"], "a tier is COUNT,NEURONS,BITS or rest,NEURONS,BITS"),
         ("tiered", ["--tiers=300,4,4;rest,2,2"], "the tiers want 301 tokens and there are 256"),
         ("tiered", ["--tiers=rest,4,40"], "address bits must be 1 to 24"),
         ("tiered", ["--top=0"], "at least 1, got 0 and 5"),
-        ("tiered", ["--gating=soft"], "unknown gating 'soft'"),
+        ("tiered", ["--gating=soft"], "--gating has no 'soft'"),
         ("tiered", ["--tiers=five"], "the tiers want 20501 tokens and there are 256"),
         ("bitwise", ["--gating=token", "--gate_bits=30"], "a gate takes 1 to 24 bits, got 30"),
         ("bitwise", ["--gating=token", "--gate_bits=20", "--context=2", "--bits=8"], "got 20"),
@@ -131,7 +132,8 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, command, flags, message):
     (tmp_path / "words.txt").write_text("".join(f"word {i} of many\n" for i in range(300)))
-    done = run_forked(command, "--corpus=words.txt", *flags, cwd=tmp_path)
+    begin = call if command == "tiered" else run_forked
+    done = begin(command, "--corpus=words.txt", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1

@@ -12,7 +12,7 @@ import reference
 from wnn_jax import chain, ram
 from wnn_jax.chain import static, tokentree
 from wnn_jax.data import text
-from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_layer, tiered_readout
 from wnn_jax.ram import bits
 
 
@@ -120,9 +120,9 @@ def test_the_chain_model_beats_kneser_ney(wikitext):
 def test_the_tiers_hold_the_published_shares_of_the_text(wikitext):
     """The predecessor's table (spec ram_lm 3.1), of 2.4 M tokens; here of all tokens there are."""
     config = tiered.TieredConfig(wikitext.vocabulary, tiered.parse("five"))
-    model = tiered.Model(tiered.ranked(wikitext.train, wikitext.vocabulary), ())
+    order = tiered_layer.rank_tokens(wikitext.train, wikitext.vocabulary)
     everything = np.concatenate([wikitext.train, wikitext.test])
-    share = np.bincount(tiered.tier_of(config, model, everything), minlength=5) / len(everything)
+    share = np.bincount(tiered_layer.tier_of(config, order, everything), minlength=5) / len(everything)
     np.testing.assert_allclose(share, [0.42, 0.046, 0.13, 0.369, 0.036], atol=0.01)
 
 
@@ -133,11 +133,11 @@ def test_tiered_models_as_published_and_repaired(wikitext):
 
     def ce(memory, negatives, calibrated=False):
         config = tiered.TieredConfig(wikitext.vocabulary, tiered.parse("five"), 4, memory, negatives)
-        model = tiered.init(jax.random.key(0), config, train)
-        words, targets = tiered.inputs(config, np.concatenate([train[-4:], test]))
+        wiring = tiered_layer.init(jax.random.key(0), config, train)
+        words, targets = tiered_layer.inputs(config, np.concatenate([train[-4:], test]))
         readout = tiered_readout.calibrate(jax.random.key(1), config, train) if calibrated else None
-        layer = tiered.layer(jax.random.key(2), config, model, train)
-        chunks = (chunk for (chunk,) in tiered.votes([layer], words))
+        layer = tiered_layer.one_hot_layer(jax.random.key(2), config, wiring, train)
+        chunks = (chunk for (chunk,) in tiered_layer.votes([layer], words))
         return tiered_readout.score(config, readout, chunks, targets).nats.mean()
 
     published = ce(ram.RamConfig("true_wins"), "top")

@@ -9,18 +9,26 @@ import pytest
 import reference
 
 from wnn_jax import ram
-from wnn_jax.lm import bitwise, tiered, tiered_readout
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_layer, tiered_readout
 from wnn_jax.ram import bits
 
-V, C = 23, 2
-TIERS = tiered.parse("3,4,5;4,3,4;rest,2,3")
+V, C = 24, 2
+TIERS = tiered.parse("12,3,4;rest,3,3")
+TRAIN, SCORED = 350, 50  # the same everywhere, so that compiled code serves again
+
+
+@pytest.fixture(autouse=True)
+def nine_clusters_a_chunk(monkeypatch):
+    monkeypatch.setattr(tiered_layer, "VOTES", 9 * SCORED)
 
 
 def config_for(**changes):
-    return tiered.TieredConfig(V, **{"tiers": TIERS, "context": C, "top": 6, "draws": 3, **changes})
+    published = tiered.VARIANTS["published"]._asdict()
+    sizes = {"tiers": TIERS, "context": C, "top": 4, "draws": 3}
+    return tiered.TieredConfig(V, **{**published, **sizes, **changes})
 
 
-def stream(length=400, seed=0, types=17):
+def stream(length=TRAIN + SCORED, seed=0, types=17):
     """Tokens of which the last ones tell the next, few of some and none of others."""
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, types + 1)
@@ -31,21 +39,21 @@ def stream(length=400, seed=0, types=17):
     return rng.permutation(V)[np.array(tokens)]
 
 
-def oracle(config, model, tokens, words, wrong):
-    """Votes ``[V, N]`` by id: TRUE into the target's cluster first, then FALSE into EMPTY cells (spec 3.2).
+def oracle(config, wiring, tokens, words, wrong):
+    """Votes ``[V, N]`` by id: TRUE into the target's cluster first, then FALSE into EMPTY cells.
 
     ``wrong[i]`` are the ids that are negatives of example i. Other cells get the same examples in order.
     """
-    train, targets = tiered.inputs(config, tokens)
+    train, targets = tiered_layer.inputs(config, tokens)
     inputs, asked = (np.asarray(bits.unpack(x, config.input_bits)).T for x in (train, words))
     found = np.zeros((V, len(asked)), np.int64)
     memory = config.memory
     for t, (begin, end) in enumerate(zip(config.borders[:-1], config.borders[1:], strict=True)):
         for rank in range(begin, end):
-            token = model.order[rank]
+            token = wiring.order[rank]
             own = [i for i in range(len(inputs)) if targets[i] == token or token in wrong[i]]
             label = np.array([[targets[i] == token] for i in own]).reshape(-1, 1)
-            connections = np.asarray(model.connections[t][rank - begin])[None]
+            connections = np.asarray(wiring.connections[t][rank - begin])[None]
             if memory.cells == "true_wins":
                 tables = [[{} for _ in connections[0]]]
                 for true in (True, False):
@@ -65,21 +73,22 @@ def oracle(config, model, tokens, words, wrong):
     return found
 
 
-def negatives_of(key, config, model, tokens):
+def negatives_of(key, config, wiring, tokens):
     targets = np.asarray(tokens[C:])
     everyone = {
-        "top": set(model.order[: config.top].tolist()),
+        "top": set(wiring.order[: config.top].tolist()),
         "all": set(range(V)),
         "none": set(),
     }
     if config.negatives in everyone:
         return [everyone[config.negatives] - {t} for t in targets]
-    drawn = np.asarray(tiered.drawn(key, config, len(targets)))
-    return [set(model.order[ranks].tolist()) - {t} for ranks, t in zip(drawn, targets, strict=True)]
+    drawn = np.asarray(tiered_layer.draw_negatives(key, config, len(targets)))
+    return [set(wiring.order[ranks].tolist()) - {t} for ranks, t in zip(drawn, targets, strict=True)]
 
 
-def votes(key, config, model, tokens, words):
-    return (chunk for (chunk,) in tiered.votes([tiered.layer(key, config, model, tokens)], words))
+def votes(key, config, wiring, tokens, words):
+    layer = tiered_layer.one_hot_layer(key, config, wiring, tokens)
+    return [chunk for (chunk,) in tiered_layer.votes([layer], words)]
 
 
 def by_id(chunks):
@@ -104,56 +113,54 @@ def by_id(chunks):
         *(pytest.param("count", 0.0, x, marks=pytest.mark.long) for x in ("drawn", "none")),
     ],
 )
-def test_every_training_rule_equals_the_oracle(monkeypatch, negatives, cells, empty_value):
-    monkeypatch.setattr(tiered, "VOTES", 5 * 30)  # five clusters a chunk
+def test_every_training_rule_equals_the_oracle(negatives, cells, empty_value):
     config = config_for(negatives=negatives, memory=ram.RamConfig(cells, empty_value))
-    tokens = stream()
-    model = tiered.init(jax.random.key(0), config, tokens[:350])
-    words, _ = tiered.inputs(config, tokens[350 - C : 380])
+    wiring, train, rest = fitted(config)
+    words, _ = tiered_layer.inputs(config, rest)
     key = jax.random.key(1)
-    found = by_id(votes(key, config, model, tokens[:350], words))
-    wrong = negatives_of(key, config, model, tokens[:350])
-    np.testing.assert_array_equal(found, oracle(config, model, tokens[:350], words, wrong))
+    found = by_id(votes(key, config, wiring, train, words))
+    wrong = negatives_of(key, config, wiring, train)
+    np.testing.assert_array_equal(found, oracle(config, wiring, train, words, wrong))
 
 
 def test_the_order_of_the_text_does_not_matter_to_true_wins():
     """Two texts with the same windows: a cycle begun elsewhere."""
     config = config_for()
-    cycle = np.tile(stream(40), 3)
-    one, two = cycle[: 80 + C], cycle[7 : 87 + C]
-    model = tiered.init(jax.random.key(0), config, one)
-    words, _ = tiered.inputs(config, stream(60, seed=3))
-    first, second = (by_id(votes(jax.random.key(0), config, model, x, words)) for x in (one, two))
+    cycle = np.tile(stream((TRAIN - C) // 6), 7)
+    one, two = cycle[:TRAIN], cycle[7 : TRAIN + 7]
+    wiring = tiered_layer.init(jax.random.key(0), config, one)
+    words, _ = tiered_layer.inputs(config, stream(SCORED + C, seed=3))
+    first, second = (by_id(votes(jax.random.key(0), config, wiring, x, words)) for x in (one, two))
     np.testing.assert_array_equal(first, second)
 
 
 def test_ranks_and_tiers():
     config = config_for()
     tokens = stream()
-    model = tiered.init(jax.random.key(0), config, tokens)
+    wiring = tiered_layer.init(jax.random.key(0), config, tokens)
     counts = Counter(tokens.tolist())
-    assert model.order.tolist() == sorted(range(V), key=lambda t: (-counts[t], t))
-    assert [x.shape for x in model.connections] == [(3, 4, 5), (4, 3, 4), (16, 2, 3)]
-    tier = tiered.tier_of(config, model, model.order)
-    assert tier.tolist() == [0] * 3 + [1] * 4 + [2] * 16
-    five = tiered.TieredConfig(50257, tiered.parse("five"))
-    assert five.borders == (0, 50, 100, 500, 20500, 50257)
+    assert wiring.order.tolist() == sorted(range(V), key=lambda t: (-counts[t], t))
+    assert [x.shape for x in wiring.connections] == [(12, 3, 4), (12, 3, 3)]
+    three = config_for(tiers=tiered.parse("3,4,5;4,3,4;rest,2,3"))
+    tier = tiered_layer.tier_of(three, wiring.order, wiring.order)
+    assert tier.tolist() == [0] * 3 + [1] * 4 + [2] * 17
+    for config in (tiered.TieredConfig(50257, tiered.parse("five")), tiered.TieredConfig(50257)):
+        assert config.borders == (0, 50, 100, 500, 20500, 50257)
+    assert tiered.TieredConfig(256).tiers == tiered.parse("two")
 
 
-def fitted(config, tokens=None, cut=350):
+def fitted(config, tokens=None, cut=TRAIN):
     tokens = stream() if tokens is None else tokens
-    model = tiered.init(jax.random.key(0), config, tokens[:cut])
-    return model, tokens[:cut], tokens[cut - C :]
+    wiring = tiered_layer.init(jax.random.key(0), config, tokens[:cut])
+    return wiring, tokens[:cut], tokens[cut - C :]
 
 
-def read(config, readout, model, train, words, targets):
-    chunks = votes(jax.random.key(1), config, model, train, words)
+def read(config, readout, wiring, train, words, targets):
+    chunks = votes(jax.random.key(1), config, wiring, train, words)
     return tiered_readout.score(config, readout, chunks, jnp.asarray(targets, jnp.int32))
 
 
-READOUT = tiered_readout.Readout(
-    *(jnp.asarray(x) for x in ([1, 0.7, 1.2], [0.0, 1, -1], [1e-3, 0.1, 0.02], [0.5, 0.0, 0.2]))
-)
+READOUT = tiered_readout.Readout(*(jnp.asarray(x) for x in ([0.7, 1.2], [1.0, -1], [1e-3, 0.1], [0.5, 0.2])))
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
@@ -161,22 +168,27 @@ READOUT = tiered_readout.Readout(
 def test_probabilities_sum_to_one(cells, calibrated):
     config = config_for(memory=ram.RamConfig(cells), negatives="all")
     readout = READOUT if calibrated else None
-    model, train, rest = fitted(config)
-    words, _ = tiered.inputs(config, rest)
-    nats = np.stack(
-        [read(config, readout, model, train, words, np.full(words.shape[1], t)).nats for t in range(V)]
-    )
+    wiring, train, rest = fitted(config)
+    words, _ = tiered_layer.inputs(config, rest)
+    chunks = votes(jax.random.key(1), config, wiring, train, words)
+    scores = [
+        tiered_readout.score(config, readout, chunks, jnp.full(SCORED, token, jnp.int32))
+        for token in range(V)
+    ]
+    nats = np.stack([x.nats for x in scores])
     np.testing.assert_allclose(np.exp(-nats).sum(axis=0), 1, atol=1e-5)
-    best = read(config, readout, model, train, words, np.zeros(words.shape[1])).best
+    best = scores[0].best
     np.testing.assert_allclose(nats.min(axis=0), nats[best, np.arange(len(best))], rtol=1e-6)
 
 
 def test_no_prediction_reads_its_future():
     config = config_for(memory=ram.RamConfig("count"), negatives="all")
-    model, train, rest = fitted(config)
+    wiring, train, rest = fitted(config)
     changed = rest.copy()
     changed[25:] = (rest[25:] + 1 + np.arange(len(rest) - 25) % (V - 1)) % V
-    one, two = (read(config, None, model, train, *tiered.inputs(config, x)).nats for x in (rest, changed))
+    one, two = (
+        read(config, None, wiring, train, *tiered_layer.inputs(config, x)).nats for x in (rest, changed)
+    )
     # Place i predicts token i + C.
     np.testing.assert_allclose(one[: 25 - C], two[: 25 - C], rtol=1e-6)
     assert np.any(one[25 - C :] != two[25 - C :])
@@ -185,10 +197,12 @@ def test_no_prediction_reads_its_future():
 def test_the_published_score_cannot_leave_its_band():
     """Whatever was learnt: the best case is one full cluster and V - 1 silent ones, the worst its reverse."""
     config = config_for(memory=ram.RamConfig("true_wins"))
-    model, train, _ = fitted(config)
-    words, targets = tiered.inputs(config, train)  # even on what was trained on
-    nats = np.asarray(read(config, None, model, train, words, targets).nats)
-    assert nats.min() >= np.log(1 + (V - 1) / np.e) - 1e-5
+    wiring, train, _ = fitted(config)
+    words, targets = tiered_layer.inputs(config, train[: SCORED + C])  # even on what was trained on
+    nats = np.asarray(read(config, None, wiring, train, words, targets).nats)
+    low, high = tiered_readout.published_band(V)
+    assert (low, high) == pytest.approx((np.log(1 + (V - 1) / np.e), np.log(V)))
+    assert nats.min() >= low - 1e-5
     assert nats.max() <= np.log(1 + (V - 1) * np.e) + 1e-5
 
 
@@ -196,11 +210,11 @@ def test_the_published_score_cannot_leave_its_band():
 def test_a_calibrated_count_model_leaves_it_and_beats_the_unigram():
     config = config_for(memory=ram.RamConfig("count"), negatives="all", tiers=tiered.parse("6,6,8;rest,4,6"))
     tokens = stream(6000)
-    model, train, rest = fitted(config, tokens, 5000)
-    words, targets = tiered.inputs(config, rest)
+    wiring, train, rest = fitted(config, tokens, 5000)
+    words, targets = tiered_layer.inputs(config, rest)
     readout = tiered_readout.calibrate(jax.random.key(2), config, train)
-    nats = read(config, readout, model, train, words, targets).nats
-    raw = read(config, None, model, train, words, targets).nats
+    nats = read(config, readout, wiring, train, words, targets).nats
+    raw = read(config, None, wiring, train, words, targets).nats
     counts = np.bincount(train, minlength=V) + 0.1
     unigram = -np.log(counts / counts.sum())[targets].mean()
     assert raw.mean() > np.log(1 + (V - 1) / np.e)
@@ -210,11 +224,11 @@ def test_a_calibrated_count_model_leaves_it_and_beats_the_unigram():
 def test_the_readout_is_learnt_from_its_text_alone():
     """The same text gives the same readout; what it is held out on is its end, so its end matters."""
     config = config_for(memory=ram.RamConfig("count"), negatives="all")
-    tokens = stream(1000)
-    one, two = (tiered_readout.calibrate(jax.random.key(0), config, tokens) for _ in range(2))
+    tokens, share = stream(), SCORED / (TRAIN + SCORED)
+    one, two = (tiered_readout.calibrate(jax.random.key(0), config, tokens, share) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, one, two)
     tokens[-30:] = tokens[-60:-30]
-    other = tiered_readout.calibrate(jax.random.key(0), config, tokens)
+    other = tiered_readout.calibrate(jax.random.key(0), config, tokens, share)
     assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(one, other, strict=True))
 
 
@@ -223,9 +237,9 @@ def test_the_readout_is_learnt_from_its_text_alone():
     [
         ({"negatives": "some"}, "unknown negatives 'some'"),
         ({"top": 0}, "top and draws of at least 1, got 0 and 3"),
-        ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 23"),
+        ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 24"),
         ({"tiers": tiered.parse("rest,4,5;4,3,4")}, "the last one, and only it, takes the rest"),
-        ({"tiers": tiered.parse("23,4,5;rest,4,5")}, "the tiers want 24 tokens and there are 23"),
+        ({"tiers": tiered.parse("24,4,5;rest,4,5")}, "the tiers want 25 tokens and there are 24"),
         ({"tiers": tiered.parse("rest,4,11")}, "address bits must be 1 to 10 .* got 11"),
         ({"tiers": tiered.parse("rest,0,5")}, "neurons, got 0"),
         ({"memory": ram.RamConfig("count", sample_rate=0.5)}, "sample_rate must be 1, got 0.5"),
@@ -244,8 +258,40 @@ def test_a_bad_tier_is_named(text):
 
 def test_a_bitwise_model_of_the_same_context_sees_the_same_bits():
     config = config_for()
-    tokens = stream(50)
-    words, targets = tiered.inputs(config, tokens)
+    tokens = stream(SCORED + C)
+    words, targets = tiered_layer.inputs(config, tokens)
     same = bitwise.examples(bitwise.BitwiseConfig(V, C, 1, 1), tokens)
     np.testing.assert_array_equal(words, same.words)
     np.testing.assert_array_equal(targets, tokens[C:])
+
+
+def test_a_model_in_four_lines_is_its_pieces():
+    """`fit` and `score` draw, fit and read as these do; a readout that was saved takes part in the score."""
+    config = config_for(memory=ram.RamConfig("count"), negatives="all")
+    tokens = stream()
+    model = tiered.fit(jax.random.key(0), config, tokens[:TRAIN])
+    steps = []
+    scores = tiered.score(model, tokens[TRAIN:], on_step=lambda *step: steps.append(step))
+    keys = tiered.split(jax.random.key(0))
+    wiring = tiered_layer.init(keys.wiring, config, tokens[:TRAIN])
+    words, targets = tiered_layer.inputs(config, tokens[TRAIN - C :])
+    chunks = votes(keys.negatives, config, wiring, tokens[:TRAIN], words)
+    same = tiered_readout.score(config, None, chunks, targets)
+    jax.tree.map(np.testing.assert_array_equal, scores, same)
+    assert [step[1:] for step in steps] == sorted({step[1:] for step in steps})
+    assert steps[-1] == ("fit and read", V, V)
+    calibrated = config_for(memory=ram.RamConfig("count"), negatives="all", calibrated=True)
+    early = tiered.fit(jax.random.key(0), calibrated, tokens[:TRAIN], READOUT)
+    nats = tiered.score(early, tokens[TRAIN:]).nats
+    np.testing.assert_array_equal(nats, tiered_readout.score(config, READOUT, chunks, targets).nats)
+
+
+def test_scores_by_tier():
+    config = config_for()
+    tier, tokens = np.array([0, 0, 0, 0]), np.array([1, 2, 3, 4])
+    scores = ngram.Prediction(np.array([1.0, 2, 3, 4]), np.array([1, 2, 3, 0]))
+    first, second = tiered.by_tier(config, tier, scores, tokens)
+    assert first == (2.5, 0.75)
+    assert second == (None, None)
+    wiring = tiered_layer.init(jax.random.key(0), config, stream())
+    assert tiered_layer.tier_of(config, wiring.order, wiring.order[[0, 11, 12]]).tolist() == [0, 0, 1]

@@ -1,25 +1,19 @@
 """Gates on a language model: their flags, and the rows that a model gets behind them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from experiments.shared import tables
 from experiments.shared.commandline import Group
-from wnn_jax import metrics
-from wnn_jax.chain import contexts
+from wnn_jax import gates, metrics
 from wnn_jax.data import text
-from wnn_jax.gates import config, content
-from wnn_jax.lm import bitwise
-
-_TAUGHT = 0.1  # of the training text, its end, teaches content gates
 
 GROUP = Group(
-    config.GatingConfig,
+    gates.GatingConfig,
     names={
         "kinds": "gating",
         "neurons": "gate_neurons",
@@ -35,57 +29,42 @@ GROUP = Group(
 )
 
 
-def watch(name: str, total: int, unit: str = "id") -> Callable[[Iterable], Iterator]:
-    """A progress bar over places, or over chunks of clusters by the ids they stand for."""
+@contextlib.contextmanager
+def bar(name: str) -> Iterator[gates.OnStep]:
+    """A progress bar as an ``on_step``, which begins again with each kind of work."""
+    with tqdm(unit="id", leave=False, desc=name) as shown:
 
-    def watched(work: Iterable) -> Iterator:
-        with tqdm(total=total, unit=unit, leave=False, desc=name) as bar:
-            for item in work:
-                yield item
-                bar.update(int(np.count_nonzero(item[0].ids >= 0)) if isinstance(item, tuple) else 1)
+        def on_step(work: str, done: int, total: int) -> None:
+            shown.total = total
+            shown.set_description_str(f"{name}, {work}", refresh=False)
+            shown.update(done - shown.n)
 
-    return watched
+        yield on_step
 
 
-def add(results: tables.Results, name: str, scored: Mapping[str, Any], corpus: text.Corpus, seconds: float):
+def add(results: tables.Results, name: str, scores: Mapping[str, Any], corpus: text.Corpus) -> None:
     """A row for each kind of gate, with how much it changed a token's nats: mean and its standard error.
 
     Args:
-      scored: `bitwise.Scores` by kind, and those without gates as ``none``.
+      results: gets the rows.
+      name: of the model's own row.
+      scores: `bitwise.Scores` by kind, and those without gates as ``none``.
+      corpus: of whose test text the scored tokens are the first.
     """
-    without = np.asarray(scored["none"].nats, np.float64)
+    without = np.asarray(scores["none"].nats, np.float64)
     tokens = corpus.test[: len(without)]
-    for kind, found in scored.items():
+    for kind, behind in scores.items():
         if kind == "none":
             continue
-        nats, best = np.asarray(found.nats, np.float64), np.asarray(found.best)
+        nats, best = np.asarray(behind.nats, np.float64), np.asarray(behind.best)
         summary = metrics.summarize(nats, best, tokens, corpus.token_bytes)._asdict()
         if best[0] < 0:
             summary["accuracy"] = float("nan")
         change = nats - without
-        error = float(change.std() / np.sqrt(len(change)))
         results.add(
-            f"{name} + {kind}", **summary, seconds=seconds, change=float(change.mean()), change_error=error
+            f"{name} + {kind}",
+            **summary,
+            seconds=float("nan"),
+            change=float(change.mean()),
+            change_error=float(change.std() / np.sqrt(len(change))),
         )
-
-
-def behind_engram(
-    key: jax.Array,
-    gating: config.GatingConfig,
-    corpus: text.Corpus,
-    nats: jax.Array,
-    refit: Callable[[np.ndarray, np.ndarray], jax.Array],
-) -> bitwise.Scores:
-    """Scores of the evaluated text behind content gates; which token is the best is not known, and -1.
-
-    Args:
-      nats: without gates.
-      refit: fits the model on its first argument alone, and gives the nats of its second, which follows.
-    """
-    train = corpus.train
-    cut = len(train) - max(1, round(len(train) * _TAUGHT))
-    held_out = refit(train[:cut], train[cut:])
-    canonical = contexts.folded(corpus.pieces)
-    sizes = gating.content(corpus.vocabulary)
-    gated = content.nats(key, sizes, canonical, train, corpus.test, -nats, -held_out)
-    return bitwise.Scores(gated, jnp.full(len(gated), -1))

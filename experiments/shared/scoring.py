@@ -36,20 +36,10 @@ def add_baselines(
     orders: tuple[int, ...] = (2, 5),
 ) -> None:
     """Counts of the same training windows; their contexts do not end where windows do."""
-    names = {2: "bigram (Kneser-Ney 2)", 3: "trigram (Kneser-Ney 3)"}
-    vocabulary = corpus.vocabulary
+    names = {"Kneser-Ney 2": "bigram (Kneser-Ney 2)", "Kneser-Ney 3": "trigram (Kneser-Ney 3)"}
     stream, seen = streams.stream(scored), streams.stream(train)
-
-    def kneser_ney(order: int) -> ngram.Prediction:
-        return ngram.predict(ngram.fit_kneser_ney(seen, order, vocabulary), stream)
-
-    guesses = {
-        "uniform": lambda: ngram.uniform(vocabulary, stream),
-        "unigram (add 0.1)": lambda: ngram.unigram(seen, stream, vocabulary, add=0.1),
-        **{names.get(n, f"Kneser-Ney {n}"): (lambda n=n: kneser_ney(n)) for n in orders},
-    }
-    for row, guess in guesses.items():
-        started = time.perf_counter()
-        found = guess()
+    started = time.perf_counter()
+    for row, guess in ngram.baselines(seen, stream, corpus.vocabulary, orders):
         seconds = time.perf_counter() - started
-        add(results, corpus, row, found.nats[1:], found.best[1:], scored, seconds)
+        add(results, corpus, names.get(row, row), guess.nats[1:], guess.best[1:], scored, seconds)
+        started = time.perf_counter()

@@ -1,9 +1,11 @@
-"""Which gates are attached to a language model, and their sizes."""
+"""Which gates are applied to a language model, and their sizes."""
 
 import dataclasses
 from typing import Literal
 
-from wnn_jax.gates import content, layers
+from wnn_jax.gates import gate, ram_gates
+from wnn_jax.gates.engram import EngramConfig
+from wnn_jax.gates.ram_gates import RamGateConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,37 +13,27 @@ class GatingConfig:
     """Gates of a model.
 
     Attributes:
-      kinds: which gates; of `layers.KINDS`. None leaves the model as it is.
-      ram: RAM gates: of bits, of tokens, or of both.
-      orders: lengths of the n-grams of content gates, rising.
-      heads: hash heads of each of these orders.
-      row_bits: log2 of the rows of a head.
+      kinds: which gates, each kind alone; none leaves the model as it is.
+      ram: sizes of all gates' neurons, and how bit and token gates are read.
+      engram: the memory of n-grams that engram gates read.
+
+    Raises:
+      ValueError: a kind is unknown.
     """
 
     kinds: tuple[Literal["token", "bit", "dual", "engram"], ...] = ()
-    ram: layers.GateConfig = layers.GateConfig(soft=True, leak=0.1)
-    orders: tuple[int, ...] = (2, 3)
-    heads: int = 4
-    row_bits: int = 18
+    ram: RamGateConfig = RamGateConfig()
+    engram: EngramConfig = EngramConfig()
 
     def __post_init__(self):
-        unknown = [kind for kind in self.kinds if kind not in layers.KINDS]
+        unknown = [kind for kind in self.kinds if kind not in gate.KINDS]
         if unknown:
-            raise ValueError(f"unknown gating {unknown[0]!r}: choose of {', '.join(layers.KINDS)}")
+            raise ValueError(f"unknown gating {unknown[0]!r}: choose of {', '.join(gate.KINDS)}")
 
     @property
     def ram_kinds(self) -> tuple[str, ...]:
         """The kinds that are gates of RAM neurons."""
-        return tuple(kind for kind in layers.KINDS[:3] if kind in self.kinds)
-
-    def content(self, vocabulary: int) -> content.EngramConfig:
-        """Content gates for a vocabulary of V ids.
-
-        Raises:
-          ValueError: a size is out of range.
-        """
-        gate = layers.GateConfig(self.ram.neurons, self.ram.address_bits, leak=1e-3)
-        return content.EngramConfig(vocabulary, self.orders, self.heads, self.row_bits, gate)
+        return tuple(kind for kind in gate.RAM_KINDS if kind in self.kinds)
 
     def check(self, context: int, vocabulary: int) -> None:
         """Refuse sizes that do not fit a model, before any work.
@@ -50,6 +42,5 @@ class GatingConfig:
           ValueError: a gate cannot observe as many bits of ``context`` tokens.
         """
         if self.kinds:
-            self.content(vocabulary)
-            # A gate is as wide as what it reads: the same rule, and the same words, as the model's neurons.
-            layers.alone(vocabulary, context, self.ram.address_bits)
+            # A gate is as wide as what it reads: the same rule, and the same message, as the model's neurons.
+            ram_gates.single_tier(vocabulary, context, self.ram.address_bits)

@@ -1,16 +1,23 @@
-"""Count baselines over token ids: uniform, unigram, interpolated modified Kneser-Ney.
+"""Count baselines over token ids: uniform, unigram, interpolated modified Kneser-Ney, a cache.
+
+    for name, prediction in ngram.baselines(corpus.train, corpus.test, corpus.vocabulary):
+        print(name, prediction.nats.mean())
 
 Host code in NumPy, on sorted arrays: every k-gram of the training stream gets an id, found by
 binary search in the sorted keys ``id(first k - 1 tokens) * V + last token``.
 """
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+_WINDOWS = (500, 1000, 2000, 5000)
+_WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
+
 
 class Prediction(NamedTuple):
-    """What a model says of N tokens: ``nats [N]`` of those that came, and its ``best [N]`` guess."""
+    """Scores of N tokens: ``nats [N]`` of those that came, and the ``best [N]`` guess, -1 if not known."""
 
     nats: np.ndarray
     best: np.ndarray
@@ -35,6 +42,38 @@ class KneserNey(NamedTuple):
     orders: tuple[_Order, ...]
     history: np.ndarray
     vocabulary: int
+
+
+def baselines(
+    train: np.ndarray,
+    tokens: np.ndarray,
+    vocabulary: int,
+    orders: Sequence[int] = (2, 5),
+    cached: bool = False,
+) -> Iterator[tuple[str, Prediction]]:
+    """The rows that every language model is compared with, each made when it is asked for.
+
+    Args:
+      train: ids of the training stream.
+      tokens: ``[N]`` ids that continue it.
+      vocabulary: V.
+      orders: of Kneser-Ney.
+      cached: also mix a cache of recent tokens into the last of these, see `fit_cache`.
+
+    Yields:
+      A row's name and its prediction.
+    """
+    yield "uniform", uniform(vocabulary, tokens)
+    yield "unigram (add 0.1)", unigram(train, tokens, vocabulary, add=0.1)
+    prediction = None
+    for order in orders:
+        prediction = kneser_ney(train, tokens, order, vocabulary)
+        yield f"Kneser-Ney {order}", prediction
+    if cached and prediction:
+        window, weight = fit_cache(train, vocabulary, orders[-1])
+        nats = mixed(prediction.nats, cache(train, tokens, window), weight)
+        unknown = np.full(len(tokens), -1)  # a mixture's best token
+        yield f"Kneser-Ney {orders[-1]} + cache of {window}", Prediction(nats, unknown)
 
 
 def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
@@ -162,13 +201,30 @@ def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:
     return Prediction(-np.log(probability[n - 1 :]), best[n - 1 :])
 
 
+def kneser_ney(train: np.ndarray, tokens: np.ndarray, order: int, vocabulary: int) -> Prediction:
+    """`fit_kneser_ney` on a training stream, and `predict` of what continues it."""
+    return predict(fit_kneser_ney(train, order, vocabulary), tokens)
+
+
+def fit_cache(train: np.ndarray, vocabulary: int, order: int = 5) -> tuple[int, float]:
+    """Window and weight of the cache that helps Kneser-Ney most on the last tenth of the training stream."""
+    cut = len(train) * 9 // 10
+    nats = kneser_ney(train[:cut], train[cut:], order, vocabulary).nats
+    ce = {
+        (window, weight): mixed(nats, cache(train[:cut], train[cut:], window), weight).mean()
+        for window in _WINDOWS
+        for weight in _WEIGHTS
+    }
+    return min(ce, key=lambda pair: ce[pair])
+
+
 def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
     """Share ``float64 [N]`` of each token among the ``window`` tokens before it, in a text that continues.
 
     Args:
       history: tokens before the first one.
       tokens: ``[N]``.
-      window: at least 1; before so many tokens were seen, all of them.
+      window: at least 1; all tokens so far where there are fewer.
     """
     stream = np.concatenate([np.asarray(history, np.int64), np.asarray(tokens, np.int64)])[
         -len(tokens) - window :

@@ -4,7 +4,7 @@ A tally keeps a running log-sum-exp, what the token that came scored, and the be
 matter how the V ids are cut into chunks or in which order they come, but for rounding.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import jax
@@ -12,13 +12,16 @@ import jax.numpy as jnp
 
 from wnn_jax.lm.bitwise import Scores
 
+# Is told what is being done, how much of it is done, and how much there is.
+OnStep = Callable[[str, int, int], None]
+
 
 class Tally(NamedTuple):
-    """What some of the ids have said.
+    """The running sums of some of the ids' scores.
 
     Attributes:
       mass: ``float32 [N]`` log of the summed exponentials of their scores.
-      chosen: ``float32 [N]`` score of the token that came; -inf until it was met.
+      chosen: ``float32 [N]`` score of the token that came; -inf until it is added.
       top: ``float32 [N]`` the highest score.
       best: ``int32 [N]`` the id that has it, the lowest on ties.
     """
@@ -30,7 +33,7 @@ class Tally(NamedTuple):
 
 
 def empty(count: int) -> Tally:
-    """No id of any has been heard yet."""
+    """The tally of no ids at N places."""
     nothing = jnp.full(count, -jnp.inf)
     return Tally(nothing, nothing, nothing, jnp.full(count, jnp.iinfo(jnp.int32).max, jnp.int32))
 
@@ -43,7 +46,7 @@ def add(tally: Tally, ids: jax.Array, scores: jax.Array, targets: jax.Array) -> 
     """The tally after some more ids.
 
     Args:
-      ids: ``int32 [k]``, none of them heard before; -1 marks padding.
+      ids: ``int32 [k]``, none of them added before; -1 marks padding.
       scores: ``float32 [k, N]`` unnormalised log-probabilities; or ``[1, N]`` that all of the ids share.
       targets: ``int32 [N]`` the tokens that came.
     """
@@ -72,8 +75,8 @@ def _add(tally: Tally, ids: jax.Array, scores: jax.Array, targets: jax.Array) ->
         top, best = score, jnp.full(score.shape, jnp.where(real, ids, lowest).min(), jnp.int32)
         # Sorted, so that N memberships cost N log k.
         ordered = jnp.sort(ids)
-        found = ordered[jnp.minimum(jnp.searchsorted(ordered, targets), ids.shape[0] - 1)] == targets
-        chosen = jnp.where(found, score, -jnp.inf)
+        inside = ordered[jnp.minimum(jnp.searchsorted(ordered, targets), ids.shape[0] - 1)] == targets
+        chosen = jnp.where(inside, score, -jnp.inf)
     else:
         scores = jnp.where(real[:, None], scores, -jnp.inf)
         top = scores.max(axis=0)
@@ -91,7 +94,7 @@ def _add(tally: Tally, ids: jax.Array, scores: jax.Array, targets: jax.Array) ->
 
 
 def finish(tally: Tally) -> Scores:
-    """Nats and best ids once every id was heard; a target that no id stood for costs infinitely much."""
+    """Nats and best ids once every id was added; a target that no id stood for costs infinitely much."""
     return Scores(nats=tally.mass - tally.chosen, best=tally.best)
 
 

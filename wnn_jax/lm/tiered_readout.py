@@ -1,13 +1,13 @@
-"""What a tiered model's votes say of the next token: as published, and calibrated.
+"""From a tiered model's votes to the probability of the next token: as published, and calibrated.
 
 A cluster's share s of the vote becomes a probability in one of two ways:
 
     published   P(t) ~ exp(s_t)                             s in [0, 1], so P(t) <= e / (e + V - 1)
     calibrated  P(t) ~ e^offset (s_t + floor)^slope f_t^prior       four numbers a tier, from held-out text
 
-where f_t is how often the token comes: what a share says is evidence beside that, more or less of it.
+where f_t is how often the token comes: a share is evidence beside that, more or less of it.
 
-With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever was learnt (spec ram_lm 3.3).
+With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever was learnt (`published_band`).
 """
 
 import functools
@@ -20,10 +20,11 @@ import numpy as np
 import optax
 
 from wnn_jax import ram
-from wnn_jax.lm import bitwise, tally, tiered
-from wnn_jax.lm.tiered import Chunk, TieredConfig
+from wnn_jax.lm import bitwise, tally, tiered_layer
+from wnn_jax.lm.tiered_config import TieredConfig
+from wnn_jax.lm.tiered_layer import ClusterVotes
 
-PLACES = 2048
+PLACES = 2048  # of held-out text, to learn a readout from
 
 
 class Readout(NamedTuple):
@@ -63,35 +64,40 @@ def calibrate(
 ) -> Readout:
     """A readout learnt from the end of a training text by a model fitted on what comes before it.
 
-    The cross-entropy of so many places, drawn from the held-out part, is minimised by L-BFGS (optax). Nothing
-    that was written is scored, and no text beyond ``tokens`` is read.
+    The cross-entropy of ``places`` places, drawn from the held-out part, is minimised by L-BFGS (optax).
+    Nothing that was written is scored, and no text beyond ``tokens`` is read.
 
     Args:
       key: draws the connectivity of that model, its negatives and the places.
+      config: of the model.
+      tokens: the training text.
       held_out: share of the text.
+      places: at most.
     """
     init_key, votes_key, place_key = jax.random.split(key, 3)
     cut = round(len(tokens) * (1 - held_out))
-    model = tiered.init(init_key, config, tokens[:cut])
-    words, targets = tiered.inputs(config, tokens[cut - config.context :])
+    wiring = tiered_layer.init(init_key, config, tokens[:cut])
+    words, targets = tiered_layer.inputs(config, tokens[cut - config.context :])
     count = len(targets)
     at = jnp.sort(jax.random.permutation(place_key, count)[: min(places, count)])
     words, targets = words[:, at], np.asarray(targets[at])
-    found, often, tier, size, row = [], [], [], [], np.zeros(config.vocabulary, np.int32)
-    for (chunk,) in tiered.votes([tiered.layer(votes_key, config, model, tokens[:cut])], words):
+    # Clusters that vote alike are one row that stands for all of them.
+    rows, frequency, tier, size, row = [], [], [], [], np.zeros(config.vocabulary, np.int32)
+    layer = tiered_layer.one_hot_layer(votes_key, config, wiring, tokens[:cut])
+    for (chunk,) in tiered_layer.votes([layer], words):
         ids = np.asarray(chunk.ids)
         share = np.asarray(shares(config, chunk.tier, chunk.votes))
         alike = len(share) < len(ids)
         row[ids[ids >= 0]] = len(tier) + (0 if alike else np.arange(np.count_nonzero(ids >= 0)))
         share = share[: 1 if alike else np.count_nonzero(ids >= 0)]
-        found.append(share)
-        often.append(chunk.frequency[: len(share)])
+        rows.append(share)
+        frequency.append(chunk.frequency[: len(share)])
         tier += [chunk.tier] * len(share)
         size += [len(ids) if alike else 1] * len(share)
     return _fit_readout(
         len(config.tiers),
-        jnp.concatenate(found),
-        jnp.concatenate(often),
+        jnp.concatenate(rows),
+        jnp.concatenate(frequency),
         jnp.asarray(tier),
         jnp.log(jnp.asarray(size, jnp.float32)),
         jnp.asarray(row[targets]),
@@ -135,17 +141,43 @@ def _positive(raw: Any) -> Readout:
 
 
 def score(
-    config: TieredConfig, readout: Readout | None, chunks: Iterable[Chunk], targets: jax.Array
+    config: TieredConfig,
+    readout: Readout | None,
+    chunks: Iterable[ClusterVotes],
+    targets: jax.Array,
+    on_step: tally.OnStep | None = None,
 ) -> bitwise.Scores:
     """Nats of the tokens that came and the best ids, normalised over all V.
 
     Args:
+      config: of the model.
       readout: None for the published score.
-      chunks: from `tiered.votes`.
+      chunks: from `tiered_layer.votes`.
+      targets: ``int32 [N]`` the tokens that came.
+      on_step: hears how many ids have been fitted and read.
     """
 
-    def said(chunk: Chunk):
-        share = shares(config, chunk.tier, chunk.votes)
-        return chunk.ids, log_scores(readout, chunk.tier, share, chunk.frequency)
+    def scored():
+        done = 0
+        for chunk in chunks:
+            share = shares(config, chunk.tier, chunk.votes)
+            yield chunk.ids, log_scores(readout, chunk.tier, share, chunk.frequency)
+            done += chunk.size
+            if on_step:
+                on_step("fit and read", done, config.vocabulary)
 
-    return tally.scores(map(said, chunks), targets)
+    return tally.scores(scored(), targets)
+
+
+def published_band(vocabulary: int) -> tuple[float, float]:
+    """The least and the most nats that a published score can give a token, if none costs more than a guess.
+
+    A share is in [0, 1], so no token has more than ``e / (e + V - 1)``. The upper end is a clamp at
+    ``log V``, which the predecessor applies although the loss is then no distribution's.
+    """
+    return float(np.log(1 + (vocabulary - 1) / np.e)), float(np.log(vocabulary))
+
+
+def as_lists(readout: Readout | None) -> dict[str, list[float]]:
+    """A readout as plain data, by field and tier; empty without one."""
+    return {} if readout is None else {k: np.asarray(v).tolist() for k, v in readout._asdict().items()}

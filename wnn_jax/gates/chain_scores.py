@@ -1,0 +1,233 @@
+"""Scores of a static chain model behind gates.
+
+A bit gate is applied to every turn of a token's path. A token gate needs the probability of all V tokens at a
+place, which costs a look at every node of the tree: token and dual gates are tried at the first places of a
+text only.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import chain, ram
+from wnn_jax.chain import reader, static, tokentree
+from wnn_jax.gates import engram, ram_gates
+from wnn_jax.gates.config import GatingConfig
+from wnn_jax.gates.gate import OnStep, apply
+from wnn_jax.lm import bitwise, tiered_layer
+
+CONTEXT = 4  # tokens that RAM gates of a chain model see
+
+
+class ChainScores(NamedTuple):
+    """Scores of a chain model, `bitwise.Scores` by kind of gate; without gates as ``none``.
+
+    Attributes:
+      whole: of the whole text: bit and engram gates; which token is the best is not known, and -1.
+      first: of its first places: token and dual gates. Empty if neither was asked for.
+    """
+
+    whole: dict[str, bitwise.Scores]
+    first: dict[str, bitwise.Scores]
+
+
+def on_chain(
+    key: jax.Array,
+    gating: GatingConfig,
+    model: chain.Model,
+    memory: chain.Memory,
+    train: np.ndarray,
+    tokens: np.ndarray,
+    pieces: list[bytes],
+    without: bitwise.Scores,
+    fit: Callable[[np.ndarray], chain.Memory],
+    *,
+    places: int = 512,
+    chunk: int = 16384,
+    on_step: OnStep | None = None,
+) -> tuple[chain.Memory, ChainScores]:
+    """Scores of a static chain model behind each kind of gate.
+
+    Args:
+      key: draws the gates' connectivity.
+      gating: which gates, and their sizes.
+      model, memory: fitted on the training text; the memory is consumed, and handed back as it stood.
+      train: the training text, M ids.
+      tokens: ``[N]`` ids to score, which continue the training text.
+      pieces: the bytes of each of the V ids.
+      without: the model's scores of ``tokens`` without gates.
+      fit: a memory fitted on the text alone that it is given, as ``memory`` was on ``train``. Engram gates
+        need it: they are taught on the end of the training text.
+      places: at the first of which token and dual gates are tried.
+      chunk: tokens a call.
+      on_step: hears how many places have been read behind token gates.
+    """
+    turn_key, engram_key, token_key = jax.random.split(key, 3)
+    stood, begun = np.array(memory.registers), _registers_after(model, train)  # copies: reading consumes them
+    kinds, whole, first = gating.ram_kinds, {"none": without}, {}
+    if kinds:
+        sizes = bitwise.BitwiseConfig(len(pieces), CONTEXT, 1, 1)
+        words = bitwise.examples(sizes, np.concatenate([train[-CONTEXT:], tokens])).words
+        turns = turn_openness(turn_key, gating.ram, model, CONTEXT, train, words)
+        if "bit" in kinds:
+            memory, nats = read_frozen(model, _at(memory, begun), tokens, chunk, turns)
+            whole["bit"] = bitwise.Scores(nats, jnp.full(len(nats), -1))
+        slow = [kind for kind in kinds if kind != "bit"]
+        if slow:
+            places = min(places, len(tokens))
+            order = tiered_layer.rank_tokens(train, len(pieces))
+            tier = ram_gates.single_tier(len(pieces), CONTEXT)
+            layer = ram_gates.token_layer(token_key, gating.ram, tier, order, train)
+            votes = votes_by_id(layer, words[:, :places])
+            memory, first = chain_behind_ram_gates(
+                gating.ram, slow, model, _at(memory, begun), tokens[:places], turns, votes, on_step
+            )
+    if "engram" in gating.kinds:
+
+        def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
+            return read_frozen(model, fit(first), rest, chunk)[1]
+
+        whole["engram"] = engram.score(
+            engram_key, gating.engram, gating.ram, pieces, train, tokens, without.nats, refit
+        )
+    return _at(memory, stood), ChainScores(whole, first)
+
+
+def _registers_after(model: chain.Model, train: np.ndarray) -> np.ndarray:
+    """Where a memory stands that has just read the training text."""
+    begun, _ = static.observe(model, chain.empty(model, 2, online=False), train)
+    return np.array(begun.registers)
+
+
+def _at(memory: chain.Memory, registers: np.ndarray) -> chain.Memory:
+    """The same tables at another place: reading a static memory moves only where it stands."""
+    return memory._replace(registers=jnp.asarray(registers))
+
+
+def read_frozen(
+    model: chain.Model, memory: chain.Memory, tokens: np.ndarray, chunk: int, turns: jax.Array | None = None
+) -> tuple[chain.Memory, jax.Array]:
+    """Nats of a text by a memory that learns nothing more, behind gates of its turns if there are any.
+
+    Args:
+      memory: stands before the first token; consumed, and handed back behind the last.
+      chunk: tokens a call.
+      turns: ``float32 [16, N]`` from `turn_openness`.
+    """
+    nats = []
+    for at in range(0, len(tokens), chunk):
+        part = tokens[at : at + chunk]
+        memory, reading = chain.read(model, memory, part, learn=False)
+        if turns is not None:
+            reading = reading._replace(ones=gate_turns(turns[:, at : at + len(part)], reading.ones))
+        nats.append(chain.nats(model, reading))
+    return memory, jnp.asarray(np.concatenate(nats))
+
+
+def turn_openness(
+    key: jax.Array,
+    gate: ram_gates.RamGateConfig,
+    model: chain.Model,
+    context: int,
+    train: np.ndarray,
+    words: jax.Array,
+) -> jax.Array:
+    """How open the gates of a chain model's first turns are, ``float32 [16, N]``.
+
+    Each turn's gate is taught only by tokens whose path goes that far.
+
+    Args:
+      key: draws the gates' connectivity.
+      gate: sizes of the gates, and how they are read.
+      model: whose turns they are.
+      context: C, tokens that the gates see.
+      train: the training text.
+      words: ``uint32 [W, N]`` to read, of a bitwise model of that context.
+    """
+    config = bitwise.BitwiseConfig(model.lexicon.shape[1], context, 1, 1)
+    taught = bitwise.examples(config, train).words
+    bits, there = (x[:, : tokentree.CODE_BITS].T for x in chain.turns(model, train[context:]))
+    index = np.concatenate([np.flatnonzero(x) for x in there])
+    label = np.concatenate([bit[where] for bit, where in zip(bits, there, strict=True)])
+    ends = np.cumsum([0, *there.sum(axis=1)])
+    span = jnp.asarray(np.stack([ends[:-1], ends[1:]], axis=1), jnp.int32)
+    targets = jnp.broadcast_to(jnp.asarray(label), (len(there), len(label)))
+    examples = ram.Examples(taught[:, index], targets, span=span)
+    return _bit_openness(key, gate, config.input_bits, examples, words)
+
+
+def gate_turns(openness: jax.Array, ones: jax.Array) -> jax.Array:
+    """P(bit = 1) ``float32 [N, D]`` of turns behind gates ``[16, N]``; later turns have none."""
+    gates = openness.T[:, : ones.shape[1]]
+    first = jnp.exp(apply(ram_gates.bit_gate(gates), jnp.log(ones[:, : gates.shape[1]])))
+    return ones.at[:, : gates.shape[1]].set(first)
+
+
+def chain_behind_ram_gates(
+    gate: ram_gates.RamGateConfig,
+    kinds: Sequence[str],
+    model: chain.Model,
+    memory: chain.Memory,
+    tokens: np.ndarray,
+    turns: jax.Array,
+    votes: jax.Array,
+    on_step: OnStep | None = None,
+) -> tuple[chain.Memory, dict[str, bitwise.Scores]]:
+    """Scores of a static chain model without gates, as ``none``, and behind each kind of RAM gate.
+
+    Every place costs a look at every node of the tree: this is for some places, not for a text.
+
+    Args:
+      gate: sizes of the gates, and how they are read.
+      kinds: of `RAM_KINDS`.
+      model: the model.
+      memory: stands before the first token; consumed, and handed back behind the last.
+      tokens: ``[N]``.
+      turns: ``float32 [16, N]`` from `turn_openness`.
+      votes: ``int32 [V, N]`` of token gates, by id, from `votes_by_id`.
+      on_step: hears how many places have been read.
+    """
+    rows: dict[str, list] = {kind: [] for kind in ("none", *kinds)}
+    for i in range(len(tokens)):
+        token = jnp.asarray(tokens[i], jnp.int32)
+        one = _node_chances(model, memory)
+        for kind, row in rows.items():
+            row.append(_place_scores(kind, gate, model.tree, one, turns[:, i], votes[:, i], token))
+        memory, _ = chain.read(model, memory, tokens[i : i + 1], learn=False)
+        if on_step:
+            on_step("token gates", i + 1, len(tokens))
+    scores = {}
+    for kind, row in rows.items():
+        nats, best = zip(*row, strict=True)
+        scores[kind] = bitwise.Scores(jnp.stack(nats), jnp.stack(best))
+    return memory, scores
+
+
+_bit_openness = jax.jit(ram_gates.bit_openness, static_argnums=(1, 2))
+_node_chances = jax.jit(reader.node_chances)
+
+
+@functools.partial(jax.jit, static_argnames=("kind", "gate"))
+def _place_scores(kind: str, gate: ram_gates.RamGateConfig, tree, one, turns, votes, token):
+    if kind in ("bit", "dual"):
+        depth = reader.depths(tree)
+        openness = jnp.where(depth < len(turns), turns[jnp.minimum(depth, len(turns) - 1)], 1.0)
+        one = jnp.exp(apply(ram_gates.bit_gate(openness), jnp.log(one)))
+    log_p = jnp.log(reader.token_chances(tree, one))
+    if kind in ("token", "dual"):
+        log_p = apply(ram_gates.token_gate(gate, ram_gates.openness(gate, votes)), log_p)
+    return jax.nn.logsumexp(log_p) - log_p[token], jnp.argmax(log_p).astype(jnp.int32)
+
+
+def votes_by_id(layer: tiered_layer.OneHotLayer, words: jax.Array) -> jax.Array:
+    """Votes ``int32 [V, N]`` of a layer at few places: all clusters side by side in the order of ids."""
+    votes = np.zeros((layer.config.vocabulary, words.shape[1]), np.int32)
+    for (chunk,) in tiered_layer.votes([layer], words):
+        ids = np.asarray(chunk.ids)
+        own = np.broadcast_to(chunk.votes, (len(ids), words.shape[1]))
+        votes[ids[ids >= 0]] = own[ids >= 0]
+    return jnp.asarray(votes)
