@@ -151,10 +151,9 @@ def test_gated_probabilities_sum_to_one(name):
 
 def chain_model(train):
     pieces = [bytes([97 + i]) for i in range(V)]
-    model = chain.model(tokentree.clustered(train, pieces, 4), pieces)
-    *_, (_, memory) = static.fit(
-        jax.random.key(0), model, chain.empty(model, 10, False), train, static.ReadoutConfig(tokens=200)
-    )
+    model = chain.network(tokentree.clustered(train, pieces, 4), pieces)
+    memory = chain.empty_static(model, 10)
+    memory = static.fit(jax.random.key(0), model, memory, train, chain.ReadoutConfig(tokens=200))
     return model, memory
 
 
@@ -172,7 +171,7 @@ def test_chain_behind_gates_is_a_distribution():
     kept = [np.asarray(x) for x in memory]
 
     def again():
-        return chain.Memory(*(jnp.asarray(x) for x in kept))
+        return chain.StaticMemory(*(jnp.asarray(x) for x in kept))
 
     _, whole = attach.on_chain_places(GATE, KINDS, model, again(), rest, turns, votes)
     _, reading = chain.read(model, again(), rest, learn=False)
@@ -192,7 +191,7 @@ def test_chain_behind_gates_is_a_distribution():
 def test_a_turn_is_taught_only_by_paths_that_have_it():
     """A token at the end of a short path must not count as a 0 of the turns it does not have."""
     pieces = [bytes([97 + i]) for i in range(5)]  # ids 0 .. 4: id 4 is one turn, the others three
-    model = chain.model(tokentree.plain(5), pieces)
+    model = chain.network(tokentree.plain(5), pieces)
     assert chain.turns(model, np.array([4, 3]))[1].tolist() == [[True, False, False], [True] * 3]
     # After 3 comes mostly 4, now and then 3: whose second and third turns are 1, each time they are passed.
     tokens = np.array([3, 4, 3, 4, 3, 4, 3, 4, 3, 3] * 20)

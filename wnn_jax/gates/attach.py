@@ -130,7 +130,7 @@ def _tiered_scores(
 def turn_gates(
     key: jax.Array,
     gate: layers.GateConfig,
-    model: chain.Model,
+    model: chain.Network,
     context: int,
     train: np.ndarray,
     words: jax.Array,
@@ -165,13 +165,13 @@ def gated_turns(openness: jax.Array, ones: jax.Array) -> jax.Array:
 def on_chain_places(
     gate: layers.GateConfig,
     kinds: Sequence[str],
-    model: chain.Model,
-    memory: chain.Memory,
+    model: chain.Network,
+    memory: chain.StaticMemory,
     tokens: np.ndarray,
     turns: jax.Array,
     votes: jax.Array,
     watch: Watch = iter,
-) -> tuple[chain.Memory, dict[str, bitwise.Scores]]:
+) -> tuple[chain.StaticMemory, dict[str, bitwise.Scores]]:
     """Scores of a frozen chain model without gates, as ``none``, and behind each kind.
 
     Token gates need the probability of all V tokens at a place, which costs a look at every node of the tree:

@@ -4,6 +4,7 @@ Host code in NumPy, on sorted arrays: every k-gram of the training stream gets a
 binary search in the sorted keys ``id(first k - 1 tokens) * V + last token``.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -185,3 +186,20 @@ def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
 def mixed(nats: np.ndarray, share: np.ndarray, weight: float) -> np.ndarray:
     """Nats of ``(1 - weight) exp(-nats) + weight * share``, a mixture of two distributions."""
     return -np.log((1 - weight) * np.exp(-nats) + weight * share)
+
+
+def fit_cache(
+    train: np.ndarray,
+    vocabulary: int,
+    windows: Sequence[int] = (500, 1000, 2000, 5000),
+    weights: Sequence[float] = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
+) -> tuple[int, float]:
+    """Window and weight of a `cache` beside Kneser-Ney 5, the best on the last tenth of the training text."""
+    cut = len(train) * 9 // 10
+    nats = predict(fit_kneser_ney(train[:cut], 5, vocabulary), train[cut:]).nats
+    found = {
+        (window, weight): mixed(nats, cache(train[:cut], train[cut:], window), weight).mean()
+        for window in windows
+        for weight in weights
+    }
+    return min(found, key=lambda pair: found[pair])
