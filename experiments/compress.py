@@ -13,7 +13,6 @@ import lzma
 import os
 import pathlib
 import sys
-import tempfile
 import time
 import zlib
 
@@ -82,16 +81,12 @@ def main(options) -> None:
 
 def _write(path: pathlib.Path, data: bytes) -> None:
     """All of it or nothing."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
+        partial.write_bytes(data)
+        partial.replace(path)
     except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from commands import rows_of, run, run_forked
+from commands import call, rows_of, run, run_forked
 
 from wnn_jax.saving import checkpoint
 
@@ -131,7 +131,8 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, command, flags, message):
     (tmp_path / "words.txt").write_text("".join(f"word {i} of many\n" for i in range(300)))
-    done = run_forked(command, "--corpus=words.txt", *flags, cwd=tmp_path)
+    start = call if command == "chain" else run_forked
+    done = start(command, "--corpus=words.txt", *flags, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
