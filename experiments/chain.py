@@ -92,26 +92,20 @@ def main(options) -> None:
         add_transformer(results, corpus, seed, run.transformer_epochs)
     done = None
     for config in configs:
-        done = None  # before the next is made
+        done = None  # the last one goes before the next is made
         done = evaluate(options, config, corpus, network)
         add_mode(results, corpus, config, done, run.accuracy)
         if gating.kinds and config.mode == "static":
-            add_gated(
-                results,
-                options,
-                done.model,
-                corpus,
-                bitwise.Scores(jnp.asarray(done.nats), jnp.asarray(done.best)),
-            )
+            none = bitwise.Scores(jnp.asarray(done.nats), jnp.asarray(done.best))
+            add_gated(results, options, done.model, corpus, none)
     results.print()
     for row in results.rows:
         if "tokens_per_second" in row:
             speeds = (f"{name} {speed:,.0f} tokens/s" for name, speed in row["tokens_per_second"].items())
             print(f"{row['row']}: {', '.join(speeds)}")
-    if run.checkpoint and done is not None:
-        print(
-            f"saved {chain.save(run.checkpoint, done.model, options.text, {'ce': float(done.nats.mean())})}"
-        )
+    if run.checkpoint and done:
+        scores = {"ce": float(done.nats.mean())}
+        print(f"saved {chain.save(run.checkpoint, done.model, options.text, scores)}")
     done = None
     if run.curve_points:
         draw_curve(workdir, configs[0], network, corpus, run.curve_points)
