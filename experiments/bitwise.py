@@ -294,7 +294,9 @@ def draw_curve(
             curves[name].append(full)
         unigram = ngram.unigram(prefix, corpus.test, corpus.vocabulary, add=0.1)
         curves["unigram"].append(float(unigram.nats.mean()))
-        curves["Kneser-Ney 5"].append(float(ngram.kneser_ney(prefix, corpus.test, corpus.vocabulary, 5).nats.mean()))
+        curves["Kneser-Ney 5"].append(
+            float(ngram.kneser_ney(prefix, corpus.test, 5, corpus.vocabulary).nats.mean())
+        )
     plots.learning_curve(workdir / "learning_curve.png", sizes, curves)
 
 

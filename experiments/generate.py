@@ -3,61 +3,68 @@
 python -m experiments.generate --checkpoint=model --prompt="The game" --tokens=200
 """
 
-import codecs
+import dataclasses
 import sys
 import time
 
 import jax
-import numpy as np
-from absl import flags
 
-from experiments import base
 from experiments.shared import machine
+from experiments.shared.commandline import Command, Group
 from wnn_jax import chain
-from wnn_jax.data import text
-from wnn_jax.saving import checkpoint
-
-FLAGS = flags.FLAGS
-
-flags.DEFINE_string("checkpoint", None, "Folder that experiments.chain saved a model to.")
-flags.DEFINE_string("prompt", "", "Text to continue.")
-flags.DEFINE_integer("tokens", 200, "Tokens to draw.")
-flags.DEFINE_float("temperature", 1.0, "Divides the log-odds of every turn.")
-flags.DEFINE_float("top_p", 1.0, "Draw from the fewest most probable tokens with this much probability.")
-flags.DEFINE_integer("seed", 0, "Seed of what is drawn.")
-
-_CALL = 64  # tokens drawn before they are shown
+from wnn_jax.chain.model import DRAWN_BLOCK
 
 
-def main() -> None:
-    if not FLAGS.checkpoint:
-        raise ValueError("--checkpoint names the folder of a model that experiments.chain saved")
-    if FLAGS.tokens < 1:
-        raise ValueError(f"--tokens must be at least 1, got {FLAGS.tokens}")
-    found = checkpoint.load(FLAGS.checkpoint)
-    if "chain" not in found.config:
-        raise ValueError(f"{FLAGS.checkpoint} holds no chain model")
-    model, memory = chain.from_arrays(found.connections, found.table or {})
-    tokenizer = text.tokenizer_of(text.TextConfig(**found.config["text"]))
-    prompt = tokenizer.encode(FLAGS.prompt) if FLAGS.prompt else np.zeros(0, np.int32)
-    if len(prompt):
-        memory, _ = chain.read(model, memory, prompt, learn=False)
-    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-    sys.stdout.write(FLAGS.prompt)
-    spent, drawn = 0.0, 0
-    for call in range(-(-FLAGS.tokens // _CALL)):
-        key = jax.random.fold_in(jax.random.key(FLAGS.seed), call)
-        begun = time.perf_counter()
-        memory, tokens = chain.sample(key, model, memory, _CALL, FLAGS.temperature, FLAGS.top_p)
-        if call:  # the first compiles
-            spent, drawn = spent + time.perf_counter() - begun, drawn + _CALL
-        for token in tokens[: FLAGS.tokens - call * _CALL]:
-            sys.stdout.write(decode(tokenizer.pieces[token]))
-            sys.stdout.flush()
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is continued, and how.
+
+    Attributes:
+      checkpoint: folder that experiments.chain saved a model to.
+      prompt: text to continue.
+      tokens: tokens to draw.
+      temperature: divides the log-odds of every turn.
+      top_p: draw from the fewest most probable tokens with this much probability.
+    """
+
+    checkpoint: str | None = None
+    prompt: str = ""
+    tokens: int = 200
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if not self.checkpoint:
+            raise ValueError("--checkpoint names the folder of a model that experiments.chain saved")
+
+
+def main(options) -> None:
+    drawing, clocks = options.drawing, []
+    model = chain.load(drawing.checkpoint)
+
+    def show(piece: str) -> None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+        clocks.append(time.perf_counter())
+
+    sys.stdout.write(drawing.prompt)
+    chain.generate(
+        jax.random.key(options.common.seed),
+        model,
+        drawing.prompt,
+        drawing.tokens,
+        temperature=drawing.temperature,
+        top_p=drawing.top_p,
+        on_text=show,
+    )
     sys.stdout.write("\n")
-    if drawn:
-        print(f"{drawn / spent:,.0f} tokens/s; {machine.device()}, {machine.backend_name()}", file=sys.stderr)
+    later = (len(clocks) - 1) // DRAWN_BLOCK * DRAWN_BLOCK  # drawn after the first, which compile
+    if later:
+        speed = later / (clocks[later] - clocks[DRAWN_BLOCK - 1])
+        print(f"{speed:,.0f} tokens/s; {machine.device()}, {machine.backend_name()}", file=sys.stderr)
 
+
+COMMAND = Command("generate", __doc__, main, drawing=Group(Options))
 
 if __name__ == "__main__":
-    base.run(main)
+    sys.exit(COMMAND.run())

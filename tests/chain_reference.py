@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from wnn_jax.chain import contexts
+from wnn_jax.chain import constants
 
 STEPS = (1, 2, 3, 4, 5, 6, 8, 12, 20, 40, 100)
 
@@ -119,7 +119,7 @@ class Oracle:
         tree, zone = self.tree, int(self.tree.spelled[node])
         cells = []
         for table, key, (view, _) in zip(self.cells, seen, self.described, strict=True):
-            name = int(tree.names[contexts.VIEWS.index(view), node])
+            name = int(tree.names[constants.VIEWS.index(view), node])
             cells.append(table.setdefault((key, name), [0, 0, 0, 0]))
         pairs = [(c[0], c[1]) for c in cells] + [(c[2], c[3]) for c in cells]
         odds = [math.log((n1 + 0.4) / (n0 + 0.4)) for n0, n1 in pairs]

@@ -15,7 +15,6 @@ import tempfile
 _SERVER = """
 import importlib, json, os, sys
 module = importlib.import_module("experiments." + sys.argv[1])
-from experiments import base
 for line in sys.stdin:
     flags, folder, files = json.loads(line)
     child = os.fork()
@@ -23,8 +22,7 @@ for line in sys.stdin:
         for number, name in enumerate([os.devnull, *files]):
             os.dup2(os.open(name, os.O_RDWR), number)
         os.chdir(folder)
-        sys.argv = [sys.argv[1], *flags]
-        base.run(module.main)
+        sys.exit(module.COMMAND.run(flags))
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 

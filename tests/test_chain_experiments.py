@@ -8,9 +8,9 @@ import time
 
 import numpy as np
 import pytest
-from commands import rows_of, run, run_forked
+from commands import call, rows_of, run
 
-from experiments import compress
+from wnn_jax.chain import archive
 
 QUICK = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1"]
 
@@ -19,7 +19,7 @@ QUICK = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1
 def test_chain_end_to_end(tmp_path, corpus):
     model = tmp_path / "model"
     flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK]
-    done = run("chain", *flags, f"--checkpoint={model}", "--curve_points=2", "--without=token4,class12_2")
+    done = call("chain", *flags, f"--checkpoint={model}", "--curve_points=2", "--without=token4,class12_2")
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row for row in rows_of(tmp_path / "run")}
     cached = next(name for name in rows if "cache" in name)
@@ -34,7 +34,7 @@ def test_chain_end_to_end(tmp_path, corpus):
     assert (tmp_path / "run" / "training_cost.png").read_bytes().startswith(b"\x89PNG")
 
     flags = [f"--checkpoint={model}", "--prompt=tables read", "--tokens=70", "--seed=1"]
-    drawn = run("generate", *flags)
+    drawn = call("generate", *flags)
     assert drawn.returncode == 0, drawn.stderr
     assert drawn.stdout.startswith("tables read")
     assert len(drawn.stdout.rstrip("\n").encode()) >= 70
@@ -45,29 +45,29 @@ def test_chain_end_to_end(tmp_path, corpus):
     "data", [b"", b"\xff", np.random.default_rng(0).bytes(2000)], ids=["empty", "byte", "noise"]
 )
 def test_compress_and_back(data):
-    packed, _ = compress.compress(data)
+    packed, _ = archive.encode(data)
     assert len(packed) < len(data) * 1.05 + 50
-    assert compress.decompress(packed) == data
+    assert archive.decompress(packed) == data
 
 
 def test_compress_a_file_and_back(tmp_path, corpus):
     source, packed, back = (tmp_path / x for x in ("source", "packed", "back"))
     source.write_bytes(corpus.read_bytes()[:6000])
-    done = run("compress", f"--input={source}", f"--output={packed}")
+    done = call("compress", f"--input={source}", f"--output={packed}")
     assert done.returncode == 0, done.stderr
     assert "xz -9e" in done.stdout
     assert packed.stat().st_size < 0.5 * 6000
-    done = run("compress", "--decompress", f"--input={packed}", f"--output={back}")
+    done = call("compress", "--decompress", f"--input={packed}", f"--output={back}")
     assert done.returncode == 0, done.stderr
     assert back.read_bytes() == source.read_bytes()
-    again = run("compress", f"--input={source}", f"--output={packed}")
+    again = call("compress", f"--input={source}", f"--output={packed}")
     assert again.returncode == 2
     assert "is there already" in again.stderr
 
 
 def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
     data = corpus.read_bytes()[:12000]
-    packed, bits = compress.compress(data)
+    packed, bits = archive.encode(data)
     assert len(packed) * 8 == pytest.approx(bits, rel=0.01, abs=8 * 48)
     assert len(packed) * 8 > bits
     broken = bytearray(packed)
@@ -76,8 +76,8 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
         source, back = tmp_path / "broken", tmp_path / "back"
         source.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"damaged|not compressed by"):
-            compress.decompress(damaged)
-    done = run("compress", "--decompress", f"--input={source}", f"--output={back}")
+            archive.decompress(damaged)
+    done = call("compress", "--decompress", f"--input={source}", f"--output={back}")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert not back.exists()
@@ -86,7 +86,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
 @pytest.mark.parametrize(
     ("module", "flags", "words"),
     [
-        ("chain", ["--modes=both"], "unknown mode"),
+        ("chain", ["--modes=both"], "--modes has no 'both': choose of static, online"),
         ("chain", ["--memory_mib=0"], "too few"),
         ("chain", ["--without=token9"], "names no field or view"),
         ("chain", ["--corpus=/nowhere"], "cannot read the corpus"),
@@ -98,7 +98,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
 )
 def test_bad_input_is_one_line(tmp_path, module, flags, words):
     where = [f"--workdir={tmp_path}"] if module == "chain" else []
-    done = run_forked(module, *flags, *where, cwd=tmp_path)
+    done = call(module, *flags, *where, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert words in done.stderr

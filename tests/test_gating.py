@@ -143,39 +143,32 @@ def test_gated_probabilities_sum_to_one(score):
 
 def chain_model(train):
     pieces = [bytes([97 + i]) for i in range(V)]
-    model = chain.model(tokentree.clustered(train, pieces, 4), pieces)
-    *_, (_, memory) = static.fit(
-        jax.random.key(0), model, chain.empty(model, 10, False), train, static.ReadoutConfig(tokens=200)
-    )
-    return model, memory
+    network = chain.network(tokentree.clustered(train, pieces, 4), pieces)
+    memory = chain.empty_static(network, 10)
+    return network, static.fit(jax.random.key(0), network, memory, train, chain.ReadoutConfig(tokens=200))
 
 
 def test_chain_behind_gates_is_a_distribution():
     """Turns, whole tokens and both; the turns' way of scoring is the tree's."""
     tokens = text()
     train, rest = tokens[:TRAIN], tokens[TRAIN : TRAIN + 6]
-    model, memory = chain_model(train)
+    network, memory = chain_model(train)
     words = bitwise.examples(bitwise.BitwiseConfig(V, C, 1, 1), np.append(train[-C:], rest)).words
-    turns = gates.turn_openness(jax.random.key(1), GATE, model, C, train, words)
+    turns = gates.turn_openness(jax.random.key(1), GATE, network, C, train, words)
     layer = gates.token_layer(
         jax.random.key(2), GATE, gates.single_tier(V, C), tiered_layer.rank_tokens(train, V), train
     )
     votes = gates.votes_by_id(layer, words)
-    kept = [np.asarray(x) for x in memory]
-
-    def begin():
-        return chain.Memory(*(jnp.asarray(x) for x in kept))
-
-    _, whole = gates.chain_behind_ram_gates(GATE, KINDS, model, begin(), rest, turns, votes)
-    _, nats = gates.read_frozen(model, begin(), rest, chunk=1)
+    whole = gates.chain_behind_ram_gates(GATE, KINDS, network, memory, rest, turns, votes)
+    nats = gates.read_frozen(network, memory, rest)
     np.testing.assert_allclose(whole["none"].nats, nats, rtol=1e-4, atol=1e-5)
-    _, behind = gates.read_frozen(model, begin(), rest, chunk=1, turns=turns)
+    behind = gates.read_frozen(network, memory, rest, turns)
     np.testing.assert_allclose(whole["bit"].nats, behind, rtol=1e-4, atol=1e-5)
     # At the first place, all tokens that might have come.
     share = {kind: 0.0 for kind in ("none", *KINDS)}
     for token in range(V):
         first, ahead = np.array([token]), (turns[:, :1], votes[:, :1])
-        _, scores = gates.chain_behind_ram_gates(GATE, KINDS, model, begin(), first, *ahead)
+        scores = gates.chain_behind_ram_gates(GATE, KINDS, network, memory, first, *ahead)
         for kind in share:
             share[kind] += float(jnp.exp(-scores[kind].nats[0]))
     assert share == pytest.approx({kind: 1.0 for kind in share}, abs=1e-4)
@@ -184,7 +177,7 @@ def test_chain_behind_gates_is_a_distribution():
 def test_a_turn_is_taught_only_by_paths_that_have_it():
     """A token at the end of a short path must not count as a 0 of the turns it does not have."""
     pieces = [bytes([97 + i]) for i in range(5)]  # ids 0 .. 4: id 4 is one turn, the others three
-    model = chain.model(tokentree.plain(5), pieces)
+    model = chain.network(tokentree.plain(5), pieces)
     assert chain.turns(model, np.array([4, 3]))[1].tolist() == [[True, False, False], [True] * 3]
     # After 3 comes mostly 4, now and then 3: whose second and third turns are 1, each time they are passed.
     tokens = np.array([3, 4, 3, 4, 3, 4, 3, 4, 3, 3] * 20)

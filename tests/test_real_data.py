@@ -99,14 +99,14 @@ def test_the_chain_model_beats_kneser_ney(wikitext):
     train, test = wikitext.train[:60_000], wikitext.test[:5_000]
     model = ngram.fit_kneser_ney(train, 5, wikitext.vocabulary)
     bar = ngram.predict(model, test).nats.mean()
-    words = chain.model(tokentree.clustered(train, wikitext.pieces), wikitext.pieces)
-    memory, _ = chain.read(words, chain.empty(words, 18, online=True), train, learn=True)
+    words = chain.network(tokentree.clustered(train, wikitext.pieces), wikitext.pieces)
+    memory, _ = chain.read(words, chain.empty_online(words, 18), train, learn=True)
     memory, found = chain.read(words, memory, test, learn=True)
     assert chain.nats(words, found).mean() < bar - 0.5
     assert chain.distribution(words, memory).sum(dtype=np.float64) == pytest.approx(1, abs=1e-5)
-    config = static.ReadoutConfig(tokens=30_000)
-    empty = chain.empty(words, 18, online=False)
-    *_, (_, memory) = static.fit(jax.random.key(0), words, empty, train, config)
+    config = chain.ReadoutConfig(tokens=30_000)
+    empty = chain.empty_static(words, 18)
+    memory = static.fit(jax.random.key(0), words, empty, train, config)
     memory, found = chain.read(words, memory, test[:2_000], learn=False, argmax=True)
     assert chain.nats(words, found).mean() < ngram.predict(model, test[:2_000]).nats.mean() - 0.1
     for token in test[2_000:2_003]:

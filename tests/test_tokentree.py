@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax.chain import tokentree
+from wnn_jax.chain import constants, tokentree
 
 
 def check(tree, vocabulary):
@@ -24,7 +24,7 @@ def check(tree, vocabulary):
             node = child
         assert node == -1 - token
     assert len(np.unique(tree.names[0])) == vocabulary - 1
-    assert ((tree.kind >= 0) & (tree.kind < tokentree.KINDS)).all()
+    assert ((tree.kind >= 0) & (tree.kind < constants.KINDS)).all()
     coded = tree.spelled == 0
     np.testing.assert_array_equal(tree.names[1:, coded], np.stack([tree.names[0, coded]] * 2))
     one = np.random.default_rng(0).random(vocabulary - 1)

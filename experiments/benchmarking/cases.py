@@ -7,6 +7,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from wnn_jax.ram import backend, connectivity
 from wnn_jax.search import evaluate
 
 OPERATIONS = ("fused write", "write", "lookup")
-CELLS = ("ternary", "count", "quad_weighted")
+CELLS: tuple[ram.CellKind, ...] = ("ternary", "count", "quad_weighted")
 TABLE_BYTES = 1 << 32
 CONFIG = ram.RamConfig("ternary")
 # The predecessor's setting of a search: a genome of 16 clusters of 200 neurons of 20 bits, scored on the ids
@@ -54,7 +55,7 @@ class Sizes:
                 raise ValueError(f"{name} must be at least 1, got {value}")
 
 
-def run_search(sizes: Sizes, seed: int, way: str, kind: str, address_bits: int) -> dict[str, float]:
+def run_search(sizes: Sizes, seed: int, way: str, kind: ram.CellKind, address_bits: int) -> dict[str, float]:
     """Genomes a second by full evaluation, or by what changed."""
     count, clusters = SEARCH["train"] + SEARCH["scored"], 16
     config = bitwise.BitwiseConfig(50_257, 4, SEARCH["neurons"], address_bits, memory=ram.RamConfig(kind))
@@ -102,7 +103,7 @@ def _search_row(seconds: list[float], genomes: int) -> dict[str, float]:
 
 
 def run_case(
-    sizes: Sizes, seed: int, table: str, way: str, operation: str, address_bits: str
+    sizes: Sizes, seed: int, table: str, way: str, operation: Any, address_bits: str
 ) -> dict[str, float]:
     """Time one case here; ``peak_mib`` is this process's."""
     if way.endswith(" one") and hasattr(os, "sched_setaffinity"):
@@ -140,7 +141,7 @@ def run_bound(sizes: Sizes, row_bytes: int) -> dict[str, float]:
     return {"ns": min(seconds) / (touches * tasks) * 1e9, "peak_mib": peak_memory() / 2**20}
 
 
-def fit_and_read(sizes: Sizes, kind: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
+def fit_and_read(sizes: Sizes, kind: ram.CellKind, drawn: jax.Array, train: ram.Examples) -> list[float]:
     """As many examples read as written, by any kind of cell."""
     drawn = split_clusters(drawn)
     train = train._replace(targets=jnp.repeat(train.targets, drawn.shape[0], axis=0))

@@ -1,5 +1,5 @@
 // The chain model: a token is a path of bits, and every bit is predicted from the cells that its context
-// neurons address, mixed in the logistic domain (wnn_jax/lm/chain.py says what each step means).
+// neurons address, mixed in the logistic domain (wnn_jax/chain says what each step means).
 //
 // Floats are added in one order, without contraction, and exp and log are computed here, so that the same
 // text gives the same bits on every machine: what is compressed on one is decompressed on another.
@@ -13,22 +13,10 @@
 #include <queue>
 #include <vector>
 
+#include "constants.h"
+
 namespace wnn {
 namespace chain {
-
-constexpr int kRecent = 6, kBucket = 4, kCell = 3, kStates = 144, kLanes = 8;
-constexpr int kHits = 128, kKinds = 4096 + 64, kClasses = 65;
-constexpr int kMatchLengths = 32, kMatchLog = 18, kMatchOrder = 3;
-constexpr int kRefineLog = 16, kRefineSteps = 33;
-constexpr uint32_t kLimit = 2;
-constexpr float kSmooth = 0.4f, kRange = 13.0f, kLeast = 2e-6f;
-
-// Rows of the lexicon, a number of each token (chain.py, Lexicon).
-enum Lexicon { kCanonical, kCode, kMultiply, kAdd, kHead, kHeadMultiply, kEnds, kTail, kSize, kLexiconRows };
-// What is remembered of the text (chain.py, History).
-enum Register { kWord = kRecent, kLastWord, kBytes, kCount, kMatchAt, kMatchLength, kRegisters };
-// Fields that a neuron may observe (chain.py, FIELDS).
-enum Field { kToken = 0, kFold = 6, kClass6 = 9, kClass9 = 12, kClass12 = 15, kThisWord = 18, kPrevious, kLast3, kFields };
 
 inline uint32_t Mix(uint32_t h, uint32_t x) {
   h ^= x * 0x9E3779B1u;
@@ -58,7 +46,7 @@ inline double Log(double x) {
   return 2.0 * z * sum + k * 0.6931471805599453 + -0.2876820724517809;
 }
 
-// log(n + kSmooth) by table.
+// log(n + kSmooth), by table.
 class Logs {
  public:
   Logs() : table_(kEntries) {
@@ -77,7 +65,7 @@ class Logs {
 
  private:
   static constexpr uint32_t kEntries = 1 << 16;
-  static float Direct(uint32_t n) { return static_cast<float>(Log(static_cast<double>(n) + 0.4)); }
+  static float Direct(uint32_t n) { return static_cast<float>(Log(static_cast<double>(n) + kSmooth)); }
   std::vector<float> table_;
   float last_ = Direct(kEntries);
 };
@@ -87,17 +75,20 @@ inline const Logs& LogTable() {
   return logs;
 }
 
-// A count in 12 steps.
+// A count in steps.
 class Steps {
  public:
   Steps() {
-    for (int n = 0; n <= 100; ++n)
-      table_[n] = n < 6 ? n : n < 8 ? 6 : n < 12 ? 7 : n < 20 ? 8 : n < 40 ? 9 : n < 100 ? 10 : 11;
+    for (int n = 0; n <= kLast; ++n) {
+      table_[n] = 0;
+      for (int edge : kCountEdges) table_[n] += n >= edge;
+    }
   }
-  int operator()(uint32_t n) const { return table_[std::min(n, 100u)]; }
+  int operator()(uint32_t n) const { return table_[std::min(n, static_cast<uint32_t>(kLast))]; }
 
  private:
-  uint8_t table_[101];
+  static constexpr int kLast = kCountEdges[kCountSteps - 2];
+  uint8_t table_[kLast + 1];
 };
 
 inline const Steps& StepTable() {
@@ -192,13 +183,13 @@ inline void Read(const Tree& tree, const uint32_t* context, const int32_t* token
   });
 }
 
-// Everything that changes as the model reads.
+// Everything that may change as the model reads; of a memory that does not learn only the last three.
 struct Memory {
   uint32_t* slots;  // [neurons, slots, 3]: tag and fast counts; zeros; ones
   float *gain, *gain_sum, *offset, *offset_sum, *match_share, *match_gain, *refined;
   int32_t *text, *match_table;
   uint32_t* registers;
-  int64_t capacity;
+  int64_t capacity;  // tokens of the text that are kept
 };
 
 struct Settings {
@@ -219,19 +210,19 @@ class Reader {
 
   // Before a token: its contexts, and what the longest match says comes next.
   void Begin() {
-    uint32_t fields[kFields];
+    uint32_t fields[kFieldRows];
     const uint32_t* r = memory_.registers;
-    for (int k = 0; k < kRecent; ++k) fields[kToken + k] = r[k];
-    for (int k = 0; k < 3; ++k) {
-      const uint32_t code = r[k] ? Row(kCode, r[k] - 1) : 0, there = r[k] != 0;
-      fields[kFold + k] = r[k] ? Row(kCanonical, r[k] - 1) + 1 : 0;
-      fields[kClass6 + k] = (code >> 10) + there;
-      fields[kClass9 + k] = (code >> 7) + there;
-      fields[kClass12 + k] = (code >> 4) + there;
+    for (int k = 0; k < kRecent; ++k) fields[kFieldToken1 + k] = r[k];
+    for (int k = 0; k < kFolded; ++k) {
+      const uint32_t code = r[k] ? Row(kLexiconCode, r[k] - 1) : 0, there = r[k] != 0;
+      fields[kFieldFolded1 + k] = r[k] ? Row(kLexiconFolded, r[k] - 1) + 1 : 0;
+      fields[kFieldClass61 + k] = (code >> (kCodeBits - kClassBits[0])) + there;
+      fields[kFieldClass91 + k] = (code >> (kCodeBits - kClassBits[1])) + there;
+      fields[kFieldClass121 + k] = (code >> (kCodeBits - kClassBits[2])) + there;
     }
-    fields[kThisWord] = r[kWord];
-    fields[kPrevious] = r[kLastWord];
-    fields[kLast3] = r[kBytes];
+    fields[kFieldWord] = r[kRegisterWord];
+    fields[kFieldLastWord] = r[kRegisterLastWord];
+    fields[kFieldBytes3] = r[kRegisterBytes];
     for (int64_t c = 0; c < neurons_.count; ++c) {
       uint32_t h = static_cast<uint32_t>(c) + 1;
       for (int64_t i = 0; i < neurons_.width; ++i) {
@@ -240,7 +231,7 @@ class Reader {
       }
       context_[c] = h;
     }
-    class1_ = static_cast<int>(fields[kClass6]), class2_ = static_cast<int>(fields[kClass6 + 1]);
+    class1_ = static_cast<int>(fields[kFieldClass61]), class2_ = static_cast<int>(fields[kFieldClass62]);
     last_ = r[0];
     guess_ = -1;
     depth_ = 0;
@@ -262,18 +253,18 @@ class Reader {
       cell_[c] = cell;
       const uint32_t zeros = cell ? cell[1] : 0, ones = cell ? cell[2] : 0;
       x_[c] = logs(ones) - logs(zeros);
-      state_[c] = steps(zeros) * 12 + steps(ones);
-      if (c < 6 && zeros + ones > 0) hits |= 1 << c;
+      state_[c] = steps(zeros) * kCountSteps + steps(ones);
+      if (c < kHitNeurons && zeros + ones > 0) hits |= 1 << c;
       if (settings_.online) {
         const uint32_t fast = cell ? cell[0] : 0, fast0 = fast >> 8 & 255, fast1 = fast & 255;
         x_[n + c] = logs(fast1) - logs(fast0);
-        state_[n + c] = steps(fast0) * 12 + steps(fast1);
+        state_[n + c] = steps(fast0) * kCountSteps + steps(fast1);
       }
     }
-    const int64_t rows[4] = {hits + 64 * zone_, kHits + tree_.kind[node], kHits + kKinds + class1_,
+    const int64_t rows[4] = {hits + kHits / 2 * zone_, kHits + tree_.kind[node], kHits + kKinds + class1_,
                              kHits + kKinds + kClasses + class2_};
     for (int k = 0; k < 4; ++k) row_[k] = rows[k] * inputs_;
-    const int64_t states = (kHits + kKinds + 2 * kClasses + kStates * zone_) * inputs_;
+    const int64_t states = (kGainStates + kStates * zone_) * inputs_;
     const float* offset = memory_.offset + kStates * zone_ * inputs_;
     const float *g0 = memory_.gain + row_[0], *g1 = memory_.gain + row_[1], *g2 = memory_.gain + row_[2],
                 *g3 = memory_.gain + row_[3], *gs = memory_.gain + states;
@@ -291,7 +282,7 @@ class Reader {
       if (j < tree_.start[guess_ + 1] && tree_.node[j] == node) matched_ = tree_.bit[j];
     }
     if (matched_ >= 0) {
-      match_row_ = zone_ * kMatchLengths + std::min<int>(memory_.registers[kMatchLength], kMatchLengths - 1);
+      match_row_ = zone_ * kMatchLengths + std::min<int>(memory_.registers[kRegisterMatchLength], kMatchLengths - 1);
       const double share = memory_.match_share[match_row_];
       match_x_ = static_cast<float>(Log(share / (1.0 - share)));
       if (!matched_) match_x_ = -match_x_;
@@ -301,7 +292,7 @@ class Reader {
     mixed_ = Sigmoid(dot);
     if (!settings_.online) return Clamp(mixed_);
 
-    const float z = std::min(std::max(dot * (1.0f / 0.75f), -15.99f), 15.99f) + 16.0f;
+    const float z = std::min(std::max(dot * (1.0f / kRefineWidth), -kRefineEdge), kRefineEdge) + kRefineSteps / 2;
     const int step = static_cast<int>(z);
     fraction_ = z - static_cast<float>(step);
     const uint32_t name = tree_.names[node];
@@ -320,19 +311,19 @@ class Reader {
     for (float* map : refine_) {
       if (!map) continue;
       float& cell = map[fraction_ > 0.5f];
-      cell += (target - cell) * 0.02f;
+      cell += (target - cell) * kRefineRate;
     }
     if (matched_ >= 0) {
       float& share = memory_.match_share[match_row_];
-      share += ((matched_ == bit ? 1.0f : 0.0f) - share) * 0.005f;
-      share = std::min(std::max(share, 0.001f), 0.9999f);
-      memory_.match_gain[match_row_] += 0.002f * error * match_x_;
+      share += ((matched_ == bit ? 1.0f : 0.0f) - share) * kMatchRate;
+      share = std::min(std::max(share, kMatchLeast), kMatchMost);
+      memory_.match_gain[match_row_] += kMatchGainRate * error * match_x_;
     }
     for (int k = 0; k < 4; ++k) {
       float *gain = memory_.gain + row_[k], *sum = memory_.gain_sum + row_[k];
       for (int64_t i = 0; i < inputs_; ++i) Adapt(gain[i], sum[i], error * x_[i]);
     }
-    const int64_t states = (kHits + kKinds + 2 * kClasses + kStates * zone_) * inputs_;
+    const int64_t states = (kGainStates + kStates * zone_) * inputs_;
     const int64_t real = neurons_.count * (settings_.online ? 2 : 1);  // the padding must stay silent
     for (int64_t i = 0; i < real; ++i) {
       const int64_t at = state_[i] * inputs_ + i, own = kStates * zone_ * inputs_ + at;
@@ -343,8 +334,8 @@ class Reader {
       if (!cell) continue;
       cell[1 + bit] += 1;
       uint32_t fast[2] = {cell[0] >> 8 & 255, cell[0] & 255};
-      fast[bit] = std::min(fast[bit] + 1, 255u);
-      if (fast[1 - bit] > kLimit) fast[1 - bit] = fast[1 - bit] / 2 + 1;
+      fast[bit] = std::min(fast[bit] + 1, static_cast<uint32_t>(kFastMost));
+      if (fast[1 - bit] > static_cast<uint32_t>(kFastLimit)) fast[1 - bit] = fast[1 - bit] / 2 + 1;
       cell[0] = (cell[0] & 0xFFFF0000u) | fast[0] << 8 | fast[1];
     }
   }
@@ -352,26 +343,26 @@ class Reader {
   // After a token: what is remembered of it.
   void End(int32_t token) {
     uint32_t* r = memory_.registers;
-    if (Row(kEnds, token)) {
-      const uint32_t finished = r[kWord] * Row(kHeadMultiply, token) + Row(kHead, token);
-      if (finished) r[kLastWord] = finished;
-      r[kWord] = Row(kAdd, token);
+    if (Row(kLexiconEnds, token)) {
+      const uint32_t finished = r[kRegisterWord] * Row(kLexiconHeadMultiply, token) + Row(kLexiconHead, token);
+      if (finished) r[kRegisterLastWord] = finished;
+      r[kRegisterWord] = Row(kLexiconAdd, token);
     } else {
-      r[kWord] = r[kWord] * Row(kMultiply, token) + Row(kAdd, token);
+      r[kRegisterWord] = r[kRegisterWord] * Row(kLexiconMultiply, token) + Row(kLexiconAdd, token);
     }
-    const uint32_t size = Row(kSize, token);
-    r[kBytes] = ((size >= 3 ? 0 : r[kBytes] << (8 * size)) | Row(kTail, token)) & 0xFFFFFF;
+    const uint32_t size = Row(kLexiconSize, token);
+    r[kRegisterBytes] = ((size >= 3 ? 0 : r[kRegisterBytes] << (8 * size)) | Row(kLexiconTail, token)) & 0xFFFFFF;
     for (int k = kRecent - 1; k > 0; --k) r[k] = r[k - 1];
     r[0] = static_cast<uint32_t>(token) + 1;
     if (settings_.online) {
       // The token is always written: a text as long as its room starts over.
-      const uint32_t count = r[kCount], room = static_cast<uint32_t>(memory_.capacity);
+      const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
       memory_.text[count % room] = token;
-      r[kCount] = count + 1;
-      if (r[kMatchLength]) {
-        const bool right = memory_.text[r[kMatchAt] % room] == token;
-        r[kMatchLength] = right ? r[kMatchLength] + 1 : 0;
-        r[kMatchAt] += 1;
+      r[kRegisterCount] = count + 1;
+      if (r[kRegisterMatchLength]) {
+        const bool right = memory_.text[r[kRegisterMatchAt] % room] == token;
+        r[kRegisterMatchLength] = right ? r[kRegisterMatchLength] + 1 : 0;
+        r[kRegisterMatchAt] += 1;
       }
     }
   }
@@ -434,7 +425,7 @@ class Reader {
       }
       depth_ = best.depth;
       PrefetchChildren(best.node);
-      const double one = Heated(Predict(best.node), temperature);
+      const double one = WithTemperature(Predict(best.node), temperature);
       open.push({best.probability * (1.0 - one), tree_.children[2 * best.node], best.depth + 1});
       open.push({best.probability * one, tree_.children[2 * best.node + 1], best.depth + 1});
     }
@@ -442,7 +433,7 @@ class Reader {
   }
 
   // A bit's probability with its log-odds divided by the temperature.
-  static double Heated(double one, double temperature) {
+  static double WithTemperature(double one, double temperature) {
     if (temperature == 1.0) return one;
     const double odds = Log(one / (1.0 - one)) / temperature;
     return 1.0 / (1.0 + Exp(-std::min(std::max(odds, -30.0), 30.0)));
@@ -461,23 +452,23 @@ class Reader {
   // The longest run of tokens that ended as the text does now, found by its last three.
   void BeginMatch() {
     uint32_t* r = memory_.registers;
-    const uint32_t count = r[kCount], room = static_cast<uint32_t>(memory_.capacity);
-    if (count > kMatchOrder) {
+    const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
+    if (count > static_cast<uint32_t>(kMatchOrder)) {
       uint32_t h = 7;
       for (int k = 0; k < kMatchOrder; ++k) h = Mix(h, r[k]);
       int32_t& last = memory_.match_table[h >> (32 - kMatchLog)];
-      if (!r[kMatchLength] && last > 0 && count - static_cast<uint32_t>(last) < room) {
+      if (!r[kRegisterMatchLength] && last > 0 && count - static_cast<uint32_t>(last) < room) {
         uint32_t length = 0;
-        while (length < kMatchLengths - 1 && length < static_cast<uint32_t>(last) &&
+        while (length < static_cast<uint32_t>(kMatchLengths - 1) && length < static_cast<uint32_t>(last) &&
                count - static_cast<uint32_t>(last) + length + 1 < room &&
                memory_.text[(last - 1 - length) % room] == memory_.text[(count - 1 - length) % room])
           ++length;
-        r[kMatchAt] = static_cast<uint32_t>(last);
-        r[kMatchLength] = length >= 2 ? length : 0;
+        r[kRegisterMatchAt] = static_cast<uint32_t>(last);
+        r[kRegisterMatchLength] = length >= static_cast<uint32_t>(kMatchRun) ? length : 0;
       }
       last = static_cast<int32_t>(count);
     }
-    if (r[kMatchLength]) guess_ = memory_.text[r[kMatchAt] % room];
+    if (r[kRegisterMatchLength]) guess_ = memory_.text[r[kRegisterMatchAt] % room];
   }
 
   Tree tree_;

@@ -1,8 +1,10 @@
 // The chain model's XLA FFI handlers: check every shape and range, then read, count or write.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #ifdef __linux__
@@ -20,8 +22,6 @@ namespace {
 
 using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
-
-enum Mode { kGiven = 0, kSampled, kDecoded };
 
 ffi::Error CheckTree(const Tree& tree, int64_t bits) {
   WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1, "a tree of V ids has V - 1 inner nodes");
@@ -46,8 +46,8 @@ ffi::Error CheckTree(const Tree& tree, int64_t bits) {
 }
 
 template <typename Buffer>
-ffi::Error CheckTokens(const Buffer& tokens, int64_t vocabulary) {
-  for (int64_t t = 0; t < Dim(tokens, 0); ++t)
+ffi::Error CheckTokens(const Buffer& tokens, int64_t count, int64_t vocabulary) {
+  for (int64_t t = 0; t < count; ++t)
     WNN_REQUIRE(tokens.typed_data()[t] >= 0 && tokens.typed_data()[t] < vocabulary, "a token outside the vocabulary");
   return ffi::Error::Success();
 }
@@ -95,7 +95,7 @@ ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slot
                        I32 tokens, ffi::Result<Slots> result, int64_t log_slots, int64_t sign) {
   WNN_MAKE_TREE;
   WNN_CHECK(CheckSlots(slots, view, log_slots));
-  WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
+  WNN_CHECK(CheckTokens(tokens, Dim(tokens, 0), tree.vocabulary));
   WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0), "a context a neuron and token");
   WNN_REQUIRE(sign == 1 || sign == -1, "a sign");
   uint32_t* out = result->typed_data();
@@ -114,23 +114,160 @@ ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots
                       I32 tokens, ffi::Result<I32Matrix> zeros, ffi::Result<I32Matrix> ones, int64_t log_slots) {
   WNN_MAKE_TREE;
   WNN_CHECK(CheckSlots(slots, view, log_slots));
-  WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
+  WNN_CHECK(CheckTokens(tokens, Dim(tokens, 0), tree.vocabulary));
   WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0), "a context a neuron and token");
   const int64_t length = Dim(tokens, 0);
   int64_t bits = 0;
   for (int64_t t = 0; t < length; ++t)
     bits += tree.start[tokens.typed_data()[t] + 1] - tree.start[tokens.typed_data()[t]];
-  WNN_REQUIRE(Dim(*zeros, 0) == Dim(view, 0) && Dim(*ones, 0) == Dim(view, 0) && Dim(*zeros, 1) == bits &&
-                  Dim(*ones, 1) == bits,
-              "one count a neuron and bit");
+  const int64_t room = Dim(*zeros, 1);  // a multiple that serves texts of several lengths
+  WNN_REQUIRE(Dim(*zeros, 0) == Dim(view, 0) && Dim(*ones, 0) == Dim(view, 0) && room >= bits && Dim(*ones, 1) == room,
+              "room for one count a neuron and bit");
+  std::memset(zeros->typed_data(), 0, zeros->size_bytes());
+  std::memset(ones->typed_data(), 0, ones->size_bytes());
   return Ended(Parallel(pool, Dim(view, 0), [&] {
     return [&](int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c)
         Read(tree, context.typed_data() + c * length, tokens.typed_data(), length, view.typed_data()[c], log_slots,
-             slots.typed_data() + (c << log_slots) * kCell, zeros->typed_data() + c * bits,
-             ones->typed_data() + c * bits);
+             slots.typed_data() + (c << log_slots) * kCell, zeros->typed_data() + c * room,
+             ones->typed_data() + c * room);
     };
   }));
+}
+
+// A memory as XLA hands it over. One that does not learn may lack the sums; a static one all that is learnt online.
+struct MemoryBuffers {
+  Slots slots;
+  F32Matrix gain, gain_sum, offset, offset_sum, match_share, match_gain;
+  F32Cube refined;
+  I32 text, match_table;
+  U32 registers;
+};
+
+ffi::Error CheckMemory(const MemoryBuffers& memory, const Tree& tree, int64_t neurons, bool online, bool learn) {
+  const int64_t inputs = (neurons * (online ? 2 : 1) + kLanes - 1) / kLanes * kLanes;
+  WNN_REQUIRE(Dim(memory.gain, 0) == kGainRows && Dim(memory.gain, 1) == inputs &&
+                  Dim(memory.offset, 0) == 2 * kStates && Dim(memory.offset, 1) == inputs,
+              "a mixer of other inputs");
+  if (learn)
+    WNN_REQUIRE(Dim(memory.gain_sum, 0) == kGainRows && Dim(memory.gain_sum, 1) == inputs &&
+                    Dim(memory.offset_sum, 0) == 2 * kStates && Dim(memory.offset_sum, 1) == inputs,
+                "a mixer of other inputs");
+  if (online)
+    WNN_REQUIRE(Dim(memory.match_share, 0) == 2 && Dim(memory.match_share, 1) == kMatchLengths &&
+                    Dim(memory.match_gain, 0) == 2 && Dim(memory.match_gain, 1) == kMatchLengths &&
+                    Dim(memory.refined, 0) == 2 && Dim(memory.refined, 1) == 1 << kRefineLog &&
+                    Dim(memory.refined, 2) == kRefineSteps && Dim(memory.match_table, 0) == 1 << kMatchLog &&
+                    Dim(memory.text, 0) > 2 * kMatchLengths,
+                "the parts of an online memory have the wrong shapes");
+  WNN_REQUIRE(Dim(memory.registers, 0) == kRegisterRows, "another number of registers");
+  for (int k = 0; k < kRecent; ++k)
+    WNN_REQUIRE(memory.registers.typed_data()[k] <= tree.vocabulary, "a remembered token outside the vocabulary");
+  if (online) WNN_CHECK(CheckTokens(memory.text, Dim(memory.text, 0), tree.vocabulary));
+  return ffi::Error::Success();
+}
+
+ffi::Error CheckNeurons(const Tree& tree, const U32Matrix& lexicon, const I32Matrix& connections, const I32& view) {
+  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary, "a lexicon of another vocabulary");
+  WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in their neurons");
+  for (int64_t i = 0; i < Dim(view, 0) * Dim(connections, 1); ++i)
+    WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFieldRows,
+                "a field that is not there");
+  return ffi::Error::Success();
+}
+
+using Callback = int32_t (*)(float);
+
+// Which tokens are read, drawn or decoded: `count` of the block's.
+struct Request {
+  I32 tokens;
+  F32Matrix chance;
+  int64_t count, mode;
+  bool argmax;
+  float temperature, top_p;
+  Callback callback;
+};
+
+// What was read, a row a token of the block.
+struct Reading {
+  ffi::Result<I32> tokens;
+  ffi::Result<F32Matrix> ones;
+  ffi::Result<I32> best;
+};
+
+ffi::Error CheckRequest(const Request& request, Reading& reading, const Tree& tree) {
+  const int64_t block = Dim(*reading.tokens, 0), depth = Dim(*reading.ones, 1);
+  WNN_REQUIRE(Dim(*reading.best, 0) == block && Dim(*reading.ones, 0) == block, "results of different lengths");
+  WNN_REQUIRE(request.count >= 0 && request.count <= block, "more tokens than the block has room for");
+  for (int64_t v = 0; v < tree.vocabulary; ++v)
+    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "a path is longer than its row");
+  WNN_REQUIRE(request.mode >= kModeGiven && request.mode < kModeRows && request.temperature > 0 && request.top_p > 0,
+              "a setting out of range");
+  if (request.mode == kModeGiven) {
+    WNN_REQUIRE(Dim(request.tokens, 0) == block, "a result a token");
+    WNN_CHECK(CheckTokens(request.tokens, request.count, tree.vocabulary));
+  }
+  if (request.mode == kModeSampled)
+    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth, "a chance a bit");
+  if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "nothing to decode from");
+  return ffi::Error::Success();
+}
+
+// One of the fewest most probable tokens that have `top_p` of the probability, by a chance in [0, 1).
+int32_t DrawNucleus(Reader& reader, double temperature, double top_p, double chance) {
+  std::vector<std::pair<int32_t, double>> nucleus;
+  double mass = 0;
+  reader.Enumerate(temperature, [&](int32_t token, double probability) {
+    nucleus.push_back({token, probability});
+    mass += probability;
+    return mass >= top_p;
+  });
+  double left = chance * mass;
+  int32_t drawn = -1;
+  for (const auto& [token, probability] : nucleus) {
+    drawn = token;
+    left -= probability;
+    if (left < 0) break;
+  }
+  return drawn;
+}
+
+ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, Reading& reading) {
+  const int64_t depth = Dim(*reading.ones, 1);
+  int32_t *read = reading.tokens->typed_data(), *best = reading.best->typed_data();
+  std::memset(reading.ones->typed_data(), 0, reading.ones->size_bytes());
+  std::fill(read, read + Dim(*reading.tokens, 0), -1);
+  std::fill(best, best + Dim(*reading.best, 0), -1);
+  for (int64_t t = 0; t < request.count; ++t) {
+    float* one_of = reading.ones->typed_data() + t * depth;
+    const float* chance = request.mode == kModeSampled ? request.chance.typed_data() + t * depth : nullptr;
+    reader.Begin();
+    if (request.argmax)
+      reader.Enumerate(1.0, [&](int32_t token, double) {
+        best[t] = token;
+        return true;
+      });
+    int32_t given = request.mode == kModeGiven ? request.tokens.typed_data()[t] : -1;
+    if (chance && request.top_p < 1) given = DrawNucleus(reader, request.temperature, request.top_p, chance[0]);
+    const int32_t* path = given >= 0 ? tree.start + given : nullptr;
+    if (path) reader.Prefetch(0);
+    bool failed = false;
+    read[t] = reader.Walk(path != nullptr, [&](int32_t, int at, float one) {
+      one_of[at] = one;
+      if (path) {
+        const int32_t j = path[0] + at;
+        if (j + 1 < path[1]) reader.Prefetch(tree.node[j + 1]);
+        return static_cast<int>(tree.bit[j]);
+      }
+      if (chance) return static_cast<int>(chance[at] < Reader::WithTemperature(one, request.temperature));
+      const int bit = request.callback(one);
+      failed = bit < 0 || bit > 1;
+      return failed ? -1 : bit;
+    });
+    if (failed) return Invalid("decoding stopped");
+    reader.End(read[t]);
+  }
+  return ffi::Error::Success();
 }
 
 template <typename In, typename Out>
@@ -139,52 +276,46 @@ auto* Carried(const In& in, Out& out) {
   return out->typed_data();
 }
 
-using Callback = int32_t (*)(float);
+// wnn_jax/chain/backend.py hands over the same, in the same order.
+#define WNN_READ_PARAMETERS                                                                             \
+  WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots, F32Matrix gain, \
+      F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum, F32Matrix match_share,                \
+      F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table, U32 registers, I32 tokens,      \
+      F32Matrix chance, I32 count
+#define WNN_READ_ARGUMENTS                                                                              \
+  WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<Slots>().Arg<F32Matrix>()         \
+      .Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>()             \
+      .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<I32>().Arg<F32Matrix>().Arg<I32>()
+#define WNN_READ_SETTINGS                                                                               \
+  int64_t log_slots, int64_t online, int64_t mode, int64_t argmax, float temperature, float top_p,      \
+      int64_t callback, float rate
+#define WNN_READ_ATTRIBUTES                                                                             \
+  .Attr<int64_t>("log_slots").Attr<int64_t>("online").Attr<int64_t>("mode").Attr<int64_t>("argmax")     \
+      .Attr<float>("temperature").Attr<float>("top_p").Attr<int64_t>("callback").Attr<float>("rate")
+#define WNN_CHECK_READ(learn)                                                                           \
+  WNN_MAKE_TREE;                                                                                        \
+  WNN_CHECK(CheckSlots(slots, view, log_slots));                                                        \
+  WNN_CHECK(CheckNeurons(tree, lexicon, connections, view));                                            \
+  const MemoryBuffers buffers{slots,       gain,       gain_sum, offset, offset_sum, match_share,       \
+                              match_gain, refined,    text,     match_table, registers};                \
+  WNN_CHECK(CheckMemory(buffers, tree, Dim(view, 0), online != 0, learn));                              \
+  WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0, "one count, and a rate of 0 or more");                   \
+  const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,     \
+                        top_p, reinterpret_cast<Callback>(callback)};                                   \
+  WNN_CHECK(CheckRequest(request, reading, tree));                                                      \
+  const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)}; \
+  const Settings settings{static_cast<int>(log_slots), online != 0, learn, rate}
 
-ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots,
-                  F32Matrix gain, F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum,
-                  F32Matrix match_share, F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table,
-                  U32 registers, I32 tokens, F32Matrix chance, ffi::Result<Slots> slots_out,
-                  ffi::Result<F32Matrix> gain_out, ffi::Result<F32Matrix> gain_sum_out,
-                  ffi::Result<F32Matrix> offset_out, ffi::Result<F32Matrix> offset_sum_out,
-                  ffi::Result<F32Matrix> match_share_out, ffi::Result<F32Matrix> match_gain_out,
-                  ffi::Result<F32Cube> refined_out, ffi::Result<I32> text_out, ffi::Result<I32> match_table_out,
-                  ffi::Result<U32> registers_out, ffi::Result<I32> read, ffi::Result<F32Matrix> ones,
-                  ffi::Result<I32> best, int64_t log_slots, int64_t online, int64_t learn, int64_t mode,
-                  int64_t argmax, float rate, float temperature, float top_p, int64_t callback) {
-  WNN_MAKE_TREE;
-  WNN_CHECK(CheckSlots(slots, view, log_slots));
-  const int64_t count = Dim(*read, 0), depth = Dim(*ones, 1), neurons = Dim(view, 0);
-  const int64_t inputs = (neurons * (online ? 2 : 1) + kLanes - 1) / kLanes * kLanes;
-  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary, "a lexicon of another vocabulary");
-  WNN_REQUIRE(Dim(connections, 0) == neurons, "connections and views differ in their neurons");
-  for (int64_t i = 0; i < neurons * Dim(connections, 1); ++i)
-    WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFields, "a field that is not there");
-  WNN_REQUIRE(Dim(gain, 0) == kHits + kKinds + 2 * kClasses + 2 * kStates && Dim(gain, 1) == inputs &&
-                  Dim(gain_sum, 0) == Dim(gain, 0) && Dim(gain_sum, 1) == inputs && Dim(offset, 0) == 2 * kStates &&
-                  Dim(offset, 1) == inputs && Dim(offset_sum, 0) == 2 * kStates && Dim(offset_sum, 1) == inputs,
-              "a mixer of other inputs");
-  if (online)
-    WNN_REQUIRE(Dim(match_share, 0) == 2 && Dim(match_share, 1) == kMatchLengths && Dim(match_gain, 0) == 2 &&
-                    Dim(match_gain, 1) == kMatchLengths && Dim(refined, 0) == 2 &&
-                    Dim(refined, 1) == 1 << kRefineLog && Dim(refined, 2) == kRefineSteps &&
-                    Dim(match_table, 0) == 1 << kMatchLog && Dim(text, 0) > 2 * kMatchLengths,
-                "the parts of an online memory have the wrong shapes");
-  WNN_REQUIRE(Dim(registers, 0) == kRegisters, "another number of registers");
-  WNN_REQUIRE(Dim(*best, 0) == count && Dim(*ones, 0) == count, "results of different lengths");
-  for (int64_t v = 0; v < tree.vocabulary; ++v)
-    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "a path is longer than its row");
-  WNN_REQUIRE(mode >= kGiven && mode <= kDecoded && rate >= 0 && temperature > 0 && top_p > 0, "a setting out of range");
-  if (mode == kGiven) {
-    WNN_REQUIRE(Dim(tokens, 0) == count, "a result a token");
-    WNN_CHECK(CheckTokens(tokens, tree.vocabulary));
-  }
-  if (mode == kSampled) WNN_REQUIRE(Dim(chance, 0) == count && Dim(chance, 1) == depth, "a chance a bit");
-  if (mode == kDecoded) WNN_REQUIRE(callback != 0, "nothing to decode from");
-  for (int k = 0; k < kRecent; ++k)
-    WNN_REQUIRE(registers.typed_data()[k] <= tree.vocabulary, "a remembered token outside the vocabulary");
-  if (online) WNN_CHECK(CheckTokens(text, tree.vocabulary));
-
+// Reads on and learns: all of an online memory comes back changed.
+ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result<F32Matrix> gain_out,
+                  ffi::Result<F32Matrix> gain_sum_out, ffi::Result<F32Matrix> offset_out,
+                  ffi::Result<F32Matrix> offset_sum_out, ffi::Result<F32Matrix> match_share_out,
+                  ffi::Result<F32Matrix> match_gain_out, ffi::Result<F32Cube> refined_out, ffi::Result<I32> text_out,
+                  ffi::Result<I32> match_table_out, ffi::Result<U32> registers_out, ffi::Result<I32> read,
+                  ffi::Result<F32Matrix> ones, ffi::Result<I32> best, WNN_READ_SETTINGS) {
+  Reading reading{read, ones, best};
+  WNN_REQUIRE(online, "a static memory does not learn as it reads");
+  WNN_CHECK_READ(true);
   const Memory memory{Carried(slots, slots_out),
                       Carried(gain, gain_out),
                       Carried(gain_sum, gain_sum_out),
@@ -197,54 +328,30 @@ ffi::Error ReadOn(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections,
                       Carried(match_table, match_table_out),
                       Carried(registers, registers_out),
                       Dim(text, 0)};
-  const Settings settings{static_cast<int>(log_slots), online != 0, learn != 0, rate};
-  Reader reader(tree, lexicon.typed_data(),
-                {connections.typed_data(), view.typed_data(), neurons, Dim(connections, 1)}, memory, settings);
-  std::memset(ones->typed_data(), 0, ones->size_bytes());
-  for (int64_t t = 0; t < count; ++t) {
-    float* one_of = ones->typed_data() + t * depth;
-    reader.Begin();
-    best->typed_data()[t] = -1;
-    if (argmax)
-      reader.Enumerate(1.0, [&](int32_t token, double) {
-        best->typed_data()[t] = token;
-        return true;
-      });
-    int32_t given = mode == kGiven ? tokens.typed_data()[t] : -1;
-    if (mode == kSampled && top_p < 1) {
-      std::vector<std::pair<int32_t, double>> nucleus;
-      double mass = 0;
-      reader.Enumerate(temperature, [&](int32_t token, double probability) {
-        nucleus.push_back({token, probability});
-        mass += probability;
-        return mass >= top_p;
-      });
-      double left = chance.typed_data()[t * depth] * mass;
-      for (const auto& [token, probability] : nucleus) {
-        given = token;
-        left -= probability;
-        if (left < 0) break;
-      }
-    }
-    const int32_t* path = given >= 0 ? tree.start + given : nullptr;
-    if (path) reader.Prefetch(0);
-    bool failed = false;
-    read->typed_data()[t] = reader.Walk(path != nullptr, [&](int32_t, int at, float one) {
-      one_of[at] = one;
-      if (path) {
-        const int32_t j = path[0] + at;
-        if (j + 1 < path[1]) reader.Prefetch(tree.node[j + 1]);
-        return static_cast<int>(tree.bit[j]);
-      }
-      if (mode == kSampled) return static_cast<int>(chance.typed_data()[t * depth + at] < Reader::Heated(one, temperature));
-      const int bit = reinterpret_cast<Callback>(callback)(one);
-      failed = bit < 0 || bit > 1;
-      return failed ? -1 : bit;
-    });
-    if (failed) return Invalid("decoding stopped");
-    reader.End(read->typed_data()[t]);
-  }
-  return ffi::Error::Success();
+  Reader reader(tree, lexicon.typed_data(), neurons, memory, settings);
+  return ReadTokens(reader, tree, request, reading);
+}
+
+// Reads on without learning: only where the memory stands in the text comes back changed.
+ffi::Error ReadFrozen(WNN_READ_PARAMETERS, ffi::Result<I32> text_out, ffi::Result<I32> match_table_out,
+                      ffi::Result<U32> registers_out, ffi::Result<I32> read, ffi::Result<F32Matrix> ones,
+                      ffi::Result<I32> best, WNN_READ_SETTINGS) {
+  Reading reading{read, ones, best};
+  WNN_CHECK_READ(false);
+  const Memory memory{slots.typed_data(),
+                      gain.typed_data(),
+                      gain_sum.typed_data(),
+                      offset.typed_data(),
+                      offset_sum.typed_data(),
+                      match_share.typed_data(),
+                      match_gain.typed_data(),
+                      refined.typed_data(),
+                      Carried(text, text_out),
+                      Carried(match_table, match_table_out),
+                      Carried(registers, registers_out),
+                      Dim(text, 0)};
+  Reader reader(tree, lexicon.typed_data(), neurons, memory, settings);
+  return ReadTokens(reader, tree, request, reading);
 }
 
 }  // namespace
@@ -263,14 +370,14 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainRead, ReadStream,
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnChainReadOn, ReadOn,
-    ffi::Ffi::Bind() WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<Slots>()
-        .Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>()
-        .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<I32>().Arg<F32Matrix>()
+    ffi::Ffi::Bind() WNN_READ_ARGUMENTS
         .Ret<Slots>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>()
         .Ret<F32Matrix>().Ret<F32Cube>().Ret<I32>().Ret<I32>().Ret<U32>().Ret<I32>().Ret<F32Matrix>().Ret<I32>()
-        .Attr<int64_t>("log_slots").Attr<int64_t>("online").Attr<int64_t>("learn").Attr<int64_t>("mode")
-        .Attr<int64_t>("argmax").Attr<float>("rate").Attr<float>("temperature").Attr<float>("top_p")
-        .Attr<int64_t>("callback"));
+        WNN_READ_ATTRIBUTES);
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainReadFrozen, ReadFrozen,
+                              ffi::Ffi::Bind() WNN_READ_ARGUMENTS.Ret<I32>().Ret<I32>().Ret<U32>().Ret<I32>()
+                                  .Ret<F32Matrix>().Ret<I32>() WNN_READ_ATTRIBUTES);
 
 }  // namespace chain
 }  // namespace wnn

@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace wnn {
+#include "constants.h"
 
-constexpr int64_t kMaxBits = 24;   // ram.MAX_ADDRESS_BITS
-constexpr int64_t kMaxWords = 32;  // 1,024 input bits
+namespace wnn {
 
 enum Kind : int64_t { kTernary = 0, kQuad = 1, kCount = 2, kTrueWins = 3 };
 

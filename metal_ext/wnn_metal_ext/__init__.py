@@ -12,6 +12,7 @@ TARGETS = {
     "wnn_chain_count": "WnnChainCount",
     "wnn_chain_read": "WnnChainRead",
     "wnn_chain_read_on": "WnnChainReadOn",
+    "wnn_chain_read_frozen": "WnnChainReadFrozen",
 }
 
 

@@ -1,21 +1,78 @@
-"""The chain language model."""
+"""The chain language model: exact probabilities of text from hashed counts, static or learning as it reads.
 
-from wnn_jax.chain.contexts import Model  # noqa: F401
-from wnn_jax.chain.mixer import Memory  # noqa: F401
-from wnn_jax.chain.model import (  # noqa: F401
-    BYTES,
-    WORDS,
-    arrays,
-    checked,
-    distribution,
-    drive,
+    corpus = text.load(text.TextConfig("wikitext2", tokenizer="gpt2"))
+    model = chain.fit(jax.random.key(0), chain.ChainConfig(mode="online"), corpus)
+    nats = chain.score(model, "The game was played in Texas.").nats
+    print(chain.generate(jax.random.key(1), model, "The game", 200))
+
+`compress` packs bytes and `decompress` gives them back; `save` and `load` keep a model. Below these stand
+functions over a `Network`, which is how a model is wired, and a memory, which is what it has learnt: `read`,
+`sample`, `distribution`, and for the counts of a static model `static.count` and `static.fit`.
+"""
+
+from wnn_jax.chain.archive import compress, decompress
+from wnn_jax.chain.config import BYTES, WORDS, ChainConfig, ReadoutConfig
+from wnn_jax.chain.contexts import Network
+from wnn_jax.chain.fitted import (
+    ChainModel,
+    ChainStep,
+    Evaluation,
+    TextScore,
+    build,
     empty,
-    from_arrays,
-    log_slots_for,
-    model,
-    nats,
-    read,
-    sample,
-    turns,
+    evaluate,
+    fit,
+    generate,
+    score,
 )
-from wnn_jax.chain.reader import Reading, Settings  # noqa: F401
+from wnn_jax.chain.memory import (
+    Memory,
+    OnlineMemory,
+    StaticMemory,
+    empty_online,
+    empty_static,
+    log_slots,
+    log_slots_for,
+)
+from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
+from wnn_jax.chain.reader import BitCallback, Reading, ReadSettings
+from wnn_jax.chain.stored import load, save
+
+__all__ = [
+    "BYTES",
+    "WORDS",
+    "BitCallback",
+    "ChainConfig",
+    "ChainModel",
+    "ChainStep",
+    "Evaluation",
+    "Memory",
+    "Network",
+    "OnlineMemory",
+    "ReadSettings",
+    "Reading",
+    "ReadoutConfig",
+    "StaticMemory",
+    "TextScore",
+    "build",
+    "compress",
+    "decode",
+    "decompress",
+    "distribution",
+    "empty",
+    "empty_online",
+    "empty_static",
+    "evaluate",
+    "fit",
+    "generate",
+    "load",
+    "log_slots",
+    "log_slots_for",
+    "nats",
+    "network",
+    "read",
+    "sample",
+    "save",
+    "score",
+    "turns",
+]

@@ -4,11 +4,22 @@
 against.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.ram import backend
+
+# The operands of the kernels, in the order of metal_ext/src/chain_handlers.cc.
+_TREE = ("children", "start", "node", "bit", "names", "kind", "spelled")
+_MEMORY = {
+    **{"slots": 4, "gain": 2, "gain_sum": 2, "offset": 2, "offset_sum": 2, "match_share": 2, "match_gain": 2},
+    **{"refined": 3, "text": 1, "match_table": 1, "registers": 1},
+}
+_INTEGERS = ("text", "match_table")
+_MOVES = ("text", "match_table", "registers")  # without learning
 
 
 def native() -> bool:
@@ -23,42 +34,56 @@ def zeros(shape: tuple[int, ...]) -> jax.Array:
     return jax.jit(jax.ffi.ffi_call("wnn_chain_zeros", jax.ShapeDtypeStruct(shape, jnp.uint32)))()
 
 
-def count(tree, view, slots, context, tokens, log_slots: int, sign: int):
-    """`reader.count` by the native kernels; in place where XLA may reuse ``slots``."""
-    call = jax.ffi.ffi_call(
-        "wnn_chain_count",
-        jax.ShapeDtypeStruct(slots.shape, slots.dtype),
-        input_output_aliases={len(_paths(tree)) + 1: 0},
-    )
-    attributes = {"log_slots": np.int64(log_slots), "sign": np.int64(sign)}
-    return call(*_paths(tree), view, slots, context, tokens, **attributes)
+def write_counts(network, slots, hashes, tokens, *, log_slots: int, sign: int):
+    """`contexts.write_counts` by the native kernels; in place where XLA may reuse ``slots``."""
+    operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
+    place = {len(_TREE) + 1: 0}  # of the slots
+    result = jax.ShapeDtypeStruct(slots.shape, slots.dtype)
+    call = jax.ffi.ffi_call("wnn_chain_count", result, input_output_aliases=place)
+    return call(*operands, log_slots=np.int64(log_slots), sign=np.int64(sign))
 
 
-def read(tree, view, slots, context, tokens, bits: int, log_slots: int):
-    """`reader.read` by the native kernels."""
-    counts = jax.ShapeDtypeStruct((view.shape[0], bits), jnp.int32)
-    call = jax.ffi.ffi_call("wnn_chain_read", (counts, counts))
-    return call(*_paths(tree), view, slots, context, tokens, log_slots=np.int64(log_slots))
+def read_counts(network, slots, hashes, tokens, *, log_slots: int, bits: int):
+    """`contexts.read_counts` of the ``bits`` turns of a text, by the native kernels."""
+    counts = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.int32)
+    operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
+    return jax.ffi.ffi_call("wnn_chain_read", (counts, counts))(*operands, log_slots=np.int64(log_slots))
 
 
-def read_on(tree, lexicon, connections, view, memory, tokens, chance, count: int, depth: int, settings):
-    """`reader.read_on` by the native kernel; in place where XLA may reuse ``memory``.
+def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
+    """`reader.read_on` by the native kernel; what changes, in place where XLA may reuse it.
 
     Args:
+      block: room for tokens, of which ``count`` are read.
+      learn: whether all of the memory changes, or only where it stands in the text.
       settings: the kernel's attributes, from `reader.kernel_settings`.
+
+    Returns:
+      the memory, and the `reader.Reading`'s fields.
     """
-    shapes = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in memory]
-    results = [*shapes, jax.ShapeDtypeStruct((count,), jnp.int32)]
-    results += [jax.ShapeDtypeStruct((count, depth), jnp.float32), jax.ShapeDtypeStruct((count,), jnp.int32)]
-    first = len(_paths(tree)) + 3
-    aliases = {first + i: i for i in range(len(memory))}
-    call = jax.ffi.ffi_call("wnn_chain_read_on", results, input_output_aliases=aliases, has_side_effect=True)
-    *memory, read, ones, best = call(
-        *_paths(tree), lexicon, connections, view, *memory, tokens, chance, **settings
-    )
-    return memory, read, ones, best
+    parts = {name: _part(memory, name) for name in _MEMORY}
+    changed = tuple(_MEMORY) if learn else _MOVES
+    operands = [*_tree(network.tree), network.lexicon, network.connections, network.view]
+    first = len(operands)
+    operands += [*parts.values(), tokens, chance, count[None]]
+    results = [jax.ShapeDtypeStruct(parts[name].shape, parts[name].dtype) for name in changed]
+    results += [jax.ShapeDtypeStruct((block,), jnp.int32), jax.ShapeDtypeStruct((block, depth), jnp.float32)]
+    results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
+    aliases = {first + list(parts).index(name): i for i, name in enumerate(changed)}
+    target = "wnn_chain_read_on" if learn else "wnn_chain_read_frozen"
+    call = jax.ffi.ffi_call(target, results, input_output_aliases=aliases, has_side_effect=True)
+    *arrays, read, ones, best = call(*operands, **settings)
+    moved = {name: x for name, x in zip(changed, arrays, strict=True) if name in memory._fields}
+    return memory._replace(**moved), (read, ones, best)
 
 
-def _paths(tree):
-    """What the kernels know of a `tokentree.TokenTree`: all but its codes, which come last."""
-    return tree[:-1]
+def _tree(tree) -> list[Any]:
+    """All that the kernels know of a `tokentree.TokenTree`."""
+    return [getattr(tree, name) for name in _TREE]
+
+
+def _part(memory, name: str) -> jax.Array:
+    """A part of a memory; of one that has none, an empty array."""
+    if name in memory._fields:
+        return getattr(memory, name)
+    return jnp.zeros((0,) * _MEMORY[name], jnp.int32 if name in _INTEGERS else jnp.float32)

@@ -5,7 +5,7 @@ written. A neuron hashes the fields it is connected to, and with the name of a n
 hash addresses a cell: a bucket of its row, and a tag within. All in ``uint32``, and exact.
 """
 
-import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -13,51 +13,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.chain import tokentree
-
-FIELDS = (
-    *("token1", "token2", "token3", "token4", "token5", "token6"),
-    *("folded1", "folded2", "folded3"),
-    *("class6_1", "class6_2", "class6_3", "class9_1", "class9_2", "class9_3"),
-    *("class12_1", "class12_2", "class12_3"),
-    *("word", "last_word", "bytes3"),
+from wnn_jax.chain.constants import (
+    BUCKET,
+    CLASS_BITS,
+    CODE_BITS,
+    FAST_LIMIT,
+    FAST_MOST,
+    FIELDS,
+    FOLDED,
+    RECENT,
+    VIEWS,
+    Lexicon,
+    Register,
 )
-VIEWS = ("node", "byte", "bytes3")
-BUCKET = 4
-RECENT = 6
-_LIMIT = 2  # the opposite fast count is halved above it
 
 
-class Lexicon(enum.IntEnum):
-    """Rows of ``uint32 [9, V]``: what the fields need of each token, from its bytes and its code.
-
-    The word being written is a polynomial of its letters, so a token without a border maps it by
-    ``word * multiply + add``, and one with a border finishes it by ``word * head_multiply + head``.
-    """
-
-    FOLDED = 0
-    CODE = 1
-    MULTIPLY = 2
-    ADD = 3
-    HEAD = 4
-    HEAD_MULTIPLY = 5
-    ENDS = 6
-    TAIL = 7
-    SIZE = 8
-
-
-class Register(enum.IntEnum):
-    """What is remembered of the text, ``uint32 [12]``; the first six are the last tokens, plus one."""
-
-    WORD = 6
-    LAST_WORD = 7
-    BYTES = 8
-    COUNT = 9
-    MATCH_AT = 10
-    MATCH_LENGTH = 11
-
-
-class Model(NamedTuple):
-    """What stays as it is while a model reads.
+class Network(NamedTuple):
+    """How a chain model is wired: all of it that stays as it is while it is fitted and reads.
 
     Attributes:
       tree: `tokentree.TokenTree` of arrays.
@@ -103,8 +75,11 @@ def folded(pieces: list[bytes]) -> np.ndarray:
     return np.array([known.setdefault(name, len(known)) for name in names], np.int32)
 
 
-def neurons(described: tuple[tuple[str, str], ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Context neurons from words: connections ``int32 [n, T]`` over `FIELDS`, and views ``int32 [n]``.
+def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """Connections ``int32 [n, T]`` over `FIELDS` and views ``int32 [n]`` of context neurons.
+
+    Args:
+      described: for each neuron its view, of `VIEWS`, and the fields it observes, as words.
 
     Raises:
       ValueError: a view or field is unknown.
@@ -120,9 +95,9 @@ def neurons(described: tuple[tuple[str, str], ...]) -> tuple[np.ndarray, np.ndar
     return connections, np.array([VIEWS.index(view) for view, _ in described], np.int32)
 
 
-def remember(model: Model, registers: jax.Array, token: jax.Array) -> jax.Array:
+def remember(network: Network, registers: jax.Array, token: jax.Array) -> jax.Array:
     """The registers after a token, but for those of the match."""
-    row = model.lexicon[:, token]
+    row = network.lexicon[:, token]
     word = registers[Register.WORD]
     finished = word * row[Lexicon.HEAD_MULTIPLY] + row[Lexicon.HEAD]
     ends = row[Lexicon.ENDS] > 0
@@ -144,14 +119,14 @@ def mix(h: jax.Array, x: jax.Array) -> jax.Array:
     return h ^ h >> 16
 
 
-def fields(model: Model, registers: jax.Array) -> jax.Array:
+def fields(network: Network, registers: jax.Array) -> jax.Array:
     """``uint32 [F]`` of one place in a text, in the order of `FIELDS`; 0 where there is no token yet."""
-    recent = registers[:3]
+    recent = registers[:FOLDED]
     there = recent > 0
     token = jnp.maximum(recent, 1) - 1
-    folded = jnp.where(there, model.lexicon[Lexicon.FOLDED][token] + 1, 0)
-    code = jnp.where(there, model.lexicon[Lexicon.CODE][token], 0)
-    classes = [(code >> tokentree.CODE_BITS - bits) + there.astype(jnp.uint32) for bits in (6, 9, 12)]
+    folded = jnp.where(there, network.lexicon[Lexicon.FOLDED][token] + 1, 0)
+    code = jnp.where(there, network.lexicon[Lexicon.CODE][token], 0)
+    classes = [(code >> CODE_BITS - bits) + there.astype(jnp.uint32) for bits in CLASS_BITS]
     words = registers[jnp.array([Register.WORD, Register.LAST_WORD, Register.BYTES])]
     return jnp.concatenate([registers[:RECENT], folded, *classes, words])
 
@@ -161,19 +136,19 @@ def classes(fields: jax.Array) -> jax.Array:
     return fields[jnp.array([FIELDS.index("class6_1"), FIELDS.index("class6_2")])].astype(jnp.int32)
 
 
-def contexts(model: Model, fields: jax.Array) -> jax.Array:
-    """What each neuron sees of one place, hashed: ``uint32 [n]``."""
-    h = jnp.arange(1, model.view.shape[0] + 1, dtype=jnp.uint32)
-    for t in range(model.connections.shape[1]):
-        field = model.connections[:, t]
+def hash_fields(network: Network, fields: jax.Array) -> jax.Array:
+    """Hashes ``uint32 [n]`` of the fields that each neuron observes at one place."""
+    h = jnp.arange(1, network.view.shape[0] + 1, dtype=jnp.uint32)
+    for t in range(network.connections.shape[1]):
+        field = network.connections[:, t]
         h = jnp.where(field >= 0, mix(h, fields[jnp.maximum(field, 0)]), h)
     return h
 
 
-def address(model: Model, log_slots: int, context: jax.Array, node: jax.Array):
-    """Buckets and tags ``[n, ...]`` of nodes ``[...]`` in a context ``[n]``."""
-    view = model.view.reshape(-1, *[1] * node.ndim)
-    return _spread(mix(context.reshape(view.shape), model.tree.names[view, node[None]]), log_slots)
+def address(network: Network, log_slots: int, hashes: jax.Array, node: jax.Array):
+    """Buckets and tags ``[n, ...]`` of nodes ``[...]`` where the neurons' fields hash to ``[n]``."""
+    view = network.view.reshape(-1, *[1] * node.ndim)
+    return _spread(mix(hashes.reshape(view.shape), network.tree.names[view, node[None]]), log_slots)
 
 
 def _spread(h: jax.Array, log_slots: int):
@@ -182,7 +157,7 @@ def _spread(h: jax.Array, log_slots: int):
     return bucket.astype(jnp.int32), jnp.maximum((h * jnp.uint32(0x2545F491)) >> 16, 1)
 
 
-def written(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
+def write_bit(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
     """Buckets ``[n, 4, 3]`` after a bit was written to the cells of tags ``[n]``, made if not there."""
     tags = cells[..., 0] >> 16
     at = (tags > tag[:, None]).sum(axis=1)
@@ -196,28 +171,28 @@ def written(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
 
     fast = jnp.stack([cells[..., 0] >> 8 & 255, cells[..., 0] & 255])
     same, other = jnp.where(bit > 0, fast[1], fast[0]), jnp.where(bit > 0, fast[0], fast[1])
-    same, other = jnp.minimum(same + 1, 255), jnp.where(other > _LIMIT, other // 2 + 1, other)
+    same, other = jnp.minimum(same + 1, FAST_MOST), jnp.where(other > FAST_LIMIT, other // 2 + 1, other)
     low, high = jnp.where(bit > 0, same, other), jnp.where(bit > 0, other, same)
     head = cells[..., 0] & jnp.uint32(0xFFFF0000) | high << 8 | low
     counts = cells[..., 1:] + (jnp.arange(2) == bit).astype(jnp.uint32)
     return jnp.where(here[..., None], jnp.concatenate([head[..., None], counts], axis=-1), cells)
 
 
-def count(model: Model, slots, context, tokens, sign: int, depth: int) -> jax.Array:
-    """Add ``sign`` to the cells of every bit of a text, ``context`` being ``uint32 [n, N]``.
+def write_counts(network: Network, slots, hashes, tokens, sign: int, depth: int) -> jax.Array:
+    """Add ``sign`` to the cells of every bit of a text whose fields hash to ``uint32 [n, N]``.
 
-    In whole, not bit by bit: the tags of a bucket are found in four rounds, each the highest of those left.
+    All at once, not bit by bit: the tags of a bucket are found in four rounds, the highest first.
     """
-    tree = model.tree
+    tree = network.tree
     turns = jnp.arange(depth)
     first, after = tree.start[tokens], tree.start[tokens + 1]
     entry = jnp.minimum(first[:, None] + turns, tree.node.shape[0] - 1)
     there = first[:, None] + turns < after[:, None]
     buckets = slots.shape[1]
 
-    def one(args):
-        context, view, table = args
-        h = mix(context[:, None], tree.names[view][tree.node[entry]])
+    def one(neuron):
+        hashed, view, table = neuron
+        h = mix(hashed[:, None], tree.names[view][tree.node[entry]])
         where, tag = _spread(h, buckets.bit_length() + 1)
         where, tag = jnp.where(there, where, buckets).reshape(-1), tag.reshape(-1)
         old = table[..., 0] >> 16
@@ -238,19 +213,19 @@ def count(model: Model, slots, context, tokens, sign: int, depth: int) -> jax.Ar
         bit = tree.bit[entry].reshape(-1)
         return cells.at[where, slot, 1 + bit].add(jnp.uint32(sign % 2**32), mode="drop")
 
-    return jax.lax.map(one, (context, model.view, slots))
+    return jax.lax.map(one, (hashes, network.view, slots))
 
 
-def counts(model: Model, slots: jax.Array, context: jax.Array, node: jax.Array):
-    """Counts ``int32 [n, L]`` of zeros and ones met by nodes ``[L]``, each in its own context ``[n, L]``."""
+def read_counts(network: Network, slots: jax.Array, hashes: jax.Array, node: jax.Array):
+    """Counts ``int32 [n, L]`` of zeros and of ones that nodes ``[L]`` meet, by the hashes ``[n, L]``."""
 
     def one(neuron):
-        row, view, context = neuron
-        h = mix(context, model.tree.names[view][node])
+        row, view, hashed = neuron
+        h = mix(hashed, network.tree.names[view][node])
         where, tag = _spread(h, slots.shape[1].bit_length() + 1)
-        found = row[where]
-        mine = found[..., 0] >> 16 == tag[:, None]
-        return jnp.where(mine[..., None], found, 0).sum(axis=1, dtype=jnp.uint32)[:, 1:].astype(jnp.int32)
+        bucket = row[where]
+        mine = bucket[..., 0] >> 16 == tag[..., None]
+        return jnp.where(mine[..., None], bucket, 0).sum(axis=1, dtype=jnp.uint32)[:, 1:].astype(jnp.int32)
 
-    found = jax.lax.map(one, (slots, model.view, context))
-    return found[..., 0], found[..., 1]
+    counts = jax.lax.map(one, (slots, network.view, hashes))
+    return counts[..., 0], counts[..., 1]

@@ -10,7 +10,7 @@ counts zeros and ones. The cells' log-odds and states are mixed by a logistic re
 has weights. Two ways to use it:
 
 - *static*: cells are plain counts, written in one order-free pass; as they add, a fold is left out by
-  subtraction, and the readout is trained on what cells say of text they have not seen (`chain_static`).
+  subtraction, and the readout is trained on what cells say of text they have not seen (`static`).
 - *online*: one sequential pass, each token scored before it is written (`read`); cells also keep fast
   counts that forget, the longest match votes, and the mixed probability is refined by what came of it.
 
@@ -19,160 +19,104 @@ data compression", 2005), whose contexts are hashed bytes as these are fields.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.chain import contexts, mixer, reader, tokentree
-from wnn_jax.chain.contexts import Model
-from wnn_jax.chain.mixer import Memory
-from wnn_jax.chain.reader import Reading, Settings
+from wnn_jax.chain import contexts, reader, tokentree
+from wnn_jax.chain.config import WORDS
+from wnn_jax.chain.contexts import Network
+from wnn_jax.chain.memory import Memory, OnlineMemory
+from wnn_jax.chain.reader import BitCallback, M, Reading, ReadSettings
 
-# What the context neurons of a model of words observe, and by which name they know a node. The first six
-# are those whose having been seen before chooses the mixer's gains.
-WORDS = (
-    ("node", ""),
-    ("node", "token1"),
-    ("node", "token1 token2"),
-    ("node", "token1 token2 token3"),
-    ("node", "token1 class9_2"),
-    ("node", "token2"),
-    ("node", "token1 token2 token3 token4"),
-    ("node", "token1 token3"),
-    ("node", "token3"),
-    ("node", "token2 token3"),
-    ("node", "class9_1"),
-    ("node", "class9_1 class9_2"),
-    ("node", "class6_1 class6_2 class6_3"),
-    ("node", "class12_1 class12_2"),
-    ("node", "token1 class6_2 class6_3"),
-    ("node", "word last_word"),
-    ("node", "last_word"),
-    ("byte", ""),
-    ("bytes3", ""),
-    ("byte", "word"),
-    ("bytes3", "word"),
-    ("bytes3", "bytes3"),
-    ("byte", "token1"),
-    ("node", "word bytes3"),
-)
-# And those of a model of bytes.
-BYTES = (
-    ("node", ""),
-    ("node", "token1"),
-    ("node", "token1 token2"),
-    ("node", "token1 token2 token3"),
-    ("node", "token1 token2 token3 token4"),
-    ("node", "word token1"),
-    ("node", "token1 token2 token3 token4 token5"),
-    ("node", "token1 token2 token3 token4 token5 token6"),
-    ("node", "word last_word"),
-    ("node", "last_word token1"),
-    ("node", "token2 token3"),
-    ("node", "token1 token3"),
-    ("node", "token2"),
-    ("node", "token3 token4"),
-    ("node", "word token1 last_word"),
-    ("node", "folded1 folded2 folded3"),
-)
+BLOCK = 16384  # tokens a call; what is compiled serves every shorter text
+DRAWN_BLOCK = 64
 
 
-def model(tree: tokentree.TokenTree, pieces: list[bytes], described=WORDS) -> Model:
-    """A model of a vocabulary, its tables still to be filled.
+def network(
+    tree: tokentree.TokenTree, pieces: list[bytes], described: Sequence[tuple[str, str]] = WORDS
+) -> Network:
+    """The wiring of a model of a vocabulary.
 
     Args:
       pieces: the bytes of each of the V ids.
-      described: the context neurons, as in `WORDS`.
+      described: view and fields of each context neuron, as in `WORDS`.
 
     Raises:
       ValueError: the tree has another number of ids; a view or field is unknown.
     """
     if len(pieces) != len(tree.start) - 1:
         raise ValueError(f"the tree has {len(tree.start) - 1} ids and the vocabulary {len(pieces)}")
-    connections, view = contexts.neurons(described)
-    arrays = tokentree.TokenTree(*(jnp.asarray(x) for x in tree))
-    return Model(
-        arrays,
-        jnp.asarray(contexts.lexicon(pieces, np.asarray(tree.codes))),
-        jnp.asarray(connections),
-        jnp.asarray(view),
+    connections, view = contexts.wire(described)
+    return Network(
+        tree=jax.tree.map(jnp.asarray, tree),
+        lexicon=jnp.asarray(contexts.lexicon(pieces, np.asarray(tree.codes))),
+        connections=jnp.asarray(connections),
+        view=jnp.asarray(view),
     )
 
 
-def empty(model: Model, log_slots: int, online: bool, room: int = 1 << 22) -> Memory:
-    """A memory that has read nothing.
-
-    Args:
-      log_slots: log2 of the cells in each neuron's row, at 12 bytes each.
-      online: see `mixer.Memory`.
-      room: tokens that a match may look back.
-
-    Raises:
-      ValueError: the sizes are out of range.
-    """
-    if not 2 <= log_slots <= 28:
-        raise ValueError(f"a row has 2^2 to 2^28 cells, got 2^{log_slots}")
-    if room <= 2 * mixer.MATCH_LENGTHS:
-        raise ValueError(f"matches need room for more than {2 * mixer.MATCH_LENGTHS} tokens, got {room}")
-    return mixer.empty(model.view.shape[0], log_slots, online, room)
-
-
-def log_slots_for(memory_mib: int, neurons: int) -> int:
-    """The largest rows of which ``neurons`` fit into a memory.
-
-    Raises:
-      ValueError: not even the smallest do.
-    """
-    cells = (memory_mib << 20) // (12 * neurons)
-    if cells < 4:
-        raise ValueError(f"{memory_mib} MiB are too few for the tables of {neurons} neurons")
-    return min(cells.bit_length() - 1, 28)
-
-
-@functools.partial(jax.jit, static_argnames=("depth", "count", "settings"), donate_argnames="memory")
-def _read_on(model, memory, tokens, chance, depth, count, settings):
-    return reader.read_on(model, memory, depth, count, tokens, chance, settings)
-
-
 def read(
-    model: Model, memory: Memory, tokens: np.ndarray, learn: bool, argmax: bool = False, rate: float = 0.03
-) -> tuple[Memory, Reading]:
+    network: Network,
+    memory: M,
+    tokens: np.ndarray | Sequence[int],
+    *,
+    learn: bool = False,
+    argmax: bool = False,
+    rate: float = 0.03,
+    block: int = BLOCK,
+) -> tuple[M, Reading]:
     """Score tokens, each before it is seen; with ``learn`` it is then written.
 
     Args:
-      memory: consumed.
+      memory: consumed if it learns.
       argmax: whether to look for the most probable token too.
       rate: of the mixer's learning.
+      block: tokens a call. Texts of any length share what was compiled for a block.
 
     Raises:
       ValueError: a token is outside the vocabulary, or a static memory is asked to learn.
     """
-    tokens = checked(model, tokens)
-    if learn and not memory.online:
-        raise ValueError("a static memory is written by `chain_static.count` and does not learn as it reads")
-    settings = Settings(learn=learn, argmax=argmax, rate=rate)
-    nothing = jnp.zeros((0, 0), jnp.float32)
-    depth = model.tree.depth
-    return _read_on(model, memory, jnp.asarray(tokens), nothing, depth, len(tokens), settings)
+    ids = check_tokens(network, tokens)
+    if learn and not isinstance(memory, OnlineMemory):
+        raise ValueError("a static memory is written by `static.count` and does not learn as it reads")
+    settings = ReadSettings(learn=learn, argmax=argmax, rate=rate if learn else 0.0)
+    moved: Any = memory
+    found = []
+    for at in range(0, len(ids), block):
+        part = ids[at : at + block]
+        padded = jnp.asarray(np.pad(part, (0, block - len(part))))
+        moved, reading = _advance(network, moved, padded, None, len(part), block, settings)
+        found.append([np.asarray(x)[: len(part)] for x in reading])
+    if not found:
+        nothing = np.zeros((0, network.tree.depth), np.float32)
+        return moved, Reading(jnp.asarray(ids), jnp.asarray(nothing), jnp.asarray(ids))
+    return moved, Reading(*(jnp.asarray(np.concatenate(parts)) for parts in zip(*found, strict=True)))
 
 
-def checked(model: Model, tokens: np.ndarray) -> np.ndarray:
-    tokens = np.asarray(tokens, np.int32)
-    vocabulary = model.lexicon.shape[1]
-    bad = np.flatnonzero((tokens < 0) | (tokens >= vocabulary))
+def check_tokens(network: Network, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
+    """Tokens as ``int32 [N]``.
+
+    Raises:
+      ValueError: one is outside the vocabulary.
+    """
+    ids = np.asarray(tokens, np.int32)
+    vocabulary = network.lexicon.shape[1]
+    bad = np.flatnonzero((ids < 0) | (ids >= vocabulary))
     if bad.size:
-        raise ValueError(f"token {tokens[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids")
-    return tokens
+        raise ValueError(f"token {ids[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids")
+    return ids
 
 
 def sample(
-    key: jax.Array, model: Model, memory: Memory, count: int, temperature: float = 1.0, top_p: float = 1.0
-) -> tuple[Memory, np.ndarray]:
+    key: jax.Array, network: Network, memory: M, count: int, temperature: float = 1.0, top_p: float = 1.0
+) -> tuple[M, np.ndarray]:
     """Draw ``count`` tokens one after another. What is drawn is remembered as context and not written.
 
     Args:
-      memory: consumed.
       temperature: divides the log-odds of every turn; 1 draws from the model.
       top_p: keeps to the fewest most probable tokens with this share; 1 keeps all.
 
@@ -181,66 +125,77 @@ def sample(
     """
     if temperature <= 0 or not 0 < top_p <= 1:
         raise ValueError(f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}")
-    depth = model.tree.depth
-    chance = jax.random.uniform(key, (count, depth))
-    settings = Settings("sampled", learn=False, temperature=temperature, top_p=top_p)
-    nothing = jnp.zeros(0, jnp.int32)
-    memory, found = _read_on(model, memory, nothing, chance, depth, count, settings)
-    return memory, np.asarray(found.tokens)
+    block = max(1, -(-count // DRAWN_BLOCK)) * DRAWN_BLOCK
+    chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth)))
+    chance = jnp.asarray(np.pad(chance, ((0, block - count), (0, 0))))
+    settings = ReadSettings("sampled", rate=0.0, temperature=temperature, top_p=top_p)
+    memory, found = _advance(network, memory, None, chance, count, block, settings)
+    return memory, np.asarray(found.tokens)[:count]
 
 
-def drive(model: Model, memory: Memory, count: int, settings: Settings) -> Memory:
-    """Read ``count`` tokens whose bits come from ``settings.callback``, as a decoder's do.
+def decode(
+    network: Network, memory: OnlineMemory, count: int, choose: BitCallback, *, rate: float, block: int
+) -> OnlineMemory:
+    """Read ``count`` tokens whose bits ``choose`` answers to P(bit = 1), as a decoder does; they are learnt.
 
     Args:
       memory: consumed.
+      block: room for tokens, at least ``count``. It is compiled once for a ``choose``.
     """
-    nothing = jnp.zeros(0, jnp.int32), jnp.zeros((0, 0), jnp.float32)
-    memory, _ = _read_on(model, memory, *nothing, model.tree.depth, count, settings)
+    settings = ReadSettings("decoded", learn=True, rate=rate, callback=choose)
+    memory, _ = _advance(network, memory, None, None, count, block, settings)
     return jax.block_until_ready(memory)
 
 
-def nats(model: Model, found: Reading) -> np.ndarray:
+def _advance(network: Network, memory: Any, tokens, chance, count: int, block: int, settings: ReadSettings):
+    """`reader.read_on`, compiled: the memory and a `Reading` of which ``count`` rows count."""
+    given = {
+        "tokens": jnp.zeros(0, jnp.int32) if tokens is None else tokens,
+        "chance": jnp.zeros((0, 0), jnp.float32) if chance is None else chance,
+        "count": np.int32(count),
+    }
+    sizes = {"block": block, "depth": network.tree.depth, "settings": settings}
+    if settings.learn:
+        return _read_learning(network, memory, **given, **sizes)
+    moved, reading = _read_frozen(network, memory, **given, **sizes)
+    return memory._replace(**moved), reading
+
+
+_SIZES = ("block", "depth", "settings")
+
+
+@functools.partial(jax.jit, static_argnames=_SIZES, donate_argnames="memory")
+def _read_learning(network, memory, *, tokens, chance, count, block, depth, settings):
+    sizes = {"block": block, "depth": depth, "settings": settings}
+    return reader.read_on(network, memory, tokens, chance, count, **sizes)
+
+
+@functools.partial(jax.jit, static_argnames=_SIZES)
+def _read_frozen(network, memory, *, tokens, chance, count, block, depth, settings):
+    sizes = {"block": block, "depth": depth, "settings": settings}
+    memory, reading = reader.read_on(network, memory, tokens, chance, count, **sizes)
+    return reader.changing(memory, learn=False), reading
+
+
+def nats(network: Network, found: Reading) -> np.ndarray:
     """Negative log-probabilities ``float64 [N]`` of what was read."""
-    bits, there = turns(model, found.tokens)
+    bits, there = turns(network, found.tokens)
     one = np.asarray(found.ones, np.float64)
     return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
 
 
-def turns(model: Model, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
+def turns(network: Network, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
     """Paths of tokens: the bits ``bool [N, D]``, and where there are any."""
-    start, bit = np.asarray(model.tree.start), np.asarray(model.tree.bit)
-    tokens, places = np.asarray(tokens), np.arange(model.tree.depth)
+    start, bit = np.asarray(network.tree.start), np.asarray(network.tree.bit)
+    tokens, places = np.asarray(tokens), np.arange(network.tree.depth)
     there = places < (start[tokens + 1] - start[tokens])[:, None]
     entry = np.minimum(start[tokens][:, None] + places, len(bit) - 1)
     return (bit[entry] > 0) & there, there
 
 
-def distribution(model: Model, memory: Memory) -> np.ndarray:
+def distribution(network: Network, memory: Memory) -> np.ndarray:
     """P ``float32 [V]`` of every token at the place where the memory stands; their sum is 1."""
-    return np.asarray(_distribution(model, memory))
+    return np.asarray(_distribution(network, memory))
 
 
 _distribution = jax.jit(reader.distribution)
-
-
-def arrays(model: Model, memory: Memory) -> dict[str, jax.Array]:
-    """All of a model but its connections by name, as `checkpoint.save` keeps them."""
-    tree = {f"tree_{name}": x for name, x in model.tree._asdict().items()}
-    return {**memory._asdict(), **tree, "lexicon": model.lexicon, "view": model.view}
-
-
-def from_arrays(connections: np.ndarray, found: dict[str, jax.Array]) -> tuple[Model, Memory]:
-    """The inverse of `arrays`.
-
-    Raises:
-      ValueError: some are missing.
-    """
-    names = tokentree.TokenTree._fields
-    missing = {f"tree_{x}" for x in names} | {*Memory._fields, "lexicon", "view"}
-    missing -= set(found)
-    if missing:
-        raise ValueError(f"this is no chain model: it lacks {', '.join(sorted(missing))}")
-    tree = tokentree.TokenTree(*(found[f"tree_{name}"] for name in names))
-    memory = Memory(*(found[name] for name in Memory._fields))
-    return Model(tree, found["lexicon"], jnp.asarray(connections, jnp.int32), found["view"]), memory

@@ -5,7 +5,10 @@ token after another, used where the kernels are not. Counts, hashes and choices 
 probabilities to a few units in the sixth digit, for XLA adds floats in an order of its own.
 """
 
-from typing import Any, NamedTuple
+import ctypes
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.experimental
@@ -13,8 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.chain import backend, tokentree
-from wnn_jax.chain.contexts import Model, Register, classes, contexts, fields, mix, remember
-from wnn_jax.chain.mixer import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, Memory, Place, learn, predict
+from wnn_jax.chain import memory as memories
+from wnn_jax.chain.constants import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, MATCH_RUN, Mode, Register
+from wnn_jax.chain.contexts import Network, classes, fields, hash_fields, mix, remember
+from wnn_jax.chain.memory import Memory, OnlineMemory
+from wnn_jax.chain.mixer import Place, learn, predict
+
+M = TypeVar("M", bound=Memory)
 
 
 class Reading(NamedTuple):
@@ -31,12 +39,62 @@ class Reading(NamedTuple):
     best: jax.Array
 
 
-def _begin(model: Model, memory: Memory) -> tuple[Memory, Place]:
+class BitCallback:
+    """A function that answers P(bit = 1) with the bit, for either backend to call. Hashed by identity."""
+
+    def __init__(self, choose: Callable[[float], int]):
+        self._choose = choose
+        # Kept here as long as a kernel may call it.
+        self._c_function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_float)(choose)
+
+    def __call__(self, one: np.ndarray) -> np.int32:
+        return np.int32(self._choose(float(one)))
+
+    @property
+    def address(self) -> int:
+        """Of a C function ``int32 (float)``."""
+        return ctypes.cast(self._c_function, ctypes.c_void_p).value or 0
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadSettings:
+    """How `read_on` goes on; static under `jit`.
+
+    Attributes:
+      mode: ``given`` tokens are read; ``sampled`` ones are drawn, by one chance in [0, 1) a turn; ``decoded``
+        ones come from a callback that is given P(bit = 1) and answers the bit.
+      learn: whether what was read is written and the mixer adapted; of an online memory alone.
+      argmax: whether to look for the most probable token at every place.
+      rate: of the mixer's Adagrad (Duchi et al. 2011).
+      temperature: divides the log-odds of every sampled turn.
+      top_p: tokens are drawn from the fewest most probable ones that have this much of the probability.
+      callback: of ``decoded``: answers the bits.
+    """
+
+    mode: Literal["given", "sampled", "decoded"] = "given"
+    learn: bool = False
+    argmax: bool = False
+    rate: float = 0.03
+    temperature: float = 1.0
+    top_p: float = 1.0
+    callback: BitCallback | None = None
+
+
+def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
+    """The attributes of the native kernel."""
+    numbers = {"log_slots": memories.log_slots(memory), "online": isinstance(memory, OnlineMemory)}
+    numbers |= {"mode": Mode[settings.mode.upper()], "argmax": settings.argmax}
+    numbers["callback"] = settings.callback.address if settings.callback else 0
+    rates = {"rate": settings.rate, "temperature": settings.temperature, "top_p": settings.top_p}
+    return {k: np.int64(v) for k, v in numbers.items()} | {k: np.float32(v) for k, v in rates.items()}
+
+
+def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
     """Before a token: its contexts, and what the longest match says comes next."""
     r = memory.registers
-    seen = fields(model, r)
+    seen = fields(network, r)
     guess, length = jnp.int32(-1), jnp.int32(0)
-    if memory.online:
+    if isinstance(memory, OnlineMemory):
         room, text = memory.text.shape[0], memory.text
         count = r[Register.COUNT].astype(jnp.int32)
         h = jnp.uint32(7)
@@ -51,19 +109,19 @@ def _begin(model: Model, memory: Memory) -> tuple[Memory, Place]:
         same &= (back < last) & (count - last + back + 1 < room)
         run = jnp.cumprod(same.astype(jnp.uint32)).sum(dtype=jnp.uint32)
         at = jnp.where(usable, last.astype(jnp.uint32), r[Register.MATCH_AT])
-        found = jnp.where(usable, jnp.where(run >= 2, run, 0), r[Register.MATCH_LENGTH])
+        found = jnp.where(usable, jnp.where(run >= MATCH_RUN, run, 0), r[Register.MATCH_LENGTH])
         r = r.at[Register.MATCH_AT].set(at).at[Register.MATCH_LENGTH].set(found)
         table = memory.match_table.at[entry].set(jnp.where(enough, count, last))
         memory = memory._replace(registers=r, match_table=table)
         length = found.astype(jnp.int32)
         guess = jnp.where(length > 0, text[at.astype(jnp.int32) % room], -1)
-    return memory, Place(contexts(model, seen), classes(seen), r[0], guess, length)
+    return memory, Place(hash_fields(network, seen), classes(seen), r[0], guess, length)
 
 
-def _end(model: Model, memory: Memory, token: jax.Array) -> Memory:
+def _end_token(network: Network, memory: Any, token: jax.Array) -> Any:
     """After a token: what is remembered of it."""
     r = memory.registers
-    if memory.online:
+    if isinstance(memory, OnlineMemory):
         room, count = memory.text.shape[0], r[Register.COUNT].astype(jnp.int32)
         text = memory.text.at[count % room].set(token)
         at, length = r[Register.MATCH_AT], r[Register.MATCH_LENGTH]
@@ -72,17 +130,17 @@ def _end(model: Model, memory: Memory, token: jax.Array) -> Memory:
         r = r.at[Register.MATCH_AT].set(jnp.where(length > 0, at + 1, at))
         r = r.at[Register.MATCH_LENGTH].set(jnp.where(right, length + 1, 0))
         memory = memory._replace(text=text)
-    return memory._replace(registers=remember(model, r, token))
+    return memory._replace(registers=remember(network, r, token))
 
 
-def distribution(model: Model, memory: Memory) -> jax.Array:
+def distribution(network: Network, memory: Memory) -> jax.Array:
     """P ``float32 [V]`` of every token at the place where the memory stands; their sum is 1."""
-    return _shares(model, *_begin(model, memory), 1.0)
+    return _shares(network, *_begin_token(network, memory), 1.0)
 
 
-def node_chances(model: Model, memory: Memory) -> jax.Array:
+def node_chances(network: Network, memory: Memory) -> jax.Array:
     """P(bit = 1) ``float32 [M]`` of every inner node, were it passed at the place where the memory stands."""
-    return _node_chances(model, *_begin(model, memory))
+    return _node_chances(network, *_begin_token(network, memory))
 
 
 def token_chances(tree: tokentree.TokenTree, one: jax.Array) -> jax.Array:
@@ -102,113 +160,117 @@ def _owners(tree: tokentree.TokenTree) -> jax.Array:
     return jnp.repeat(jnp.arange(count), jnp.diff(tree.start), total_repeat_length=tree.node.shape[0])
 
 
-def _node_chances(model: Model, memory: Memory, place: Place) -> jax.Array:
-    nodes = jnp.arange(model.tree.children.shape[0])
-    return predict(model, memory, place, nodes, depths(model.tree)).one
+def _node_chances(network: Network, memory: Memory, place: Place) -> jax.Array:
+    nodes = jnp.arange(network.tree.children.shape[0])
+    return predict(network, memory, place, nodes, depths(network.tree)).one
 
 
-def _shares(model: Model, memory: Memory, place: Place, temperature: float) -> jax.Array:
-    return token_chances(model.tree, heated(_node_chances(model, memory, place), temperature))
-
-
-class Settings(NamedTuple):
-    """How `read_on` goes on; static under `jit`.
-
-    Attributes:
-      mode: ``given`` tokens are read; ``sampled`` ones are drawn, by one chance in [0, 1) a turn; ``decoded``
-        ones come from a callback that is told P(bit = 1) and answers the bit.
-      learn: whether what was read is written and the mixer adapted.
-      argmax: whether to look for the most probable token at every place.
-      rate: of the mixer's Adagrad (Duchi et al. 2011).
-      temperature: divides the log-odds of every sampled turn.
-      top_p: tokens are drawn from the fewest most probable ones that have this much of the probability.
-      callback: of ``decoded``: the address of a C function ``int32 (float)`` for the native kernel, or
-        a Python function without it.
-    """
-
-    mode: str = "given"
-    learn: bool = True
-    argmax: bool = False
-    rate: float = 0.03
-    temperature: float = 1.0
-    top_p: float = 1.0
-    callback: Any = 0
-
-
-_MODES = ("given", "sampled", "decoded")
-
-
-def kernel_settings(memory: Memory, settings: Settings) -> dict[str, Any]:
-    """The attributes of the native kernel."""
-    numbers = {"log_slots": memory.log_slots, "online": memory.online, "learn": settings.learn}
-    numbers |= {"mode": _MODES.index(settings.mode), "argmax": settings.argmax, "callback": settings.callback}
-    rates = {"rate": settings.rate, "temperature": settings.temperature, "top_p": settings.top_p}
-    return {k: np.int64(v) for k, v in numbers.items()} | {k: np.float32(v) for k, v in rates.items()}
+def _shares(network: Network, memory: Memory, place: Place, temperature: float) -> jax.Array:
+    return token_chances(network.tree, with_temperature(_node_chances(network, memory, place), temperature))
 
 
 def read_on(
-    model: Model, memory: Memory, depth: int, count: int, tokens, chance, settings: Settings
-) -> tuple[Memory, Reading]:
+    network: Network,
+    memory: M,
+    tokens: jax.Array,
+    chance: jax.Array,
+    count: jax.Array,
+    *,
+    block: int,
+    depth: int,
+    settings: ReadSettings,
+) -> tuple[M, Reading]:
     """Read, draw or decode ``count`` tokens, each bit predicted before it is seen.
 
     Args:
+      tokens: ``int32 [block]`` if given, else ``[0]``; from ``count`` on they are not looked at.
+      chance: ``float32 [block, D]`` if sampled, else ``[0, 0]``.
+      count: ``int32 []``, at most ``block``.
+      block: room for tokens in the reading: what is compiled depends on it and not on ``count``.
       depth: D, turns of the longest path.
-      tokens: ``int32 [N]`` if given, else ``[0]``.
-      chance: ``float32 [N, D]`` if sampled, else ``[0, 0]``.
+
+    Returns:
+      the memory after them, and a `Reading` of ``block`` rows, of which the first ``count`` have been read.
     """
     if backend.native():
         numbers = kernel_settings(memory, settings)
-        arrays, *found = backend.read_on(*model, memory, tokens, chance, count, depth, numbers)
-        return Memory(*arrays), Reading(*found)
-    tree = model.tree
+        sizes = {"block": block, "depth": depth, "learn": settings.learn}
+        memory, found = backend.read_on(network, memory, tokens, chance, count, **sizes, settings=numbers)
+        return memory, Reading(*found)
 
-    def one_token(memory: Memory, index):
-        memory, place = _begin(model, memory)
-        best, token = jnp.int32(-1), jnp.int32(-1)
-        nucleus = settings.mode == "sampled" and settings.top_p < 1
-        if settings.argmax or nucleus:
-            if settings.argmax:
-                best = jnp.argmax(_shares(model, memory, place, 1.0)).astype(jnp.int32)
-            if nucleus:
-                shares = _shares(model, memory, place, settings.temperature)
-                token = _drawn(shares, settings.top_p, chance[index, 0])
-        if settings.mode == "given":
-            token = tokens[index]
+    def one_token(index, carry):
+        moved, reading = carry
+        memory = _put(fixed, moved)
+        memory, token, ones, best = _read_token(network, memory, index, tokens, chance, depth, settings)
+        read = Reading(token, ones, best)
+        return changing(memory, settings.learn), jax.tree.map(lambda x, y: x.at[index].set(y), reading, read)
 
-        def choose(at, one):
-            if settings.mode == "given" or nucleus:
-                return tree.bit[tree.start[token] + at]
-            if settings.mode == "sampled":
-                return (chance[index, at] < heated(one, settings.temperature)).astype(jnp.int32)
-            shape = jax.ShapeDtypeStruct((), jnp.int32)
-            return jax.experimental.io_callback(settings.callback, shape, one, ordered=True)
-
-        def turn(carry):
-            node, at, memory, ones = carry
-            found = predict(model, memory, place, node, at)
-            bit = choose(at, found.one)
-            if settings.learn:
-                # All reads first: else XLA may write before them, and copies the memory to be able to.
-                memory, found, bit = jax.lax.optimization_barrier((memory, found, bit))
-                memory = learn(model, memory, node, bit, found, settings.rate)
-            return tree.children[node, bit], at + 1, memory, ones.at[at].set(found.one)
-
-        first = jnp.int32(0), jnp.int32(0), memory, jnp.zeros(depth)
-        leaf, _, memory, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
-        token = -1 - leaf
-        return _end(model, memory, token), Reading(token, ones, best)
-
-    return jax.lax.scan(one_token, memory, jnp.arange(count))
+    fixed = memory
+    nothing = Reading(jnp.full(block, -1), jnp.zeros((block, depth)), jnp.full(block, -1))
+    start = changing(memory, settings.learn), nothing
+    moved, reading = jax.lax.fori_loop(0, count, one_token, start)
+    return _put(fixed, moved), reading
 
 
-def heated(one: jax.Array, temperature: float) -> jax.Array:
+def changing(memory: Memory, learn: bool) -> dict[str, jax.Array]:
+    """The parts of a memory that reading changes: without learning only where it stands in the text."""
+    moves = ("text", "match_table", "registers")
+    return {name: x for name, x in memory._asdict().items() if learn or name in moves}
+
+
+def _put(memory: M, parts: dict[str, jax.Array]) -> M:
+    return memory._replace(**parts)
+
+
+def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int, settings: ReadSettings):
+    """The memory after one more token, the token, P(bit = 1) ``[D]`` at its turns, and the best guess."""
+    tree = network.tree
+    memory, place = _begin_token(network, memory)
+    best, token = jnp.int32(-1), jnp.int32(-1)
+    nucleus = settings.mode == "sampled" and settings.top_p < 1
+    if settings.argmax:
+        best = jnp.argmax(_shares(network, memory, place, 1.0)).astype(jnp.int32)
+    if nucleus:
+        shares = _shares(network, memory, place, settings.temperature)
+        token = _draw_nucleus(shares, settings.top_p, chance[index, 0])
+    if settings.mode == "given":
+        token = tokens[index]
+
+    def choose(at, one):
+        if settings.mode == "given" or nucleus:
+            return tree.bit[tree.start[token] + at]
+        if settings.mode == "sampled":
+            return (chance[index, at] < with_temperature(one, settings.temperature)).astype(jnp.int32)
+        assert settings.callback is not None  # `decode` gives one
+        shape = jax.ShapeDtypeStruct((), jnp.int32)
+        return jax.experimental.io_callback(settings.callback, shape, one, ordered=True)
+
+    def turn(carry):
+        node, at, moved, ones = carry
+        memory = _put(fixed, moved)
+        said = predict(network, memory, place, node, at)
+        bit = choose(at, said.one)
+        if settings.learn:
+            # All reads first: else XLA may write before them, and copies the memory to be able to.
+            memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
+            memory = learn(network, memory, node, bit, said, settings.rate)
+        return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(said.one)
+
+    fixed = memory
+    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth)
+    leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
+    token = -1 - leaf
+    return _end_token(network, _put(fixed, moved), token), token, ones, best
+
+
+def with_temperature(one: jax.Array, temperature: float) -> jax.Array:
     """A bit's probability with its log-odds divided by the temperature."""
     if temperature == 1.0:
         return one
     return jax.nn.sigmoid(jnp.clip(jnp.log(one / (1.0 - one)) / temperature, -30.0, 30.0))
 
 
-def _drawn(shares: jax.Array, top_p: float, chance: jax.Array) -> jax.Array:
+def _draw_nucleus(shares: jax.Array, top_p: float, chance: jax.Array) -> jax.Array:
     """One of the fewest most probable ids that have ``top_p`` of the probability."""
     order = jnp.argsort(-shares, stable=True)
     mass = jnp.cumsum(shares[order])

@@ -16,14 +16,14 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
+from wnn_jax.chain.constants import CODE_BITS, OWN_KINDS
+
 Array = np.ndarray | jax.Array
 
-CODE_BITS = 16
 _NEIGHBOURS = (1, 2, -1, -2)
 _CONTEXTS = 5000  # most frequent tokens, the columns of the PPMI matrix
 _DIMENSIONS = 64
-_OWN_KIND = 4096  # most visited nodes
-_PARTS, _SPREAD = 10, 3  # a frequent token is in so many of so many parts of the text
+_PARTS, _SPREAD = 10, 3  # a frequent token is in at least 3 of 10 parts of the text
 
 
 class TokenTree(NamedTuple):
@@ -54,9 +54,6 @@ class TokenTree(NamedTuple):
     def depth(self) -> int:
         """D: turns of the longest path."""
         return int(np.diff(np.asarray(self.start)).max())
-
-
-KINDS = _OWN_KIND + 64
 
 
 class _Builder:
@@ -90,8 +87,8 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
     Args:
       train: ids of the training stream.
       pieces: V strings of bytes, all different.
-      rare: tokens seen fewer times are spelled, and such as only a few parts of the text use, however often:
-        for text that is left out or still to come they are as good as unseen. 0 spells none.
+      rare: tokens seen fewer times are spelled, and so are those that only a few parts of the text use,
+        however often: in a text that is left out or still to come they are as good as unseen. 0 spells none.
 
     Raises:
       ValueError: fewer than 2 ids, or two of the spelled ones have the same bytes.
@@ -246,8 +243,8 @@ def _finish(build: _Builder, vocabulary: int, counts: np.ndarray) -> TokenTree:
     own = np.array([_hash(7, i) for i in range(len(depth))])
     alias = np.array([(h, h) if a is None else a for a, h in zip(build.alias, own, strict=True)])
     visits = np.bincount(node, np.repeat(counts, np.diff(start)), minlength=len(depth))
-    often = np.argsort(-visits, kind="stable")[:_OWN_KIND]
-    kind = _OWN_KIND + np.minimum(depth, 31) + 32 * spelled
+    often = np.argsort(-visits, kind="stable")[:OWN_KINDS]
+    kind = OWN_KINDS + np.minimum(depth, 31) + 32 * spelled
     kind[often] = np.arange(len(often))
     codes = [sum(b << (CODE_BITS - 1 - k) for k, (_, b) in enumerate(path[:CODE_BITS])) for path in paths]
     return TokenTree(

@@ -6,8 +6,8 @@ text only.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,43 +38,39 @@ class ChainScores(NamedTuple):
 def on_chain(
     key: jax.Array,
     gating: GatingConfig,
-    model: chain.Model,
-    memory: chain.Memory,
+    model: chain.ChainModel,
     train: np.ndarray,
     tokens: np.ndarray,
-    pieces: list[bytes],
     without: bitwise.Scores,
-    fit: Callable[[np.ndarray], chain.Memory],
     *,
+    fit_key: jax.Array,
     places: int = 512,
-    chunk: int = 16384,
     on_step: OnStep | None = None,
-) -> tuple[chain.Memory, ChainScores]:
+) -> ChainScores:
     """Scores of a static chain model behind each kind of gate.
 
     Args:
       key: draws the gates' connectivity.
       gating: which gates, and their sizes.
-      model, memory: fitted on the training text; the memory is consumed, and handed back as it stood.
+      model: fitted on the training text.
       train: the training text, M ids.
       tokens: ``[N]`` ids to score, which continue the training text.
-      pieces: the bytes of each of the V ids.
       without: the model's scores of ``tokens`` without gates.
-      fit: a memory fitted on the text alone that it is given, as ``memory`` was on ``train``. Engram gates
-        need it: they are taught on the end of the training text.
+      fit_key: the key that the model was fitted with. Engram gates are taught on the end of the training
+        text by a model that is fitted on the rest of it alone.
       places: at the first of which token and dual gates are tried.
-      chunk: tokens a call.
       on_step: hears how many places have been read behind token gates.
     """
     turn_key, engram_key, token_key = jax.random.split(key, 3)
-    stood, begun = np.array(memory.registers), _registers_after(model, train)  # copies: reading consumes them
+    network, pieces = model.network, model.tokenizer.pieces
+    start = static.stand_after(network, model.memory, train)
     kinds, whole, first = gating.ram_kinds, {"none": without}, {}
     if kinds:
         sizes = bitwise.BitwiseConfig(len(pieces), CONTEXT, 1, 1)
         words = bitwise.examples(sizes, np.concatenate([train[-CONTEXT:], tokens])).words
-        turns = turn_openness(turn_key, gating.ram, model, CONTEXT, train, words)
+        turns = turn_openness(turn_key, gating.ram, network, CONTEXT, train, words)
         if "bit" in kinds:
-            memory, nats = read_frozen(model, _at(memory, begun), tokens, chunk, turns)
+            nats = read_frozen(network, start, tokens, turns)
             whole["bit"] = bitwise.Scores(nats, jnp.full(len(nats), -1))
         slow = [kind for kind in kinds if kind != "bit"]
         if slow:
@@ -83,55 +79,41 @@ def on_chain(
             tier = ram_gates.single_tier(len(pieces), CONTEXT)
             layer = ram_gates.token_layer(token_key, gating.ram, tier, order, train)
             votes = votes_by_id(layer, words[:, :places])
-            memory, first = chain_behind_ram_gates(
-                gating.ram, slow, model, _at(memory, begun), tokens[:places], turns, votes, on_step
+            first = chain_behind_ram_gates(
+                gating.ram, slow, network, start, tokens[:places], turns, votes, on_step
             )
     if "engram" in gating.kinds:
 
         def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            return read_frozen(model, fit(first), rest, chunk)[1]
+            empty: Any = chain.empty(model.config, network)
+            early = static.fit(fit_key, network, empty, first, model.config.readout)
+            return read_frozen(network, early, rest)
 
         whole["engram"] = engram.score(
             engram_key, gating.engram, gating.ram, pieces, train, tokens, without.nats, refit
         )
-    return _at(memory, stood), ChainScores(whole, first)
-
-
-def _registers_after(model: chain.Model, train: np.ndarray) -> np.ndarray:
-    """Where a memory stands that has just read the training text."""
-    begun, _ = static.observe(model, chain.empty(model, 2, online=False), train)
-    return np.array(begun.registers)
-
-
-def _at(memory: chain.Memory, registers: np.ndarray) -> chain.Memory:
-    """The same tables at another place: reading a static memory moves only where it stands."""
-    return memory._replace(registers=jnp.asarray(registers))
+    return ChainScores(whole, first)
 
 
 def read_frozen(
-    model: chain.Model, memory: chain.Memory, tokens: np.ndarray, chunk: int, turns: jax.Array | None = None
-) -> tuple[chain.Memory, jax.Array]:
-    """Nats of a text by a memory that learns nothing more, behind gates of its turns if there are any.
+    network: chain.Network, memory: chain.StaticMemory, tokens: np.ndarray, turns: jax.Array | None = None
+) -> jax.Array:
+    """Nats ``float32 [N]`` of a text by a memory that learns no more, behind gates of its turns if given.
 
     Args:
-      memory: stands before the first token; consumed, and handed back behind the last.
-      chunk: tokens a call.
+      memory: stands before the first token.
       turns: ``float32 [16, N]`` from `turn_openness`.
     """
-    nats = []
-    for at in range(0, len(tokens), chunk):
-        part = tokens[at : at + chunk]
-        memory, reading = chain.read(model, memory, part, learn=False)
-        if turns is not None:
-            reading = reading._replace(ones=gate_turns(turns[:, at : at + len(part)], reading.ones))
-        nats.append(chain.nats(model, reading))
-    return memory, jnp.asarray(np.concatenate(nats))
+    _, reading = chain.read(network, memory, tokens)
+    if turns is not None:
+        reading = reading._replace(ones=gate_turns(turns, reading.ones))
+    return jnp.asarray(chain.nats(network, reading))
 
 
 def turn_openness(
     key: jax.Array,
     gate: ram_gates.RamGateConfig,
-    model: chain.Model,
+    network: chain.Network,
     context: int,
     train: np.ndarray,
     words: jax.Array,
@@ -143,14 +125,14 @@ def turn_openness(
     Args:
       key: draws the gates' connectivity.
       gate: sizes of the gates, and how they are read.
-      model: whose turns they are.
+      network: whose turns they are.
       context: C, tokens that the gates see.
       train: the training text.
       words: ``uint32 [W, N]`` to read, of a bitwise model of that context.
     """
-    config = bitwise.BitwiseConfig(model.lexicon.shape[1], context, 1, 1)
+    config = bitwise.BitwiseConfig(network.lexicon.shape[1], context, 1, 1)
     taught = bitwise.examples(config, train).words
-    bits, there = (x[:, : tokentree.CODE_BITS].T for x in chain.turns(model, train[context:]))
+    bits, there = (x[:, : tokentree.CODE_BITS].T for x in chain.turns(network, train[context:]))
     index = np.concatenate([np.flatnonzero(x) for x in there])
     label = np.concatenate([bit[where] for bit, where in zip(bits, there, strict=True)])
     ends = np.cumsum([0, *there.sum(axis=1)])
@@ -170,13 +152,13 @@ def gate_turns(openness: jax.Array, ones: jax.Array) -> jax.Array:
 def chain_behind_ram_gates(
     gate: ram_gates.RamGateConfig,
     kinds: Sequence[str],
-    model: chain.Model,
-    memory: chain.Memory,
+    network: chain.Network,
+    memory: chain.StaticMemory,
     tokens: np.ndarray,
     turns: jax.Array,
     votes: jax.Array,
     on_step: OnStep | None = None,
-) -> tuple[chain.Memory, dict[str, bitwise.Scores]]:
+) -> dict[str, bitwise.Scores]:
     """Scores of a static chain model without gates, as ``none``, and behind each kind of RAM gate.
 
     Every place costs a look at every node of the tree: this is for some places, not for a text.
@@ -184,8 +166,7 @@ def chain_behind_ram_gates(
     Args:
       gate: sizes of the gates, and how they are read.
       kinds: of `RAM_KINDS`.
-      model: the model.
-      memory: stands before the first token; consumed, and handed back behind the last.
+      network, memory: of the model; the memory stands before the first token.
       tokens: ``[N]``.
       turns: ``float32 [16, N]`` from `turn_openness`.
       votes: ``int32 [V, N]`` of token gates, by id, from `votes_by_id`.
@@ -194,17 +175,17 @@ def chain_behind_ram_gates(
     rows: dict[str, list] = {kind: [] for kind in ("none", *kinds)}
     for i in range(len(tokens)):
         token = jnp.asarray(tokens[i], jnp.int32)
-        one = _node_chances(model, memory)
+        one = _node_chances(network, memory)
         for kind, row in rows.items():
-            row.append(_place_scores(kind, gate, model.tree, one, turns[:, i], votes[:, i], token))
-        memory, _ = chain.read(model, memory, tokens[i : i + 1], learn=False)
+            row.append(_place_scores(kind, gate, network.tree, one, turns[:, i], votes[:, i], token))
+        memory, _ = chain.read(network, memory, tokens[i : i + 1])
         if on_step:
             on_step("token gates", i + 1, len(tokens))
     scores = {}
     for kind, row in rows.items():
         nats, best = zip(*row, strict=True)
         scores[kind] = bitwise.Scores(jnp.stack(nats), jnp.stack(best))
-    return memory, scores
+    return scores
 
 
 _bit_openness = jax.jit(ram_gates.bit_openness, static_argnums=(1, 2))

@@ -59,7 +59,7 @@ class RamGateConfig:
                 f"leak must be in (0, 1], got {self.leak}: without one a token may be impossible"
             )
 
-    def memory(self, cells: str) -> ram.RamConfig:
+    def memory(self, cells: ram.CellKind) -> ram.RamConfig:
         """The gates' cells."""
         return ram.RamConfig(cells, empty_value=float(self.untrained == "open"))
 

@@ -8,7 +8,7 @@ given to `jit` and `vmap`; `bits` packs, `connectivity` says which input bit goe
 is, `xla` is the contract of every backend and `backend` chooses one.
 """
 
-from wnn_jax.ram.cells import CELLS, UNIT, RamConfig, row_bytes
+from wnn_jax.ram.cells import CELLS, UNIT, CellKind, RamConfig, row_bytes
 from wnn_jax.ram.layer import (
     MAX_ADDRESS_BITS,
     MAX_NEURONS,
@@ -33,6 +33,7 @@ __all__ = [
     "MAX_ADDRESS_BITS",
     "MAX_NEURONS",
     "UNIT",
+    "CellKind",
     "Examples",
     "Layer",
     "LayerConfig",

@@ -21,7 +21,7 @@ import numpy as np
 from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
-_MAX_WORDS = 32  # kMaxWords of metal_ext/src/layer.h
+MAX_WORDS = 32  # of inputs to the native kernels; 1,024 bits
 
 
 def chosen() -> str:
@@ -120,7 +120,7 @@ def _spanned(stream: xla.Stream) -> xla.Stream:
 
 def _on_xla(words: jax.Array) -> bool:
     """Inputs wider than the native kernels take stay on XLA, whatever the backend."""
-    return chosen() == "xla" or words.shape[0] > _MAX_WORDS
+    return chosen() == "xla" or words.shape[0] > MAX_WORDS
 
 
 def _attributes(config: cells.RamConfig) -> dict:

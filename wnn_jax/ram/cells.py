@@ -15,12 +15,13 @@ where it does.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 
-CELLS = ("ternary", "quad_binary", "quad_weighted", "true_wins", "count")
+CellKind = Literal["ternary", "quad_binary", "quad_weighted", "true_wins", "count"]
+CELLS: tuple[CellKind, ...] = get_args(CellKind)
 UNIT = 1 << 20
 
 _QUAD_VALUES = {"quad_binary": (0.0, 0.0, 1.0, 1.0), "quad_weighted": (0.0, 0.25, 0.75, 1.0)}
@@ -41,7 +42,7 @@ class RamConfig:
       ValueError: a value is outside its range.
     """
 
-    cells: Literal["ternary", "quad_binary", "quad_weighted", "true_wins", "count"] = "count"
+    cells: CellKind = "count"
     empty_value: float = 0.0
     sample_rate: float = 1.0
 

@@ -1,0 +1,203 @@
+"""Chain models in Python's own types: fit, score, generate, save, resume, compress."""
+
+import dataclasses
+import pathlib
+import tarfile
+
+import jax
+import numpy as np
+import pytest
+
+from wnn_jax import chain
+from wnn_jax.data import text
+from wnn_jax.lm import ngram
+from wnn_jax.saving import progress
+
+QUICK = chain.ChainConfig(
+    neurons="bytes", memory_mib=2, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
+)
+GOLDEN = pathlib.Path(__file__).parent / "golden" / "chain_edition_1.tar.xz"
+
+
+def config_of(mode):
+    return dataclasses.replace(QUICK, mode=mode)
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("words") / "corpus.txt"
+    path.write_text(" ".join(rng.choice(["tables", "read", "bits", "and", "write", "cells.\n", "of"], 500)))
+    return text.TextConfig(str(path))
+
+
+@pytest.fixture(scope="module")
+def corpus(words):
+    return text.load(words)
+
+
+@pytest.fixture(scope="module", params=["static", "online"])
+def model(request, corpus):
+    return chain.fit(jax.random.key(0), config_of(request.param), corpus)
+
+
+def test_a_model_of_a_text_in_four_lines(words):
+    corpus = text.load(words)
+    model = chain.fit(jax.random.key(0), config_of("online"), corpus)
+    nats = chain.score(model, "read of cells and tables").nats
+    written = chain.generate(jax.random.key(1), model, "The game", 200)
+    assert nats.shape == (24,)
+    assert 0 < nats.mean() < 3
+    assert written.startswith("The game")
+    assert len(written.encode()) >= 208
+
+
+def test_bytes_and_back_in_two_lines(corpus):
+    data = corpus.train[:600].astype(np.uint8).tobytes()
+    packed = chain.compress(data)
+    assert chain.decompress(packed) == data
+    assert len(packed) < len(data)
+
+
+def test_a_model_is_not_changed_by_what_is_asked_of_it(model, corpus):
+    before = jax.tree.map(np.array, model.memory)
+    found = chain.score(model, corpus.test, argmax=True)
+    again = chain.score(model, corpus.test)
+    np.testing.assert_array_equal(found.nats, again.nats)
+    assert np.isfinite(found.nats).all()
+    assert np.mean(found.best == corpus.test) > 0.5
+    assert (again.best == -1).all()
+    one = chain.generate(jax.random.key(2), model, "bits ", 70, top_p=0.9)
+    assert one == chain.generate(jax.random.key(2), model, "bits ", 70, top_p=0.9)
+    jax.tree.map(np.testing.assert_array_equal, model.memory, before)
+    # The model that comes back has read the text; an online one has learnt it.
+    second = chain.score(found.model, corpus.test[:300]).nats.mean()
+    first = chain.score(model, corpus.test[:300]).nats.mean()
+    learnt = not np.array_equal(found.model.memory.slots, before.slots)
+    assert learnt == (model.config.mode == "online")
+    assert second < first or not learnt
+
+
+def test_the_end_of_one_text_is_the_start_of_the_next(model, corpus):
+    whole = chain.score(model, corpus.test[:400]).nats
+    first = chain.score(model, corpus.test[:150])
+    rest = chain.score(first.model, corpus.test[150:400], donate=True)
+    np.testing.assert_array_equal(np.concatenate([first.nats, rest.nats]), whole)
+
+
+def test_scores_of_a_text_are_those_of_its_bytes(model):
+    data = "bits and cells"
+    ids = np.frombuffer(data.encode(), np.uint8)
+    np.testing.assert_array_equal(chain.score(model, data).nats, chain.score(model, ids).nats)
+    with pytest.raises(ValueError, match="outside the 256 ids"):
+        chain.score(model, [300])
+
+
+def test_fit_then_score_is_evaluate_and_a_stopped_run_ends_the_same(model, corpus, tmp_path):
+    config, key = model.config, jax.random.key(0)
+    steps = []
+    whole = chain.evaluate(key, config, corpus, on_step=steps.append)
+    np.testing.assert_array_equal(whole.nats, chain.score(model, corpus.test).nats)
+    assert steps[-1] == ("scoring", len(corpus.test), len(corpus.test))
+    assert steps[0].stage == ("fitting" if config.mode == "static" else "reading")
+
+    def stop(step):
+        if step.stage == "scoring":
+            raise InterruptedError
+
+    saved = progress.Progress(tmp_path / "run", {"mode": config.mode})
+    with pytest.raises(InterruptedError):
+        chain.evaluate(key, config, corpus, saved=saved, save_every=1, on_step=stop)
+    later = []
+    resumed = chain.evaluate(key, config, corpus, saved=saved, save_every=1, on_step=later.append)
+    assert {step.stage for step in later} == {"scoring"}
+    np.testing.assert_array_equal(resumed.nats, whole.nats)
+    jax.tree.map(np.testing.assert_array_equal, resumed.model.memory, whole.model.memory)
+    assert resumed.seconds > 0
+
+
+def test_a_saved_model_is_the_same_model(model, words, corpus, tmp_path):
+    chain.save(tmp_path / "model", model, words, {"ce": 1.0})
+    found = chain.load(tmp_path / "model")
+    assert found.config == model.config
+    np.testing.assert_array_equal(
+        chain.score(found, corpus.test[:50]).nats, chain.score(model, corpus.test[:50]).nats
+    )
+    later = tmp_path / "later"
+    path = chain.save(later, model, words)
+    about = next(x for x in (path / "about").iterdir() if b"edition" in x.read_bytes())
+    about.write_bytes(
+        about.read_bytes().replace(b'"edition": 2', b'"edition": 9').replace(b'"edition":2', b'"edition":9')
+    )
+    with pytest.raises(ValueError, match="edition 9 and this wnn_jax reads up to 2"):
+        chain.load(later)
+
+
+@pytest.mark.parametrize(("mode", "nats"), [("static", 40.34029591806435), ("online", 19.85314095134534)])
+def test_models_saved_before_edition_2_are_read(tmp_path, mode, nats):
+    with tarfile.open(GOLDEN) as file:
+        file.extractall(tmp_path, filter="data")
+    model = chain.load(tmp_path / mode)
+    assert model.config == chain.ChainConfig(
+        mode=mode, memory_mib=1, chunk=64, readout=chain.ReadoutConfig(tokens=100, epochs=1)
+    )
+    assert isinstance(model.memory, chain.OnlineMemory if mode == "online" else chain.StaticMemory)
+    _, reading = chain.read(model.network, model.memory, np.frombuffer(b"the cat sat on the m", np.uint8))
+    assert chain.nats(model.network, reading).sum() == pytest.approx(nats, rel=1e-6)
+    assert len(chain.generate(jax.random.key(0), model, "the", 10)) >= 4
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"mode": "both"}, "unknown mode 'both': choose of static, online"),
+        ({"tree": "oak"}, "unknown tree 'oak'"),
+        ({"without": ("token9",)}, "without=token9 names no field or view"),
+        ({"without": ("node", "byte", "bytes3")}, "leaves no context neuron"),
+        ({"memory_mib": 0}, "memory_mib=0 is too few"),
+        ({"chunk": 0}, "chunk=0 is too few"),
+        ({"rare": -1}, "got -1 and 0.03"),
+        ({"rate": 0.0}, "got 16 and 0.0"),
+    ],
+)
+def test_a_config_refuses_what_makes_no_model(values, words):
+    with pytest.raises(ValueError, match=words):
+        chain.ChainConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"folds": 1}, "folds=1"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"tokens": 5}, "got 5 of 10 folds"),
+        ({"step_size": 0.0}, "got 0.0 and 1.0"),
+    ],
+)
+def test_a_readout_refuses_what_trains_nothing(values, words):
+    with pytest.raises(ValueError, match=words):
+        chain.ReadoutConfig(**values)
+
+
+def test_the_cache_is_chosen_on_the_end_of_the_training_text():
+    rng = np.random.default_rng(0)
+    train = np.repeat(rng.integers(0, 9, 300), 3)
+    assert ngram.fit_cache(train, 9, windows=(1, 50), weights=(0.0, 0.5)) in {(1, 0.0), (1, 0.5), (50, 0.5)}
+    # Nine tokens of every thousand: a cache of recent ones is worth most of the weight.
+    bursts = np.concatenate([rng.choice(rng.integers(0, 900, 3), 60) for _ in range(30)])
+    assert ngram.fit_cache(bursts, 900, windows=(20, 1000), weights=(0.0, 0.3)) == (20, 0.3)
+
+
+def test_old_and_new_settings_make_the_same_config():
+    stored = chain.stored
+    old = {
+        "chain": {
+            **{"rare": 4, "neurons": "bytes", "without": ["word"], "memory_mib": 9, "rate": 0.1, "seed": 3},
+            **{"readout_tokens": 77, "epochs": 5, "chunk": 8, "tree": "plain"},
+        },
+        "mode": "online",
+    }
+    new = stored._config(old)
+    assert new.readout == chain.ReadoutConfig(tokens=77, epochs=5)
+    again = {"edition": 2, "chain": {**dataclasses.asdict(new), "without": ["word"]}}
+    assert stored._config(again) == new

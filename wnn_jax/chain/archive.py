@@ -1,0 +1,147 @@
+"""Bytes to bits and back, by an online chain model of bytes that starts empty.
+
+Every bit is coded with the probability that the model gave it before it was seen, so the length of what is
+packed is the proof of what the model says it spends. What is packed belongs to the kernels it was made with,
+native or XLA: their last digits differ.
+"""
+
+import hashlib
+import struct
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from wnn_jax import optional
+from wnn_jax.chain import memory as memories
+from wnn_jax.chain import model as models
+from wnn_jax.chain import tokentree
+from wnn_jax.chain.config import BYTES
+from wnn_jax.chain.reader import BitCallback
+from wnn_jax.ram import backend
+
+OnStep = Callable[[int, int], None]  # of the bytes that are done, and of all
+
+_MAGIC = b"WNNC"
+_SCHEMA = 1
+# Magic, schema, log2 of a row's cells, backend, bytes of the data and their hash, check of what follows.
+_HEADER = struct.Struct("<4sBBBxQ16sI")
+_BACKENDS = ("xla", "native")
+_BLOCK = 4096  # bytes a call
+_MAX_LOG_SLOTS = 22
+_RATE = 0.02
+
+
+def compress(data: bytes, on_step: OnStep | None = None) -> bytes:
+    """The same in fewer bytes, if there is anything to learn in it; `decompress` gives it back.
+
+    Args:
+      on_step: called with the number of bytes that are done, and of all.
+    """
+    return encode(data, on_step)[0]
+
+
+def encode(data: bytes, on_step: OnStep | None = None) -> tuple[bytes, float]:
+    """What `compress` returns, and the bits that the model's probabilities sum to."""
+    stream = _coder()
+    log_slots = min(_MAX_LOG_SLOTS, max(8, (8 * len(data)).bit_length() - 1))
+    bits = np.unpackbits(np.frombuffer(data, np.uint8))
+    ones = np.zeros(len(bits))
+    coded = 0
+
+    def code(one: float) -> int:
+        nonlocal coded
+        ones[coded] = one
+        coded += 1
+        return int(bits[coded - 1])
+
+    _run(len(data), log_slots, code, on_step)
+    payload = b""
+    if len(bits):
+        encoder = stream.queue.RangeEncoder()
+        encoder.encode(bits.astype(np.int32), stream.model.Bernoulli(perfect=False), ones)
+        payload = encoder.get_compressed().astype("<u4").tobytes()
+    kernels = _BACKENDS.index(_kernels())
+    digest = hashlib.sha256(data).digest()[:16]
+    header = _HEADER.pack(_MAGIC, _SCHEMA, log_slots, kernels, len(data), digest, zlib.crc32(payload))
+    length = -np.log2(np.where(bits > 0, ones, 1.0 - ones)).sum() if len(bits) else 0.0
+    return header + payload, float(length)
+
+
+def decompress(packed: bytes, on_step: OnStep | None = None) -> bytes:
+    """What `compress` was given.
+
+    Args:
+      on_step: called with the number of bytes that are done, and of all.
+
+    Raises:
+      ValueError: these bytes are something else, are damaged, or were made by another backend.
+    """
+    log_slots, size, digest, payload = _unpack(packed)
+    stream = _coder()
+    decoder = stream.queue.RangeDecoder(np.frombuffer(payload, "<u4").astype(np.uint32))
+    bits = np.zeros(8 * size, np.uint8)
+    done = 0
+    model, share = stream.model.Bernoulli(perfect=False), np.zeros(1)
+
+    def code(one: float) -> int:
+        nonlocal done
+        share[0] = one
+        bit = int(decoder.decode(model, share)[0])
+        bits[done] = bit
+        done += 1
+        return bit
+
+    _run(size, log_slots, code, on_step)
+    data = np.packbits(bits).tobytes()
+    if hashlib.sha256(data).digest()[:16] != digest:
+        raise _damaged()
+    return data
+
+
+def _unpack(packed: bytes) -> tuple[int, int, bytes, bytes]:
+    """log2 of a row's cells, the number of bytes and their hash, and the code; all checked."""
+    if len(packed) < _HEADER.size or packed[: len(_MAGIC)] != _MAGIC:
+        raise ValueError("the input was not compressed by wnn_jax")
+    _, schema, log_slots, kernels, size, digest, check = _HEADER.unpack_from(packed)
+    payload = packed[_HEADER.size :]
+    if schema != _SCHEMA:
+        raise ValueError(
+            f"the input has schema {schema} and this program reads {_SCHEMA}: use the version that made it"
+        )
+    if zlib.crc32(payload) != check or len(payload) % 4 or kernels >= len(_BACKENDS):
+        raise _damaged()
+    if not 2 <= log_slots <= _MAX_LOG_SLOTS or size > 2**40:
+        raise _damaged()
+    if _BACKENDS[kernels] != _kernels():
+        raise ValueError(
+            f"the input was made with {_BACKENDS[kernels]} kernels, whose last digits {_kernels()} does not "
+            "have: set WNN_JAX_BACKEND, or install the extension"
+        )
+    return log_slots, size, digest, payload
+
+
+def _damaged() -> ValueError:
+    return ValueError("the input is damaged: nothing was written")
+
+
+def _kernels() -> str:
+    """Which of `_BACKENDS` predicts here."""
+    return "xla" if backend.chosen() == "xla" else "native"
+
+
+def _coder() -> Any:
+    return optional.need("constriction", "compress").stream
+
+
+def _run(size: int, log_slots: int, code: Callable[[float], int], on_step: OnStep | None) -> None:
+    """An empty model reads ``size`` bytes, whose bits ``code`` gives in answer to P(bit = 1)."""
+    network = models.network(tokentree.plain(256), [bytes([i]) for i in range(256)], BYTES)
+    memory = memories.empty_online(network, log_slots)
+    callback = BitCallback(code)
+    for at in range(0, size, _BLOCK):
+        count = min(_BLOCK, size - at)
+        memory = models.decode(network, memory, count, callback, rate=_RATE, block=_BLOCK)
+        if on_step:
+            on_step(at + count, size)

@@ -1,0 +1,102 @@
+"""Fitted chain models in checkpoints."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from wnn_jax.chain import tokentree
+from wnn_jax.chain.config import ChainConfig, ReadoutConfig
+from wnn_jax.chain.contexts import Network
+from wnn_jax.chain.fitted import ChainModel
+from wnn_jax.chain.memory import OnlineMemory, StaticMemory
+from wnn_jax.data import text as texts
+from wnn_jax.data.text import TextConfig
+from wnn_jax.saving import checkpoint
+
+EDITION = 2  # 1 named no edition, kept the readout's settings among the model's and both modes in one shape
+
+
+def save(
+    path: str | pathlib.Path,
+    model: ChainModel,
+    text: TextConfig,
+    metrics: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
+    """Write a model as the next version of a checkpoint, tables and all, and return its folder.
+
+    Args:
+      text: the text that it was fitted on, from which `load` makes its tokenizer again.
+      metrics: JSON data: the scores it had.
+
+    Raises:
+      ValueError: ``path`` holds something that is not a checkpoint, or cannot be written.
+    """
+    config = {
+        "edition": EDITION,
+        "text": dataclasses.asdict(text),
+        "chain": dataclasses.asdict(model.config),
+    }
+    arrays = _arrays(model)
+    return checkpoint.save(path, model.network.connections, config, metrics or {}, arrays)
+
+
+def load(path: str | pathlib.Path) -> ChainModel:
+    """Read a model that `save` wrote.
+
+    Raises:
+      ValueError: there is no checkpoint, it is damaged, it holds no chain model or one of a later edition, or
+        its tokenizer cannot be made again.
+    """
+    found = checkpoint.load(path)
+    if "chain" not in found.config:
+        raise ValueError(f"{path} holds no chain model")
+    edition = found.config.get("edition", 1)
+    if edition > EDITION:
+        raise ValueError(
+            f"{path} holds a chain model of edition {edition} and this wnn_jax reads up to {EDITION}: "
+            "update wnn_jax"
+        )
+    config = _config(found.config)
+    arrays = found.table or {}
+    kind = OnlineMemory if config.mode == "online" else StaticMemory
+    trees = tokentree.TokenTree._fields
+    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view"} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} holds no whole chain model: it lacks {', '.join(sorted(missing))}")
+    network = Network(
+        tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
+        lexicon=arrays["lexicon"],
+        connections=jnp.asarray(found.connections, jnp.int32),
+        view=arrays["view"],
+    )
+    tokenizer = texts.tokenizer_of(TextConfig(**found.config["text"]))
+    if len(tokenizer.pieces) != network.lexicon.shape[1]:
+        raise ValueError(
+            f"{path} was fitted with {network.lexicon.shape[1]} ids and its tokenizer now has "
+            f"{len(tokenizer.pieces)}: the text {found.config['text']['corpus']} has changed"
+        )
+    memory = kind(**{name: arrays[name] for name in kind._fields})
+    return ChainModel(config, tokenizer, network, memory)
+
+
+def _arrays(model: ChainModel) -> dict[str, jax.Array]:
+    """All of a model but its connections, by name."""
+    network = model.network
+    tree = {f"tree_{name}": x for name, x in network.tree._asdict().items()}
+    return {**model.memory._asdict(), **tree, "lexicon": network.lexicon, "view": network.view}
+
+
+def _config(found: Mapping[str, Any]) -> ChainConfig:
+    """The config of a model of any edition."""
+    known = {**found["chain"]}
+    if "edition" not in found:
+        known.pop("seed", None)
+        readout = {"tokens": known.pop("readout_tokens"), "epochs": known.pop("epochs")}
+        known |= {"mode": found["mode"], "readout": readout}
+    known["without"] = tuple(known["without"])
+    known["readout"] = ReadoutConfig(**known["readout"])
+    return ChainConfig(**known)
