@@ -156,15 +156,23 @@ class Command:
             lines.append("")
         return "\n".join(lines).rstrip() + "\n"
 
+    def _values(self) -> flags.FlagValues:
+        values = flags.FlagValues()
+        for flag in self._distinct.values():
+            flag.define(values)
+        return values
+
+    def accepted(self) -> list[str]:
+        """The names of all flags that `absl.flags` would take."""
+        return list(self._values())
+
     def parse(self, arguments: Sequence[str]) -> types.SimpleNamespace:
         """Options from flags.
 
         Raises:
           ValueError: a flag is unknown, or a value is refused.
         """
-        values = flags.FlagValues()
-        for flag in self._distinct.values():
-            flag.define(values)
+        values = self._values()
         try:
             rest = values([self.name, *arguments])
         except flags.Error as error:
