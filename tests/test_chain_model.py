@@ -10,7 +10,6 @@ import pytest
 
 from wnn_jax import chain
 from wnn_jax.data import text
-from wnn_jax.lm import ngram
 from wnn_jax.saving import progress
 
 QUICK = chain.ChainConfig(
@@ -177,15 +176,6 @@ def test_a_config_refuses_what_makes_no_model(values, words):
 def test_a_readout_refuses_what_trains_nothing(values, words):
     with pytest.raises(ValueError, match=words):
         chain.ReadoutConfig(**values)
-
-
-def test_the_cache_is_chosen_on_the_end_of_the_training_text():
-    rng = np.random.default_rng(0)
-    train = np.repeat(rng.integers(0, 9, 300), 3)
-    assert ngram.fit_cache(train, 9, windows=(1, 50), weights=(0.0, 0.5)) in {(1, 0.0), (1, 0.5), (50, 0.5)}
-    # Nine tokens of every thousand: a cache of recent ones is worth most of the weight.
-    bursts = np.concatenate([rng.choice(rng.integers(0, 900, 3), 60) for _ in range(30)])
-    assert ngram.fit_cache(bursts, 900, windows=(20, 1000), weights=(0.0, 0.3)) == (20, 0.3)
 
 
 def test_old_and_new_settings_make_the_same_config():

@@ -23,7 +23,7 @@ FIELDS = {
 def test_bitwise_end_to_end(tmp_path, corpus):
     workdir, model = tmp_path / "run", tmp_path / "model"
     flags = [f"--corpus={corpus}", f"--workdir={workdir}", *QUICK]
-    done = run("bitwise", *flags, f"--checkpoint={model}", "--sample_rate=0.5", "--cells=quad_weighted")
+    done = call("bitwise", *flags, f"--checkpoint={model}", "--sample_rate=0.5", "--cells=quad_weighted")
     assert done.returncode == 0, done.stderr
     rows = rows_of(workdir)
     names = [row["row"] for row in rows]
@@ -41,13 +41,13 @@ def test_bitwise_end_to_end(tmp_path, corpus):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
 
     # The model that comes back scores the same to the last bit, and says so.
-    again = run("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'again'}", "--curve_points=0")
+    again = call("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'again'}", "--curve_points=0")
     assert again.returncode == 0, again.stderr
     assert "every score equals the saved one" in again.stdout
     assert rows_of(tmp_path / "again")[-1]["ce"] == rows[-1]["ce"]
     # On another training text it would be another model, so it is refused.
     corpus.write_text(corpus.read_text().replace("memory", "memories"))
-    other = run("bitwise", f"--restore={model}", f"--workdir={workdir}")
+    other = call("bitwise", f"--restore={model}", f"--workdir={workdir}")
     assert other.returncode == 2
     assert "the training text is not the one" in other.stderr
 
@@ -55,15 +55,15 @@ def test_bitwise_end_to_end(tmp_path, corpus):
 @pytest.mark.long
 def test_bitwise_saves_its_table_when_asked(tmp_path, corpus):
     flags = [f"--corpus={corpus}", f"--workdir={tmp_path / 'run'}", *QUICK, "--curve_points=0"]
-    assert run("bitwise", *flags).returncode == 0
+    assert call("bitwise", *flags).returncode == 0
     model = tmp_path / "model"
-    saved = run("bitwise", *flags, "--save_table", f"--checkpoint={model}")
+    saved = call("bitwise", *flags, "--save_table", f"--checkpoint={model}")
     assert saved.returncode == 0, saved.stderr
     fused, kept = (row for row in rows_of(tmp_path / "run") if row["row"] == "bitwise count")
     assert fused["ce"] == kept["ce"], "the table must score as the fused path does"
     # With its table a model needs its training text only for the baselines.
     corpus.write_text(corpus.read_text().replace("memory", "memories", 1))
-    restored = run("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'run'}", "--curve_points=0")
+    restored = call("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'run'}", "--curve_points=0")
     assert restored.returncode == 0, restored.stderr
 
 

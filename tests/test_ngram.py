@@ -74,3 +74,10 @@ def test_unigram_and_uniform():
 def test_a_stream_shorter_than_the_order_is_refused():
     with pytest.raises(ValueError, match="order 5 needs at least 5 tokens, got 4"):
         ngram.fit_kneser_ney(np.arange(4), 5, V)
+
+
+def test_the_cache_is_chosen_on_the_end_of_the_training_text():
+    """Three words at a time, sixty tokens long: what came within twenty tokens comes again."""
+    rng = np.random.default_rng(0)
+    bursts = np.concatenate([rng.choice(rng.integers(0, 900, 3), 60) for _ in range(30)])
+    assert ngram.fit_cache(bursts, 900, windows=(20, 1000), weights=(0.0, 0.3)) == (20, 0.3)

@@ -12,9 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-_WINDOWS = (500, 1000, 2000, 5000)
-_WEIGHTS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)
-
 
 class Prediction(NamedTuple):
     """Scores of N tokens: ``nats [N]`` of those that came, and the ``best [N]`` guess, -1 if not known."""
@@ -206,14 +203,20 @@ def kneser_ney(train: np.ndarray, tokens: np.ndarray, order: int, vocabulary: in
     return predict(fit_kneser_ney(train, order, vocabulary), tokens)
 
 
-def fit_cache(train: np.ndarray, vocabulary: int, order: int = 5) -> tuple[int, float]:
+def fit_cache(
+    train: np.ndarray,
+    vocabulary: int,
+    order: int = 5,
+    windows: Sequence[int] = (500, 1000, 2000, 5000),
+    weights: Sequence[float] = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
+) -> tuple[int, float]:
     """Window and weight of the cache that helps Kneser-Ney most on the last tenth of the training stream."""
     cut = len(train) * 9 // 10
     nats = kneser_ney(train[:cut], train[cut:], order, vocabulary).nats
     ce = {
         (window, weight): mixed(nats, cache(train[:cut], train[cut:], window), weight).mean()
-        for window in _WINDOWS
-        for weight in _WEIGHTS
+        for window in windows
+        for weight in weights
     }
     return min(ce, key=lambda pair: ce[pair])
 
