@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.shared import baselines, gates, machine, plots, searching, tables
-from experiments.shared.commandline import Command, Group
+from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import on_bitwise
@@ -53,10 +53,10 @@ class ScoredText(NamedTuple):
 
 
 def main(options: Any) -> None:
-    options.search.connect()
-    run = options.run
+    options.search_run.connect()
+    run, searched = options.run, options.search().algorithms
     restored = checkpoint.load(run.restore) if run.restore else None
-    if restored and options.search.search:
+    if restored and searched:
         raise ValueError("--restore scores a model as it was saved: --search needs one to begin with")
     if run.checkpoint:
         checkpoint.check_target(run.checkpoint)
@@ -72,14 +72,14 @@ def main(options: Any) -> None:
             f"the training text is not the one {run.restore} was fitted on, and the checkpoint "
             "holds no table to score without it"
         )
-    check_memory(config, task, run.save_table)
+    check_memory(config, corpus, run.save_table)
     key_connections, key_fit = jax.random.split(jax.random.key(settings["seed"]))
     connections = bitwise.init(key_connections, config)
     result = None
-    if options.search.search:
+    if searched:
         train = bitwise.examples(config, corpus.train)
         result = searching.run(options, config, train, connections)
-        if options.search.process_id:
+        if options.search_run.process_id:
             return  # process 0 reports
 
     results = tables.Results(
@@ -104,12 +104,12 @@ def main(options: Any) -> None:
         # The test text is read here for the first time: once for the start, once for the end.
         votes = fit_votes(key_fit, config, connections, corpus.train, task)
         results.add(f"{name}, random", **score(config, connections, votes, task), seconds=0.0)
-        searching.show(workdir, connections, result, config.context, options.search.tensorboard)
+        searching.show(workdir, connections, result, config.context, options.search_run.tensorboard)
         connections = jnp.asarray(result.genome)
         sizes = {"neurons": connections.shape[1], "address_bits": connections.shape[2]}
         config = dataclasses.replace(config, **sizes)
         settings["model"] |= sizes
-        name += f", {'+'.join(options.search.search)}"
+        name += f", {'+'.join(searched)}"
     if restored:
         connections = jnp.asarray(restored.connections)
     started = time.perf_counter()
@@ -144,10 +144,12 @@ def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
     """Everything that decides the numbers, as plain data: the ``config`` of rows and checkpoints."""
     model = dataclasses.asdict(config)
     del model["vocabulary"]  # of the text
-    chosen = {"text": dataclasses.asdict(options.text), "model": model, "seed": options.common.seed}
+    recorded = {"text": dataclasses.asdict(options.text), "model": model, "seed": options.common.seed}
     if options.gates.kinds:
-        chosen["gates"] = dataclasses.asdict(options.gates)
-    return {**chosen, **searching.settings(options)} if options.search.search else chosen
+        recorded["gates"] = dataclasses.asdict(options.gates)
+    if options.search().algorithms:
+        recorded |= {"search": dataclasses.asdict(options.search()), **plain(options, "sizes", "steps")}
+    return recorded
 
 
 def restored_model(restored: checkpoint.Checkpoint, corpus: text.Corpus) -> bitwise.BitwiseConfig:
@@ -164,20 +166,10 @@ def scored_text(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> ScoredTex
     return ScoredText(corpus, fitting.following(config, corpus.train, corpus.test))
 
 
-def check_memory(config: bitwise.BitwiseConfig, task: ScoredText, save_table: bool) -> None:
-    need = ram.fused_bytes(
-        config.memory,
-        clusters=config.clusters,
-        neurons=config.neurons,
-        address_bits=config.address_bits,
-        input_bits=config.input_bits,
-        train=len(task.corpus.train),
-        evaluated=len(task.corpus.test),
-    )
+def check_memory(config: bitwise.BitwiseConfig, corpus: text.Corpus, save_table: bool) -> None:
+    need = fitting.needed_bytes(config, len(corpus.train), len(corpus.test), save_table)
     remedy = "lower --bits, or --train_tokens"
     if save_table:
-        neurons = config.clusters * config.neurons
-        need += 2 * neurons * ram.row_bytes(config.memory, config.address_bits)
         remedy = "drop --save_table, or lower --bits or --neurons"
     machine.check_memory(need, remedy)
 
@@ -281,22 +273,17 @@ def draw_curve(
     workdir: pathlib.Path, points: int, key, config, connections, task: ScoredText, name: str, full: float
 ) -> None:
     """Refit on growing prefixes of the training text, baselines too, and score the same tokens."""
-    corpus = task.corpus
-    sizes = [len(corpus.train) >> shift for shift in range(points - 1, -1, -1)]
+    train, test, vocabulary = task.corpus.train, task.corpus.test, task.corpus.vocabulary
+    sizes = [len(train) >> shift for shift in range(points - 1, -1, -1)]
     sizes = [size for size in sizes if size > max(config.context, *KNESER_NEY_ORDERS)]
-    curves: dict[str, list[float]] = {name: [], "unigram": [], "Kneser-Ney 5": []}
-    for size in sizes:
-        prefix = corpus.train[:size]
-        if size < len(corpus.train):
-            votes = fit_votes(key, config, connections, prefix, task)
-            curves[name].append(score(config, connections, votes, task)["ce"])
-        else:
-            curves[name].append(full)
-        unigram = ngram.unigram(prefix, corpus.test, corpus.vocabulary, add=0.1)
-        curves["unigram"].append(float(unigram.nats.mean()))
-        curves["Kneser-Ney 5"].append(
-            float(ngram.kneser_ney(prefix, corpus.test, 5, corpus.vocabulary).nats.mean())
-        )
+    partial = fitting.learning_curve(key, config, connections, train, task.evaluated, sizes[:-1])
+    unigram = [ngram.unigram(train[:size], test, vocabulary, add=0.1) for size in sizes]
+    kneser_ney = [ngram.kneser_ney(train[:size], test, 5, vocabulary) for size in sizes]
+    curves = {
+        name: [*partial, full],
+        "unigram": [float(x.nats.mean()) for x in unigram],
+        "Kneser-Ney 5": [float(x.nats.mean()) for x in kneser_ney],
+    }
     plots.learning_curve(workdir / "learning_curve.png", sizes, curves)
 
 

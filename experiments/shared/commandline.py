@@ -69,6 +69,7 @@ class _Flag:
     many: bool
     optional: bool
     choices: tuple[Any, ...]
+    config: type  # whose field it is
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -148,11 +149,16 @@ class Command:
     def help(self) -> str:
         """All flags, by group, with their defaults."""
         lines = [f"python -m experiments.{self.name} [--flag=value ...]", "", self._about.strip(), ""]
-        for title, group in self._groups.items():
-            source = group.config if isinstance(group.config, type) else type(group.config)
-            module = source.__module__.replace("__main__", f"experiments.{self.name}")
-            lines.append(f"{title} ({module}.{source.__qualname__})")
-            lines += [flag.usage() for flag in self.flags[title]]
+        for title, found in self.flags.items():
+            source = None
+            for flag in sorted(
+                found, key=lambda flag: len(flag.path)
+            ):  # nested configs after the group's own
+                if flag.config != source:
+                    source = flag.config
+                    module = source.__module__.replace("__main__", f"experiments.{self.name}")
+                    lines.append(f"{'.'.join((title, *flag.path[:-1]))} ({module}.{source.__qualname__})")
+                lines.append(flag.usage())
             lines.append("")
         return "\n".join(lines).rstrip() + "\n"
 
@@ -242,11 +248,11 @@ def _flags(group: Group):
             continue
         default = _default(group.config, field)
         if dataclasses.is_dataclass(default):
-            for inner in _flags(Group(default, group.names)):
+            for inner in _flags(dataclasses.replace(group, config=default)):
                 yield dataclasses.replace(inner, path=(field.name, *inner.path))
             continue
         name = group.names.get(field.name, field.name)
-        yield _Flag(name, (field.name,), default, said[field.name], *_form(hints[field.name]))
+        yield _Flag(name, (field.name,), default, said[field.name], *_form(hints[field.name]), config=config)
 
 
 def _default(config: Any, field: dataclasses.Field) -> Any:

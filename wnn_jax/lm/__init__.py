@@ -11,12 +11,13 @@ to search a bitwise model's connectivity.
 from wnn_jax.lm import bitwise, fitting, ngram, objective, tiered, tiered_readout
 from wnn_jax.lm.bitwise import BitwiseConfig
 from wnn_jax.lm.fitting import BitwiseModel, fit, score
-from wnn_jax.lm.objective import BitwiseObjective
+from wnn_jax.lm.objective import BitwiseObjective, GenomeSizes
 
 __all__ = [
     "BitwiseConfig",
     "BitwiseModel",
     "BitwiseObjective",
+    "GenomeSizes",
     "bitwise",
     "fit",
     "fitting",

@@ -6,7 +6,7 @@
 `votes` is the same without a table: each cluster's rows are fitted, read and dropped.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -126,6 +126,42 @@ def score(model: BitwiseModel, before: Any, tokens: Any) -> ngram.Prediction:
     logs = bitwise.log_probabilities(read(model, evaluated.words), model.connections)
     found = bitwise.score(model.config, *logs, evaluated.targets)
     return ngram.Prediction(np.asarray(found.nats), np.asarray(found.best))
+
+
+def learning_curve(
+    key: jax.Array,
+    config: bitwise.BitwiseConfig,
+    connections: jax.Array,
+    tokens: Any,
+    evaluated: ram.Examples,
+    sizes: Sequence[int],
+) -> list[float]:
+    """Mean nats a token of models fitted to growing prefixes of a text, on the same examples.
+
+    Args:
+      key: as in `votes`.
+      sizes: tokens of each prefix.
+    """
+    nats = []
+    for size in sizes:
+        read = votes(key, config, connections, tokens[:size], evaluated.words)
+        nats.append(float(bitwise.cross_entropy(config, connections, read, evaluated.targets).mean()))
+    return nats
+
+
+def needed_bytes(config: bitwise.BitwiseConfig, train: int, evaluated: int, keep_table: bool) -> int:
+    """Upper estimate of the memory that fitting and scoring take.
+
+    Args:
+      train, evaluated: the number of tokens written and read.
+      keep_table: whether the table of all neurons is kept, as `fit` does and `votes` does not.
+    """
+    sizes = {"clusters": config.clusters, "neurons": config.neurons, "address_bits": config.address_bits}
+    need = ram.fused_bytes(
+        config.memory, **sizes, input_bits=config.input_bits, train=train, evaluated=evaluated
+    )
+    table = config.clusters * config.neurons * ram.row_bytes(config.memory, config.address_bits)
+    return need + 2 * table * keep_table
 
 
 _write = jax.jit(ram.write, static_argnums=1, donate_argnums=2)

@@ -55,26 +55,34 @@ class BitwiseObjective:
         return bitwise.bit_nats(others, *ram.shares(votes, neurons[..., None]), targets)
 
 
-def bounds(
-    model: bitwise.BitwiseConfig,
-    max_neurons: int | None = None,
-    max_bits: int | None = None,
-    min_neurons: int | None = None,
-    min_bits: int = 4,
-) -> Bounds:
-    """Genomes around a model's own sizes, whose input bits belong together by tokens.
+@dataclasses.dataclass(frozen=True)
+class GenomeSizes:
+    """The sizes that a search may visit, beside a model's own.
 
-    Args:
-      max_neurons, max_bits: by default the model's own.
-      min_neurons: by default as many as the most.
+    Attributes:
+      min_neurons: fewest neurons a cluster; by default as many as the model has.
+      max_neurons: most neurons a cluster; by default as many as the model has.
+      min_bits: fewest address bits a neuron.
+      max_bits: most address bits a neuron; by default as many as the model's.
     """
-    most = max_neurons or model.neurons
-    least = min_neurons or min(model.neurons, most)
-    return Bounds(
-        model.input_bits,
-        max_neurons=most,
-        max_bits=max_bits or model.address_bits,
-        min_neurons=least,
-        min_bits=min_bits,
-        group=model.clusters,
-    )
+
+    min_neurons: int | None = None
+    max_neurons: int | None = None
+    min_bits: int = 4
+    max_bits: int | None = None
+
+    def bounds(self, model: bitwise.BitwiseConfig) -> Bounds:
+        """Genomes of these sizes, whose input bits belong together by tokens.
+
+        Raises:
+          ValueError: there are none.
+        """
+        most = self.max_neurons or model.neurons
+        return Bounds(
+            model.input_bits,
+            max_neurons=most,
+            max_bits=self.max_bits or model.address_bits,
+            min_neurons=self.min_neurons or min(model.neurons, most),
+            min_bits=self.min_bits,
+            group=model.clusters,
+        )

@@ -21,6 +21,7 @@ from wnn_jax.search.genetic import GeneticConfig, genetic
 from wnn_jax.search.grid import GridConfig, grid
 from wnn_jax.search.moves import DIMENSIONS, Bounds
 from wnn_jax.search.objective import Fold, Objective, Separable, TargetBits, fold
+from wnn_jax.search.plan import SearchPlan
 from wnn_jax.search.random import RandomConfig, random_search
 from wnn_jax.search.run import Report, Result, RunConfig, run, votes_mebibytes
 from wnn_jax.search.tabu import TabuConfig, tabu
@@ -43,6 +44,7 @@ __all__ = [
     "Result",
     "RunConfig",
     "SearchAlgorithm",
+    "SearchPlan",
     "SearchState",
     "Separable",
     "StepInfo",
