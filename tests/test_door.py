@@ -7,6 +7,7 @@ import tempfile
 import jax
 import numpy as np
 import pytest
+from snippets import door
 
 import wnn_jax as wnn
 
@@ -40,24 +41,14 @@ def text_file(tmp_path_factory):
 
 
 def test_own_bits(bits):
-    code = """
-layer = wnn.fit(key, wnn.LayerConfig(neurons=32, address_bits=6), X, Y)
-probabilities = wnn.predict(layer, X_new)
-"""
-    found = run(code, 3, **bits)
+    found = run(door.OWN_BITS, 3, **bits)
     assert found["probabilities"].shape == (100, 2)
     assert found["probabilities"].dtype == np.float32
     assert ((found["probabilities"] > 0.5) == bits["Y_new"]).mean() > 0.85
 
 
 def test_a_chain_model(text_file):
-    code = """
-corpus = wnn.data.text.load(wnn.data.TextConfig(text_file))
-model = wnn.chain.fit(key, wnn.chain.ChainConfig(mode="online", memory_mib=16), corpus)
-nats = wnn.chain.score(model, "tables read bits of memory").nats
-text = wnn.chain.generate(key, model, "tables", 200)
-"""
-    found = run(code, 4, text_file=text_file)
+    found = run(door.CHAIN, 4, text_file=text_file)
     assert found["nats"].shape == (len("tables read bits of memory"),)
     assert found["nats"].mean() < 1.5
     assert found["text"].startswith("tables")
@@ -65,28 +56,15 @@ text = wnn.chain.generate(key, model, "tables", 200)
 
 
 def test_a_search(bits):
-    code = """
-objective = wnn.search.TargetBits(wnn.search.Bounds(12, max_neurons=2, max_bits=3), clusters=2)
-algorithm = wnn.search.tabu(objective, wnn.search.TabuConfig(sites=2, neighbours=8))
-plan = wnn.search.RunConfig(steps=30, folds=3, check=5, patience=4, fit_budget=5000)
-result = wnn.search.run(key, algorithm, wnn.examples(X, Y), plan, resume=folder, on_step=reports.append)
-layer = wnn.fit(key, wnn.LayerConfig(), X, Y, connections=result.genome)
-"""
     with tempfile.TemporaryDirectory() as folder:
         reports = []
-        found = run(code, 5, folder=folder, reports=reports, **bits)
+        found = run(door.SEARCH, 5, folder=folder, reports=reports, **bits)
     assert list(found["result"].history) == reports
     assert ((wnn.predict(found["layer"], bits["X_new"]) > 0.5) == bits["Y_new"]).mean() > 0.95
 
 
 def test_a_recommender():
-    code = """
-films = wnn.recommender.build_catalogue(key, wnn.recommender.synthetic.world(key))
-person = wnn.recommender.learn(wnn.recommender.new(key, films), [1, 2, 3], [5, 1, 4])
-best = wnn.recommender.recommend(person, top=8)
-person = wnn.recommender.forget(person, [2])
-"""
-    found = run(code, 4)
+    found = run(door.RECOMMENDER, 4)
     assert len(found["best"]) == 8
     assert len(wnn.recommender.ratings(found["person"])) == 2
 
@@ -94,25 +72,13 @@ person = wnn.recommender.forget(person, [2])
 def test_an_associative_memory():
     rng = np.random.default_rng(0)
     keys, values = rng.normal(size=(200, 8)) * 3, rng.normal(size=(200, 5))
-    code = """
-memory = wnn.eam.create(key, wnn.eam.MemoryConfig(nearest=1), keys, locations=200, width=5)
-memory = wnn.eam.write(memory, keys, values)
-read = wnn.eam.read(memory, keys)
-"""
-    read = run(code, 3, keys=keys, values=values)["read"]
+    read = run(door.MEMORY, 3, keys=keys, values=values)["read"]
     likeness = (read * values).sum(1) / np.linalg.norm(read, axis=1) / np.linalg.norm(values, axis=1)
     assert likeness.mean() > 0.99
 
 
 def test_a_vocabulary_space_model(text_file):
-    code = """
-corpus = wnn.data.text.load(wnn.data.TextConfig(text_file))
-plan = wnn.vocab.TrainConfig(steps=10, tokens_per_step=64, window=16)
-model = wnn.vocab.train(key, wnn.vocab.variant("v8_graph", corpus.vocabulary, hops=1), corpus, plan)
-nats, best = wnn.vocab.score(model, corpus.test[:200])
-hops = wnn.vocab.inspect(model, "tables read").top(3)
-"""
-    found = run(code, 5, text_file=text_file)
+    found = run(door.VOCABULARY_SPACE, 5, text_file=text_file)
     assert np.isfinite(found["nats"]).all()
     assert len(found["nats"]) == len(found["best"]) == 200 - 9
     assert found["hops"]
@@ -120,11 +86,7 @@ hops = wnn.vocab.inspect(model, "tables read").top(3)
 
 def test_bytes_and_back():
     data = b"tables read bits and write cells. " * 20
-    code = """
-packed = wnn.chain.compress(data)
-again = wnn.chain.decompress(packed)
-"""
-    found = run(code, 2, data=data)
+    found = run(door.COMPRESSION, 2, data=data)
     assert found["again"] == data
     assert len(found["packed"]) < len(data) / 3
 

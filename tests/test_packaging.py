@@ -90,7 +90,7 @@ def copied(name, folder):
 
 
 CORE = """
-import importlib, pathlib, sys
+import importlib, pathlib, runpy, sys
 sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
 import wnn_jax
@@ -107,6 +107,16 @@ votes = ram.fit_and_read(None, config.memory, connections, train, test.words)
 assert float(bitwise.cross_entropy(config, connections, votes, test.targets).mean()) < 8 * np.log(2)
 checkpoint.save("model", connections, {}, {})
 assert np.array_equal(checkpoint.load("model").connections, connections)
+rng, door = np.random.default_rng(0), runpy.run_path(sys.argv[2])
+X = rng.random((600, 12)) < 0.5
+Y = np.stack([X[:, 0] & X[:, 5], X[:, 2] | X[:, 3]], axis=1)
+names = {"wnn": wnn_jax, "key": jax.random.key(0), "X": X[:500], "Y": Y[:500], "X_new": X[500:]}
+names |= {"keys": rng.normal(size=(50, 8)), "values": rng.normal(size=(50, 5))}
+names |= {"folder": "progress", "reports": []}
+for name in ("OWN_BITS", "SEARCH", "MEMORY"):
+    exec(door[name], names)
+assert ((wnn_jax.predict(names["layer"], X[500:]) > 0.5) == Y[500:]).mean() > 0.95
+assert names["read"].shape == (50, 5)
 try:
     text.load(text.TextConfig(tokenizer="bpe:300"))
 except ValueError as error:
@@ -129,7 +139,7 @@ def test_the_wheel_holds_the_library_and_runs_on_the_core_alone(tmp_path):
     subprocess.run([python / "pip", "install", "-q", wheel], check=True)
     installed = next((tmp_path / "venv").glob("lib/*/site-packages"))
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [python / "python", "-c", CORE, installed]
+    command = [python / "python", "-c", CORE, installed, ROOT / "tests" / "snippets" / "door.py"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env, cwd=tmp_path)
     assert not done.returncode, done.stderr[-2000:]
 
