@@ -111,12 +111,12 @@ rng, door = np.random.default_rng(0), runpy.run_path(sys.argv[2])
 X = rng.random((600, 12)) < 0.5
 Y = np.stack([X[:, 0] & X[:, 5], X[:, 2] | X[:, 3]], axis=1)
 names = {"wnn": wnn_jax, "key": jax.random.key(0), "X": X[:500], "Y": Y[:500], "X_new": X[500:]}
-names |= {"keys": rng.normal(size=(50, 8)), "values": rng.normal(size=(50, 5))}
+names |= {"keys": rng.normal(size=(200, 8)), "values": rng.normal(size=(200, 5))}
 names |= {"folder": "progress", "reports": []}
 for name in ("OWN_BITS", "SEARCH", "MEMORY"):
     exec(door[name], names)
 assert ((wnn_jax.predict(names["layer"], X[500:]) > 0.5) == Y[500:]).mean() > 0.95
-assert names["read"].shape == (50, 5)
+assert names["read"].shape == (200, 5)
 try:
     text.load(text.TextConfig(tokenizer="bpe:300"))
 except ValueError as error:

@@ -1,4 +1,4 @@
-// RAM tables on the CPU. The contract is wnn_jax/kernels.py, bit for bit.
+// RAM tables on the CPU. The contract is wnn_jax/ram/xla.py, bit for bit.
 //
 // One thread holds one neuron's row while all examples pass. The fused kernel keeps no table, so it may
 // store the row as it likes: net votes in 16 bits, count pairs in 2 x 16, others in 2 bits, and

@@ -1,4 +1,4 @@
-// RAM tables on an Apple GPU. The contract is wnn_jax/kernels.py, bit for bit.
+// RAM tables on an Apple GPU. The contract is wnn_jax/ram/xla.py, bit for bit.
 //
 // Ternary and count cells are sums of integers, so any number of threads may add to them in any order:
 // write_shared sums one neuron's row in the memory of its threadgroup, write_sums adds straight to the

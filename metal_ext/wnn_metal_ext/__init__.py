@@ -1,4 +1,5 @@
-"""Native kernels of wnn_jax, as XLA FFI handlers. `wnn_jax.native` registers and calls them."""
+"""Native kernels of wnn_jax, as XLA FFI handlers. `wnn_jax.ram.backend` registers them; it and
+`wnn_jax.chain.backend` call them."""
 
 import ctypes
 import pathlib

@@ -357,7 +357,7 @@ def _wikitext2() -> _Splits:
     try:
         rows = datasets.load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1")
         # Rows already end in a newline; the predecessor's drivers join all of them, blank ones too,
-        # with another (spec ram_lm 9).
+        # with another.
         parts = ["\n".join(rows[name]["text"]) for name in ("train", "validation", "test")]
     except Exception as error:
         raise ValueError(

@@ -113,7 +113,7 @@ def fit_and_read(
     train: Examples,
     words: jax.Array,
 ) -> jax.Array:
-    """Train on the examples, vote on ``words``, and keep no table (design decision 2).
+    """Train on the examples, vote on ``words``, and keep no table.
 
     Equal to `read` of `write` of `init`, but only a few rows exist at a time. Under `vmap` over
     ``connections`` (and ``key``) the population becomes one longer list of neurons, so memory stays

@@ -1,7 +1,7 @@
 """The pure-XLA kernels: a flat list of neurons, in blocks, each row written and read before the next.
 
 The reference for every other backend. Neuron-major order keeps one row of ``2**T`` cells in cache while
-all examples pass, and addresses are computed on the fly from packed words (design decisions 1 and 2).
+all examples pass, and addresses are computed on the fly from packed words.
 """
 
 from typing import NamedTuple
@@ -158,7 +158,7 @@ def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: St
 def _walk_rows(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, stream: Stream):
     """Saturating +-1 in the order of the examples: parallel over neurons, never over examples.
 
-    A clipped net sum is not a substitute (design decision 4).
+    A clipped net sum is not a substitute: it changes a language model's loss by nats.
     """
     count = stream.weight.shape[0]
     chunk = min(_CHUNK, count)
