@@ -27,7 +27,7 @@ Found = dict[str, dict[str, float]]  # the numbers of every case, by its name
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """What is timed.
+    """The choice of what is timed.
 
     Attributes:
       bits: address bits T of a neuron.

@@ -77,28 +77,12 @@ def main(options: Any) -> None:
     connections = bitwise.init(key_connections, config)
     result = None
     if searched:
-        train = bitwise.examples(config, corpus.train)
-        result = searching.run(options, config, train, connections)
+        result = searching.run(options, config, bitwise.examples(config, corpus.train), connections)
         if options.search_run.process_id:
             return  # process 0 reports
 
-    results = tables.Results(
-        workdir,
-        {
-            "experiment": "bitwise",
-            "train_tokens": len(corpus.train),
-            "eval_tokens": len(corpus.test),
-            "config": settings,
-            "seed": settings["seed"],
-        },
-    )
-    print(
-        f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} "
-        f"evaluated, {corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; "
-        f"seed {settings['seed']}"
-    )
+    results = tables.begin("bitwise", workdir, corpus, settings, settings["seed"])
     marginal = add_baselines(results, config, task)
-
     name = f"bitwise {config.memory.cells}"
     if result:
         # The test text is read here for the first time: once for the start, once for the end.
@@ -110,34 +94,37 @@ def main(options: Any) -> None:
         config = dataclasses.replace(config, **sizes)
         settings["model"] |= sizes
         name += f", {'+'.join(searched)}"
+    started = time.perf_counter()
     if restored:
         connections = jnp.asarray(restored.connections)
-    started = time.perf_counter()
-    table = ram.Table(**restored.table) if restored and restored.table else None
-    if table is None and run.save_table:
-        table = fit_table(key_fit, config, connections, corpus.train)
-    if table is not None:
-        votes = fitting.read(fitting.BitwiseModel(config, connections, table), task.evaluated.words)
-    else:
-        votes = fit_votes(key_fit, config, connections, corpus.train, task)
+    table, votes = fit(restored, run.save_table, key_fit, config, connections, task)
     scores = score(config, connections, votes, task)
-    spent = result.seconds if result else time.perf_counter() - started
-    results.add(name, **scores, seconds=spent)
+    results.add(name, **scores, seconds=result.seconds if result else time.perf_counter() - started)
     if options.gates.kinds:
         add_gated(results, options, key_fit, config, connections, votes, corpus, name)
     results.print()
-
     if restored:
         report_restored(run.restore, restored, scores)
     if run.checkpoint:
         about = {**settings, "train_sha256": digest}
         arrays = table._asdict() if table else None
-        saved = checkpoint.save(run.checkpoint, connections, about, scores, arrays)
-        print(f"saved {saved}")
+        print(f"saved {checkpoint.save(run.checkpoint, connections, about, scores, arrays)}")
     draw(workdir, config, connections, votes, task, marginal, name)
     if run.curve_points:
         draw_curve(workdir, run.curve_points, key_fit, config, connections, task, name, scores["ce"])
     print(f"results and pictures in {workdir}")
+
+
+def fit(
+    restored: checkpoint.Checkpoint | None, keep: bool, key, config, connections, task: ScoredText
+) -> tuple[ram.Table | None, jax.Array]:
+    """The table, if it was saved or is to be kept, and the votes on the evaluated text."""
+    table = ram.Table(**restored.table) if restored and restored.table else None
+    if table is None and keep:
+        table = fit_table(key, config, connections, task.corpus.train)
+    if table is None:
+        return None, fit_votes(key, config, connections, task.corpus.train, task)
+    return table, fitting.read(fitting.BitwiseModel(config, connections, table), task.evaluated.words)
 
 
 def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:

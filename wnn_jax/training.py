@@ -82,25 +82,17 @@ def train(
       on_step: called at every report and at the end.
     """
     step = jax.jit(functools.partial(_step, optimiser, loss), donate_argnums=0)
-    state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
-    reached = Trained(0, params, [], 0.0, float("nan"))
-    if saved and (found := saved.latest()):
-        arrays, about = found
-        leaves = [jnp.asarray(arrays[f"{i:04d}"]) for i in range(len(arrays))]
-        state = jax.tree.unflatten(jax.tree.structure(state), leaves)
-        params = jax.tree.map(np.array, state[0])
-        reached = Trained(about["done"], params, about["losses"], about["seconds"], float("nan"))
+    state, reached = _begin(optimiser, params, saved)
     if reached.done >= steps.count or not reached.finite:
         return reached
     data = data() if callable(data) else data
     count = len(jax.tree.leaves(data)[0])
     batch = min(steps.batch, count)
-    each = count // batch
-    order, losses, rates = np.array([]), [], []
-    compiling, started, stored, cost = True, time.perf_counter(), 0.0, 0.0
+    order, losses, rates = None, [], []
+    started, stored, cost = time.perf_counter(), 0.0, 0.0
     for number in range(reached.done, steps.count):
-        turn, at = divmod(number, each)
-        if at == 0 or not len(order):
+        turn, at = divmod(number, count // batch)
+        if at == 0 or order is None:
             order = np.asarray(jax.random.permutation(jax.random.fold_in(key, turn), count))
         rows = order[at * batch : (at + 1) * batch]
         state, value = step(state, fixed, jax.tree.map(lambda x, rows=rows: x[rows], data))
@@ -108,24 +100,16 @@ def train(
         done = number + 1
         if done % steps.report and done < steps.count:
             continue
-        mean = float(np.mean(losses))
+        # A copy, for the buffers are given away.
+        params, mean = jax.tree.map(np.array, state[0]), float(np.mean(losses))
         now = time.perf_counter()
-        if not compiling:
-            rates.append((done - reached.done) / (now - started))
-        compiling = False
-        reached = Trained(
-            done,
-            jax.tree.map(np.array, state[0]),  # a copy: the buffers are given away
-            [*reached.losses, mean],
-            reached.seconds + now - started,
-            float(np.median(rates)) if rates else float("nan"),
-        )
-        losses = []
+        rates.append((done - reached.done) / (now - started))
+        rate = float(np.median(rates[1:])) if len(rates) > 1 else float("nan")
+        spent = reached.seconds + now - started
+        reached, losses = Trained(done, params, [*reached.losses, mean], spent, rate), []
         last = done == steps.count or not reached.finite
         if saved and (last or now - stored > 20 * cost):
-            arrays = {f"{i:04d}": np.array(x) for i, x in enumerate(jax.tree.leaves(state))}
-            about = {"done": done, "losses": reached.losses, "seconds": reached.seconds}
-            saved.save(arrays, about)
+            _save(saved, state, reached)
             stored = time.perf_counter()
             cost = stored - now
         if on_step:
@@ -134,6 +118,24 @@ def train(
             break
         started = time.perf_counter()
     return reached
+
+
+def _begin(optimiser, params, saved: progress.Progress | None) -> tuple[Any, Trained]:
+    """Parameters with the optimiser's state, and where training stands: where it was saved, if it was."""
+    state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
+    latest = saved.latest() if saved else None
+    if latest is None:
+        return state, Trained(0, params, [], 0.0, float("nan"))
+    arrays, about = latest
+    leaves = [jnp.asarray(arrays[f"{i:04d}"]) for i in range(len(arrays))]
+    state = jax.tree.unflatten(jax.tree.structure(state), leaves)
+    params = jax.tree.map(np.array, state[0])
+    return state, Trained(about["done"], params, about["losses"], about["seconds"], float("nan"))
+
+
+def _save(saved: progress.Progress, state, reached: Trained) -> None:
+    arrays = {f"{i:04d}": np.array(x) for i, x in enumerate(jax.tree.leaves(state))}
+    saved.save(arrays, {"done": reached.done, "losses": reached.losses, "seconds": reached.seconds})
 
 
 def _step(optimiser, loss, state, fixed, batch):

@@ -1,4 +1,4 @@
-"""What `experiments.benchmark` times: one case at a time, in a process of its own."""
+"""Cases that `experiments.benchmark` times: one case at a time, in a process of its own."""
 
 import dataclasses
 import os
@@ -134,7 +134,7 @@ def run_case(
 
 
 def run_bound(sizes: Sizes, row_bytes: int) -> dict[str, float]:
-    """What one thread needs for a random read-modify-write in a row of so many bytes."""
+    """The time that one thread needs for a random read-modify-write in a row of so many bytes."""
     backend.chosen()
     touches, tasks = 1 << 22, 8
     seconds = timed(sizes, jax.jit(lambda _: backend.touch(max(1, row_bytes), touches, tasks)), None)
@@ -201,7 +201,7 @@ def split_clusters(drawn: jax.Array) -> jax.Array:
 
 
 def flat(sizes: Sizes, operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
-    """What one writes first: all addresses as ``[N, R]``, then one scatter or gather.
+    """The way that one writes first: all addresses as ``[N, R]``, then one scatter or gather.
 
     The addresses are made beforehand and not timed, which flatters this way.
     """

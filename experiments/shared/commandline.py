@@ -223,7 +223,7 @@ def plain(options: types.SimpleNamespace, *titles: str) -> dict[str, Any]:
 
 
 def documented(config: type) -> dict[str, str]:
-    """What a config class's docstring says of each field, by the field's name.
+    """The entry of a config class's docstring for each field, by the field's name.
 
     Raises:
       ValueError: it says nothing of one.

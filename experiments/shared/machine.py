@@ -1,4 +1,4 @@
-"""What a number was measured on: device, backend, versions; clocks; memory that is free."""
+"""The machine that a number was measured on: device, backend, versions; clocks; memory that is free."""
 
 import importlib.metadata
 import os
@@ -42,7 +42,7 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What a number depends on besides the code of the model."""
+    """Versions that a number depends on besides the code of the model."""
     names = ("jax", "jaxlib", "numpy")
     found = {name: importlib.metadata.version(name) for name in names}
     return {"wnn_jax": wnn_jax.__version__, "python": platform.python_version(), **found}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.shared import machine
+from wnn_jax.data import text
 
 COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "seconds")
 _FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_byte": "{:.4f}"}
@@ -71,3 +72,19 @@ def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[
     print(f"\n{title:{width}}" + "".join(f"{name:>{wide}}" for name in columns))
     for name, cells in rows.items():
         print(f"{name:{width}}" + "".join(f"{cell:>{wide}}" for cell in cells))
+
+
+def begin(
+    experiment: str, workdir: pathlib.Path, corpus: text.Corpus, config: Mapping[str, Any], seed: int
+) -> Results:
+    """The results of a command that scores a corpus's test text; prints what is trained on and scored.
+
+    Args:
+      config: all settings that decide the numbers, as plain data.
+    """
+    print(
+        f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
+        f"{corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {seed}"
+    )
+    sizes = {"train_tokens": len(corpus.train), "eval_tokens": len(corpus.test)}
+    return Results(workdir, {"experiment": experiment, **sizes, "config": config, "seed": seed})

@@ -71,7 +71,7 @@ class Problem(NamedTuple):
 
 
 class Dataset(NamedTuple):
-    """What was read.
+    """A data set, as it was read.
 
     ``users`` is ``int32 [U]``, the data set's own user ids, ascending; each has a rating. Problems come file
     by file, by line. The description tells name, sizes, a wrong join and how many problems there are.

@@ -72,7 +72,7 @@ class BitwiseConfig:
 
 
 class Scores(NamedTuple):
-    """What a model says of N tokens.
+    """Scores of N tokens under a model.
 
     Attributes:
       nats: ``float32 [N]`` negative log-probability of the token that came.
@@ -180,7 +180,7 @@ class Rest(NamedTuple):
 
 
 def rest(config: BitwiseConfig, one: jax.Array, zero: jax.Array) -> Rest:
-    """What the bits say of the normaliser without each of them, in O(B).
+    """The normaliser as the other bits leave it, for each bit, in O(B).
 
     The normaliser is Pr[id < V], a sum over the digits at which an id may first differ from V, so it is
     linear in each bit's probability: changing one cluster costs O(N), not a new walk.

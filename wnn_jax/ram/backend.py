@@ -100,7 +100,7 @@ def read(config, clusters, table, neurons, prior, words):
 
 
 def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
-    """What any write is bound by: ``tasks`` walks of random read-modify-writes in a row of that size.
+    """The work that bounds any write: ``tasks`` walks of random read-modify-writes in a row of that size.
 
     For `experiments.benchmark`; needs the native kernels.
 

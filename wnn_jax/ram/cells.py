@@ -1,4 +1,4 @@
-"""What a cell of a RAM neuron is: how it starts, what it reads, which examples are written.
+"""Cells of RAM neurons: how one starts, what it reads, which examples are written.
 
     kind           cell                    write                         reads           unvisited
     ternary        int32 net vote          += 1 if target else -1        1, e, 0         e
@@ -30,7 +30,7 @@ _QUAD_START = 1
 
 @dataclasses.dataclass(frozen=True)
 class RamConfig:
-    """What a cell is and how it is written and read. Hashable: static under `jit`.
+    """The kind of a cell, and how it is written and read. Hashable: static under `jit`.
 
     Attributes:
       cells: the kind of a neuron's cell.
@@ -82,7 +82,7 @@ def empty(config: RamConfig, shape: tuple[int, ...]) -> jax.Array:
 
 
 def value(config: RamConfig, row: jax.Array, address: jax.Array, prior: jax.Array) -> jax.Array:
-    """What the addressed cells of one row read, ``int32 [N]`` in units of ``1 / UNIT``."""
+    """The values that the addressed cells of one row read, ``int32 [N]`` in units of ``1 / UNIT``."""
     if config.cells == "count":
         # Two gathers of one number are twice as fast as one gather of a pair.
         zeros = row.at[2 * address].get(mode="promise_in_bounds").astype(jnp.float32)
@@ -100,7 +100,7 @@ def value(config: RamConfig, row: jax.Array, address: jax.Array, prior: jax.Arra
 
 
 def read_values(config: RamConfig) -> tuple[int, ...]:
-    """What each state of a cell reads: by sign (ternary: -1, 0, 1) or by value (0 .. 3).
+    """The value that each state of a cell reads: by sign (ternary: -1, 0, 1) or by value (0 .. 3).
 
     A count cell has no finite list of them; its is empty.
     """

@@ -193,7 +193,7 @@ def probability(votes: jax.Array, connections: jax.Array) -> tuple[jax.Array, ja
 
 
 def shares(votes: jax.Array, neurons: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`probability` of votes by so many neurons, of any shapes that broadcast.
+    """`probability` of votes and numbers of neurons, of any shapes that broadcast.
 
     Both are divided out of exact integers, so neither loses digits to ``1 - p``.
     """

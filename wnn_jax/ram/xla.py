@@ -226,7 +226,7 @@ def _read_lanes(config, rows: list, neurons, prior, words, votes):
 
 
 def within(span: jax.Array, count: int) -> jax.Array:
-    """Which of so many examples lie in a span ``[2]``: begin included, end not."""
+    """Which of N examples lie in a span ``[2]``: begin included, end not."""
     place = jnp.arange(count)
     return (place >= span[0]) & (place < span[1])
 

@@ -21,7 +21,7 @@ _FORMAT = "wnn_jax checkpoint"
 
 
 class Checkpoint(NamedTuple):
-    """What `load` returns.
+    """A checkpoint, as `load` returns it.
 
     Attributes:
       connections: ``[K, n, T]`` in the integer type it was saved in.

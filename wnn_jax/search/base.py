@@ -1,4 +1,4 @@
-"""What every search carries from step to step, and what a step reports."""
+"""The state that every search carries from step to step, and the report of a step."""
 
 import dataclasses
 from collections.abc import Callable
@@ -32,7 +32,7 @@ class Evaluator:
 
 
 class SearchState(NamedTuple):
-    """What a search carries from step to step.
+    """All that a search carries from step to step.
 
     Attributes:
       genomes: ``[P, K, n, T]``.
@@ -53,7 +53,7 @@ class SearchState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """What a step reports, and nothing carries.
+    """The report of one step; nothing carries it on.
 
     Attributes:
       candidates: genomes that were scored.

@@ -212,7 +212,7 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) -> Neighbours:
-    """What each move of one neuron would change, the other clusters staying as they are.
+    """The change that each move of one neuron would make, the other clusters staying as they are.
 
     Args:
       genomes, votes: ``[P, K, n, T]`` and their ``int32 [P, K, M]``.

@@ -26,7 +26,7 @@ class GenomeScores(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FitnessConfig:
-    """What makes a genome fit.
+    """How genomes are ordered.
 
     Attributes:
       fitness: ``loss``; ``accuracy``; ``harmonic_rank``, the weighted harmonic mean of a genome's ranks by

@@ -1,4 +1,4 @@
-"""What annealing and tabu search share: neighbours of one neuron, taken in every cluster at once.
+"""The part that annealing and tabu search share: neighbours of one neuron, taken in every cluster at once.
 
 Clusters hardly feel each other: in a bitwise language model a token's nats are the sum of its bits' losses
 and one logarithm of the normaliser. So each decides on its own, with the others as they were, and the

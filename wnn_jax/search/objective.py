@@ -1,4 +1,4 @@
-"""What a search is for: which memory is fitted, which genomes may be visited, how votes become a score.
+"""Objectives: which memory is fitted, which genomes may be visited, how votes become a score.
 
 An objective of your own is a frozen dataclass with the members of `Objective`:
 
@@ -30,7 +30,7 @@ _LEAST = 1e-7  # probability that a bit keeps whatever its neurons say
 
 
 class Objective(Protocol):
-    """What is searched for. Hashable: static under `jit`.
+    """The goal of a search. Hashable: static under `jit`.
 
     Attributes:
       memory: what a neuron's cells are.
@@ -126,7 +126,7 @@ def _bit_nats(one: jax.Array, zero: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 class Fold(NamedTuple):
-    """What genomes are fitted on and scored on.
+    """Examples that genomes are fitted on, and others that they are scored on.
 
     Attributes:
       train: examples to write; a weight of False keeps one out.

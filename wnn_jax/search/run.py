@@ -103,7 +103,7 @@ class Report(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a search has come to.
+    """The outcome of a search, or where it stands.
 
     Attributes:
       genome: ``[K, n, T]`` NumPy, the best by validation.
@@ -172,7 +172,7 @@ class _Search:
 
 
 class _Compiled(NamedTuple):
-    """What a search calls between steps."""
+    """The compiled functions that a search calls between steps."""
 
     fold: Callable[..., Fold]
     rescore: Callable[[Fold, SearchState], SearchState]
