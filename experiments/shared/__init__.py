@@ -1,1 +1,1 @@
-"""Parts that commands share: the command line made from configs, tables of results, rows of baselines, pictures."""
+"""Parts that commands share: command lines made from configs, tables of results, baselines, pictures."""
