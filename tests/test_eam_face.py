@@ -13,7 +13,6 @@ import pytest
 from wnn_jax import eam
 from wnn_jax.data import streams
 from wnn_jax.eam import associative, memory
-from wnn_jax.saving import progress
 
 KEY = jax.random.key(0)
 
@@ -179,9 +178,6 @@ def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
     )
     steps, dead = [], []
 
-    def saved(stage):
-        return progress.Progress(tmp_path / stage, {})
-
     def killed(step):
         """Every stage is killed once, after a part of it."""
         steps.append(step.stage)
@@ -191,15 +187,19 @@ def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
 
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+            eam.fit(KEY, TINY, WINDOWS, resume=tmp_path, on_step=killed)
     assert sorted(dead) == ["decoder", "encoder", "memory", "student", "teacher"]
-    resumed = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    resumed = eam.fit(KEY, TINY, WINDOWS, resume=tmp_path, on_step=killed)
     for part in ("teacher", "store", "published", "repaired"):
         jax.tree.map(np.testing.assert_array_equal, getattr(whole, part), getattr(resumed, part))
     steps.clear()
-    loaded = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    loaded = eam.fit(KEY, TINY, WINDOWS, resume=tmp_path, on_step=killed)
     assert not steps, "a stage that is saved whole was begun again"
     jax.tree.map(np.testing.assert_array_equal, whole.repaired, loaded.repaired)
+    others = (jax.random.key(1), TINY, WINDOWS), (KEY, dataclasses.replace(TINY, patterns=30.0), WINDOWS)
+    for other, name in zip((*others, (KEY, TINY, WINDOWS[1:])), ("seed", "config", "tokens"), strict=True):
+        with pytest.raises(ValueError, match=f"differs in {name}: choose another folder"):
+            eam.fit(*other, resume=tmp_path)
 
 
 @pytest.mark.parametrize(

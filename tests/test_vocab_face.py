@@ -8,7 +8,6 @@ import pytest
 
 from wnn_jax import vocab
 from wnn_jax.data import streams, text, tokenizers
-from wnn_jax.saving import progress
 
 KEY = jax.random.key(0)
 TINY = vocab.TrainConfig(steps=20, tokens_per_step=64, window=16)
@@ -77,29 +76,28 @@ def test_the_last_hop_is_the_prediction(model, corpus):
 
 def test_an_interrupted_training_continues_to_the_same_end(tmp_path, model, corpus, variant):
     """And a finished one is read back. Ids alone are a text, too, but not one to inspect."""
-    about = vocab.describe(0, variant, vocab.training_windows(corpus.train, TINY), TINY)
     reports = []
 
     def stop(report):
         if report.done == 4:
             raise KeyboardInterrupt
 
-    saved = progress.Progress(tmp_path / "saved", about)
     with pytest.raises(KeyboardInterrupt):
-        vocab.train(KEY, variant, corpus, TINY, saved=saved, on_step=stop)
+        vocab.train(KEY, variant, corpus, TINY, resume=tmp_path, on_step=stop)
     for _ in range(2):
-        saved = progress.Progress(tmp_path / "saved", about)
-        alone = vocab.train(KEY, variant, corpus.train, TINY, saved=saved, on_step=reports.append)
+        alone = vocab.train(KEY, variant, corpus.train, TINY, resume=tmp_path, on_step=reports.append)
         assert all(map(np.array_equal, *map(jax.tree.leaves, (alone.params, model.params))))
     done = [report.done for report in reports]
     assert done[0] in (4, 6)  # saving takes at most a twentieth of the time
     assert done[1:] == [*range(done[0] + 2, 21, 2), 20]
     with pytest.raises(ValueError, match="no tokenizer"):
         vocab.inspect(alone, "words")
-    with pytest.raises(ValueError, match="differs in repairs"):
-        progress.Progress(
-            tmp_path / "saved", vocab.describe(0, variant._replace(repairs=()), np.zeros(0), TINY)
-        )
+    for key, other, name in (
+        (KEY, variant._replace(repairs=()), "repairs"),
+        (jax.random.key(1), variant, "seed"),
+    ):
+        with pytest.raises(ValueError, match=f"differs in {name}: choose another folder"):
+            vocab.train(key, other, corpus, TINY, resume=tmp_path)
 
 
 def test_texts_that_cannot_be_trained_on(corpus, variant):
