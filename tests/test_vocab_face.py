@@ -114,6 +114,19 @@ def test_parts_to_score(corpus):
     np.testing.assert_array_equal(streams.stream(targets), ids[8:])
 
 
+def test_what_a_table_says_of_a_model(model, corpus):
+    texts = vocab.cut_texts(corpus, TINY, 191)
+    np.testing.assert_array_equal(texts.learned, corpus.train[: len(texts.learned)])
+    found = vocab.measure(KEY, model, texts)
+    nats, best = vocab.score(model, texts.test)
+    np.testing.assert_array_equal(found.nats, nats)
+    np.testing.assert_array_equal(found.best, best)
+    assert len(nats) == texts.targets[:, 1:].size
+    assert found.gap == nats.mean() - vocab.score(model, texts.learned)[0].mean()
+    assert found.int8 == vocab.score(vocab.unpack(found.packed), texts.test)[0].mean() - nats.mean()
+    assert found.copy == vocab.copy_gain(KEY, model, texts.windows.ravel())
+
+
 def test_what_cannot_be_scored(model):
     with pytest.raises(ValueError, match="got 10 tokens and windows of 16"):
         vocab.score(model, np.zeros(10, np.int32))
