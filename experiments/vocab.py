@@ -3,12 +3,10 @@
 python -m experiments.vocab --models=v8_graph,v9_meta --steps=1200 --corpus=movie_reviews.txt
 """
 
-import contextlib
 import dataclasses
 import pathlib
 import sys
 import types
-from collections.abc import Callable, Iterator
 
 import jax
 import numpy as np
@@ -88,15 +86,30 @@ def main(options: types.SimpleNamespace) -> None:
     print(f"results, packed models and pictures in {workdir}")
 
 
-def add(results, options, corpus: text.Corpus, texts: vocab.VocabTexts, variant: vocab.Variant) -> None:
-    """Train a model: its row, its file, and its picture if that is asked for."""
-    key, workdir = jax.random.key(options.common.seed), pathlib.Path(options.common.workdir)
-    with bar(variant.name, options.training.steps) as (reports, show):
-        resume = options.run.resume
+def train(
+    options: types.SimpleNamespace, variant: vocab.Variant, corpus: text.Corpus
+) -> tuple[vocab.VocabModel, training.Trained]:
+    """Train a model, from where it was saved if it was; the model and the last report of its training."""
+    reports: list[training.Trained] = []
+    with tqdm(total=options.training.steps, desc=variant.name, unit="step") as bar:
+
+        def show(report: training.Trained) -> None:
+            reports.append(report)
+            bar.set_postfix_str(f"loss {report.losses[-1]:.3f}")
+            bar.update(report.done - bar.n)
+
+        key, resume = jax.random.key(options.common.seed), options.run.resume
         model = vocab.train(key, variant, corpus, options.training, resume=resume, on_step=show)
-    report, size = reports[-1], vocab.count_parameters(variant.config)
+    return model, reports[-1]
+
+
+def add(results: tables.Results, options, corpus: text.Corpus, texts: vocab.VocabTexts, variant) -> None:
+    """Train a model: its row, its file, and its picture if that is asked for."""
+    workdir = pathlib.Path(options.common.workdir)
+    model, report = train(options, variant, corpus)
+    size = vocab.count_parameters(variant.config)
     if report.finite:
-        found = vocab.measure(key, model, texts)
+        found = vocab.measure(jax.random.key(options.common.seed), model, texts)
         (workdir / f"{variant.file_name}.vocab").write_bytes(found.packed)
         scoring.add(
             results,
@@ -121,20 +134,6 @@ def add(results, options, corpus: text.Corpus, texts: vocab.VocabTexts, variant:
         show_hops(workdir / f"hops_{variant.file_name}.png", variant.name, model, options.run.inspect)
 
 
-@contextlib.contextmanager
-def bar(name: str, steps: int) -> Iterator[tuple[list[training.Trained], Callable]]:
-    """A progress bar of a training: its reports, and the ``on_step`` that collects them."""
-    reports: list[training.Trained] = []
-    with tqdm(total=steps, desc=name, unit="step") as shown:
-
-        def show(report: training.Trained) -> None:
-            reports.append(report)
-            shown.set_postfix_str(f"loss {report.losses[-1]:.3f}")
-            shown.update(report.done - shown.n)
-
-        yield reports, show
-
-
 def show_hops(path: pathlib.Path, row: str, model: vocab.VocabModel, words: str) -> None:
     """Print the likeliest next words after each hop at the end of a text, and draw the likeliest everywhere.
 
@@ -155,6 +154,7 @@ def show_hops(path: pathlib.Path, row: str, model: vocab.VocabModel, words: str)
 
 
 def show_table(results: tables.Results) -> None:
+    """Print the rows with all their columns, and how to read them."""
     cells = {
         row["row"]: [
             "-" if row.get(name) is None else form.format(row[name]) for name, form in _COLUMNS.items()
