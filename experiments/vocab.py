@@ -7,18 +7,15 @@ import dataclasses
 import pathlib
 import sys
 import types
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import inspecting
 from experiments.shared import machine, plots, scoring, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import training, vocab
-from wnn_jax.data import streams, text
-from wnn_jax.saving import progress
+from wnn_jax.data import text
 
 _COLUMNS = {
     "parameters": "{:,}",
@@ -32,6 +29,7 @@ _COLUMNS = {
     "seconds": "{:.1f}",
 }
 _HEADS = ("parameters", "CE", "bits/byte", "accuracy", "gap", "int8", "copy", "tokens/s", "seconds")
+_DRAWN = 16  # positions, the last of a text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,55 +51,34 @@ class RunConfig:
             raise ValueError(f"eval_tokens must be positive, got {self.eval_tokens}")
 
 
-class Texts(NamedTuple):
-    """The texts of all rows.
-
-    Attributes:
-      corpus: where they come from.
-      windows: windows to train on, ``int32 [N, window + 1]``.
-      test: the ids to score.
-      targets: those of them that are scored, in windows of half a window.
-      learned: as many ids that are trained on, to score too.
-    """
-
-    corpus: text.Corpus
-    windows: np.ndarray
-    test: np.ndarray
-    targets: np.ndarray
-    learned: np.ndarray
-
-
 def main(options: types.SimpleNamespace) -> None:
-    workdir = tables.make_workdir(options.common.workdir)
-    texts = load_texts(options)
-    variants = vocab.compare(options.models, texts.corpus.vocabulary)
+    workdir, seed = tables.make_workdir(options.common.workdir), options.common.seed
+    corpus = text.load(options.text)
+    texts = vocab.cut_texts(corpus, options.training, options.run.eval_tokens)
+    variants = vocab.compare(options.models, corpus.vocabulary)
     need = max(vocab.memory_bytes(variant, options.training) for variant in variants)
     machine.check_memory(need, "lower --tokens_per_step, or take a smaller vocabulary")
-    budget, distinct = options.training.tokens, texts.windows[:, 1:].size
+    budget, distinct, scored = options.training.tokens, texts.windows[:, 1:].size, texts.targets[:, 1:].size
     results = tables.Results(
         workdir,
         {
             "experiment": "vocab",
             "config": plain(options, "text", "models", "training", "run"),
-            "seed": options.common.seed,
+            "seed": seed,
             "train_tokens": budget,
             "distinct_tokens": distinct,
-            "eval_tokens": texts.targets[:, 1:].size,
+            "eval_tokens": scored,
         },
     )
     passes = "" if budget <= distinct else f" ({budget / distinct:.1f} passes over {distinct:,})"
     print(
-        f"{texts.corpus.description}: {budget:,} training tokens{passes} in {options.training.steps:,} steps"
-        f", {texts.targets[:, 1:].size:,} scored, {texts.corpus.vocabulary:,} ids; {machine.device()}; "
-        f"seed {options.common.seed}"
+        f"{corpus.description}: {budget:,} training tokens{passes} in {options.training.steps:,} steps"
+        f", {scored:,} scored, {corpus.vocabulary:,} ids; {machine.device()}; seed {seed}"
     )
-    scoring.add_baselines(results, texts.corpus, texts.windows, texts.targets, (2, 3, 5))
+    scoring.add_baselines(results, corpus, texts.windows, texts.targets, (2, 3, 5))
     baselines = [row["row"] for row in results.rows]
     for variant in variants:
-        model, report = train(options, variant, texts)
-        add(results, options, variant, texts, model, report)
-        if options.run.inspect:
-            inspecting.show(workdir / f"hops_{slug(variant)}.png", variant.name, model, options.run.inspect)
+        add(results, options, corpus, texts, variant)
     show_table(results)
     known = {row["row"]: [row["ce"]] for row in results.rows if row["ce"] is not None}
     label = "test cross-entropy, nats a token; less is better, gray: counts"
@@ -109,26 +86,11 @@ def main(options: types.SimpleNamespace) -> None:
     print(f"results, packed models and pictures in {workdir}")
 
 
-def load_texts(options: types.SimpleNamespace) -> Texts:
-    corpus = text.load(options.text)
-    windows = vocab.training_windows(corpus.train, options.training)
-    part = {"window": options.training.window, "count": options.run.eval_tokens}
-    test, targets = vocab.scored_part(corpus.test, **part)
-    learned, _ = vocab.scored_part(streams.stream(windows), **part)
-    return Texts(corpus, windows, test, targets, learned)
-
-
-def slug(variant: vocab.Variant) -> str:
-    """A variant's name as a file's."""
-    return variant.name.replace(", ", "-").replace(" ", "_")
-
-
-def train(options, variant: vocab.Variant, texts: Texts) -> tuple[vocab.VocabModel, training.Trained]:
-    """Train a model, from where it was saved if it was."""
-    saved, seed, reports = None, options.common.seed, []
-    if options.run.resume:
-        about = vocab.describe(seed, variant, texts.windows, options.training)
-        saved = progress.Progress(pathlib.Path(options.run.resume) / slug(variant), about)
+def train(
+    options: types.SimpleNamespace, variant: vocab.Variant, corpus: text.Corpus
+) -> tuple[vocab.VocabModel, training.Trained]:
+    """Train a model, from where it was saved if it was; the model and the last report of its training."""
+    reports: list[training.Trained] = []
     with tqdm(total=options.training.steps, desc=variant.name, unit="step") as bar:
 
         def show(report: training.Trained) -> None:
@@ -136,42 +98,63 @@ def train(options, variant: vocab.Variant, texts: Texts) -> tuple[vocab.VocabMod
             bar.set_postfix_str(f"loss {report.losses[-1]:.3f}")
             bar.update(report.done - bar.n)
 
-        key = jax.random.key(seed)
-        model = vocab.train(key, variant, texts.corpus, options.training, saved=saved, on_step=show)
+        key, resume = jax.random.key(options.common.seed), options.run.resume
+        model = vocab.train(key, variant, corpus, options.training, resume=resume, on_step=show)
     return model, reports[-1]
 
 
-def add(results: tables.Results, options, variant: vocab.Variant, texts: Texts, model, report) -> None:
-    """The row of a trained model, and its file."""
+def add(results: tables.Results, options, corpus: text.Corpus, texts: vocab.VocabTexts, variant) -> None:
+    """Train a model: its row, its file, and its picture if that is asked for."""
+    workdir = pathlib.Path(options.common.workdir)
+    model, report = train(options, variant, corpus)
     size = vocab.count_parameters(variant.config)
-    if not report.finite:
+    if report.finite:
+        found = vocab.measure(jax.random.key(options.common.seed), model, texts)
+        (workdir / f"{variant.file_name}.vocab").write_bytes(found.packed)
+        scoring.add(
+            results,
+            corpus,
+            variant.name,
+            found.nats,
+            found.best,
+            texts.targets,
+            report.seconds,
+            parameters=size,
+            repairs=list(variant.repairs),
+            gap=found.gap,
+            int8=found.int8,
+            packed_bytes=len(found.packed),
+            copy=found.copy,
+            tokens_per_second=report.rate * options.training.tokens_per_step,
+        )
+    else:
         unknown = dict.fromkeys((*tables.COLUMNS, "gap", "int8", "copy"), float("nan"))
         results.add(variant.name, **unknown | {"seconds": report.seconds}, parameters=size)
-        return
-    nats, best = vocab.score(model, texts.test)
-    seen, _ = vocab.score(model, texts.learned)
-    path = pathlib.Path(options.common.workdir) / f"{slug(variant)}.vocab"
-    path.write_bytes(vocab.pack(model))
-    packed, _ = vocab.score(vocab.unpack(path.read_bytes()), texts.test)
-    scoring.add(
-        results,
-        texts.corpus,
-        variant.name,
-        nats,
-        best,
-        texts.targets,
-        report.seconds,
-        parameters=size,
-        repairs=list(variant.repairs),
-        gap=float(nats.mean() - seen.mean()),
-        int8=float(packed.mean() - nats.mean()),
-        packed_bytes=path.stat().st_size,
-        copy=vocab.copy_gain(jax.random.key(options.common.seed), model, texts.windows.ravel()),
-        tokens_per_second=report.rate * options.training.tokens_per_step,
-    )
+    if options.run.inspect:
+        show_hops(workdir / f"hops_{variant.file_name}.png", variant.name, model, options.run.inspect)
+
+
+def show_hops(path: pathlib.Path, row: str, model: vocab.VocabModel, words: str) -> None:
+    """Print the likeliest next words after each hop at the end of a text, and draw the likeliest everywhere.
+
+    Args:
+      path: of the picture.
+      row: the model's name.
+      model: the model.
+      words: the text.
+    """
+    reading = vocab.inspect(model, words)
+    print(f"\n{row}: the next word after {''.join(reading.words[i] for i in reading.ids)!r}, hop by hop")
+    for hop, top in enumerate(reading.top()):
+        print(f"{hop:4d}  " + "  ".join(f"{word!r} {share:.3f}" for word, share in top))
+    drawn = slice(-_DRAWN, None)
+    best = np.array(reading.words, object)[reading.probabilities.argmax(-1)]
+    shares = reading.probabilities.max(-1)
+    plots.hops(path, [reading.words[i] for i in reading.ids[drawn]], best[:, drawn], shares[:, drawn])
 
 
 def show_table(results: tables.Results) -> None:
+    """Print the rows with all their columns, and how to read them."""
     cells = {
         row["row"]: [
             "-" if row.get(name) is None else form.format(row[name]) for name, form in _COLUMNS.items()

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from wnn_jax import eam
-from wnn_jax.data import streams
-from wnn_jax.eam import associative, memory
-from wnn_jax.saving import progress
+from wnn_jax.data import streams, text, tokenizers
+from wnn_jax.eam import associative, memory, studies
 
 KEY = jax.random.key(0)
 
@@ -179,9 +178,6 @@ def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
     )
     steps, dead = [], []
 
-    def saved(stage):
-        return progress.Progress(tmp_path / stage, {})
-
     def killed(step):
         """Every stage is killed once, after a part of it."""
         steps.append(step.stage)
@@ -191,15 +187,52 @@ def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
 
     for _ in range(5):
         with pytest.raises(KeyboardInterrupt):
-            eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+            eam.fit(KEY, TINY, WINDOWS, resume=tmp_path, on_step=killed)
     assert sorted(dead) == ["decoder", "encoder", "memory", "student", "teacher"]
-    resumed = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    resumed = eam.fit(KEY, TINY, WINDOWS, resume=tmp_path, on_step=killed)
     for part in ("teacher", "store", "published", "repaired"):
         jax.tree.map(np.testing.assert_array_equal, getattr(whole, part), getattr(resumed, part))
     steps.clear()
-    loaded = eam.fit(KEY, TINY, WINDOWS, saved=saved, on_step=killed)
+    loaded = eam.fit(KEY, TINY, WINDOWS, resume=tmp_path, on_step=killed)
     assert not steps, "a stage that is saved whole was begun again"
     jax.tree.map(np.testing.assert_array_equal, whole.repaired, loaded.repaired)
+    others = (jax.random.key(1), TINY, WINDOWS), (KEY, dataclasses.replace(TINY, patterns=30.0), WINDOWS)
+    for other, name in zip((*others, (KEY, TINY, WINDOWS[1:])), ("seed", "config", "tokens"), strict=True):
+        with pytest.raises(ValueError, match=f"differs in {name}: choose another folder"):
+            eam.fit(*other, resume=tmp_path)
+
+    texts = eam.EamTexts(WINDOWS, WINDOWS[:30], WINDOWS[30:])
+    parts = {part.name: part for part in eam.compare(whole, texts)}
+    np.testing.assert_allclose(parts["EAM + kNN"].nats, mixed.mixture.nats, rtol=1e-5)
+    assert parts["EAM + kNN, oracle: not a model"].best is None
+    packed = eam.pack(TINY.student(repaired=True), whole.student())
+    assert parts["EAM, int8 and back"].about["model_bytes"] == len(packed)
+    subject = studies.prepare(KEY, whole, texts)
+    assert studies.compare_merged(subject)["all at once"] == studies.recall(subject, whole.store)
+
+
+def test_parts_of_a_corpus():
+    tokenizer = tokenizers.parse_tokenizer("bytes")("")
+    corpus = text.Corpus(np.arange(200), np.arange(0), np.arange(100), tokenizer, "numbers")
+    texts = eam.cut_texts(corpus, 8, eam.Amounts(train=170, tail=50, scored=30))
+    # Without a validation split, the last tenth of the training text chooses.
+    for part, first, last in zip(texts, (0, 153, 0), (152, 169, 24), strict=True):
+        np.testing.assert_array_equal(streams.stream(part), np.arange(first, last + 1))
+    other = eam.cut_texts(corpus._replace(validation=np.arange(50, 80)), 8, eam.Amounts(170, 20, 30))
+    np.testing.assert_array_equal(streams.stream(other.tail), np.arange(50, 67))
+    assert len({texts.digest(), other.digest(), texts._replace(tail=other.tail).digest()}) == 3
+    with pytest.raises(ValueError, match="8 tokens hold no window of 8"):
+        eam.cut_texts(corpus, 8, eam.Amounts(170, 50, 8))
+
+
+def test_how_much_of_a_teacher_is_kept():
+    assert eam.transfer(3.0, teacher=2.0, unigram=4.0) == (0.5, 0.5)
+    assert eam.transfer(2.0, teacher=2.0, unigram=4.0) == (1.0, 1.0)
+    nats = np.repeat([1.0, 2.0, 3.0, 9.0], [100, 100, 100, 50])  # what fills no block has no say in the error
+    mean, error = eam.difference(nats, np.ones(350))
+    assert mean == pytest.approx((100 + 200 + 400) / 350)
+    assert error == pytest.approx(1 / np.sqrt(3))
+    assert np.isnan(eam.difference(nats[:150], np.ones(150)).error)
 
 
 @pytest.mark.parametrize(

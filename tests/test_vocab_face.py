@@ -8,7 +8,6 @@ import pytest
 
 from wnn_jax import vocab
 from wnn_jax.data import streams, text, tokenizers
-from wnn_jax.saving import progress
 
 KEY = jax.random.key(0)
 TINY = vocab.TrainConfig(steps=20, tokens_per_step=64, window=16)
@@ -77,29 +76,28 @@ def test_the_last_hop_is_the_prediction(model, corpus):
 
 def test_an_interrupted_training_continues_to_the_same_end(tmp_path, model, corpus, variant):
     """And a finished one is read back. Ids alone are a text, too, but not one to inspect."""
-    about = vocab.describe(0, variant, vocab.training_windows(corpus.train, TINY), TINY)
     reports = []
 
     def stop(report):
         if report.done == 4:
             raise KeyboardInterrupt
 
-    saved = progress.Progress(tmp_path / "saved", about)
     with pytest.raises(KeyboardInterrupt):
-        vocab.train(KEY, variant, corpus, TINY, saved=saved, on_step=stop)
+        vocab.train(KEY, variant, corpus, TINY, resume=tmp_path, on_step=stop)
     for _ in range(2):
-        saved = progress.Progress(tmp_path / "saved", about)
-        alone = vocab.train(KEY, variant, corpus.train, TINY, saved=saved, on_step=reports.append)
+        alone = vocab.train(KEY, variant, corpus.train, TINY, resume=tmp_path, on_step=reports.append)
         assert all(map(np.array_equal, *map(jax.tree.leaves, (alone.params, model.params))))
     done = [report.done for report in reports]
     assert done[0] in (4, 6)  # saving takes at most a twentieth of the time
     assert done[1:] == [*range(done[0] + 2, 21, 2), 20]
     with pytest.raises(ValueError, match="no tokenizer"):
         vocab.inspect(alone, "words")
-    with pytest.raises(ValueError, match="differs in repairs"):
-        progress.Progress(
-            tmp_path / "saved", vocab.describe(0, variant._replace(repairs=()), np.zeros(0), TINY)
-        )
+    for key, other, name in (
+        (KEY, variant._replace(repairs=()), "repairs"),
+        (jax.random.key(1), variant, "seed"),
+    ):
+        with pytest.raises(ValueError, match=f"differs in {name}: choose another folder"):
+            vocab.train(key, other, corpus, TINY, resume=tmp_path)
 
 
 def test_texts_that_cannot_be_trained_on(corpus, variant):
@@ -114,6 +112,19 @@ def test_parts_to_score(corpus):
     assert len(ids) == 8 + 1 + 24
     np.testing.assert_array_equal(targets[:, 1:].ravel(), ids[9:])
     np.testing.assert_array_equal(streams.stream(targets), ids[8:])
+
+
+def test_what_a_table_says_of_a_model(model, corpus):
+    texts = vocab.cut_texts(corpus, TINY, 191)
+    np.testing.assert_array_equal(texts.learned, corpus.train[: len(texts.learned)])
+    found = vocab.measure(KEY, model, texts)
+    nats, best = vocab.score(model, texts.test)
+    np.testing.assert_array_equal(found.nats, nats)
+    np.testing.assert_array_equal(found.best, best)
+    assert len(nats) == texts.targets[:, 1:].size
+    assert found.gap == nats.mean() - vocab.score(model, texts.learned)[0].mean()
+    assert found.int8 == vocab.score(vocab.unpack(found.packed), texts.test)[0].mean() - nats.mean()
+    assert found.copy == vocab.copy_gain(KEY, model, texts.windows.ravel())
 
 
 def test_what_cannot_be_scored(model):

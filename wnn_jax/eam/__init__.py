@@ -11,12 +11,25 @@ teacher is dropped.
     model = eam.fit(key, config, streams.cut(tokens, config.window))
     scores = eam.score(eam.predictor(model), streams.cut(text, config.window))
 
+`compare` scores all its parts, each with its neighbours in the text, on the `cut_texts` of a corpus.
+
 Below it: `memory` (the functions of the arrays), `distill` (teacher and student), `stages` (each step of
-`fit`), `knn` and `scoring` (neighbours in the text itself), `studies`, `artifact` (a student as a few bytes).
+`fit`), `knn` and `scoring` (neighbours in the text itself), `comparison`, `studies` (of the memory alone),
+`artifact` (a student as a few bytes).
 """
 
 from wnn_jax.eam.artifact import pack, unpack
 from wnn_jax.eam.associative import AssociativeMemory, create, merge, read, write
+from wnn_jax.eam.comparison import (
+    Difference,
+    ScoredPart,
+    Transfer,
+    compare,
+    difference,
+    predictor,
+    student_predictor,
+    transfer,
+)
 from wnn_jax.eam.config import PRESETS, PUBLISHED, SMALL, EamConfig, LearningConfig, TrunkConfig
 from wnn_jax.eam.distill import Predictions, Student, StudentConfig
 from wnn_jax.eam.knn import KnnConfig, MixtureGate
@@ -28,15 +41,20 @@ from wnn_jax.eam.scoring import (
     score,
     score_with_neighbours,
 )
-from wnn_jax.eam.stages import Eam, Patterns, StageStep, fit, predictor, student_predictor
+from wnn_jax.eam.stages import Eam, Patterns, StageStep, fit
+from wnn_jax.eam.texts import AMOUNTS, Amounts, EamTexts, cut_texts, memory_bytes
 
 __all__ = [
+    "AMOUNTS",
     "PRESETS",
     "PUBLISHED",
     "SMALL",
+    "Amounts",
     "AssociativeMemory",
+    "Difference",
     "Eam",
     "EamConfig",
+    "EamTexts",
     "KnnConfig",
     "LearningConfig",
     "MemoryConfig",
@@ -44,14 +62,20 @@ __all__ = [
     "NeighbourScores",
     "Patterns",
     "Predictions",
+    "ScoredPart",
     "StageStep",
     "Student",
     "StudentConfig",
     "TokenScores",
+    "Transfer",
     "TrunkConfig",
+    "compare",
     "create",
+    "cut_texts",
+    "difference",
     "fit",
     "fit_mixture",
+    "memory_bytes",
     "merge",
     "pack",
     "predictor",
@@ -59,6 +83,7 @@ __all__ = [
     "score",
     "score_with_neighbours",
     "student_predictor",
+    "transfer",
     "unpack",
     "write",
 ]

@@ -4,7 +4,10 @@ Each stage is a function of one key, the config, and what the stages before it m
 resumed to the same end, and makes its data only if there is work left. `fit` runs them all.
 """
 
+import dataclasses
 import functools
+import hashlib
+import pathlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,9 +20,10 @@ from wnn_jax import training, transformer
 from wnn_jax.eam import distill, memory
 from wnn_jax.eam.config import EamConfig, LearningConfig
 from wnn_jax.eam.memory import Store
-from wnn_jax.eam.scoring import Predict
 from wnn_jax.saving import progress
 from wnn_jax.transformer import Params
+
+_EDITION = 3  # of what the stages save
 
 
 class StageStep(NamedTuple):
@@ -91,7 +95,7 @@ def fit(
     config: EamConfig,
     windows: np.ndarray,
     *,
-    saved: Callable[[str], progress.Progress] | None = None,
+    resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
 ) -> Eam:
     """All stages in turn.
@@ -100,14 +104,16 @@ def fit(
       key: of everything that is random.
       config: of everything.
       windows: ``int32 [N, T + 1]`` of the training text, as `wnn_jax.data.streams.cut` makes them.
-      saved: gives the progress of a stage by its name: where it is saved, and resumed from.
+      resume: a folder to save the stages to, and to continue from; killed at any moment, the work loses at
+        most an epoch or a twentieth of the writes.
       on_step: called when a stage begins, after every epoch, and after every twentieth of the writes.
 
     Raises:
-      ValueError: the windows are not of the config's length, or hold ids that are not below its vocabulary.
+      ValueError: the windows are not of the config's length, or hold ids that are not below its vocabulary,
+        or the folder holds the progress of other work.
     """
     _check(config, windows)
-    place = saved or (lambda stage: None)
+    place = _open(key, config, windows, resume)
     project = projection(key, config)
     teacher = teach(key, config, windows, saved=place("teacher"), on_step=on_step)
     patterns = functools.cache(lambda: gather(config, teacher.params, project, windows))
@@ -129,23 +135,17 @@ def fit(
     )
 
 
-def predictor(model: Eam, part: str = "repaired") -> Predict:
-    """A part of the model as a function from windows to `distill.Predictions`.
-
-    Args:
-      model: of `fit`.
-      part: ``repaired`` or ``published``, a student; or ``teacher``.
-    """
-    if part == "teacher":
-        trunk = model.config.teacher_trunk
-        return functools.partial(distill.predict_by_teacher, trunk, model.teacher, model.project)
-    repaired = part == "repaired"
-    return student_predictor(model.config.student(repaired), model.student(repaired))
-
-
-def student_predictor(config: distill.StudentConfig, student: distill.Student) -> Predict:
-    """A student as a function from windows to `distill.Predictions`."""
-    return functools.partial(distill.predict_by_student, config, student, memory.contents(student.store))
+def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | pathlib.Path | None):
+    """The progress of a stage, as a function of its name: each has a folder of its own."""
+    if resume is None:
+        return lambda stage: None
+    about = {
+        "edition": _EDITION,
+        "config": dataclasses.asdict(config),
+        "tokens": hashlib.sha256(np.asarray(windows, np.int32).tobytes()).hexdigest(),
+        "seed": np.asarray(jax.random.key_data(key)).tolist(),
+    }
+    return lambda stage: progress.Progress(pathlib.Path(resume) / stage, about)
 
 
 def projection(key: jax.Array, config: EamConfig) -> jax.Array:

@@ -1,7 +1,13 @@
-"""Studies of a memory alone: how well it gives back what was written, also after later writes."""
+"""Studies of a memory alone: how well it gives back what was written, also after later writes.
 
+subject = studies.prepare(key, model, texts)
+for found in studies.compare_sizes(subject): print(found)
+"""
+
+import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +17,13 @@ from wnn_jax import transformer
 from wnn_jax.eam import distill, memory, stages
 from wnn_jax.eam.config import EamConfig
 from wnn_jax.eam.memory import MemoryConfig, Store
-from wnn_jax.eam.stages import Patterns
+from wnn_jax.eam.stages import Eam, Patterns
+from wnn_jax.eam.texts import EamTexts
 from wnn_jax.transformer import Params, TransformerConfig
+
+PATTERNS = (410.0, 205.0, 82.0)  # writes a location, as published
+SHARES = (0.1, 0.5, 1.0)  # of all writes
+_SAMPLE = 20_000
 
 
 def reconstruction(config: MemoryConfig, store: Store, patterns: Patterns, batch: int = 4096) -> float:
@@ -93,3 +104,116 @@ def continual(
             done = end
         curve.append(reconstruction(config.memory, store, read))
     return curve
+
+
+class Subject(NamedTuple):
+    """A model whose memory is studied.
+
+    Attributes:
+      key: of the memories that studies fill.
+      model: of `fit`.
+      written: the patterns of the training text.
+      fresh: patterns of the text that is scored.
+      windows: the first ``int32 [N, T + 1]`` of that text.
+    """
+
+    key: jax.Array
+    model: Eam
+    written: Patterns
+    fresh: Patterns
+    windows: np.ndarray
+
+
+class Recall(NamedTuple):
+    """What a memory gives back of text that was never written.
+
+    Attributes:
+      locations: the number of locations in use.
+      held_out: mean cosine of a state and what is read at its key.
+      teacher_head_ce: nats a token of the teacher's head on what is read.
+    """
+
+    locations: int
+    held_out: float
+    teacher_head_ce: float
+
+
+class Reconstruction(NamedTuple):
+    """What one size of memory gives back.
+
+    Attributes:
+      start: how locations begin; see `EamConfig.start`.
+      patterns: the number of writes for a location that was asked for.
+      recall: of text that was never written.
+      written: mean cosine of states that were written and what is read at their keys.
+    """
+
+    start: str
+    patterns: float
+    recall: Recall
+    written: float
+
+
+def prepare(key: jax.Array, model: Eam, texts: EamTexts) -> Subject:
+    """A model with the patterns that its studies need; all are of the teacher's states."""
+    written, fresh = (
+        stages.gather(model.config, model.teacher, model.project, windows)
+        for windows in (texts.train, texts.scored)
+    )
+    some = texts.scored[: 1 + _SAMPLE // model.config.window]
+    return Subject(key, model, written, Patterns(*(x[:_SAMPLE] for x in fresh)), some)
+
+
+def recall(subject: Subject, store: Store) -> Recall:
+    """What a store gives back of text that was never written."""
+    model = subject.model
+    cosine = reconstruction(model.config.memory, store, subject.fresh)
+    nats = completion(model.config, model.teacher, model.project, store, subject.windows)
+    return Recall(int(store.used), cosine, nats)
+
+
+def compare_sizes(subject: Subject) -> Iterator[Reconstruction]:
+    """Memories with fewer and fewer writes a location, then the largest of them with a random start."""
+    written, config = subject.written, subject.model.config
+    count = len(written.keys)
+    places = np.linspace(0, count - 1, _SAMPLE).astype(int)
+    sample = Patterns(*(x[places] for x in written))
+    for start, patterns in (*(("kmeans", x) for x in PATTERNS), ("random", PATTERNS[-1])):
+        locations = max(config.memory.nearest, round(count / patterns))
+        if start == "kmeans" and locations == config.locations(count):
+            store = subject.model.store
+        else:
+            store = _fill(subject, start, written, locations)
+        found = recall(subject, store)
+        yield Reconstruction(start, patterns, found, reconstruction(config.memory, store, sample))
+
+
+def compare_starts(subject: Subject) -> dict[str, list[float]]:
+    """`continual` after each of `SHARES`, by how locations begin."""
+    curves = {}
+    for start in ("kmeans", "random"):
+        config = dataclasses.replace(subject.model.config, start=start)
+        curves[start] = continual(subject.key, config, subject.written, SHARES, _SAMPLE)
+    return curves
+
+
+def compare_merged(subject: Subject) -> dict[str, Recall]:
+    """Two stores of half the text each, both as one, and the store of all of it."""
+    config, count = subject.model.config, len(subject.written.keys)
+    locations = max(config.memory.nearest, config.locations(count) // 2)
+    first, second = (
+        _fill(subject, "kmeans", Patterns(*(x[half] for x in subject.written)), locations)
+        for half in (slice(count // 2), slice(count // 2, None))
+    )
+    stores = {
+        "first half": first,
+        "second half": second,
+        "merged": memory.merge(first, second),
+        "all at once": subject.model.store,
+    }
+    return {name: recall(subject, store) for name, store in stores.items()}
+
+
+def _fill(subject: Subject, start, patterns: Patterns, locations: int) -> Store:
+    config = dataclasses.replace(subject.model.config, start=start)
+    return stages.fill(subject.key, config, patterns, locations).store

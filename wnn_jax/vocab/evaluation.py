@@ -97,11 +97,15 @@ def copy_gain(key: jax.Array, lm: model.VocabModel, tokens: np.ndarray) -> float
     if half < 2:
         return float("nan")
     # NumPy's generator of the key's seed: the published numbers were drawn by it.
-    seed = int.from_bytes(np.asarray(jax.random.key_data(key), ">u4").tobytes(), "big")
-    once = np.random.default_rng(seed).choice(tokens, (256, half))
+    once = np.random.default_rng(seed_of(key)).choice(tokens, (256, half))
     nats = _score_windows(lm, np.concatenate([once, once, once[:, :1]], 1), 0)[0].reshape(256, -1)
     # Neither the first words, which follow nothing, nor the seam.
     return float(nats[:, : half - 1].mean() - nats[:, half : 2 * half - 1].mean())
+
+
+def seed_of(key: jax.Array) -> int:
+    """The number that ``jax.random.key`` made a key of; of a key that was drawn, a number of its own."""
+    return int.from_bytes(np.asarray(jax.random.key_data(key), ">u4").tobytes(), "big")
 
 
 class HopReading(NamedTuple):

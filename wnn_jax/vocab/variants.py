@@ -26,6 +26,11 @@ class Variant(NamedTuple):
     config: VocabConfig
     repairs: tuple[str, ...] = ()
 
+    @property
+    def file_name(self) -> str:
+        """Its name without spaces and commas."""
+        return self.name.replace(", ", "-").replace(" ", "_")
+
 
 def variant(
     name: str,
