@@ -169,7 +169,9 @@ def print_search(bits: Sequence[int], found: dict[str, dict[str, float]]) -> Non
     )
 
 
-COMMAND = Command("benchmark", __doc__, main, sizes=Group(cases.Sizes), choice=Group(Choice))
+COMMAND = Command(
+    "benchmark", __doc__, main, sizes=Group(cases.Sizes), choice=Group(Choice, repeats=("bits", "table"))
+)
 
 if __name__ == "__main__":
     sys.exit(COMMAND.run())

@@ -60,7 +60,8 @@ def test_flags_make_configs():
     assert parse("--size=3").outer == Outer(3)
     flags = ("--size=3", "--kinds=a,b", "--numbers=4", "--numbers=5,6", "--name=x", "--noloud", "--depth=2")
     made = parse(*flags)
-    assert made.outer == Outer(3, ("a", "b"), (4, 5, 6), "x", False, Inner(2.0))
+    assert made.outer == Outer(3, ("a", "b"), (5, 6), "x", False, Inner(2.0))
+    assert parse(*flags, repeats=("numbers",)).outer.numbers == (4, 5, 6)
     assert parse("--seed=4").common == commandline.Common(4, "runs/made")
     assert commandline.plain(made, "outer")["outer"]["inner"] == {"depth": 2.0}
 

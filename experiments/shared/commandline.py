@@ -50,11 +50,14 @@ class Group:
       names: flags of another name than their field, by field.
       given: fields that no flag sets, because they follow from the data; the group is then a function of
         them that makes the config.
+      repeats: fields of many values whose flag may be given several times, and then has them all; of other
+        flags the last counts.
     """
 
     config: Any
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     given: tuple[str, ...] = ()
+    repeats: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +73,7 @@ class _Flag:
     optional: bool
     choices: tuple[Any, ...]
     config: type  # whose field it is
+    repeats: bool = False
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -95,7 +99,7 @@ class _Flag:
         """
         if not self.many or value is None:
             return value
-        given = [x.strip() for part in value for x in part.split(",")]
+        given = [x.strip() for part in (value if self.repeats else value[-1:]) for x in part.split(",")]
         try:
             entries = tuple(self.kind(x) for x in given if x)
         except ValueError as error:
@@ -252,7 +256,9 @@ def _flags(group: Group):
                 yield dataclasses.replace(inner, path=(field.name, *inner.path))
             continue
         name = group.names.get(field.name, field.name)
-        yield _Flag(name, (field.name,), default, said[field.name], *_form(hints[field.name]), config=config)
+        repeats = field.name in group.repeats
+        form = _form(hints[field.name])
+        yield _Flag(name, (field.name,), default, said[field.name], *form, config=config, repeats=repeats)
 
 
 def _default(config: Any, field: dataclasses.Field) -> Any:
