@@ -278,12 +278,15 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Arrays and JSON data from which `resume` goes on."""
-        arrays = {**self.model.memory._asdict(), "nats": self.nats, "best": self.best}
+        arrays = self.model.memory._asdict()
+        if len(self.nats):  # an empty array cannot be saved
+            arrays |= {"nats": self.nats, "best": self.best}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
         """Go on from a `state`, whose memory the model has already."""
-        self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
+        if len(self.nats):
+            self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
 
     def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:
