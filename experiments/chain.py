@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import bars, baselines, corpora, gates, machine, plots, tables
+from experiments.shared import bars, baselines, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import chain
 from wnn_jax import transformer as transformers
@@ -61,7 +61,9 @@ def main(options) -> None:
     if run.checkpoint:
         checkpoint.check_target(run.checkpoint)
     workdir = tables.make_workdir(options.common.workdir)
-    corpus = corpora.load(options.text)
+    corpus = text.load(options.text)
+    if not len(corpus.test):
+        raise ValueError(f"{corpus.description} leaves no token to evaluate")
     gating.check(chain_scores.CONTEXT, corpus.vocabulary)
     if gating.kinds and "static" not in run.modes:
         raise ValueError("gates are attached to the static model: --gating needs it among the --modes")
@@ -71,7 +73,7 @@ def main(options) -> None:
     machine.check_memory(2 * configs[0].memory_mib << 20, "lower --memory_mib")
     settings = plain(options, "text", *["gating"] * bool(gating.kinds))
     settings["chain"] = {**dataclasses.asdict(configs[0]), "mode": list(run.modes), "seed": seed}
-    results = corpora.open_results(workdir, "chain", corpus, settings, seed)
+    results = tables.begin("chain", workdir, corpus, settings, seed)
     bits = np.diff(np.asarray(network.tree.start))[corpus.train].mean()
     print(
         f"tree: {bits:.1f} turns a training token, made in {time.perf_counter() - started:.1f} s; "

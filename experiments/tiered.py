@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.shared import bars, baselines, corpora, gates, machine, plots, tables
+from experiments.shared import bars, baselines, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax.data import text
 from wnn_jax.gates import TieredScores, fit_tiered
@@ -43,7 +43,9 @@ class TieredRun:
 def main(options: Any) -> None:
     seed = options.common.seed
     workdir = tables.make_workdir(options.common.workdir)
-    corpus = corpora.load(options.text)
+    corpus = text.load(options.text)
+    if not len(corpus.test):
+        raise ValueError(f"{corpus.description} leaves no token to evaluate")
     vocabulary = corpus.vocabulary
     tiers = tiered.parse(options.run.tiers) if options.run.tiers else ()
     configs = {
@@ -58,7 +60,7 @@ def main(options: Any) -> None:
     )
     models = {name: dataclasses.asdict(config) for name, config in configs.items()}
     settings = {**plain(options, "text", "gates"), "model": models}
-    results = corpora.open_results(workdir, "tiered", corpus, settings, seed)
+    results = tables.begin("tiered", workdir, corpus, settings, seed)
     guesses = baselines.add(results, corpus)
     rows = {name: guesses[name] for name in ("unigram (add 0.1)", "Kneser-Ney 5")}
     for name, config in configs.items():
