@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import baselines, gates, machine, plots, searching, tables
+from experiments.shared import bars, baselines, gates, machine, plots, searching, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import metrics, ram
 from wnn_jax.data import text
@@ -212,7 +212,7 @@ def add_gated(
     results, options: Any, key_fit, config, connections, votes, corpus: text.Corpus, name: str
 ) -> None:
     """The same model behind the gates that were asked for."""
-    with gates.bar(name) as on_step:
+    with bars.bar(name) as on_step:
         scores = on_bitwise(
             key=jax.random.fold_in(jax.random.key(options.common.seed), 1),
             gating=options.gates,

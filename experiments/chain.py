@@ -4,8 +4,6 @@ python -m experiments.chain --corpus=wikitext2 --tokenizer=gpt2
 """
 
 import dataclasses
-import functools
-import hashlib
 import pathlib
 import sys
 import time
@@ -16,15 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import baselines, gates, machine, plots, tables
+from experiments.shared import bars, baselines, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import chain, metrics
+from wnn_jax import chain
 from wnn_jax import transformer as transformers
-from wnn_jax.chain import static
 from wnn_jax.data import text
 from wnn_jax.gates import chain_scores, on_chain
-from wnn_jax.lm import bitwise
-from wnn_jax.saving import checkpoint, progress
+from wnn_jax.lm import bitwise, ngram
+from wnn_jax.saving import checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,12 +73,9 @@ def main(options) -> None:
     machine.check_memory(2 * configs[0].memory_mib << 20, "lower --memory_mib")
     settings = plain(options, "text", *["gating"] * bool(gating.kinds))
     settings["chain"] = {**dataclasses.asdict(configs[0]), "mode": list(run.modes), "seed": seed}
-    common = {"train_tokens": len(corpus.train), "eval_tokens": len(corpus.test), "seed": seed}
-    results = tables.Results(workdir, {"experiment": "chain", "config": settings, **common})
+    results = tables.begin("chain", workdir, corpus, settings, seed)
     bits = np.diff(np.asarray(network.tree.start))[corpus.train].mean()
     print(
-        f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {seed}\n"
         f"tree: {bits:.1f} turns a training token, made in {time.perf_counter() - started:.1f} s; "
         f"{network.view.shape[0]} neurons of 2^{log_slots} cells"
     )
@@ -92,10 +86,9 @@ def main(options) -> None:
     for config in configs:
         done = None  # the last one goes before the next is made
         done = evaluate(options, config, corpus, network)
-        add_mode(results, corpus, config, done, run.accuracy)
+        add_mode(results, corpus, config, done)
         if gating.kinds and config.mode == "static":
-            none = bitwise.Scores(jnp.asarray(done.nats), jnp.asarray(done.best))
-            add_gated(results, options, done.model, corpus, none)
+            add_gated(results, options, done, corpus)
     results.print()
     for row in results.rows:
         if "tokens_per_second" in row:
@@ -106,54 +99,35 @@ def main(options) -> None:
         print(f"saved {chain.save(run.checkpoint, done.model, options.text, scores)}")
     done = None
     if run.curve_points:
-        draw_curve(workdir, configs[0], network, corpus, run.curve_points)
+        draw_curve(workdir, chain.training_cost(configs[0], network, corpus.train, run.curve_points))
     print(f"results in {workdir}")
 
 
 def evaluate(options, config: chain.ChainConfig, corpus: text.Corpus, network: chain.Network):
     """One mode's training and scoring, from the start or from where it was saved."""
-    saved = None
-    if options.run.resume:
-        digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
-        about = {"chain": dataclasses.asdict(config), "seed": options.common.seed, "tokens": digest}
-        folder = pathlib.Path(options.run.resume) / config.mode
-        saved = progress.Progress(folder, {**plain(options, "text"), **about})
-    with tqdm(unit="token", leave=False, delay=0.1) as bar:
+    run = options.run
+    with bars.bar(unit="token") as show:
         return chain.evaluate(
             jax.random.key(options.common.seed),
             config,
             corpus,
             network=network,
-            argmax=options.run.accuracy,
-            saved=saved,
-            save_every=options.run.save_every,
-            on_step=functools.partial(show, bar),
+            argmax=run.accuracy,
+            resume=run.resume and pathlib.Path(run.resume, config.mode),
+            save_every=run.save_every,
+            on_step=lambda step: show(*step),
         )
 
 
-def show(bar: tqdm, step: chain.ChainStep) -> None:
-    """Move a progress bar."""
-    bar.set_description(step.stage)
-    bar.total, bar.n = step.total, step.done
-    bar.refresh()
-
-
-def add_mode(results: tables.Results, corpus: text.Corpus, config, done: chain.Evaluation, accuracy: bool):
+def add_mode(results: tables.Results, corpus: text.Corpus, config, done: chain.Evaluation) -> None:
     """The row of one mode; of a static model also what its counts say without the readout."""
-
-    def summarize(nats, best) -> dict:
-        summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)._asdict()
-        return summary if best[0] >= 0 else {**summary, "accuracy": float("nan")}
-
     if config.mode == "static":
-        network, memory = done.model.network, done.model.memory
-        memory = static.stand_after(network, memory, corpus.train)
-        alone = static.unweighted_nats(network, memory, corpus.test, config.chunk)
-        for readout, nats in alone.items():
-            row = summarize(nats, np.full(len(nats), -1))
-            results.add(f"the same counts, {readout}", **row, seconds=float("nan"))
+        for readout, nats in chain.unweighted(done.model, corpus).items():
+            guess = ngram.Prediction(nats, np.full(len(nats), -1))
+            baselines.add_row(results, corpus, f"the same counts, {readout}", guess)
+    scores = ngram.Prediction(done.nats, done.best)
     speeds = {"seconds": done.seconds, "tokens_per_second": done.tokens_per_second}
-    results.add(f"chain, {config.mode}", **summarize(done.nats, done.best), **speeds)
+    baselines.add_row(results, corpus, f"chain, {config.mode}", scores, **speeds)
 
 
 def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epochs: int) -> None:
@@ -167,61 +141,39 @@ def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epo
 
         fitting = transformers.FitConfig(epochs=epochs)
         fitted = transformers.fit(jax.random.key(seed), config, fitting, corpus.train, show)
-    nats, best = transformers.score(fitted, corpus.train, corpus.test)
-    summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)
-    results.add("transformer", **summary._asdict(), seconds=time.perf_counter() - begun)
+    scores = ngram.Prediction(*transformers.score(fitted, corpus.train, corpus.test))
+    baselines.add_row(results, corpus, "transformer", scores, time.perf_counter() - begun)
 
 
-def add_gated(
-    results: tables.Results, options, model: chain.ChainModel, corpus: text.Corpus, none: bitwise.Scores
-) -> None:
+def add_gated(results: tables.Results, options, done: chain.Evaluation, corpus: text.Corpus) -> None:
     """The static model behind the gates that were asked for."""
     seed = jax.random.key(options.common.seed)
-    with gates.bar("chain, static") as on_step:
+    with bars.bar("chain, static") as on_step:
         scores = on_chain(
             jax.random.fold_in(seed, 1),
             options.gating,
-            model,
+            done.model,
             corpus.train,
             corpus.test,
-            none,
+            bitwise.Scores(jnp.asarray(done.nats), jnp.asarray(done.best)),
             fit_key=seed,
             places=options.run.gate_places,
             on_step=on_step,
         )
     gates.add(results, "chain, static", scores.whole, corpus)
     if scores.first:
-        nats, best = (np.asarray(x) for x in scores.first["none"])
-        some = len(nats)
-        summary = metrics.summarize(nats, best, corpus.test[:some], corpus.token_bytes)
-        name = f"chain, static, first {some}"
-        results.add(name, **summary._asdict(), seconds=float("nan"))
+        name = f"chain, static, first {len(scores.first['none'].nats)}"
+        baselines.add_row(results, corpus, name, scores.first["none"])
         gates.add(results, name, scores.first, corpus)
 
 
-def draw_curve(workdir: pathlib.Path, config, network: chain.Network, corpus: text.Corpus, points: int):
+def draw_curve(workdir: pathlib.Path, cost: chain.TrainingCost) -> None:
     """Microseconds a training token on growing prefixes of the training text."""
-    sizes = [len(corpus.train) >> shift for shift in range(points - 1, -1, -1)]
-    spent: dict[str, list[float]] = {"static: counts": [], "online": []}
-    for size in sizes:
-        for name in spent:
-            mode = "online" if name == "online" else "static"
-            memory = chain.empty(dataclasses.replace(config, mode=mode), network)
-            jax.block_until_ready(memory)
-            begun = time.perf_counter()
-            if isinstance(memory, chain.OnlineMemory):
-                how = {"learn": True, "rate": config.rate, "block": config.chunk}
-                memory, _ = chain.read(network, memory, corpus.train[:size], **how)
-            else:
-                memory, observed = static.observe(network, memory, corpus.train[:size])
-                memory = static.count(network, memory, observed)
-            jax.block_until_ready(memory)
-            spent[name].append(1e6 * (time.perf_counter() - begun) / size)
-            del memory
-    for name, values in spent.items():
-        curve = ", ".join(f"{size:,}: {value:.1f}" for size, value in zip(sizes, values, strict=True))
+    for name, values in cost.microseconds.items():
+        points = zip(cost.tokens, values, strict=True)
+        curve = ", ".join(f"{size:,}: {value:.1f}" for size, value in points)
         print(f"{name}, us a training token: {curve}")
-    plots.training_cost(workdir / "training_cost.png", sizes, spent)
+    plots.training_cost(workdir / "training_cost.png", cost.tokens, cost.microseconds)
 
 
 COMMAND = Command(

@@ -7,18 +7,14 @@ Every bit is coded with the probability the model gave it before it was seen, so
 the proof of what the model says it spends.
 """
 
-import bz2
 import dataclasses
-import lzma
+import functools
 import os
 import pathlib
 import sys
 import time
-import zlib
 
-from tqdm import tqdm
-
-from experiments.shared import machine
+from experiments.shared import bars, machine
 from experiments.shared.commandline import Command, Group
 from wnn_jax.chain import archive
 
@@ -53,12 +49,8 @@ def main(options) -> None:
     except OSError as error:
         raise ValueError(f"cannot read {source}: {error.strerror}") from error
     begun = time.perf_counter()
-    with tqdm(unit="B", unit_scale=True, leave=False, delay=0.1) as bar:
-
-        def on_step(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with bars.bar(unit="B") as show:
+        on_step = functools.partial(show, "")
         if options.files.decompress:
             packed, bits = archive.decompress(data, on_step), 0.0
         else:
@@ -71,8 +63,7 @@ def main(options) -> None:
     print(f"{source}: {len(data):,} bytes; {machine.device()}, {machine.backend_name()}")
     rows = {"chain": len(packed)}
     if options.files.compare:
-        rows |= {"gzip -9": len(zlib.compress(data, 9)), "bzip2 -9": len(bz2.compress(data, 9))}
-        rows["xz -9e"] = len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME))
+        rows |= archive.standard_sizes(data)
     for name, length in rows.items():
         print(f"{name:10}{length:>12,} bytes{8 * length / max(len(data), 1):>9.4f} bits a byte")
     over = f", {8 * len(packed) / bits - 1:+.3%}" if bits else ""

@@ -3,23 +3,18 @@
 python -m experiments.recommend_live --data_dir=DIR
 """
 
-import csv
 import dataclasses
 import pathlib
 import sys
 import time
 
 import jax
-import numpy as np
 
 from experiments.recommending import common
 from experiments.shared import machine
 from experiments.shared.commandline import Command, Group
 from wnn_jax import recommender
-from wnn_jax.data import movielens
-
-_HELP = "0.5 .. 5 rates the film; s skips it; forget GENRE; undo; q ends"
-_HEADER = ("userId", "movieId", "rating", "timestamp")
+from wnn_jax.recommender import session as dialogue
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,35 +36,30 @@ class SessionConfig:
             raise ValueError(f"--top and --known must be at least 1, got {self.top} and {self.known}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Session:
-    """One person at the terminal, and the films that are not asked about again."""
-
-    person: recommender.Person
-    skipped: frozenset[int] = frozenset()
-
-
 def main(options) -> None:
     """Ask until the input ends."""
     config: SessionConfig = options.session
     key = jax.random.key(options.common.seed)
-    films = recommender.build_catalogue(key, common.load(options.ratings))
-    session = Session(read_history(recommender.new(key, films), config.history, options.ratings.bad_rows))
-    places: dict[int, int] = {}
-    print(f"{len(films.films.ids):,} films; {machine.device()}. {_HELP}")
+    catalogue = recommender.build_catalogue(key, common.load(options.ratings))
+    films, person = catalogue.films, recommender.new(key, catalogue)
+    if config.history and pathlib.Path(config.history).exists():
+        person, problems = dialogue.read_history(person, config.history, options.ratings.bad_rows)
+        common.print_problems(problems)
+    session, places = dialogue.Session(person), {}
+    print(f"{len(films.ids):,} films; {machine.device()}. {dialogue.COMMANDS}")
     while True:
         places = show(session.person, config.top, places)
-        film = recommender.question(session.person, config.known, session.skipped)
+        film = dialogue.question(session, config.known)
         if film is None:
             print("there is no film left to ask about")
             return
-        place = int(np.searchsorted(films.films.ids, film))
-        title = f"{films.films.titles[place]} ({', '.join(films.films.genres[place])})"
-        answer = ask(session, film, title)
-        if answer is None:
+        place = films.ids.tolist().index(film)
+        answered = ask(session, film, f"{films.titles[place]} ({', '.join(films.genres[place])})")
+        if answered is None:
             return
-        session = answer
-        write_history(session.person, config.history)
+        session = answered
+        if config.history:
+            dialogue.write_history(session.person, config.history, int(time.time()))
 
 
 def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[int, int]:
@@ -85,7 +75,7 @@ def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[i
     return {film.film: place for place, film in enumerate(films)}
 
 
-def ask(session: Session, film: int, title: str) -> Session | None:
+def ask(session: dialogue.Session, film: int, title: str) -> dialogue.Session | None:
     """Ask about a film until the answer means something; None at the end of the input."""
     while True:
         print(f"\n{title}? ", end="", flush=True)
@@ -94,61 +84,13 @@ def ask(session: Session, film: int, title: str) -> Session | None:
             print()
             return None
         try:
-            return answered(session, film, line.strip().lower())
+            session, said = dialogue.answer(session, film, line)
         except ValueError as error:
-            print(f"{error}: {_HELP}")
-
-
-def answered(session: Session, film: int, line: str) -> Session:
-    """The session after one line of input.
-
-    Raises:
-      ValueError: the line means nothing, or there is nothing to undo or forget.
-    """
-    person = session.person
-    if line in ("s", "skip", ""):
-        return dataclasses.replace(session, skipped=session.skipped | {film})
-    if line == "undo":
-        rated = recommender.ratings(person).place
-        if not len(rated):
-            raise ValueError("nothing was rated")
-        person = recommender.forget(person, [int(person.catalogue.films.ids[rated[-1]])])
-    elif line.startswith("forget "):
-        known = len(recommender.ratings(person).place)
-        person = recommender.forget(person, genre=line.removeprefix("forget "))
-        print(f"{known - len(recommender.ratings(person).place)} ratings forgotten")
-    else:
-        try:
-            stars = float(line)
-        except ValueError:
-            raise ValueError(f"{line!r} is no answer") from None
-        person = recommender.learn(person, [film], [stars])
-    return dataclasses.replace(session, person=person)
-
-
-def read_history(person: recommender.Person, history: str | None, bad_rows: str) -> recommender.Person:
-    """The person after the ratings of the history file, if there is one."""
-    if history is None or not pathlib.Path(history).exists():
-        return person
-    films = person.catalogue.films
-    ratings, _, problems = movielens.read_ratings(history, films, bad_rows, ordered=True)
-    common.print_problems(problems)
-    return recommender.learn(person, films.ids[ratings.film].tolist(), ratings.stars)
-
-
-def write_history(person: recommender.Person, history: str | None) -> None:
-    """Write the history anew, whole; the times are when it was written."""
-    if history is None:
-        return
-    path = pathlib.Path(history)
-    partial = path.with_name(path.name + ".partial")
-    ids, now = person.catalogue.films.ids, int(time.time())
-    with open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_HEADER)
-        rated = zip(*recommender.ratings(person), strict=True)
-        writer.writerows((1, int(ids[place]), float(stars), now) for place, stars in rated)
-    partial.replace(path)
+            print(f"{error}: {dialogue.COMMANDS}")
+            continue
+        if said:
+            print(said)
+        return session
 
 
 COMMAND = Command(

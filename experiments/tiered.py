@@ -4,7 +4,6 @@ python -m experiments.tiered --corpus=wikitext2 --tokenizer=gpt2
 """
 
 import dataclasses
-import hashlib
 import pathlib
 import sys
 from typing import Any
@@ -12,13 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.shared import baselines, gates, machine, plots, tables
+from experiments.shared import bars, baselines, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import metrics
 from wnn_jax.data import text
 from wnn_jax.gates import TieredScores, fit_tiered
-from wnn_jax.lm import bitwise, ngram, tiered, tiered_layer, tiered_readout
-from wnn_jax.saving import progress
+from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +41,12 @@ class TieredRun:
 
 
 def main(options: Any) -> None:
+    seed = options.common.seed
     workdir = tables.make_workdir(options.common.workdir)
     corpus = text.load(options.text)
-    vocabulary = corpus.vocabulary
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate")
+    vocabulary = corpus.vocabulary
     tiers = tiered.parse(options.run.tiers) if options.run.tiers else ()
     configs = {
         name: options.model(vocabulary=vocabulary, tiers=tiers, **tiered.VARIANTS[name]._asdict())
@@ -60,44 +58,23 @@ def main(options: Any) -> None:
     machine.check_memory(
         tiered.needed_bytes(first, corpus.train, corpus.test), "lower --train_tokens, or the bits of --tiers"
     )
-    settings = plain(options, "text", "gates")
     models = {name: dataclasses.asdict(config) for name, config in configs.items()}
-    results = tables.Results(
-        workdir,
-        {
-            "experiment": "tiered",
-            "train_tokens": len(corpus.train),
-            "eval_tokens": len(corpus.test),
-            "config": {**settings, "model": models},
-            "seed": options.common.seed,
-        },
-    )
-    print(
-        f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "
-        f"{vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {options.common.seed}"
-    )
+    settings = {**plain(options, "text", "gates"), "model": models}
+    results = tables.begin("tiered", workdir, corpus, settings, seed)
     guesses = baselines.add(results, corpus)
-    rows: dict[str, ngram.Prediction] = {
-        name: guesses[name] for name in ("unigram (add 0.1)", "Kneser-Ney 5")
-    }
+    rows = {name: guesses[name] for name in ("unigram (add 0.1)", "Kneser-Ney 5")}
     for name, config in configs.items():
-        about = {**settings, "model": models[name], "seed": options.common.seed}
-        fitted = fit(options, corpus, name, config, about)
-        rows[f"tiered {name}"] = add(results, corpus, name, fitted)
+        rows[f"tiered {name}"] = add(results, corpus, name, fit(options, corpus, name, config))
     results.print()
     print_band(results, vocabulary)
-    report_tiers(results, workdir, corpus, first, rows)
+    report_tiers(results, workdir, first, tiered.tier_table(first, corpus.train, corpus.test, rows))
     print(f"results and pictures in {workdir}")
 
 
-def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfig, about) -> TieredScores:
+def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfig) -> TieredScores:
     """Scores of one model and its gates, from where they were saved or from the start."""
-    saved = None
-    if options.run.resume:
-        digest = hashlib.sha256(corpus.train.tobytes() + corpus.test.tobytes()).hexdigest()
-        about = {**about, "variant": name, "tokens": digest}
-        saved = progress.Progress(pathlib.Path(options.run.resume) / name, about)
-    with gates.bar(name) as on_step:
+    resume = options.run.resume
+    with bars.bar(name) as on_step:
         return fit_tiered(
             key=jax.random.key(options.common.seed),
             config=config,
@@ -105,7 +82,7 @@ def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfi
             train=corpus.train,
             tokens=corpus.test,
             pieces=corpus.pieces,
-            saved=saved,
+            resume=resume and pathlib.Path(resume, name),
             on_step=on_step,
         )
 
@@ -113,14 +90,14 @@ def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfi
 def add(results: tables.Results, corpus: text.Corpus, name: str, fitted: TieredScores) -> ngram.Prediction:
     """Rows of one model and its gates; what it scored without gates."""
     without = fitted.scores["none"]
-    nats, best = np.asarray(without.nats, np.float64), np.asarray(without.best)
-    summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)._asdict()
-    # The predecessor never lets a token cost more than a uniform guess: that is no distribution's loss.
-    clamped = float(np.minimum(nats, tiered_readout.published_band(corpus.vocabulary)[1]).mean())
-    readout = tiered_readout.as_lists(fitted.readout)
-    results.add(f"tiered {name}", **summary, clamped_ce=clamped, readout=readout, seconds=fitted.seconds)
+    scores = ngram.Prediction(np.asarray(without.nats, np.float64), np.asarray(without.best))
+    more = {
+        "clamped_ce": tiered_readout.clamped_nats(scores.nats, corpus.vocabulary),
+        "readout": tiered_readout.as_lists(fitted.readout),
+    }
+    baselines.add_row(results, corpus, f"tiered {name}", scores, fitted.seconds, **more)
     gates.add(results, f"tiered {name}", fitted.scores, corpus)
-    return ngram.Prediction(nats, best)
+    return scores
 
 
 def print_band(results: tables.Results, vocabulary: int) -> None:
@@ -137,26 +114,21 @@ def print_band(results: tables.Results, vocabulary: int) -> None:
 
 
 def report_tiers(
-    results: tables.Results, workdir, corpus: text.Corpus, config, rows: dict[str, ngram.Prediction]
+    results: tables.Results, workdir: pathlib.Path, config: tiered.TieredConfig, table: tiered.TierTable
 ) -> None:
     """The tier-by-tier table: whose tokens, how many, and each row's CE and accuracy on them."""
-    order = tiered_layer.rank_tokens(corpus.train, corpus.vocabulary)
-    train, tier = (tiered_layer.tier_of(config, order, x) for x in (corpus.train, corpus.test))
-    shares = [np.bincount(x, minlength=len(config.tiers)) / len(x) for x in (train, tier)]
-    table = {row: tiered.by_tier(config, tier, scores, corpus.test) for row, scores in rows.items()}
-    borders = list(zip(config.borders[:-1], config.borders[1:], strict=True))
     head = f"{'tier: ranks':>16} {'neurons':>8} {'bits':>5} {'of train':>9} {'of eval':>8}"
-    print("\n" + head + "".join(f"{row:>22}" for row in table))
-    for t, (sizes, (first, last)) in enumerate(zip(config.tiers, borders, strict=True)):
-        line = f"{f'{t}: {first + 1:,}-{last:,}':>16} {sizes.neurons:>8} {sizes.address_bits:>5}"
-        line += f" {shares[0][t]:>9.1%} {shares[1][t]:>8.1%}"
-        for values in table.values():
+    print("\n" + head + "".join(f"{row:>22}" for row in table.rows))
+    for t, (sizes, (first, last)) in enumerate(zip(config.tiers, table.ranks, strict=True)):
+        line = f"{f'{t}: {first:,}-{last:,}':>16} {sizes.neurons:>8} {sizes.address_bits:>5}"
+        line += f" {table.train_share[t]:>9.1%} {table.share[t]:>8.1%}"
+        for values in table.rows.values():
             ce, accuracy = values[t]
             line += f"{'-' if ce is None else f'{ce:.3f}  {accuracy:.1%}':>22}"
         print(line)
-    plain = {row: [x._asdict() for x in values] for row, values in table.items()}
-    results.add("by tier", seconds=0.0, train_share=shares[0].tolist(), tiers=plain)
-    plots.tiers(workdir / "tiers.png", [f"{first + 1}-{last}" for first, last in borders], plain)
+    rows = {row: [x._asdict() for x in values] for row, values in table.rows.items()}
+    results.add("by tier", seconds=0.0, train_share=table.train_share, tiers=rows)
+    plots.tiers(workdir / "tiers.png", [f"{first}-{last}" for first, last in table.ranks], rows)
 
 
 COMMAND = Command(

@@ -10,7 +10,6 @@ import pytest
 
 from wnn_jax import chain
 from wnn_jax.data import text
-from wnn_jax.saving import progress
 
 QUICK = chain.ChainConfig(
     neurons="bytes", memory_mib=2, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
@@ -104,15 +103,19 @@ def test_fit_then_score_is_evaluate_and_a_stopped_run_ends_the_same(model, corpu
         if step.stage == "scoring":
             raise InterruptedError
 
-    saved = progress.Progress(tmp_path / "run", {"mode": config.mode})
     with pytest.raises(InterruptedError):
-        chain.evaluate(key, config, corpus, saved=saved, save_every=1, on_step=stop)
+        chain.evaluate(key, config, corpus, resume=tmp_path / "run", save_every=1, on_step=stop)
     later = []
-    resumed = chain.evaluate(key, config, corpus, saved=saved, save_every=1, on_step=later.append)
+    resumed = chain.evaluate(key, config, corpus, resume=tmp_path / "run", save_every=1, on_step=later.append)
     assert {step.stage for step in later} == {"scoring"}
     np.testing.assert_array_equal(resumed.nats, whole.nats)
     jax.tree.map(np.testing.assert_array_equal, resumed.model.memory, whole.model.memory)
     assert resumed.seconds > 0
+    with pytest.raises(ValueError, match="other work, which differs in seed"):
+        chain.evaluate(jax.random.key(1), config, corpus, resume=tmp_path / "run")
+    shorter = corpus._replace(test=corpus.test[:-1])
+    with pytest.raises(ValueError, match="other work, which differs in argmax, test"):
+        chain.evaluate(key, config, shorter, argmax=True, resume=tmp_path / "run")
 
 
 def test_a_saved_model_is_the_same_model(model, words, corpus, tmp_path):
@@ -191,3 +194,33 @@ def test_old_and_new_settings_make_the_same_config():
     assert new.readout == chain.ReadoutConfig(tokens=77, epochs=5)
     again = {"edition": 2, "chain": {**dataclasses.asdict(new), "without": ["word"]}}
     assert stored._config(again) == new
+
+
+def test_fitting_continues_where_it_was_saved(corpus, tmp_path):
+    config, key = config_of("online"), jax.random.key(0)
+    first = chain.fit(key, config, corpus, resume=tmp_path / "run")
+    steps = []
+    again = chain.fit(key, config, corpus, resume=tmp_path / "run", on_step=steps.append)
+    assert steps == []
+    jax.tree.map(np.testing.assert_array_equal, again.memory, first.memory)
+
+
+def test_the_cost_of_training_is_measured_on_growing_texts(corpus):
+    config = config_of("static")
+    network = chain.build(config, corpus)
+    cost = chain.training_cost(config, network, corpus.train[:2000], points=2)
+    assert cost.tokens == [1000, 2000]
+    assert set(cost.microseconds) == {"static: counts", "online"}
+    assert all(len(times) == 2 and min(times) > 0 for times in cost.microseconds.values())
+    with pytest.raises(ValueError, match="3 tokens cannot be halved 2 times"):
+        chain.training_cost(config, network, corpus.train[:3], points=3)
+
+
+def test_counts_alone_are_asked_of_a_static_model(model, corpus):
+    if model.config.mode == "online":
+        with pytest.raises(ValueError, match="only a static model has counts"):
+            chain.unweighted(model, corpus)
+        return
+    found = chain.unweighted(model, corpus)
+    assert set(found) == {"vote", "backoff"}
+    assert all(len(nats) == len(corpus.test) and (nats > 0).all() for nats in found.values())

@@ -264,3 +264,21 @@ def test_bit_gates_must_help_where_empty_cells_are_sure_of_zero():
 def test_configs_refuse(arguments, message):
     with pytest.raises(ValueError, match=message):
         gates.RamGateConfig(**arguments)
+
+
+def test_scores_of_a_tiered_model_are_read_where_they_were_saved(tmp_path):
+    tokens = text()
+    config = tiered.VARIANTS["published"].config(V, tiers=tiered.parse("4,2,3;rest,2,3"), context=C)
+    work = {"train": tokens[:TRAIN], "tokens": tokens[TRAIN:], "pieces": [bytes([i]) for i in range(V)]}
+    gating, key, steps = gates.GatingConfig(ram=GATE), jax.random.key(0), []
+    first = gates.fit_tiered(key, config, gating, **work, resume=tmp_path / "run")
+    again = gates.fit_tiered(
+        key, config, gating, **work, resume=tmp_path / "run", on_step=lambda *x: steps.append(x)
+    )
+    assert steps == []
+    jax.tree.map(np.testing.assert_array_equal, again, first)
+    with pytest.raises(ValueError, match="other work, which differs in seed"):
+        gates.fit_tiered(jax.random.key(1), config, gating, **work, resume=tmp_path / "run")
+    work["tokens"] = work["tokens"][1:]
+    with pytest.raises(ValueError, match="other work, which differs in text"):
+        gates.fit_tiered(key, config, gating, **work, resume=tmp_path / "run")

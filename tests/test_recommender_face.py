@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from wnn_jax import recommender
-from wnn_jax.recommender import AgentConfig, agent, person, synthetic
+from wnn_jax.recommender import AgentConfig, agent, latency, person, session, synthetic
 
 KEY = jax.random.key(0)
 
@@ -144,3 +144,42 @@ def test_the_core_is_enough():
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             roots = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
             assert roots <= {"jax", "numpy", "optax", "wnn_jax"}, path
+
+
+def test_a_dialogue_rates_skips_forgets_and_takes_back(blank):
+    begun = session.Session(blank)
+    film = session.question(begun)
+    rated, said = session.answer(begun, film, " 4.5\n")
+    assert not said
+    assert recommender.ratings(rated.person).stars.tolist() == [4.5]
+    assert begun.person is blank
+    undone, _ = session.answer(rated, film, "undo")
+    np.testing.assert_array_equal(person.chances(undone.person), person.chances(blank))
+    skipped, _ = session.answer(begun, film, "s")
+    assert session.question(skipped) != film == session.question(begun)
+    genre = blank.catalogue.films.genres[blank.catalogue.films.ids.tolist().index(film)][0]
+    forgotten, said = session.answer(rated, film, f"forget {genre}")
+    assert said == "1 ratings forgotten"
+    assert not len(recommender.ratings(forgotten.person).place)
+    for line, words in (("seven", "'seven' is no answer"), ("3.7", "3.7 is not among"), ("undo", "nothing")):
+        with pytest.raises(ValueError, match=words):
+            session.answer(begun, film, line)
+
+
+def test_a_history_is_read_as_it_was_written(blank, tmp_path):
+    learnt = recommender.learn(blank, [40, 3, 8], [0.5, 5, 2])
+    session.write_history(learnt, tmp_path / "me.csv", now=7)
+    found, problems = session.read_history(blank, tmp_path / "me.csv")
+    assert problems == []
+    for one, other in zip(recommender.ratings(found), recommender.ratings(learnt), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [path.name for path in tmp_path.iterdir()] == ["me.csv"]
+
+
+def test_agents_of_random_rows_are_agents():
+    agents = latency.random_agents(KEY, 2, 5, 26)
+    assert agents.alive.all()
+    assert int(agents.keys.max()) < 1 << 26
+    assert sum(x.nbytes for x in agents) == agent.memory_bytes(2, 5, 1)
+    levels = [(1 << level) - 1 for level in range(11)]
+    assert np.isin(agents.labels, levels).all()

@@ -295,3 +295,22 @@ def test_scores_by_tier():
     assert second == (None, None)
     wiring = tiered_layer.init(jax.random.key(0), config, stream())
     assert tiered_layer.tier_of(config, wiring.order, wiring.order[[0, 11, 12]]).tolist() == [0, 0, 1]
+
+
+def test_a_table_by_tier():
+    config, tokens = config_for(), stream()
+    train, scored = tokens[:TRAIN], tokens[TRAIN:]
+    right = ngram.Prediction(np.ones(SCORED), scored)
+    table = tiered.tier_table(config, train, scored, {"right": right})
+    assert table.ranks == [(1, 12), (13, V)]
+    common = [token for token, _ in Counter(train.tolist()).most_common(12)]
+    assert table.train_share[0] == pytest.approx(np.isin(train, common).mean())
+    assert sum(table.train_share) == pytest.approx(1)
+    assert sum(table.share) == pytest.approx(1)
+    known = [one == (1.0, 1.0) for one, share in zip(table.rows["right"], table.share, strict=True) if share]
+    assert all(known)
+
+
+def test_clamped_scores_are_at_most_a_uniform_guess():
+    high = tiered_readout.published_band(V)[1]
+    assert tiered_readout.clamped_nats(np.array([1.0, 2 * high]), V) == pytest.approx((1 + high) / 2)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,11 +44,13 @@ def add_row(
     corpus: text.Corpus,
     name: str,
     prediction: ngram.Prediction | bitwise.Scores,
-    seconds: float,
+    seconds: float = float("nan"),
+    **more: Any,
 ) -> None:
-    """One row; accuracy is not known where the best tokens are not."""
-    nats, best = (np.asarray(x) for x in prediction)
-    summary = metrics.summarize(nats, best, corpus.test, corpus.token_bytes)._asdict()
+    """One row, of the first test tokens or all; accuracy is not known where the best tokens are not."""
+    nats, best = np.asarray(prediction.nats, np.float64), np.asarray(prediction.best)
+    tokens = corpus.test[: len(nats)]
+    summary = metrics.summarize(nats, best, tokens, corpus.token_bytes)._asdict()
     if best[0] < 0:
         summary["accuracy"] = float("nan")
-    results.add(name, **summary, seconds=seconds)
+    results.add(name, **summary, seconds=seconds, **more)

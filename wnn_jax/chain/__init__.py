@@ -13,6 +13,7 @@ functions over a `Network`, which is how a model is wired, and a memory, which i
 from wnn_jax.chain.archive import compress, decompress
 from wnn_jax.chain.config import BYTES, WORDS, ChainConfig, ReadoutConfig
 from wnn_jax.chain.contexts import Network
+from wnn_jax.chain.costs import TrainingCost, training_cost
 from wnn_jax.chain.fitted import (
     ChainModel,
     ChainStep,
@@ -24,6 +25,7 @@ from wnn_jax.chain.fitted import (
     fit,
     generate,
     score,
+    unweighted,
 )
 from wnn_jax.chain.memory import (
     Memory,
@@ -54,6 +56,7 @@ __all__ = [
     "ReadoutConfig",
     "StaticMemory",
     "TextScore",
+    "TrainingCost",
     "build",
     "compress",
     "decode",
@@ -74,5 +77,7 @@ __all__ = [
     "sample",
     "save",
     "score",
+    "training_cost",
     "turns",
+    "unweighted",
 ]

@@ -5,7 +5,9 @@ packed is the proof of what the model says it spends. What is packed belongs to 
 native or XLA: their last digits differ.
 """
 
+import bz2
 import hashlib
+import lzma
 import struct
 import zlib
 from collections.abc import Callable
@@ -98,6 +100,15 @@ def decompress(packed: bytes, on_step: OnStep | None = None) -> bytes:
     if hashlib.sha256(data).digest()[:16] != digest:
         raise _damaged()
     return data
+
+
+def standard_sizes(data: bytes) -> dict[str, int]:
+    """The number of bytes that gzip, bzip2 and xz make of data at their best, by their command."""
+    return {
+        "gzip -9": len(zlib.compress(data, 9)),
+        "bzip2 -9": len(bz2.compress(data, 9)),
+        "xz -9e": len(lzma.compress(data, preset=9 | lzma.PRESET_EXTREME)),
+    }
 
 
 def _unpack(packed: bytes) -> tuple[int, int, bytes, bytes]:

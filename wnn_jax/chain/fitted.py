@@ -5,6 +5,9 @@ and resume to the same bits.
 """
 
 import codecs
+import dataclasses
+import hashlib
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
@@ -118,21 +121,22 @@ def fit(
     config: ChainConfig,
     corpus: Corpus,
     *,
-    saved: Progress | None = None,
+    resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
 ) -> ChainModel:
     """A model that has learnt the training text of a corpus.
 
     Args:
       key: trains the readout of a static model; an online one draws nothing.
-      saved: where the work is saved as it goes, and resumed from.
+      resume: a folder to save progress to, and to continue from; see `evaluate`.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
-      ValueError: the memory is too small, or the text is too short for the readout's folds.
+      ValueError: the memory is too small, the text is too short for the readout's folds, or the folder holds
+        the progress of other work.
     """
     nothing = corpus._replace(test=corpus.test[:0])
-    return evaluate(key, config, nothing, saved=saved, on_step=on_step).model
+    return evaluate(key, config, nothing, resume=resume, on_step=on_step).model
 
 
 def score(
@@ -169,6 +173,21 @@ def score(
     return TextScore(run.nats, run.best, run.model)
 
 
+def unweighted(model: ChainModel, corpus: Corpus) -> dict[str, np.ndarray]:
+    """Nats ``float64 [N]`` of the test text by the counts of a static model alone, without its readout.
+
+    Returns:
+      by how the counts are read out, ``vote`` and ``backoff``: see `static.unweighted_nats`.
+
+    Raises:
+      ValueError: the model is not a static one.
+    """
+    if not isinstance(model.memory, StaticMemory):
+        raise ValueError("only a static model has counts: give one fitted with mode='static'")
+    memory = static.stand_after(model.network, model.memory, corpus.train)
+    return static.unweighted_nats(model.network, memory, corpus.test, model.config.chunk)
+
+
 def evaluate(
     key: jax.Array,
     config: ChainConfig,
@@ -176,7 +195,7 @@ def evaluate(
     *,
     network: Network | None = None,
     argmax: bool = False,
-    saved: Progress | None = None,
+    resume: str | pathlib.Path | None = None,
     save_every: int = 16,
     on_step: OnStep | None = None,
 ) -> Evaluation:
@@ -186,7 +205,8 @@ def evaluate(
       key: see `fit`.
       network: from `build`; made if it is not given.
       argmax: see `score`.
-      saved: where the work is saved as it goes; killed at any moment, it resumes to the same end.
+      resume: a folder to save progress to, and to continue from; killed at any moment, the work ends with the
+        same bits and has lost at most ``save_every`` chunks.
       save_every: chunks between two saves.
       on_step: called with a `ChainStep` after every chunk.
 
@@ -197,6 +217,7 @@ def evaluate(
         raise ValueError(f"save_every must be at least 1, got {save_every}")
     network = build(config, corpus) if network is None else network
     tokens = np.concatenate([corpus.train, corpus.test]).astype(np.int32)
+    saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
     found = saved.latest() if saved else None
     memory = _resumed(config, found[0]) if found else empty(config, network)
     model = ChainModel(config, corpus.tokenizer, network, memory)
@@ -215,6 +236,24 @@ def evaluate(
     run.read(save, save_every, on_step)
     save()
     return Evaluation(run.nats, run.best, run.model, run.seconds, run.tokens_per_second())
+
+
+def _describe(
+    key: jax.Array, config: ChainConfig, corpus: Corpus, network: Network, argmax: bool
+) -> dict[str, Any]:
+    """JSON data that tells this work from other work."""
+
+    def digest(*arrays: Any) -> str:
+        return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in arrays)).hexdigest()
+
+    return {
+        "chain": dataclasses.asdict(config),
+        "network": digest(*jax.tree.leaves(network)),
+        "train": digest(corpus.train),
+        "test": digest(corpus.test),
+        "argmax": argmax,
+        "seed": np.asarray(jax.random.key_data(key)).tolist(),
+    }
 
 
 def _resumed(config: ChainConfig, arrays: dict[str, Any]) -> Memory:
@@ -239,12 +278,15 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Arrays and JSON data from which `resume` goes on."""
-        arrays = {**self.model.memory._asdict(), "nats": self.nats, "best": self.best}
+        arrays = self.model.memory._asdict()
+        if len(self.nats):  # an empty array cannot be saved
+            arrays |= {"nats": self.nats, "best": self.best}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
         """Go on from a `state`, whose memory the model has already."""
-        self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
+        if len(self.nats):
+            self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
 
     def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:

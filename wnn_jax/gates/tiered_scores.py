@@ -4,10 +4,13 @@ In a one-hot code the bits *are* the tokens, so a tiered model has one layer of 
 clusters say without looking is not 1/2 but how often their token comes.
 """
 
+import dataclasses
 import functools
+import hashlib
+import pathlib
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +44,8 @@ def fit_tiered(
     train: np.ndarray,
     tokens: np.ndarray,
     pieces: list[bytes],
-    saved: progress.Progress | None = None,
+    *,
+    resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
 ) -> TieredScores:
     """A tiered model fitted and scored, without gates and behind each kind; or its scores as they were saved.
@@ -53,9 +57,16 @@ def fit_tiered(
       train: the training text, M ids.
       tokens: ``[N]`` ids to score, which continue the training text.
       pieces: the bytes of each of the V ids.
-      saved: where the scores are saved once they are complete, and read instead of being made again.
+      resume: a folder to save the scores to once they are complete, and to read them from instead of making
+        them again.
       on_step: hears how many ids have been fitted and read.
+
+    Raises:
+      ValueError: the folder holds the progress of other work.
     """
+    saved = None
+    if resume is not None:
+        saved = progress.Progress(resume, _describe(key, config, gating, train, tokens, pieces))
     if saved and (found := saved.latest()):
         return _loaded(*found)
     started = time.perf_counter()
@@ -68,6 +79,24 @@ def fit_tiered(
         readout = tiered_readout.as_lists(model.readout)
         saved.save(arrays, {"kinds": list(scores), "seconds": result.seconds, "readout": readout})
     return result
+
+
+def _describe(
+    key: jax.Array,
+    config: tiered.TieredConfig,
+    gating: GatingConfig,
+    train: np.ndarray,
+    tokens: np.ndarray,
+    pieces: list[bytes],
+) -> dict[str, Any]:
+    """JSON data that tells this work from other work."""
+    digests = (hashlib.sha256(x) for x in (train.tobytes(), tokens.tobytes(), b"\n".join(pieces)))
+    return {
+        "model": dataclasses.asdict(config),
+        "gates": dataclasses.asdict(gating),
+        "text": [x.hexdigest() for x in digests],
+        "seed": np.asarray(jax.random.key_data(key)).tolist(),
+    }
 
 
 def _loaded(arrays, about) -> TieredScores:

@@ -11,6 +11,8 @@ how their votes become probabilities in `tiered_readout`. As published, the mode
 ``published``; the default is ``repaired``.
 """
 
+import itertools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -36,6 +38,7 @@ __all__ = [
     "VARIANTS",
     "Tier",
     "TierSummary",
+    "TierTable",
     "TieredConfig",
     "TieredKeys",
     "TieredModel",
@@ -48,6 +51,7 @@ __all__ = [
     "parse",
     "score",
     "split",
+    "tier_table",
 ]
 
 
@@ -154,6 +158,44 @@ def by_tier(
             continue
         table.append(TierSummary(float(nats[here].mean()), float((best[here] == tokens[here]).mean())))
     return table
+
+
+class TierTable(NamedTuple):
+    """Scores of a text tier by tier.
+
+    Attributes:
+      ranks: the first and the last rank of every tier, from 1.
+      train_share: share of the training text's tokens that are of a tier.
+      share: share of the scored tokens.
+      rows: scores by tier of every model, by its name.
+    """
+
+    ranks: list[tuple[int, int]]
+    train_share: list[float]
+    share: list[float]
+    rows: dict[str, list[TierSummary]]
+
+
+def tier_table(
+    config: TieredConfig, train: np.ndarray, tokens: np.ndarray, models: Mapping[str, ngram.Prediction]
+) -> TierTable:
+    """Scores by tier of some models, tiered or not.
+
+    Args:
+      config: whose tiers they are.
+      train: the training text, by whose frequencies tokens are ranked.
+      tokens: ``[N]`` ids that were scored.
+      models: nats and best guesses ``[N]`` by a model's name.
+    """
+    order = tiered_layer.rank_tokens(train, config.vocabulary)
+    train_tier, tier = (tiered_layer.tier_of(config, order, x) for x in (train, tokens))
+    count = len(config.tiers)
+    return TierTable(
+        ranks=[(first + 1, last) for first, last in itertools.pairwise(config.borders)],
+        train_share=(np.bincount(train_tier, minlength=count) / len(train)).tolist(),
+        share=(np.bincount(tier, minlength=count) / len(tokens)).tolist(),
+        rows={name: by_tier(config, tier, scores, tokens) for name, scores in models.items()},
+    )
 
 
 def needed_bytes(config: TieredConfig, train: np.ndarray, tokens: np.ndarray) -> int:

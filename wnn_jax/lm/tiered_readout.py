@@ -178,6 +178,14 @@ def published_band(vocabulary: int) -> tuple[float, float]:
     return float(np.log(1 + (vocabulary - 1) / np.e)), float(np.log(vocabulary))
 
 
+def clamped_nats(nats: np.ndarray, vocabulary: int) -> float:
+    """Mean nats where no token costs more than the upper end of `published_band`.
+
+    The predecessor clamps its scores so. That is no distribution's loss.
+    """
+    return float(np.minimum(nats, published_band(vocabulary)[1]).mean())
+
+
 def as_lists(readout: Readout | None) -> dict[str, list[float]]:
     """A readout as plain data, by field and tier; empty without one."""
     return {} if readout is None else {k: np.asarray(v).tolist() for k, v in readout._asdict().items()}

@@ -6,8 +6,9 @@
     person = recommender.forget(person, ["Alien (1979)"])
 
 Forgetting is exact to the last bit. Without data, `synthetic.world` stands in for MovieLens. Below the face:
-`agent` (the memory), `fields` (films to bits), `factors` and `baselines`, `protocol` and `trials` (how
-recommenders are tried), and the studies `cold_start`, `drift`, `forgetting` and `categories`.
+`agent` (a person's memory; `reading` is how it answers), `fields` (films to bits), `factors` and `baselines`,
+`session` (a dialogue that rates films), `protocol` and `trials` (how recommenders are tried), and the studies
+`cold_start`, `drift`, `forgetting`, `categories` and `latency`.
 """
 
 from wnn_jax.recommender import (
@@ -19,7 +20,9 @@ from wnn_jax.recommender import (
     factors,
     fields,
     forgetting,
+    latency,
     protocol,
+    session,
     synthetic,
     trials,
 )
@@ -55,12 +58,14 @@ __all__ = [
     "fields",
     "forget",
     "forgetting",
+    "latency",
     "learn",
     "new",
     "protocol",
     "question",
     "ratings",
     "recommend",
+    "session",
     "synthetic",
     "trials",
 ]

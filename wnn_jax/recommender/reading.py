@@ -1,0 +1,118 @@
+"""How the rows of an agent answer a query. Everything here is written for one agent and one query."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax.ram import bits
+from wnn_jax.recommender.memory import AgentConfig, Agents, Numbers
+
+# Votes are integers, so that their sums are the same in any order and on any device, and rows can be taken
+# out as if they had never been there: the nearest row's is _ONE, and one n / _STEPS e-folds farther has
+# _weights()[n].
+_ONE = 1 << 14
+_STEPS = 256
+_FAINT = 11 * _STEPS  # farther rows have less than half a unit
+_REMOTE = 1 << 24  # float32 counts no farther
+
+
+class Query(NamedTuple):
+    """Queries of all agents, or one of them.
+
+    Attributes:
+      words: ``uint32 [U, Q, W]``, of one query ``[W]``.
+      prior: ``float32 [U, Q, L]`` or None, of one ``[L]``.
+      key: of an agent, of one query.
+      now: ``int32 [U]``, of one ``[]``.
+    """
+
+    words: jax.Array
+    prior: jax.Array | None
+    key: jax.Array
+    now: jax.Array | np.ndarray
+
+
+def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> jax.Array:
+    """How far each label bit is believed to be set, ``float32 [L]``.
+
+    Args:
+      form, numbers: the choices and the numbers of the agent's config.
+      agent: one agent, without the axis of users.
+      query: one query.
+    """
+    alive = agent.alive
+    positions = jnp.arange(form.label_bits, dtype=jnp.uint32)
+    label = ((agent.labels[:, None] >> positions) & 1).astype(bool)  # [M, L]
+    apart = distance(agent.keys, query.words)
+    if form.read == "vote":
+        age = jnp.log(2.0) / numbers.half_life * (query.now - agent.time)
+        steps = jnp.clip(_STEPS * (apart / numbers.scale + age), -_REMOTE, _REMOTE)
+        steps = jnp.round(steps).astype(jnp.int32)
+        nearest = jnp.where(alive, steps, _REMOTE).min(initial=_REMOTE)
+        weight = jnp.where(alive, _weights()[jnp.minimum(steps - nearest, _FAINT - 1)], 0)
+        total = weight.sum().astype(jnp.float32)
+        ones = (weight[:, None] * label).sum(0).astype(jnp.float32)
+        if query.prior is not None:
+            # The nearest row stands for 1 in the sums, and the prior counts from distance 0.
+            believed = numbers.prior_weight * _ONE * jnp.exp(jnp.minimum(nearest / _STEPS, 60.0))
+            return jnp.where(total > 0, (ones + believed * query.prior) / (total + believed), query.prior)
+        return jnp.where(total > 0, ones / total, _tie(form, query.key, alive, label))
+    side = jnp.stack([~label, label]) & alive[None, :, None]  # [2, M, L]
+    exact = _exact(agent, side & (apart == 0)[None, :, None])
+    near = _nearer(side, apart[:, None])
+    if form.read == "exact":
+        order = (exact,)
+    elif form.read == "hamming":
+        order = (near,)
+    else:
+        width = agent.keys.shape[1] * bits.WORD
+        features = bits.unpack(agent.keys.T, width).T.astype(jnp.int32)  # [M, I]
+        asked = bits.unpack(query.words[:, None], width)[:, 0]
+        share = [x.T.astype(jnp.int32) @ features / jnp.maximum(x.sum(0), 1)[:, None] for x in side]
+        matters = jnp.round(_ONE * jnp.abs(share[1] - share[0])).astype(jnp.int32)  # [L, I]
+        weighted = (features != asked).astype(jnp.int32) @ matters.T
+        order = (exact, _nearer(side, weighted), near)
+    decided = functools.reduce(lambda x, y: jnp.where(x < 0, y, x), order)
+    return jnp.where(decided < 0, _tie(form, query.key, alive, label), decided)
+
+
+def _weights() -> jax.Array:
+    return jnp.round(_ONE * jnp.exp(-jnp.arange(_FAINT) / _STEPS)).astype(jnp.int32)
+
+
+def distance(keys: jax.Array, key: jax.Array) -> jax.Array:
+    """Hamming distance of ``[M, W]`` to ``[W]``: ``int32 [M]``."""
+    return jax.lax.population_count(keys ^ key).sum(-1).astype(jnp.int32)
+
+
+def _nearer(side: jax.Array, apart: jax.Array) -> jax.Array:
+    """Per label bit 1 or 0 as the nearest row has it, -1 where both sides are as near or there is no row.
+
+    Where only one side has rows it is the nearer.
+    """
+    far = jnp.iinfo(jnp.int32).max
+    clear, on = (jnp.where(rows, apart, far).min(0, initial=far) for rows in side)
+    return jnp.where(on < clear, 1.0, jnp.where(clear < on, 0.0, -1.0))
+
+
+def _exact(agent: Agents, side: jax.Array) -> jax.Array:
+    """Per label bit what most of these rows have, of as many the newest's; -1 where there are none."""
+    clear, on = side.sum(1)  # [L]
+    newest = side.any(0)
+    for rank in (agent.time[:, None], agent.order[:, None]):
+        newest = newest & (rank == jnp.where(newest, rank, jnp.iinfo(jnp.int32).min).max(0))
+    recent = (side[1] & newest).any(0)
+    most = jnp.where(on == clear, recent, on > clear).astype(jnp.float32)
+    return jnp.where(on + clear > 0, most, -1.0)
+
+
+def _tie(form: AgentConfig, key: jax.Array, alive: jax.Array, label: jax.Array) -> jax.Array:
+    if form.ties == "random":
+        return jax.random.bernoulli(key, 0.5, (form.label_bits,)).astype(jnp.float32)
+    if form.ties == "half":
+        return jnp.full(form.label_bits, 0.5)
+    on, rows = (label & alive[:, None]).sum(0), alive.sum()
+    return jnp.where(2 * on > rows, 1.0, jnp.where(2 * on < rows, 0.0, 0.5))
