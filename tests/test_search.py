@@ -173,7 +173,7 @@ def test_it_finds_the_planted_connections(name, kind):
     # Bits 6, 7 and 8 are the token before last (the context is oldest first).
     ideal = moves.pad(jnp.array([[[6, 7, 8]]] * problem.objective.clusters), problem.objective.bounds)[None]
     least = float(score(problem.evaluator, problem.fold, ideal, votes_of(problem, ideal)).loss[0])
-    steps = {"tabu": 30, "annealing": 60, "ga": 60, "random": STEPS}[name]
+    steps = {"tabu": 30, "annealing": 60, "ga": 100, "random": STEPS}[name]
     states, _ = run(name, kind, steps=steps)
     start, end = float(states[0].best_scores.loss), float(states[-1].best_scores.loss)
     assert least < start
@@ -441,7 +441,7 @@ def test_a_run_reports_validates_and_returns_its_best_by_validation():
     assert list(found.history) == reports
     validated = [report.validation for report in reports if report.validation is not None]
     assert [report.step for report in reports if report.validation is not None] == [3, 6]
-    assert found.loss <= min(validated)
+    assert found.loss == min(found.start_loss, *validated)
     count = problem.examples.targets.shape[1] // 10 * 9
     kept = ram.Examples(problem.examples.words[:, :count], problem.examples.targets[:, :count])
     seed = jnp.zeros(found.genome.shape[:2], jnp.uint32)

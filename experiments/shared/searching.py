@@ -95,6 +95,7 @@ def run(options: Any, model: lm.BitwiseConfig, train: ram.Examples, start: jax.A
 def show(workdir: pathlib.Path, start: jax.Array, result: search.Result, context: int, events: bool) -> None:
     """Pictures of a search, its history, and a table of its phases."""
     checks = [line for line in result.history if line.validation is not None]
+    print(f"search: validation {result.start_loss:.4f} at the start, {result.loss:.4f} at the end")
     print(f"{'phase':>24} {'generation':>10} {'fits':>12} {'best':>9} {'validation':>11} {'Mibit':>9}")
     for line, after in zip(checks, [*checks[1:], None], strict=True):
         if after is None or after.phase != line.phase:

@@ -108,6 +108,7 @@ class Result(NamedTuple):
     Attributes:
       genome: ``[K, n, T]`` NumPy, the best by validation.
       loss: its validation loss.
+      start_loss: the validation loss of the genome that the search began with.
       history: a report for every step.
       phase: algorithms that have ended.
       step, fits, stale: of the one at work: steps done, neurons fitted, validations without gain.
@@ -116,6 +117,7 @@ class Result(NamedTuple):
 
     genome: np.ndarray
     loss: float
+    start_loss: float
     history: tuple[Report, ...] = ()
     phase: int = 0
     step: int = 0
@@ -289,7 +291,7 @@ def _run(search: _Search, saved: progress.Progress | None) -> Result:
         genomes = evaluate.replicate(search.evaluator.mesh, jnp.asarray(arrays["genomes"]))
     else:
         loss = float(search.compiled.score(search.tail, search.start[None]).loss[0])
-        result, genomes = Result(np.asarray(search.start), loss), _first_genomes(search)
+        result, genomes = Result(np.asarray(search.start), loss, loss), _first_genomes(search)
     while result.phase < len(search.algorithms):
         result, genomes = _run_phase(search, result, genomes, arrays, saved)
         result = result._replace(phase=result.phase + 1, step=0, fits=0, stale=0)
