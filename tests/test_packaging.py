@@ -54,6 +54,17 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     assert optional.need("importlib.metadata", "text") is importlib.import_module("importlib.metadata")
 
 
+def test_a_command_without_its_extra_ends_with_one_line():
+    code = (
+        "import importlib.util as util; find = util.find_spec\n"
+        "util.find_spec = lambda name, *rest: None if name == 'psutil' else find(name, *rest)\n"
+        "import experiments"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr == "error: psutil is not installed: run pip install 'wnn_jax[experiments]'\n"
+
+
 def test_what_a_package_itself_lacks_is_its_own_error(tmp_path, monkeypatch):
     (tmp_path / "needs_more.py").write_text("import nowhere")
     monkeypatch.syspath_prepend(tmp_path)
