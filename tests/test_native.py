@@ -318,3 +318,12 @@ def test_kernels_and_native_take_the_same_arguments():
     for name in ("fit_and_read", "write", "read"):
         signatures = [inspect.signature(getattr(room, name)).parameters for room in (xla, backend)]
         assert list(signatures[0]) == list(signatures[1])
+
+
+def test_kernels_of_another_edition_are_not_used(monkeypatch):
+    wnn_metal_ext = pytest.importorskip("wnn_metal_ext", reason="no native kernels here")
+    assert wnn_metal_ext.EDITION == backend.EDITION
+    monkeypatch.setattr(wnn_metal_ext, "EDITION", 1)
+    reason, gpu = backend._register.__wrapped__()
+    assert "it is of edition 1 and not 2: run pip install ./metal_ext again" in reason
+    assert not gpu

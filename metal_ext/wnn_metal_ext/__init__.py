@@ -4,6 +4,9 @@
 import ctypes
 import pathlib
 
+# Raised whenever a target's arguments change: wnn_jax uses kernels of its own edition only.
+EDITION = 2
+
 TARGETS = {
     "wnn_fit_and_read": "WnnFitAndRead",
     "wnn_write": "WnnWrite",

@@ -21,6 +21,7 @@ import numpy as np
 from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
+EDITION = 2  # of the kernels' arguments, as in metal_ext
 MAX_WORDS = 32  # of inputs to the native kernels; 1,024 bits
 
 
@@ -53,13 +54,18 @@ def _register() -> tuple[str, str]:
     try:
         import wnn_metal_ext  # pyright: ignore[reportMissingImports]
 
+        edition = getattr(wnn_metal_ext, "EDITION", 1)
+        if edition != EDITION:
+            raise ImportError(
+                f"it is of edition {edition} and not {EDITION}: run pip install ./metal_ext again"
+            )
         library = wnn_metal_ext.library()
         for target, symbol in wnn_metal_ext.TARGETS.items():
             handler = jax.ffi.pycapsule(getattr(library, symbol))
             jax.ffi.register_ffi_target(target, handler, platform="cpu")
         name = library.WnnMetalDevice
     except (ImportError, OSError, AttributeError) as error:
-        reason = f"metal_ext is not installed ({error})"
+        reason = f"metal_ext is not installed, or cannot be used ({error})"
         logging.getLogger("wnn_jax").warning("table work runs on XLA, several times slower: %s", reason)
         return reason, ""
     name.restype = ctypes.c_char_p
