@@ -83,7 +83,7 @@ class _Flag:
     def define(self, values: flags.FlagValues) -> None:
         """Add it to a command's flags."""
         if self.many:
-            default = None if self.default is None else [str(x) for x in self.default]
+            default = None if self.default is None else ",".join(map(str, self.default))
             flags.DEFINE_multi_string(self.name, default, self.help, flag_values=values)
         elif self.choices:
             flags.DEFINE_enum(self.name, self.default, list(self.choices), self.help, flag_values=values)

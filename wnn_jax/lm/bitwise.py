@@ -113,6 +113,18 @@ def check_tokens(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> np.nd
         raise ValueError(
             f"a context of {config.context} needs more than {config.context} tokens, got {tokens.size}"
         )
+    return check_ids(config, tokens)
+
+
+def check_ids(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> np.ndarray:
+    """The ids as NumPy.
+
+    Raises:
+      ValueError: they are no ``[N]`` integers, or one is not below V.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
+        raise ValueError(f"tokens must be [N] integers, got {tokens.dtype} of shape {tokens.shape}")
     bad = np.flatnonzero((tokens < 0) | (tokens >= config.vocabulary))
     if bad.size:
         raise ValueError(

@@ -6,6 +6,7 @@
 `votes` is the same without a table: each cluster's rows are fitted, read and dropped.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -119,13 +120,22 @@ def following(config: bitwise.BitwiseConfig, before: Any, tokens: Any) -> ram.Ex
 def score(model: BitwiseModel, before: Any, tokens: Any) -> ngram.Prediction:
     """Nats and best guesses of a text that continues another, each token from its true past.
 
+    Lengths are padded, so that few of them are compiled.
+
     Args:
       before, tokens: see `following`.
     """
-    evaluated = following(model.config, before, tokens)
-    logs = bitwise.log_probabilities(read(model, evaluated.words), model.connections)
-    found = bitwise.score(model.config, *logs, evaluated.targets)
-    return ngram.Prediction(np.asarray(found.nats), np.asarray(found.best))
+    tokens = bitwise.check_ids(model.config, tokens)
+    padded = np.pad(tokens, (0, ram.padded_length(len(tokens)) - len(tokens)))
+    evaluated = following(model.config, before, padded)
+    found = _score(model.config, model.table, model.connections, evaluated)
+    return ngram.Prediction(*(np.asarray(x)[: len(tokens)] for x in found))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _score(config: bitwise.BitwiseConfig, table: ram.Table, connections, evaluated: ram.Examples):
+    votes = ram.read(config.memory, table, connections, evaluated.words)
+    return bitwise.score(config, *bitwise.log_probabilities(votes, connections), evaluated.targets)
 
 
 def learning_curve(

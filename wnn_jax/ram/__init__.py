@@ -25,7 +25,7 @@ from wnn_jax.ram.layer import (
     shares,
     write,
 )
-from wnn_jax.ram.model import Layer, LayerConfig, examples, fit, learn, predict
+from wnn_jax.ram.model import Layer, LayerConfig, examples, fit, learn, padded_length, predict
 from wnn_jax.ram.xla import addresses
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "fused_bytes",
     "init",
     "learn",
+    "padded_length",
     "predict",
     "probability",
     "read",

@@ -1,0 +1,96 @@
+"""A bitwise model fitted to a text: its face, its pieces, and lengths that are not compiled anew."""
+
+import jax
+import numpy as np
+import pytest
+
+from wnn_jax import lm, ram
+from wnn_jax.lm import bitwise, fitting
+
+KEY = jax.random.key(0)
+CONFIG = lm.BitwiseConfig(9, context=2, neurons=4, address_bits=5)
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return np.random.default_rng(0).integers(0, 9, 400).cumsum() % 9
+
+
+@pytest.fixture(scope="module")
+def model(tokens):
+    return lm.fit(KEY, CONFIG, tokens[:300])
+
+
+def test_the_face_says_what_the_pieces_say(tokens, model):
+    found = lm.score(model, tokens[:300], tokens[300:])
+    evaluated = fitting.following(CONFIG, tokens[:300], tokens[300:])
+    logs = bitwise.log_probabilities(fitting.read(model, evaluated.words), model.connections)
+    plain = bitwise.score(CONFIG, *logs, evaluated.targets)
+    np.testing.assert_allclose(found.nats, plain.nats, rtol=1e-6)
+    np.testing.assert_array_equal(found.best, plain.best)
+
+
+def test_a_table_that_is_kept_votes_as_one_that_is_dropped(tokens):
+    connections, words = (
+        bitwise.init(KEY, CONFIG),
+        fitting.following(CONFIG, tokens[:300], tokens[300:]).words,
+    )
+    done = []
+    dropped = fitting.votes(KEY, CONFIG, connections, tokens[:300], words, done.append)
+    assert done == [1, 2, 3, 4]
+    kept = lm.fit(KEY, CONFIG, tokens[:300], connections)
+    np.testing.assert_array_equal(fitting.read(kept, words), dropped)
+    full = float(bitwise.cross_entropy(CONFIG, connections, dropped, words_targets(tokens)).mean())
+    evaluated = fitting.following(CONFIG, tokens[:300], tokens[300:])
+    assert fitting.learning_curve(KEY, CONFIG, connections, tokens[:300], evaluated, [300]) == [full]
+
+
+def words_targets(tokens):
+    return fitting.following(CONFIG, tokens[:300], tokens[300:]).targets
+
+
+def test_a_token_scores_alike_whatever_follows_it(tokens, model):
+    """Padding changes nothing, and neither does the future; a new length compiles nothing."""
+    whole = lm.score(model, tokens[:300], tokens[300:360])
+    compiled = fitting._score._cache_size()
+    for count in (1, 17, 59):
+        part = lm.score(model, tokens[:300], tokens[300 : 300 + count])
+        np.testing.assert_array_equal(part.nats, whole.nats[:count])
+        np.testing.assert_array_equal(part.best, whole.best[:count])
+    assert fitting._score._cache_size() == compiled
+
+
+def test_bits_of_ones_own_add_and_are_padded():
+    """fit(a ++ b) is learn(fit(a), b), and predictions do not depend on what else is asked."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((150, 10)) < 0.5, rng.random((150, 3)) < 0.5
+    config = ram.LayerConfig(
+        neurons=3, address_bits=4, memory=ram.RamConfig("quad_weighted", sample_rate=0.5)
+    )
+    both, first = ram.fit(KEY, config, X, Y), ram.fit(KEY, config, X[:90], Y[:90])
+    before = np.array(first.table.cells)
+    jax.tree.map(np.testing.assert_array_equal, ram.learn(first, X[90:], Y[90:]).table, both.table)
+    np.testing.assert_array_equal(first.table.cells, before)
+    whole = ram.predict(both, X)
+    assert whole.dtype == np.float32
+    for rows in (slice(0, 1), slice(3, 70), slice(0, 0)):
+        np.testing.assert_array_equal(ram.predict(both, X[rows].astype(int)), whole[rows])
+    assert [ram.padded_length(n) for n in (0, 1, 64, 65, 100, 1000, 5000)] == [0, 64, 64, 72, 104, 1024, 5120]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda layer: ram.predict(layer, [[0, 1, 2, 0]]), r"row 0, column 2 is 2 \(1 such entries\)"),
+        (lambda layer: ram.predict(layer, [0, 1]), r"rows of bits, \[N, bits\], got shape \(2,\)"),
+        (lambda layer: ram.predict(layer, np.zeros((2, 1))), "reads input bits up to 3, and X has 1"),
+        (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(3)), "got 2 and 3"),
+        (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2)), "got 12"),
+        (lambda layer: ram.learn(layer, np.zeros((2, 4)), np.zeros((2, 2))), "has 1 clusters, and Y 2"),
+        (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2), [[[7]]]), "below 4"),
+    ],
+)
+def test_what_is_no_bit_is_refused(call, message):
+    layer = ram.fit(KEY, ram.LayerConfig(neurons=1, address_bits=4), np.eye(4), np.arange(4) % 2)
+    with pytest.raises(ValueError, match=message):
+        call(layer)
