@@ -220,9 +220,8 @@ def test_votes_carried_are_those_of_a_full_evaluation(name, kind):
     assert_votes_are_full(planted(kind), run(name, kind, steps=STEPS)[0][:5])
 
 
-@pytest.mark.parametrize(
-    "name", ["tabu", *(pytest.param(x, marks=pytest.mark.long) for x in MAKE if x != "tabu")]
-)
+@pytest.mark.long
+@every_algorithm
 def test_votes_of_sampled_quad_cells_are_carried_too(name):
     """The hardest case: order and sampling matter."""
     hard = planted("bitwise", "quad_weighted", rate=0.6)
@@ -357,12 +356,19 @@ def moves_of(bounds, dimensions):
     return jax.jit(jax.vmap(one, (0, None, 0)))
 
 
-@given(st.integers(0, 2**31 - 1), st.sets(st.sampled_from(search.DIMENSIONS), min_size=1))
-def test_moves_change_only_what_they_may(seed, dimensions):
+ALONE = [(name,) for name in search.DIMENSIONS]
+PAIRS = [tuple(x for x in search.DIMENSIONS if x != name) for name in search.DIMENSIONS]
+
+
+@pytest.mark.parametrize(
+    "dimensions", [*ALONE, search.DIMENSIONS, *(pytest.param(x, marks=pytest.mark.long) for x in PAIRS)]
+)
+@given(seed=st.integers(0, 2**31 - 1))
+@settings(max_examples=10)
+def test_moves_change_only_what_they_may(dimensions, seed):
     bounds = search.Bounds(INPUTS, max_neurons=4, max_bits=5, min_neurons=2, min_bits=2)
     key = jax.random.key(seed)
     cluster = moves.pad(connectivity.random(key, 1, 3, 3, INPUTS), bounds)[0]
-    dimensions = tuple(name for name in search.DIMENSIONS if name in dimensions)
     places = jnp.arange(4)
     moved = moves_of(bounds, dimensions)(jax.random.split(key, 4), cluster, places)
     before, after = np.asarray(cluster), np.asarray(moved)
@@ -385,9 +391,8 @@ def test_moves_change_only_what_they_may(seed, dimensions):
 def test_every_input_bit_can_be_reached():
     """The predecessor's moves crept by two places and never left their token."""
     bounds = search.Bounds(64, max_neurons=2, max_bits=4, min_bits=4)
-    cluster = jnp.zeros((2, 4), jnp.int8)
-    keys = jax.random.split(jax.random.key(0), 500)
-    moved = jax.vmap(lambda k: moves.move(k, bounds, ("connections",), cluster, jnp.int32(0)))(keys)
+    keys, cluster = jax.random.split(jax.random.key(0), 500), jnp.zeros((2, 4), jnp.int8)
+    moved = moves_of(bounds, ("connections",))(keys, cluster, jnp.zeros(500, jnp.int32))
     assert set(np.unique(np.asarray(moved))) == set(range(64))
 
 
@@ -490,19 +495,6 @@ def test_phases_hand_on_their_genomes():
         jax.random.key(3), [grid, algorithm_of("tabu", problem.evaluator)], problem.examples, config
     )
     assert [(line.phase, line.step) for line in found.history] == [("grid", 1), ("tabu", 1), ("tabu", 2)]
-
-
-def test_target_bits_of_ones_own_find_what_tells():
-    """Five lines from arrays of bits to a layer whose neurons read what matters."""
-    rng = np.random.default_rng(0)
-    X = rng.random((1500, 16)) < 0.5
-    Y = np.stack([(X[:, 0] & X[:, 5]) | X[:, 9], X[:, 2] | (X[:, 3] & X[:, 7])], axis=1)
-    key = jax.random.key(0)
-    objective = search.TargetBits(search.Bounds(16, max_neurons=2, max_bits=4), clusters=2)
-    algorithm = search.tabu(objective, search.TabuConfig(sites=2, neighbours=16))
-    found = search.run(key, algorithm, ram.examples(X, Y), search.RunConfig(steps=40))
-    layer = ram.fit(key, ram.LayerConfig(), X[:1200], Y[:1200], connections=found.genome)
-    assert ((ram.predict(layer, X[1200:]) > 0.5) == Y[1200:]).mean() > 0.9
 
 
 @pytest.mark.parametrize(
