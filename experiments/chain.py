@@ -26,7 +26,7 @@ from wnn_jax.saving import checkpoint
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is done with the model.
+    """Work of this command with the model.
 
     Attributes:
       modes: how the tables are used; a row each.
@@ -131,7 +131,7 @@ def add_mode(results: tables.Results, corpus: text.Corpus, config, done: chain.E
 
 
 def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epochs: int) -> None:
-    """What weights make of the same text: two layers, stopped by the end of the training text."""
+    """The row of a transformer of two layers, stopped by the end of the training text."""
     config, begun = transformers.TransformerConfig(corpus.vocabulary), time.perf_counter()
     with tqdm(total=100, unit="%", leave=False, desc="transformer") as bar:
 

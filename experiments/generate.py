@@ -17,7 +17,7 @@ from wnn_jax.chain.model import DRAWN_BLOCK
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is continued, and how.
+    """A text to continue, and how.
 
     Attributes:
       checkpoint: folder that experiments.chain saved a model to.

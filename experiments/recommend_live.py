@@ -19,7 +19,7 @@ from wnn_jax.recommender import session as dialogue
 
 @dataclasses.dataclass(frozen=True)
 class SessionConfig:
-    """What is shown and asked.
+    """Films that are shown and asked about.
 
     Attributes:
       top: the number of films on the list.

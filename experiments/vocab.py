@@ -34,7 +34,7 @@ _DRAWN = 16  # positions, the last of a text
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """What a run of the command does beside training.
+    """Work of this command beside training.
 
     Attributes:
       eval_tokens: number of tokens of the test split that are scored.

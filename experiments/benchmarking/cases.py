@@ -134,7 +134,7 @@ def run_case(
 
 
 def run_bound(sizes: Sizes, row_bytes: int) -> dict[str, float]:
-    """The time that one thread needs for a random read-modify-write in a row of so many bytes."""
+    """The time that one thread needs for a random read-modify-write in a row of ``row_bytes``."""
     backend.chosen()
     touches, tasks = 1 << 22, 8
     seconds = timed(sizes, jax.jit(lambda _: backend.touch(max(1, row_bytes), touches, tasks)), None)

@@ -1,4 +1,4 @@
-"""What the recommender's commands share: the flags that name ratings, and cells of tables."""
+"""Parts that the recommender's commands share: the flags that name ratings, and cells of tables."""
 
 import dataclasses
 import pathlib

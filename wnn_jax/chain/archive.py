@@ -45,7 +45,7 @@ def compress(data: bytes, on_step: OnStep | None = None) -> bytes:
 
 
 def encode(data: bytes, on_step: OnStep | None = None) -> tuple[bytes, float]:
-    """What `compress` returns, and the bits that the model's probabilities sum to."""
+    """The bytes that `compress` returns, and the bits that the model's probabilities sum to."""
     stream = _coder()
     log_slots = min(_MAX_LOG_SLOTS, max(8, (8 * len(data)).bit_length() - 1))
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
@@ -72,7 +72,7 @@ def encode(data: bytes, on_step: OnStep | None = None) -> tuple[bytes, float]:
 
 
 def decompress(packed: bytes, on_step: OnStep | None = None) -> bytes:
-    """What `compress` was given.
+    """The bytes that `compress` was given.
 
     Args:
       on_step: called with the number of bytes that are done, and of all.

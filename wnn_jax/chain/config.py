@@ -96,7 +96,7 @@ class ReadoutConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ChainConfig:
-    """What a chain model is made of.
+    """Settings of a chain model.
 
     Attributes:
       mode: ``static``: counts of the training text, frozen, and a trained readout. ``online``: one pass over

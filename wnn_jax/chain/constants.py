@@ -80,7 +80,7 @@ class Lexicon(enum.IntEnum):
 
 
 class Register(enum.IntEnum):
-    """What is remembered of the text, ``uint32 [12]``; the first six are the last tokens, plus one."""
+    """Registers that remember the text, ``uint32 [12]``; the first six are the last tokens, plus one."""
 
     WORD = RECENT
     LAST_WORD = 7

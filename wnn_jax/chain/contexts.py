@@ -1,4 +1,4 @@
-"""What the context neurons of a chain model observe, and the cells they address.
+"""The fields that the context neurons of a chain model observe, and the cells they address.
 
 A *field* is something known of a place in a text: one of the last tokens, its class, the word being
 written. A neuron hashes the fields it is connected to, and with the name of a node of the token tree that

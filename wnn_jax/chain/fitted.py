@@ -61,7 +61,7 @@ OnStep = Callable[[ChainStep], None]
 
 
 class TextScore(NamedTuple):
-    """What N tokens cost.
+    """The cost of N tokens.
 
     Attributes:
       nats: ``float64 [N]`` negative log-probabilities.
@@ -75,7 +75,7 @@ class TextScore(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What the test text of a corpus costs a model that was fitted on its training text.
+    """The cost of a corpus's test text for a model that was fitted on its training text.
 
     Attributes:
       nats, best: see `TextScore`.

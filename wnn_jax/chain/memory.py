@@ -44,7 +44,7 @@ class StaticMemory(NamedTuple):
 
 
 class OnlineMemory(NamedTuple):
-    """What a model that learns as it reads has learnt.
+    """The memory of a model that learns as it reads.
 
     Attributes:
       slots: as of `StaticMemory`; the fast counts forget.

@@ -75,7 +75,7 @@ class Cells(NamedTuple):
 
 
 class Evidence(NamedTuple):
-    """What the cells say at nodes ``[...]``.
+    """The evidence of the cells at nodes ``[...]``.
 
     Attributes:
       odds: ``float32 [I, ...]`` log-odds of each input.
@@ -102,7 +102,7 @@ class Rows(NamedTuple):
 
 
 class MatchVote(NamedTuple):
-    """What the longest match says of nodes ``[...]``.
+    """The vote of the longest match on nodes ``[...]``.
 
     Attributes:
       bit: ``int32 [...]`` the bit it foretells, -1 where its token's path does not lead.
@@ -118,7 +118,7 @@ class MatchVote(NamedTuple):
 
 
 class Refinement(NamedTuple):
-    """What became of such mixed probabilities at nodes ``[...]``, by two maps.
+    """Probabilities as they turned out where they were mixed alike, at nodes ``[...]``, by two maps.
 
     Attributes:
       one: ``float32 [2, ...]`` P(bit = 1) by each map, on the line between two of its steps.
@@ -234,7 +234,7 @@ def logit(gain: jax.Array, offset: jax.Array, rows: Rows, odds: jax.Array) -> ja
 def match_vote(
     network: Network, memory: OnlineMemory, place: Place, node: jax.Array, depth: jax.Array
 ) -> MatchVote:
-    """What the longest match says of nodes ``[...]``, which lie ``depth`` turns below the root."""
+    """The vote of the longest match on nodes ``[...]``, which lie ``depth`` turns below the root."""
     tree = network.tree
     token = jnp.maximum(place.guess, 0)
     entry = tree.start[token] + depth
@@ -250,7 +250,7 @@ def match_vote(
 def refine(
     network: Network, memory: OnlineMemory, place: Place, node: jax.Array, dot: jax.Array
 ) -> Refinement:
-    """What became of mixed log-odds ``dot [...]`` at nodes ``[...]``."""
+    """Probabilities as they turned out after mixed log-odds ``dot [...]`` at nodes ``[...]``."""
     middle = REFINE_STEPS // 2
     z = jnp.clip(dot * jnp.float32(1 / REFINE_WIDTH), -REFINE_EDGE, REFINE_EDGE) + float(middle)
     below = z.astype(jnp.int32)

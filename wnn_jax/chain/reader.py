@@ -26,7 +26,7 @@ M = TypeVar("M", bound=Memory)
 
 
 class Reading(NamedTuple):
-    """What was read.
+    """Tokens that were read.
 
     Attributes:
       tokens: ``int32 [N]``.

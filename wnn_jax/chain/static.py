@@ -51,7 +51,7 @@ def _observe(network: Network, registers, tokens):
 
 
 def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, ObservedText]:
-    """What the neurons observe of a text that continues what the memory has read.
+    """The observations that neurons make of a text that continues what the memory has read.
 
     Raises:
       ValueError: a token is outside the vocabulary.

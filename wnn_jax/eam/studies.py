@@ -125,7 +125,7 @@ class Subject(NamedTuple):
 
 
 class Recall(NamedTuple):
-    """What a memory gives back of text that was never written.
+    """How well a memory gives back text that was never written.
 
     Attributes:
       locations: the number of locations in use.
@@ -139,7 +139,7 @@ class Recall(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What one size of memory gives back.
+    """Reconstruction by one size of memory.
 
     Attributes:
       start: how locations begin; see `EamConfig.start`.
@@ -165,7 +165,7 @@ def prepare(key: jax.Array, model: Eam, texts: EamTexts) -> Subject:
 
 
 def recall(subject: Subject, store: Store) -> Recall:
-    """What a store gives back of text that was never written."""
+    """How well a store gives back text that was never written."""
     model = subject.model
     cosine = reconstruction(model.config.memory, store, subject.fresh)
     nats = completion(model.config, model.teacher, model.project, store, subject.windows)

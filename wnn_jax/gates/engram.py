@@ -68,7 +68,7 @@ class EngramConfig:
 
 
 class Engram(NamedTuple):
-    """What followed which row. O orders, H heads, L distinct (row, follower) pairs at most.
+    """Followers of each row. O orders, H heads, L distinct (row, follower) pairs at most.
 
     Attributes:
       canonical: ``int32 [V]``.
@@ -86,7 +86,7 @@ class Engram(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """What the rows of each order predict at N places.
+    """Predictions by the rows of each order at N places.
 
     Attributes:
       share: ``float32 [O, N]`` of the token that came; 0 if the row does not know it.
@@ -155,7 +155,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
 
 @functools.partial(jax.jit, static_argnames="config")
 def look_up(config: EngramConfig, memory: Engram, tokens: jax.Array) -> Lookup:
-    """What rows predict of every token after the first ``max(orders)`` of a stream, from its true past."""
+    """Predictions by rows of every token after the first ``max(orders)`` of a stream, from its true past."""
     longest = max(config.orders)
     targets, last = tokens[longest:], tokens[longest - 1 : -1]
     where = rows(config, memory.canonical, tokens)

@@ -57,7 +57,7 @@ def rename(column: Sequence[Sequence[str]], into: Mapping[str, str]) -> list[tup
 
 @dataclasses.dataclass(frozen=True)
 class CategoriesConfig:
-    """What is shown and asked, and which categories are new.
+    """Films shown and asked, and which categories are new.
 
     Attributes:
       shown: the most ratings shown of a person; half the people must have ``asked`` more.

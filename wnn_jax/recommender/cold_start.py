@@ -16,7 +16,7 @@ _LEAST_PEOPLE = 8
 
 @dataclasses.dataclass(frozen=True)
 class ColdStartConfig:
-    """What is shown and asked.
+    """The films shown and asked.
 
     Attributes:
       sizes: numbers R of a person's ratings; four fifths of them are shown.

@@ -48,7 +48,7 @@ class DriftConfig:
 
 
 class Drift(NamedTuple):
-    """What each policy foretold, by the policy's name.
+    """Predictions of each policy, by the policy's name.
 
     Attributes:
       flipped: mean over people, for each place in the history, of whether the next rating was foretold within

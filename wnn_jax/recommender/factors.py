@@ -48,7 +48,7 @@ class FactorConfig:
 
 
 class Factors(NamedTuple):
-    """What the world says of films.
+    """Films as everybody's ratings describe them.
 
     Attributes:
       mean: ``float32 []``, of all ratings.

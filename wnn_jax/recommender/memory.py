@@ -1,4 +1,4 @@
-"""What agents are made of: how they read and forget, the rows they are shown, and the rows they hold."""
+"""The parts of agents: how they read and forget, the rows they are shown, and the rows they hold."""
 
 import dataclasses
 from typing import Literal, NamedTuple, get_args
@@ -91,7 +91,7 @@ def form_of(config: AgentConfig) -> AgentConfig:
 
 
 class Rows(NamedTuple):
-    """What agents are shown. ``item`` is -1 where there is none (padding), which teaches nothing.
+    """Ratings that agents are shown. ``item`` is -1 where there is none (padding), which teaches nothing.
 
     Attributes:
       keys: ``uint32 [U, n, W]``.

@@ -22,7 +22,7 @@ _LIKED = 7  # the label bit of four stars
 
 
 class Person(NamedTuple):
-    """What a person rated, and the films it was of.
+    """A person: the ratings learnt, and the catalogue they are of.
 
     Attributes:
       key: decides random ties and nothing else.
@@ -46,7 +46,7 @@ class Recommendation(NamedTuple):
 
 
 class RatedFilms(NamedTuple):
-    """What a person rated, in the order of learning: places in the catalogue ``[n]``, stars ``[n]``."""
+    """Rated films, in the order of learning: places in the catalogue ``[n]``, stars ``[n]``."""
 
     place: np.ndarray
     stars: np.ndarray
@@ -123,7 +123,7 @@ def forget(person: Person, films: Sequence[Film] = (), *, genre: str | None = No
 
 
 def ratings(person: Person) -> RatedFilms:
-    """What a person rated and did not forget."""
+    """The ratings that a person gave and did not forget."""
     agents = jax.tree.map(lambda x: np.asarray(x[0]), person.agents)
     rows = np.argsort(agents.order, kind="stable")
     rows = rows[agents.order[rows] > 0]

@@ -132,7 +132,7 @@ class HopReading(NamedTuple):
 
 
 def inspect(lm: model.VocabModel, words: str) -> HopReading:
-    """What a model predicts after each hop, at each position of a text.
+    """A model's predictions after each hop, at each position of a text.
 
     Raises:
       ValueError: the model has no tokenizer, or the text is empty.

@@ -28,7 +28,7 @@ class VocabTexts(NamedTuple):
 
 
 def cut_texts(corpus: text.Corpus, config: TrainConfig, count: int) -> VocabTexts:
-    """What a training takes of a corpus, and ``count`` tokens each of the test split and of what is learnt.
+    """The training part of a corpus, and ``count`` tokens each of its test split and of that part.
 
     Raises:
       ValueError: there are fewer windows than one step takes, or none to score.
@@ -40,7 +40,7 @@ def cut_texts(corpus: text.Corpus, config: TrainConfig, count: int) -> VocabText
 
 
 class Measures(NamedTuple):
-    """What a trained model comes to.
+    """Measurements of a trained model.
 
     Attributes:
       nats: ``float64 [N]``, the costs of the scored tokens.

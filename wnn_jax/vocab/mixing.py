@@ -121,7 +121,7 @@ def _unit(x: jax.Array) -> jax.Array:
 
 
 def _recall_channels(sizes: LinearAttention, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
-    """What the memory holds for each position, ``[N, T, C]``."""
+    """The memory's content for each position, ``[N, T, C]``."""
     query, key = (to_channels(sizes.query_key, params[name], x) for name in "qk")
     value = to_channels(_value(sizes), params["v"], x)
     if sizes.unit_length:

@@ -222,7 +222,7 @@ def _apply_sublayers(
 def _apply_subspace(
     subspace: Subspace, params: Params, shared: dict[str, Params], x: jax.Array, context: StepContext
 ) -> jax.Array:
-    """What the subspace writes to the words, ``[N, T, V]``."""
+    """The subspace's contribution to the words, ``[N, T, V]``."""
     v = x.shape[-1]
     apply = functools.partial(_apply_sublayers, subspace.sublayers, params["moves"], shared)
     if not subspace.window:

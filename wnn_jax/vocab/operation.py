@@ -20,7 +20,7 @@ MapKind = Literal["dense", "fourier", "dct", "soft fourier", "soft dct", "fft", 
 
 
 class StepContext(NamedTuple):
-    """What an operation may know beside the state.
+    """Facts that an operation may know beside the state.
 
     Attributes:
       leaky: whether fading memories read the future, which is the published fault.

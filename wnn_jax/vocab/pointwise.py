@@ -108,7 +108,7 @@ def _mlp_init(key: jax.Array, sizes: Mlp, width: int) -> Params:
 
 
 def hidden(sizes: Mlp, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
-    """What the channels hold ``[N, T, C]`` before they are written."""
+    """The channels' content ``[N, T, C]`` before they are written."""
     z = to_channels(sizes.read, params["read"], x)
     if sizes.mix == "bank":
         every = jnp.einsum("ntc,bcd->bntd", z, params["bank"]) + params["biases"][:, None, None]
