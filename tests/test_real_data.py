@@ -64,6 +64,7 @@ PARITY = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("expected", "cells", "context", "address_bits", "rate"), PARITY)
 def test_parity_with_the_predecessor(wikitext, expected, cells, context, address_bits, rate):
     config = bitwise.BitwiseConfig(
@@ -78,6 +79,7 @@ def test_parity_with_the_predecessor(wikitext, expected, cells, context, address
     assert np.asarray(nats, np.float64).mean() == pytest.approx(expected, abs=0.03)
 
 
+@pytest.mark.long
 def test_closed_form_on_a_trained_model(wikitext):
     config = bitwise.BitwiseConfig(wikitext.vocabulary, 2, 20, 14)
     connections = bitwise.init(jax.random.key(0), config)
