@@ -473,6 +473,9 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
     np.testing.assert_array_equal(found.genome, expected.genome)
     assert found.loss == expected.loss
     assert [line[:-1] for line in found.history] == [line[:-1] for line in expected.history]
+    other = problem._replace(examples=problem.examples._replace(targets=~problem.examples.targets))
+    with pytest.raises(ValueError, match="holds the progress of other work, which differs in data"):
+        whole(other, names=names, resume=tmp_path)
     with pytest.raises(ValueError, match="holds the progress of other work, which differs in run"):
         whole(problem, dataclasses.replace(RUN, folds=4), names=names, resume=tmp_path)
 

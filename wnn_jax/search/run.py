@@ -272,10 +272,10 @@ def _open(search: _Search, data: ram.Examples, resume) -> progress.Progress | No
         return None
     settings = dataclasses.asdict(dataclasses.replace(search.config, save_every=1, cache_mib=1))
     about = {
-        "search": {x.name: repr(x.config) for x in search.algorithms},
+        "search": [[x.name, repr(x.config)] for x in search.algorithms],
         "run": settings,
         "objective": repr(search.evaluator.objective) + repr(search.evaluator.fitness),
-        "data": hashlib.sha256(np.asarray(data.words).tobytes()).hexdigest(),
+        "data": [hashlib.sha256(np.asarray(x).tobytes()).hexdigest() for x in (data.words, data.targets)],
         "seed": np.asarray(jax.random.key_data(search.key)).tolist(),
     }
     return progress.Progress(resume, about)
