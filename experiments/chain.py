@@ -99,7 +99,7 @@ def main(options) -> None:
         print(f"saved {chain.save(run.checkpoint, done.model, options.text, scores)}")
     done = None
     if run.curve_points:
-        draw_curve(workdir, chain.training_cost(configs[0], network, corpus.train, run.curve_points))
+        draw_curve(results, workdir, chain.training_cost(configs[0], network, corpus.train, run.curve_points))
     print(f"results in {workdir}")
 
 
@@ -167,9 +167,10 @@ def add_gated(results: tables.Results, options, done: chain.Evaluation, corpus: 
         gates.add(results, name, scores.first, corpus)
 
 
-def draw_curve(workdir: pathlib.Path, cost: chain.TrainingCost) -> None:
+def draw_curve(results: tables.Results, workdir: pathlib.Path, cost: chain.TrainingCost) -> None:
     """Microseconds a training token on growing prefixes of the training text."""
     for name, values in cost.microseconds.items():
+        results.add(f"training cost, {name}", tokens=list(cost.tokens), microseconds=list(values))
         points = zip(cost.tokens, values, strict=True)
         curve = ", ".join(f"{size:,}: {value:.1f}" for size, value in points)
         print(f"{name}, us a training token: {curve}")

@@ -14,8 +14,8 @@ import pathlib
 import sys
 import time
 
-from experiments.shared import bars, machine
-from experiments.shared.commandline import Command, Group
+from experiments.shared import bars, machine, tables
+from experiments.shared.commandline import Command, Common, Group
 from wnn_jax.chain import archive
 
 
@@ -42,6 +42,7 @@ class Options:
 
 def main(options) -> None:
     source, output = options.files.input, pathlib.Path(options.files.output)
+    folder = options.common.workdir and tables.make_workdir(options.common.workdir)
     if output.exists():
         raise ValueError(f"{output} is there already: choose another --output, or remove it")
     try:
@@ -64,6 +65,12 @@ def main(options) -> None:
     rows = {"chain": len(packed)}
     if options.files.compare:
         rows |= archive.standard_sizes(data)
+    if folder:
+        about = {"experiment": "compress", "config": {"input": source}, "data": f"{len(data)} bytes"}
+        results = tables.Results(folder, about)
+        for name, length in rows.items():
+            own = {"code_bytes": bits / 8, "bytes_per_second": len(data) / spent} if name == "chain" else {}
+            results.add(name, bytes=length, bits_per_byte=8 * length / max(len(data), 1), **own)
     for name, length in rows.items():
         print(f"{name:10}{length:>12,} bytes{8 * length / max(len(data), 1):>9.4f} bits a byte")
     over = f", {8 * len(packed) / bits - 1:+.3%}" if bits else ""
@@ -81,7 +88,8 @@ def _write(path: pathlib.Path, data: bytes) -> None:
         raise ValueError(f"cannot write {path}: {error.strerror}") from error
 
 
-COMMAND = Command("compress", __doc__, main, files=Group(Options))
+# Compressing a file leaves nothing behind but the archive, unless a --workdir for its rows is named.
+COMMAND = Command("compress", __doc__, main, files=Group(Options), common=Group(Common()))
 
 if __name__ == "__main__":
     sys.exit(COMMAND.run())

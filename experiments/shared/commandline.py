@@ -134,14 +134,14 @@ class Command:
       name: of the module under ``experiments``.
       about: the module's docstring.
       main: called with the options: for each group its config, or, where fields are given by the data, a
-        function of them that makes it; ``common`` is always there.
-      groups: by the name under which ``main`` finds them.
+        function of them that makes it; ``common`` is always there. An exit code may be returned.
+      groups: by the name under which ``main`` finds them; a ``common`` of one's own has other defaults.
     """
 
-    def __init__(self, name: str, about: str | None, main: Callable[[Any], None], /, **groups: Group):
+    def __init__(self, name: str, about: str | None, main: Callable[[Any], int | None], /, **groups: Group):
         self.name, self._about, self._main = name, about or "", main
         common = Group(dataclasses.replace(Common(), workdir=f"runs/{name}"))
-        self._groups = {**groups, "common": common}
+        self._groups = {"common": common, **groups}
         self.flags = {title: tuple(_flags(group)) for title, group in self._groups.items()}
         self._distinct: dict[str, _Flag] = {}
         for flag in (flag for found in self.flags.values() for flag in found):
@@ -203,7 +203,7 @@ class Command:
           arguments: flags; those of the process by default.
 
         Returns:
-          The exit code: 0, 2 after a bad flag or input, 130 after an interrupt.
+          The exit code: 0 or what ``main`` returned, 2 after a bad flag or input, 130 after an interrupt.
         """
         arguments = sys.argv[1:] if arguments is None else list(arguments)
         if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
@@ -212,13 +212,12 @@ class Command:
         # jax and orbax narrate at INFO and WARNING; a command's output is its table.
         logging.set_verbosity(logging.ERROR)
         try:
-            self._main(self.parse(arguments))
+            return self._main(self.parse(arguments)) or 0
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             return 130
-        return 0
 
 
 def plain(options: types.SimpleNamespace, *titles: str) -> dict[str, Any]:

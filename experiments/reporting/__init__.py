@@ -1,0 +1,1 @@
+"""Rows behind published numbers, and the pages that are made from them."""
