@@ -6,7 +6,9 @@ A template is Markdown with Jinja's marks. It holds the words; a measured number
     {{ chain.ce | mean(3) }} nats, {{ (rows("chain-b", row="Kneser-Ney 5").ce - chain.ce) | mean(2) }} fewer
 """
 
+import fnmatch
 import functools
+import importlib
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -57,7 +59,7 @@ def select(kept: kept_rows.Kept, *runs: str, **wanted: Any) -> Rows:
     Args:
       kept: all rows there are.
       runs: names of runs; a name without a seed means all its seeds.
-      wanted: values that a row must have, by key; ``row`` is its name.
+      wanted: values that a row must have, by key. ``row`` is its name, in which * stands for any letters.
 
     Raises:
       ValueError: there is no such run, or no such row.
@@ -68,11 +70,17 @@ def select(kept: kept_rows.Kept, *runs: str, **wanted: Any) -> Rows:
         if not own:
             raise ValueError(f"results/ holds no run {run}")
         found += [{**kept.heads[name], **row} for name in own for row in kept.rows[name]]
-    chosen = [record for record in found if all(record.get(key) == x for key, x in wanted.items())]
+    name = wanted.pop("row", "*")
+    chosen = [
+        record
+        for record in found
+        if fnmatch.fnmatchcase(record["row"], name)
+        and all(record.get(key) == value for key, value in wanted.items())
+    ]
     if not chosen:
         there = sorted({record["row"] for record in found})
-        raise ValueError(f"{names} has no row with {wanted}; its rows: {', '.join(there)}")
-    return Rows(chosen, f"{names} {wanted}")
+        raise ValueError(f"{names} has no row {name!r} with {wanted}; its rows: {', '.join(there)}")
+    return Rows(chosen, f"{names} {name}")
 
 
 def mean(values: Any, digits: int = 3, sign: str = "") -> str:
@@ -98,6 +106,17 @@ def percent(values: Any, digits: int = 1) -> str:
     return f"{mean(100 * np.asarray(values, float), digits)} %"
 
 
+def commands() -> list[str]:
+    """The names of all commands."""
+    modules = sorted((ROOT / "experiments").glob("*.py"))
+    return [path.stem for path in modules if "\nCOMMAND = Command(" in path.read_text(encoding="utf-8")]
+
+
+def help_of(name: str) -> str:
+    """What a command says with --help."""
+    return importlib.import_module(f"experiments.{name}").COMMAND.help()
+
+
 def render(name: str, kept: kept_rows.Kept) -> str:
     """The page of one template.
 
@@ -118,13 +137,15 @@ def render(name: str, kept: kept_rows.Kept) -> str:
     )
     environment.filters |= {"mean": mean, "spread": spread, "each": each, "percent": percent}
     environment.globals |= {"rows": functools.partial(select, kept), "plan": kept_rows.plan()}
+    environment.globals |= {"commands": commands(), "help": help_of}
     return environment.get_template(name).render()
 
 
 def targets() -> dict[str, pathlib.Path]:
-    """The page that each template makes: the README at the top, all others under ``docs``."""
-    names = sorted(path.relative_to(TEMPLATES).as_posix() for path in TEMPLATES.rglob("*.md"))
-    folders = {name: ROOT if name == "README.md" else ROOT / "docs" for name in names if name[0] != "_"}
+    """The page or picture that each template makes: the README at the top, all others under ``docs``."""
+    paths = (path for ending in ("md", "svg") for path in TEMPLATES.rglob(f"*.{ending}"))
+    names = sorted(path.relative_to(TEMPLATES).as_posix() for path in paths)
+    folders = {name: ROOT if name == "README.md" else ROOT / "docs" for name in names}
     return {name: folder / name for name, folder in folders.items()}
 
 
