@@ -78,7 +78,7 @@ def test_rows_that_are_kept_are_read_back(tmp_path, monkeypatch):
     chosen = pages.select(kept, "r", row="a")
     assert pages.each(chosen.ce, 1) == "1.5, 2.5"
     assert pages.spread(chosen.ce, 1) == "2.0 (1.0)"
-    with pytest.raises(ValueError, match="no row 'c'.*its rows: a, b"):
+    with pytest.raises(ValueError, match=r"no row 'c'.*its rows: a, b"):
         pages.select(kept, "r", row="c")
     with pytest.raises(ValueError, match="holds no run nothing"):
         pages.select(kept, "nothing")
