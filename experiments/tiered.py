@@ -127,7 +127,7 @@ def report_tiers(
             line += f"{'-' if ce is None else f'{ce:.3f}  {accuracy:.1%}':>22}"
         print(line)
     rows = {row: [x._asdict() for x in values] for row, values in table.rows.items()}
-    results.add("by tier", seconds=0.0, train_share=table.train_share, tiers=rows)
+    results.add("by tier", seconds=0.0, train_share=table.train_share, test_share=table.share, tiers=rows)
     plots.tiers(workdir / "tiers.png", [f"{first}-{last}" for first, last in table.ranks], rows)
 
 

@@ -141,7 +141,7 @@ class Command:
     def __init__(self, name: str, about: str | None, main: Callable[[Any], int | None], /, **groups: Group):
         self.name, self._about, self._main = name, about or "", main
         common = Group(dataclasses.replace(Common(), workdir=f"runs/{name}"))
-        self._groups = {"common": common, **groups}
+        self._groups = {**groups, "common": groups.get("common", common)}
         self.flags = {title: tuple(_flags(group)) for title, group in self._groups.items()}
         self._distinct: dict[str, _Flag] = {}
         for flag in (flag for found in self.flags.values() for flag in found):
