@@ -139,9 +139,11 @@ def record(run: Run, workdir: pathlib.Path, seconds: float, folder: pathlib.Path
     partial.replace(path)
 
 
-def is_time(key: str) -> bool:
-    """Whether a key of a row holds a time, a speed or a size of memory, which no two runs share."""
-    return key in ("ns", "peak_mib", "bound", "time") or "second" in key
+def varies(key: str) -> bool:
+    """Whether a key of a row holds a time, a speed, memory that was used, or the size of the source code: no
+    two machines or versions share those.
+    """
+    return key in ("ns", "peak_mib", "bound", "time", "code_bytes") or "second" in key
 
 
 def differences(
@@ -164,7 +166,7 @@ def differences(
 def _distance(run: Run, published: Mapping[str, Any], new: Mapping[str, Any]) -> float:
     farthest = 0.0
     for key in published.keys() | new.keys():
-        if key in published and key in new and is_time(key):
+        if key in published and key in new and varies(key):
             if run.factor and published[key] and new[key]:
                 ratio = max(published[key] / new[key], new[key] / published[key])
                 farthest = max(farthest, float("inf") if ratio > run.factor else 0.5)
@@ -178,7 +180,7 @@ def _apart(a: Any, b: Any, tolerance: float) -> float:
     if a == b:
         return 0.0
     if isinstance(a, Mapping) and isinstance(b, Mapping) and a.keys() == b.keys():
-        return max(_apart(a[key], b[key], tolerance) for key in a if not is_time(key))
+        return max(_apart(a[key], b[key], tolerance) for key in a if not varies(key))
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
         return max(_apart(x, y, tolerance) for x, y in zip(a, b, strict=True))
     numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b))
