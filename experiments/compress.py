@@ -69,7 +69,7 @@ def main(options) -> None:
         about = {"experiment": "compress", "config": {"input": source}, "data": f"{len(data)} bytes"}
         results = tables.Results(folder, about)
         for name, length in rows.items():
-            own = {"code_bytes": bits / 8, "bytes_per_second": len(data) / spent} if name == "chain" else {}
+            own = {"summed_bytes": bits / 8, "bytes_per_second": len(data) / spent} if name == "chain" else {}
             results.add(name, bytes=length, bits_per_byte=8 * length / max(len(data), 1), **own)
     for name, length in rows.items():
         print(f"{name:10}{length:>12,} bytes{8 * length / max(len(data), 1):>9.4f} bits a byte")

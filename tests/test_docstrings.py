@@ -1,4 +1,4 @@
-"""Docstrings say what a reader needs: every public name has one, its errors stand in it, its sources exist."""
+"""Docstrings: every public name has one, the errors it raises stand in it, and the sources it names exist."""
 
 import ast
 import pathlib
@@ -65,6 +65,6 @@ def test_sources_that_docstrings_and_comments_name_exist():
                 if not (ROOT / page).exists():
                     missing.append(f"{path.relative_to(ROOT)} names {page}")
             if re.search(r"\bspec(ification)? \w+_lm|shared/spec|so many\b", text):
-                missing.append(f"{path.relative_to(ROOT)} cites what is not in the repository, or counts in so many")
+                missing.append(f"{path.relative_to(ROOT)} cites what is not here, or counts in so many")
     assert not missing
     assert named > 20

@@ -23,7 +23,9 @@ ROOT = kept_rows.FOLDER.parent
 TEMPLATES = kept_rows.FOLDER / "pages"
 # Words that look like measured numbers and are not: in code, in links, in names of versions and papers.
 _QUOTED = re.compile(
-    r"```.*?```|`[^`\n]*`|\]\([^)]*\)|https?://\S+|\{[{%#].*?[}%#]\}|Python 3\.\d+|arXiv [\d.]+|version [\d.]+", re.S
+    r"```.*?```|`[^`\n]*`|\]\([^)]*\)|https?://\S+|\{[{%#].*?[}%#]\}"
+    r"|Python 3\.\d+|arXiv [\d.]+|version [\d.]+",
+    re.S,
 )
 _MEASURED = re.compile(r"\d[\d,]*\.\d+|\.\d+|\d{1,3}(?:,\d{3})+|\d+ ?%")
 
