@@ -1,8 +1,9 @@
 """Compresses and decompresses bytes with an online chain model that starts empty.
 
 The arithmetic coder codes each bit with the probability that the model gave it before the model saw it. The
-length of the result is therefore a proof of the model's cost. Only the same kernels, native or XLA,
-decompress what they compressed: the last digits of their probabilities differ.
+length of the result is therefore a proof of the model's cost. Bytes that were compressed with the native
+kernels cannot be decompressed with XLA, and the other way round, because the last digits of their
+probabilities differ.
 
 Source: docs/semantics/chain.md
 """

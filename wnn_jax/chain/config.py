@@ -61,7 +61,7 @@ class ReadoutConfig:
     Attributes:
       folds: number of parts of the training text; each part is read while its own counts are left out.
       tokens: number of training tokens that the readout learns from, shared equally among the folds.
-      epochs: number of passes over these tokens.
+      epochs: number of passes over the tokens that the readout learns from.
       batch: number of bits in a training step.
       step_size: first step size of AdamW; it falls to 0 along a cosine.
       decay: weight decay of AdamW; it pulls the weights back to the start, where all inputs have equal
@@ -109,7 +109,8 @@ class ChainConfig:
         spells rare ones; ``plain`` takes the binary digits of the id.
       rare: tokens seen fewer times than this are spelled byte by byte; 0 spells none.
       neurons: the set of context neurons, made for texts of ``words`` or of ``bytes``.
-      without: fields and views to leave out; every context neuron that uses one of them is dropped.
+      without: fields (token1, class9_2, word ...) and views (node, byte, bytes3) to leave out; every context
+        neuron that uses one of them is dropped.
       memory_mib: largest size of the tables in MiB; a cell has 12 bytes.
       rate: step size of the online mixer.
       chunk: number of tokens in a call; the results do not depend on it.

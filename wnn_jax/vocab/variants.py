@@ -80,7 +80,7 @@ class ComparisonConfig:
     """The settings of a comparison of models.
 
     Attributes:
-      models: names of the models, either name of each, or all.
+      models: names of the models to train (each model has two names, and both are known), or all.
       repairs: repairs of every model, from rate, warmup, scores, gain, fades, frequency or cluster, muon,
         bigram; by default those that suit each model; empty for none.
       published: whether each model is also trained without repairs.
@@ -88,7 +88,7 @@ class ComparisonConfig:
       hops: number of steps of the residual stream; v4 and v16 have their own number, or this one if it is
         less.
       rank: rank of v8's word graph.
-      ablate: what is varied: none, the number of hops, or the repairs one by one.
+      ablate: what is varied: nothing (none), the number of hops, or the repairs one by one.
 
     Raises:
       ValueError: a model, a repair or an ablation is unknown, or a number is not positive.
