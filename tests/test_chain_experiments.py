@@ -88,7 +88,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
     [
         ("chain", ["--modes=both"], "--modes has no 'both': choose of static, online"),
         ("chain", ["--memory_mib=0"], "too few"),
-        ("chain", ["--without=token9"], "names no field or view"),
+        ("chain", ["--without=token9"], "is not a field or view"),
         ("chain", ["--corpus=/nowhere"], "cannot read the corpus"),
         ("generate", [], "--checkpoint names"),
         ("generate", ["--checkpoint=/nowhere"], "is not a wnn_jax checkpoint"),

@@ -177,7 +177,7 @@ def test_means_are_nearer_than_random_addresses():
         for x in (memory.kmeans_addresses(KEY, keys, 20), memory.random_addresses(KEY, 20, 4))
     ]
     assert near[0] > near[1]
-    with pytest.raises(ValueError, match="501 means need as many keys, got 500"):
+    with pytest.raises(ValueError, match="501 means need at least 501 keys, got 500"):
         memory.kmeans_addresses(KEY, keys, 501)
 
 

@@ -104,8 +104,8 @@ def test_two_memories_become_one(written):
         (lambda m, k, v: eam.read(m, k[0]), r"keys must have the shape \[N, 8\], got \[8\]"),
         (lambda m, k, v: eam.write(m, k, v[:, :4]), r"values must have the shape \[N, 5\], got \[300, 4\]"),
         (lambda m, k, v: eam.write(m, k, v[:9]), "300 keys and 9 values"),
-        (lambda m, k, v: eam.write(m, k * np.nan, v), "keys must be finite, and 300 rows are not"),
-        (lambda m, k, v: eam.create(KEY, m.config, k, locations=301, width=5), "300 keys allow 1 to 300"),
+        (lambda m, k, v: eam.write(m, k * np.nan, v), "keys must be finite, got 300 rows that are not"),
+        (lambda m, k, v: eam.create(KEY, m.config, k, locations=301, width=5), "must be 1 to 300, got 301"),
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=0, width=5), "got 0"),
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0), "width must be at least 1"),
         (lambda m, k, v: eam.MemoryConfig(nearest=0), "nearest must be at least 1, got 0"),
@@ -250,9 +250,9 @@ def test_bad_windows_are_refused(windows, message):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"keys": 17}, "states of 16 numbers and cannot have 17"),
+        ({"keys": 17}, "at most the teacher's width, 16, got 17"),
         ({"patterns": 0.0}, r"patterns must be positive, got 0\.0"),
-        ({"start": "grid"}, "unknown start 'grid': kmeans or random"),
+        ({"start": "grid"}, "unknown start 'grid': choose kmeans or random"),
     ],
 )
 def test_bad_configs_are_refused(values, message):

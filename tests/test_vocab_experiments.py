@@ -106,9 +106,9 @@ def test_a_row_and_what_it_records(tmp_path, corpus):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--models=v17"], "no model 'v17': there are v1_attention"),
-        (["--repairs=luck"], "no repair 'luck'"),
-        (["--repairs=cluster,frequency"], "one order"),
+        (["--models=v17"], "unknown model 'v17': choose one of v1_attention"),
+        (["--repairs=luck"], "unknown repair 'luck'"),
+        (["--repairs=cluster,frequency"], "both order the words"),
         (["--repairs=", "--nopublished"], "nothing to train"),
         (["--steps=0"], "steps must be positive, got 0"),
         (["--window=33"], "window must be even, got 33"),

@@ -132,7 +132,7 @@ def test_what_cannot_be_scored(model):
         vocab.score(model, np.zeros(10, np.int32))
     with pytest.raises(ValueError, match=r"ids from 0 to 255, got shape .* and ids from 0 to 256"):
         vocab.score(model, np.arange(257))
-    with pytest.raises(ValueError, match="line of ids"):
+    with pytest.raises(ValueError, match="one axis and at least one id"):
         vocab.inspect(model, "")
 
 
@@ -169,7 +169,7 @@ def test_comparisons():
     assert [variant.name for variant in vocab.compare(everything, 64)] == list(vocab.zoo.NAMES)
     with pytest.raises(ValueError, match="nothing to train"):
         vocab.compare(vocab.ComparisonConfig(repairs=(), published=False), 64)
-    with pytest.raises(ValueError, match="32 to 8,192 ids, not 50,257"):
+    with pytest.raises(ValueError, match="32 to 8,192 ids, got 50,257"):
         vocab.variant("v8_graph", 50_257)
 
 
@@ -180,13 +180,13 @@ def test_comparisons():
         (vocab.TrainConfig(), {"window": 33}, "window must be even, got 33"),
         (vocab.TrainConfig(), {"tokens_per_step": 100}, "a multiple of window, got 100 and 64"),
         (vocab.ComparisonConfig(), {"rank": 0}, "rank must be positive, got 0"),
-        (vocab.ComparisonConfig(), {"models": ("v17",)}, "no model 'v17'"),
-        (vocab.ComparisonConfig(), {"repairs": ("luck",)}, "no repair 'luck'"),
-        (vocab.ComparisonConfig(), {"ablate": "luck"}, "no ablation 'luck'"),
-        (vocab.Sublayer(None), {"scale": "luck"}, "no scale 'luck'"),
-        (vocab.WordMap(), {"kind": "luck"}, "no kind 'luck'"),
-        (vocab.pointwise.Mlp(8), {"mix": "luck"}, "no mix 'luck'"),
-        (vocab.pointwise.Mlp(8), {"activations": ("luck",)}, "no activation 'luck'"),
+        (vocab.ComparisonConfig(), {"models": ("v17",)}, "unknown model 'v17'"),
+        (vocab.ComparisonConfig(), {"repairs": ("luck",)}, "unknown repair 'luck'"),
+        (vocab.ComparisonConfig(), {"ablate": "luck"}, "unknown ablation 'luck'"),
+        (vocab.Sublayer(None), {"scale": "luck"}, "unknown scale 'luck'"),
+        (vocab.WordMap(), {"kind": "luck"}, "unknown kind 'luck'"),
+        (vocab.pointwise.Mlp(8), {"mix": "luck"}, "unknown mix 'luck'"),
+        (vocab.pointwise.Mlp(8), {"activations": ("luck",)}, "unknown activation 'luck'"),
     ],
 )
 def test_bad_settings(config, change, message):

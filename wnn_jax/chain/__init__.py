@@ -1,13 +1,19 @@
-"""The chain language model: exact probabilities of text from hashed counts, static or learning as it reads.
+"""The chain language model: exact probabilities of text from hashed counts.
 
     corpus = text.load(text.TextConfig("wikitext2", tokenizer="gpt2"))
     model = chain.fit(jax.random.key(0), chain.ChainConfig(mode="online"), corpus)
     nats = chain.score(model, "The game was played in Texas.").nats
     print(chain.generate(jax.random.key(1), model, "The game", 200))
 
-`compress` packs bytes and `decompress` gives them back; `save` and `load` keep a model. Below these stand
-functions over a `Network`, which is how a model is wired, and a memory, which is what it has learnt: `read`,
-`sample`, `distribution`, and for the counts of a static model `static.count` and `static.fit`.
+A static model keeps the counts of its training text; an online model goes on learning while it reads.
+`compress` and `decompress` code bytes with an online model, and `save` and `load` keep a model in a
+checkpoint.
+
+The functions below these work on two things: a `Network`, which holds the wiring of a model, and a memory,
+which holds what the model has learnt. They are `read`, `sample` and `distribution`, and for the counts of a
+static model `static.count` and `static.fit`.
+
+Source: docs/semantics/chain.md
 """
 
 from wnn_jax.chain.archive import compress, decompress

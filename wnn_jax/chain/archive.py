@@ -1,8 +1,11 @@
-"""Bytes to bits and back, by an online chain model of bytes that starts empty.
+"""Compresses and decompresses bytes with an online chain model that starts empty.
 
-Every bit is coded with the probability that the model gave it before it was seen, so the length of what is
-packed is the proof of what the model says it spends. What is packed belongs to the kernels it was made with,
-native or XLA: their last digits differ.
+The arithmetic coder codes each bit with the probability that the model gave it before the model saw it. The
+length of the result is therefore a proof of the model's cost. Bytes that were compressed with the native
+kernels cannot be decompressed with XLA, and the other way round, because the last digits of their
+probabilities differ.
+
+Source: docs/semantics/chain.md
 """
 
 import bz2
@@ -23,29 +26,43 @@ from wnn_jax.chain.config import BYTES
 from wnn_jax.chain.reader import BitCallback
 from wnn_jax.ram import backend
 
-OnStep = Callable[[int, int], None]  # of the bytes that are done, and of all
+OnStep = Callable[[int, int], None]  # called with the number of bytes that are done, and of all bytes
 
 _MAGIC = b"WNNC"
 _SCHEMA = 1
-# Magic, schema, log2 of a row's cells, backend, bytes of the data and their hash, check of what follows.
+# Magic, schema, log2 of the cells in a row, backend, size and hash of the data, CRC of the payload.
 _HEADER = struct.Struct("<4sBBBxQ16sI")
 _BACKENDS = ("xla", "native")
-_BLOCK = 4096  # bytes a call
+_BLOCK = 4096  # bytes in a call
 _MAX_LOG_SLOTS = 22
 _RATE = 0.02
 
 
 def compress(data: bytes, on_step: OnStep | None = None) -> bytes:
-    """The same in fewer bytes, if there is anything to learn in it; `decompress` gives it back.
+    """Compresses bytes; `decompress` gives them back.
+
+    Bytes without any regularity do not become shorter.
 
     Args:
-      on_step: called with the number of bytes that are done, and of all.
+      data: the bytes, also none.
+      on_step: called with the number of bytes that are done, and the number of all bytes.
+
+    Source: docs/semantics/chain.md
     """
     return encode(data, on_step)[0]
 
 
 def encode(data: bytes, on_step: OnStep | None = None) -> tuple[bytes, float]:
-    """The bytes that `compress` returns, and the bits that the model's probabilities sum to."""
+    """Returns the bytes that `compress` returns, and their ideal length in bits.
+
+    The ideal length is the sum of ``-log2`` of the model's probabilities for the bits of the data.
+
+    Args:
+      data: the bytes, also none.
+      on_step: called with the number of bytes that are done, and the number of all bytes.
+
+    Source: docs/semantics/chain.md
+    """
     stream = _coder()
     log_slots = min(_MAX_LOG_SLOTS, max(8, (8 * len(data)).bit_length() - 1))
     bits = np.unpackbits(np.frombuffer(data, np.uint8))
@@ -72,13 +89,17 @@ def encode(data: bytes, on_step: OnStep | None = None) -> tuple[bytes, float]:
 
 
 def decompress(packed: bytes, on_step: OnStep | None = None) -> bytes:
-    """The bytes that `compress` was given.
+    """Returns the bytes that `compress` was given.
 
     Args:
-      on_step: called with the number of bytes that are done, and of all.
+      packed: what `compress` returned.
+      on_step: called with the number of bytes that are done, and the number of all bytes.
 
     Raises:
-      ValueError: these bytes are something else, are damaged, or were made by another backend.
+      ValueError: ``packed`` was not made by `compress`, is damaged, or was made by another backend or
+        version.
+
+    Source: docs/semantics/chain.md
     """
     log_slots, size, digest, payload = _unpack(packed)
     stream = _coder()
@@ -103,7 +124,17 @@ def decompress(packed: bytes, on_step: OnStep | None = None) -> bytes:
 
 
 def standard_sizes(data: bytes) -> dict[str, int]:
-    """The number of bytes that gzip, bzip2 and xz make of data at their best, by their command."""
+    """Returns the number of bytes that gzip, bzip2 and xz need at their strongest setting.
+
+    Args:
+      data: the bytes.
+
+    Returns:
+      the number of bytes by command: ``gzip -9``, ``bzip2 -9`` and ``xz -9e``. The size for gzip is that of a
+        zlib stream, whose header is shorter.
+
+    Source: docs/semantics/chain.md
+    """
     return {
         "gzip -9": len(zlib.compress(data, 9)),
         "bzip2 -9": len(bz2.compress(data, 9)),
@@ -112,14 +143,19 @@ def standard_sizes(data: bytes) -> dict[str, int]:
 
 
 def _unpack(packed: bytes) -> tuple[int, int, bytes, bytes]:
-    """log2 of a row's cells, the number of bytes and their hash, and the code; all checked."""
+    """Checks compressed bytes.
+
+    Returns:
+      log2 of the cells in a row, the size and the hash of the data, and the payload.
+    """
     if len(packed) < _HEADER.size or packed[: len(_MAGIC)] != _MAGIC:
-        raise ValueError("the input was not compressed by wnn_jax")
+        raise ValueError("the input was not compressed by wnn_jax: give bytes that `compress` returned")
     _, schema, log_slots, kernels, size, digest, check = _HEADER.unpack_from(packed)
     payload = packed[_HEADER.size :]
     if schema != _SCHEMA:
         raise ValueError(
-            f"the input has schema {schema} and this program reads {_SCHEMA}: use the version that made it"
+            f"the input has schema {schema}, but this version of wnn_jax reads schema {_SCHEMA}: use the "
+            "version that compressed it"
         )
     if zlib.crc32(payload) != check or len(payload) % 4 or kernels >= len(_BACKENDS):
         raise _damaged()
@@ -127,18 +163,18 @@ def _unpack(packed: bytes) -> tuple[int, int, bytes, bytes]:
         raise _damaged()
     if _BACKENDS[kernels] != _kernels():
         raise ValueError(
-            f"the input was made with {_BACKENDS[kernels]} kernels, whose last digits {_kernels()} does not "
-            "have: set WNN_JAX_BACKEND, or install the extension"
+            f"the input was compressed with the {_BACKENDS[kernels]} kernels and cannot be decompressed with "
+            f"the {_kernels()} kernels: set WNN_JAX_BACKEND, or install the extension"
         )
     return log_slots, size, digest, payload
 
 
 def _damaged() -> ValueError:
-    return ValueError("the input is damaged: nothing was written")
+    return ValueError("the input is damaged: nothing was written; use an undamaged copy")
 
 
 def _kernels() -> str:
-    """Which of `_BACKENDS` predicts here."""
+    """Returns the entry of `_BACKENDS` that predicts in this process."""
     return "xla" if backend.chosen() == "xla" else "native"
 
 
@@ -147,7 +183,7 @@ def _coder() -> Any:
 
 
 def _run(size: int, log_slots: int, code: Callable[[float], int], on_step: OnStep | None) -> None:
-    """An empty model reads ``size`` bytes, whose bits ``code`` gives in answer to P(bit = 1)."""
+    """Reads ``size`` bytes with an empty model; ``code`` gets P(bit = 1) and returns the bit."""
     network = models.network(tokentree.plain(256), [bytes([i]) for i in range(256)], BYTES)
     memory = memories.empty_online(network, log_slots)
     callback = BitCallback(code)

@@ -1,7 +1,9 @@
-"""Which backend reads and writes a chain model's cells: the native kernels of `metal_ext`, or plain JAX.
+"""Calls the native kernels of `metal_ext` that read and write the cells of a chain model.
 
-`wnn_jax.ram.backend` chooses; `reader` and `contexts` are the contract that the native kernels are tested
-against.
+`wnn_jax.ram.backend` chooses between these kernels and plain JAX. The plain JAX of `reader` and `contexts` is
+the contract that the kernels are tested against.
+
+Source: docs/architecture.md
 """
 
 from typing import Any
@@ -19,47 +21,93 @@ _MEMORY = {
     **{"refined": 3, "text": 1, "match_table": 1, "registers": 1},
 }
 _INTEGERS = ("text", "match_table")
-_MOVES = ("text", "match_table", "registers")  # without learning
+_MOVES = ("text", "match_table", "registers")  # the parts that change without learning
 
 
 def native() -> bool:
-    """Whether the native kernels do the work."""
+    """Returns whether the native kernels do the work.
+
+    Source: docs/architecture.md
+    """
     return backend.chosen() != "xla"
 
 
 def zeros(shape: tuple[int, ...]) -> jax.Array:
-    """``uint32`` zeros where random access is cheapest."""
+    """Returns ``uint32`` zeros of a shape, in the memory where random access is cheapest.
+
+    Source: docs/architecture.md
+    """
     if not native():
         return jnp.zeros(shape, jnp.uint32)
     return jax.jit(jax.ffi.ffi_call("wnn_chain_zeros", jax.ShapeDtypeStruct(shape, jnp.uint32)))()
 
 
 def write_counts(network, slots, hashes, tokens, *, log_slots: int, sign: int):
-    """`contexts.write_counts` by the native kernels; in place where XLA may reuse ``slots``."""
+    """Does the work of `contexts.write_counts` with the native kernels.
+
+    The slots are changed in place where XLA may reuse their buffer.
+
+    Args:
+      network: the wiring.
+      slots: ``uint32 [n, S / 4, 4, 3]``.
+      hashes: ``uint32 [n, N]``.
+      tokens: ``int32 [N]``.
+      log_slots: log2 of S, the number of cells in a neuron's row.
+      sign: 1 to add the text to the counts, -1 to take it out.
+
+    Returns:
+      the new slots.
+
+    Source: docs/architecture.md
+    """
     operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
-    place = {len(_TREE) + 1: 0}  # of the slots
+    place = {len(_TREE) + 1: 0}  # the operand `slots` becomes the result
     result = jax.ShapeDtypeStruct(slots.shape, slots.dtype)
     call = jax.ffi.ffi_call("wnn_chain_count", result, input_output_aliases=place)
     return call(*operands, log_slots=np.int64(log_slots), sign=np.int64(sign))
 
 
 def read_counts(network, slots, hashes, tokens, *, log_slots: int, bits: int):
-    """`contexts.read_counts` of the ``bits`` turns of a text, by the native kernels."""
+    """Does the work of `contexts.read_counts` for all turns of a text with the native kernels.
+
+    Args:
+      network: the wiring.
+      slots: ``uint32 [n, S / 4, 4, 3]``.
+      hashes: ``uint32 [n, N]``.
+      tokens: ``int32 [N]``.
+      log_slots: log2 of S, the number of cells in a neuron's row.
+      bits: space for the turns of the text, at least their number.
+
+    Returns:
+      the counts of zeros and of ones, ``int32 [n, bits]`` each.
+
+    Source: docs/architecture.md
+    """
     counts = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.int32)
     operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
     return jax.ffi.ffi_call("wnn_chain_read", (counts, counts))(*operands, log_slots=np.int64(log_slots))
 
 
 def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
-    """`reader.read_on` by the native kernel; what changes, in place where XLA may reuse it.
+    """Does the work of `reader.read_on` with the native kernel.
+
+    The parts of the memory that change are changed in place where XLA may reuse their buffers.
 
     Args:
-      block: room for tokens, of which ``count`` are read.
-      learn: whether all of the memory changes, or only where it stands in the text.
+      network: the wiring.
+      memory: the memory that reads.
+      tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
+      chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
+      count: ``int32 []``, the number of tokens to read, at most ``block``.
+      block: the number of rows of the result.
+      depth: D, the number of turns of the longest path.
+      learn: whether all parts of the memory change, or only those that follow the text.
       settings: the kernel's attributes, from `reader.kernel_settings`.
 
     Returns:
-      the memory, and the `reader.Reading`'s fields.
+      the memory, and the fields of a `reader.Reading`.
+
+    Source: docs/architecture.md
     """
     parts = {name: _part(memory, name) for name in _MEMORY}
     changed = tuple(_MEMORY) if learn else _MOVES
@@ -78,12 +126,12 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, l
 
 
 def _tree(tree) -> list[Any]:
-    """All that the kernels know of a `tokentree.TokenTree`."""
+    """Returns the parts of a `tokentree.TokenTree` that the kernels need."""
     return [getattr(tree, name) for name in _TREE]
 
 
 def _part(memory, name: str) -> jax.Array:
-    """A part of a memory; of one that has none, an empty array."""
+    """Returns a part of a memory; an empty array where the memory has no such part."""
     if name in memory._fields:
         return getattr(memory, name)
     return jnp.zeros((0,) * _MEMORY[name], jnp.int32 if name in _INTEGERS else jnp.float32)

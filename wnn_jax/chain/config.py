@@ -1,12 +1,12 @@
-"""Settings of a chain model."""
+"""The settings of a chain model."""
 
 import dataclasses
 from typing import Literal
 
 from wnn_jax.chain.constants import FIELDS, VIEWS
 
-# What the context neurons of a model of words observe, and by which name they know a node. The first six
-# are those whose having been seen before chooses the mixer's gains.
+# The context neurons of a model of words: the view (the name by which the neuron knows a node) and the fields
+# that it observes. Whether each of the first six has seen its context before chooses gains of the mixer.
 WORDS = (
     ("node", ""),
     ("node", "token1"),
@@ -33,7 +33,7 @@ WORDS = (
     ("byte", "token1"),
     ("node", "word bytes3"),
 )
-# And those of a model of bytes.
+# The context neurons of a model of bytes.
 BYTES = (
     ("node", ""),
     ("node", "token1"),
@@ -56,18 +56,21 @@ BYTES = (
 
 @dataclasses.dataclass(frozen=True)
 class ReadoutConfig:
-    """How the readout of a static model is trained.
+    """The settings for training the readout of a static model.
 
     Attributes:
-      folds: parts of the training text; each is read after it was taken out of the counts.
-      tokens: training tokens that the readout learns from, spread over the folds.
-      epochs: passes over what was read.
-      batch: bits a step.
-      step_size: first step size of AdamW, which falls to 0 along a cosine.
-      decay: AdamW's pull back to the start, where every input counts alike.
+      folds: number of parts of the training text; each part is read while its own counts are left out.
+      tokens: number of training tokens that the readout learns from, shared equally among the folds.
+      epochs: number of passes over the tokens that the readout learns from.
+      batch: number of bits in a training step.
+      step_size: first step size of AdamW; it falls to 0 along a cosine.
+      decay: weight decay of AdamW; it pulls the weights back to the start, where all inputs have equal
+        weights.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/chain.md
     """
 
     folds: int = 10
@@ -79,13 +82,14 @@ class ReadoutConfig:
 
     def __post_init__(self):
         if self.folds < 2:
-            raise ValueError(f"a readout needs at least 2 folds, got folds={self.folds}")
+            raise ValueError(f"a readout needs at least 2 folds, got folds={self.folds}: raise folds")
         for name in ("tokens", "epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"a readout's {name} must be at least 1, got {getattr(self, name)}")
         if self.tokens < self.folds:
             raise ValueError(
-                f"a readout reads a token a fold or more, got {self.tokens} of {self.folds} folds"
+                f"a readout needs at least one token for each fold, got {self.tokens} tokens for "
+                f"{self.folds} folds: raise tokens or lower folds"
             )
         if self.step_size <= 0 or self.decay < 0:
             raise ValueError(
@@ -96,23 +100,26 @@ class ReadoutConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ChainConfig:
-    """Settings of a chain model.
+    """The settings of a chain model.
 
     Attributes:
-      mode: ``static``: counts of the training text, frozen, and a trained readout. ``online``: one pass over
-        the text, in which each token is scored before it is written.
-      tree: how tokens become bits: ``clustered`` by what stands around them, with rare ones spelled, or
-        ``plain`` ids.
-      rare: tokens seen fewer times are spelled by bytes; 0 spells none.
-      neurons: what the context neurons observe: those for ``words`` or those for ``bytes``.
-      without: fields and views of neurons; the context neurons that observe any of them are left out.
-      memory_mib: most MiB of tables, at 12 bytes a cell.
+      mode: ``static`` counts the training text once and trains a readout; ``online`` reads the text once and
+        writes each token after scoring it.
+      tree: how a token becomes bits. ``clustered`` groups frequent tokens by their neighbours in the text and
+        spells rare ones; ``plain`` takes the binary digits of the id.
+      rare: tokens seen fewer times than this are spelled byte by byte; 0 spells none.
+      neurons: the set of context neurons, made for texts of ``words`` or of ``bytes``.
+      without: fields (token1, class9_2, word ...) and views (node, byte, bytes3) to leave out; every context
+        neuron that uses one of them is dropped.
+      memory_mib: largest size of the tables in MiB; a cell has 12 bytes.
       rate: step size of the online mixer.
-      chunk: tokens a call; the numbers do not depend on it.
-      readout: how the readout of a static model is trained.
+      chunk: number of tokens in a call; the results do not depend on it.
+      readout: settings for training the readout of a static model.
 
     Raises:
-      ValueError: a value is unknown or out of range, or no neuron is left.
+      ValueError: a value is unknown or out of range, or no context neuron is left.
+
+    Source: docs/semantics/chain.md
     """
 
     mode: Literal["static", "online"] = "static"
@@ -129,12 +136,15 @@ class ChainConfig:
         known = {"mode": ("static", "online"), "tree": ("clustered", "plain"), "neurons": ("words", "bytes")}
         for name, choices in known.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"unknown {name} {getattr(self, name)!r}: choose of {', '.join(choices)}")
+                given = getattr(self, name)
+                raise ValueError(f"unknown {name} {given!r}: choose one of {', '.join(choices)}")
         if unknown := set(self.without) - {*FIELDS, *VIEWS}:
             choices = ", ".join((*FIELDS, *VIEWS))
-            raise ValueError(f"without={sorted(unknown)[0]} names no field or view: choose of {choices}")
+            raise ValueError(f"without={sorted(unknown)[0]} is not a field or view: choose among {choices}")
         if not self.described:
-            raise ValueError(f"without={','.join(self.without)} leaves no context neuron: name fewer")
+            raise ValueError(
+                f"without={','.join(self.without)} leaves no context neuron: name fewer fields and views"
+            )
         if self.rare < 0 or self.rate <= 0:
             raise ValueError(f"rare must be at least 0 and rate above 0, got {self.rare} and {self.rate}")
         if self.memory_mib < 1 or self.chunk < 1:
@@ -143,7 +153,7 @@ class ChainConfig:
 
     @property
     def described(self) -> tuple[tuple[str, str], ...]:
-        """View and fields of each context neuron."""
+        """The view and the fields of each context neuron."""
         every = WORDS if self.neurons == "words" else BYTES
         dropped = set(self.without)
         return tuple(one for one in every if not dropped & {*one[1].split(), one[0]})

@@ -1,8 +1,11 @@
-"""The fields that the context neurons of a chain model observe, and the cells they address.
+"""The fields that context neurons observe, and the cells that they address.
 
-A *field* is something known of a place in a text: one of the last tokens, its class, the word being
-written. A neuron hashes the fields it is connected to, and with the name of a node of the token tree that
-hash addresses a cell: a bucket of its row, and a tag within. All in ``uint32``, and exact.
+A *field* is a fact about a place in a text: one of the last tokens, its class, or the word being written. A
+neuron hashes the fields that it is connected to. This hash and the name of a node of the token tree address a
+cell: they give a bucket of the neuron's row, and a tag within the bucket. All arithmetic is exact, in
+``uint32``.
+
+Source: docs/semantics/chain.md
 """
 
 from collections.abc import Sequence
@@ -29,13 +32,16 @@ from wnn_jax.chain.constants import (
 
 
 class Network(NamedTuple):
-    """How a chain model is wired: all of it that stays as it is while it is fitted and reads.
+    """The wiring of a chain model: the parts that stay the same while it is fitted and while it reads.
 
     Attributes:
-      tree: `tokentree.TokenTree` of arrays.
+      tree: a `tokentree.TokenTree` of arrays.
       lexicon: ``uint32 [9, V]``, see `Lexicon`.
-      connections: ``int32 [n, T]``: which of `FIELDS` each context neuron observes, -1 for none.
-      view: ``int32 [n]``: by which of its three names a neuron knows a node.
+      connections: ``int32 [n, T]``: the fields that each of n context neurons observes, as places in
+        `FIELDS`; -1 where it observes fewer than T.
+      view: ``int32 [n]``: which of the three names of a node each neuron uses, as a place in `VIEWS`.
+
+    Source: docs/semantics/chain.md
     """
 
     tree: tokentree.TokenTree
@@ -45,9 +51,16 @@ class Network(NamedTuple):
 
 
 def lexicon(pieces: list[bytes], codes: np.ndarray) -> np.ndarray:
-    """``uint32 [9, V]``, see `Lexicon`.
+    """Returns the lexicon ``uint32 [9, V]``, see `Lexicon`.
 
-    Letters and digits of ASCII, lowered, and all bytes above it are of words; anything else is a border.
+    Letters and digits of ASCII and all bytes above it belong to words; any other byte is a border between
+    words. Letters of ASCII are lowered.
+
+    Args:
+      pieces: the bytes of each of the V ids.
+      codes: ``int32 [V]``, the codes of the token tree.
+
+    Source: docs/semantics/chain.md
     """
     table = np.zeros((len(Lexicon), len(pieces)), np.uint32)
     table[Lexicon.FOLDED] = folded(pieces)
@@ -69,26 +82,38 @@ def lexicon(pieces: list[bytes], codes: np.ndarray) -> np.ndarray:
 
 
 def folded(pieces: list[bytes]) -> np.ndarray:
-    """Canonical ids ``int32 [V]``: tokens that differ only in case or in spaces around them are one."""
+    """Returns canonical ids ``int32 [V]``: tokens that differ only in case or in outer spaces share one.
+
+    Args:
+      pieces: the bytes of each of the V ids. A piece of spaces alone is kept as it is.
+
+    Source: docs/semantics/chain.md
+    """
     known: dict[bytes, int] = {}
     names = (piece.strip(b" ").lower() or piece for piece in pieces)
     return np.array([known.setdefault(name, len(known)) for name in names], np.int32)
 
 
 def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-    """Connections ``int32 [n, T]`` over `FIELDS` and views ``int32 [n]`` of context neurons.
+    """Returns the connections ``int32 [n, T]`` and the views ``int32 [n]`` of context neurons.
 
     Args:
-      described: for each neuron its view, of `VIEWS`, and the fields it observes, as words.
+      described: the view of each neuron, one of `VIEWS`, and the fields that it observes, separated by
+        spaces.
 
     Raises:
-      ValueError: a view or field is unknown.
+      ValueError: a view or a field is unknown, or no neuron is described.
+
+    Source: docs/semantics/chain.md
     """
     wired = [fields.split() for _, fields in described]
     unknown = [name for row in wired for name in row if name not in FIELDS]
     unknown += [view for view, _ in described if view not in VIEWS]
     if unknown or not described:
-        raise ValueError(f"unknown field or view {unknown[:1]}: choose of {', '.join((*FIELDS, *VIEWS))}")
+        raise ValueError(
+            (f"unknown field or view {unknown[0]!r}" if unknown else "no neuron is described")
+            + f": choose among {', '.join((*FIELDS, *VIEWS))}"
+        )
     connections = np.full((len(wired), max(1, *(len(row) for row in wired))), -1, np.int32)
     for row, names in zip(connections, wired, strict=True):
         row[: len(names)] = [FIELDS.index(name) for name in names]
@@ -96,7 +121,15 @@ def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def remember(network: Network, registers: jax.Array, token: jax.Array) -> jax.Array:
-    """The registers after a token, but for those of the match."""
+    """Returns the registers after a token; those of the count and of the match stay as they are.
+
+    Args:
+      network: the wiring.
+      registers: ``uint32 [12]``, see `Register`.
+      token: ``int32 []``.
+
+    Source: docs/semantics/chain.md
+    """
     row = network.lexicon[:, token]
     word = registers[Register.WORD]
     finished = word * row[Lexicon.HEAD_MULTIPLY] + row[Lexicon.HEAD]
@@ -112,7 +145,14 @@ def remember(network: Network, registers: jax.Array, token: jax.Array) -> jax.Ar
 
 
 def mix(h: jax.Array, x: jax.Array) -> jax.Array:
-    """A hash of two ``uint32``: a multiply and murmur3's finalizer (A. Appleby, public domain)."""
+    """Hashes two ``uint32`` into one: a multiplication and the finalizer of murmur3.
+
+    Args:
+      h: ``uint32 [...]``, the hash so far.
+      x: ``uint32 [...]``, the value to add to it.
+
+    Source: MurmurHash3 (A. Appleby, public domain); docs/semantics/chain.md
+    """
     h = h ^ x * jnp.uint32(0x9E3779B1)
     h = (h ^ h >> 15) * jnp.uint32(0x85EBCA6B)
     h = (h ^ h >> 13) * jnp.uint32(0xC2B2AE35)
@@ -120,7 +160,16 @@ def mix(h: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def fields(network: Network, registers: jax.Array) -> jax.Array:
-    """``uint32 [F]`` of one place in a text, in the order of `FIELDS`; 0 where there is no token yet."""
+    """Returns the fields ``uint32 [F]`` of one place in a text, in the order of `FIELDS`.
+
+    A field of a token that does not exist yet is 0.
+
+    Args:
+      network: the wiring.
+      registers: ``uint32 [12]``, see `Register`.
+
+    Source: docs/semantics/chain.md
+    """
     recent = registers[:FOLDED]
     there = recent > 0
     token = jnp.maximum(recent, 1) - 1
@@ -132,12 +181,25 @@ def fields(network: Network, registers: jax.Array) -> jax.Array:
 
 
 def classes(fields: jax.Array) -> jax.Array:
-    """Classes ``int32 [2]`` of the last two tokens among the fields of a place: 6 bits, and 1 for "none"."""
+    """Returns the classes ``int32 [2]`` of the last two tokens: 6 bits plus 1, or 0 without a token.
+
+    Args:
+      fields: ``uint32 [F]``, the fields of a place.
+
+    Source: docs/semantics/chain.md
+    """
     return fields[jnp.array([FIELDS.index("class6_1"), FIELDS.index("class6_2")])].astype(jnp.int32)
 
 
 def hash_fields(network: Network, fields: jax.Array) -> jax.Array:
-    """Hashes ``uint32 [n]`` of the fields that each neuron observes at one place."""
+    """Returns the hash ``uint32 [n]`` of the fields that each neuron observes at one place.
+
+    Args:
+      network: the wiring.
+      fields: ``uint32 [F]``, the fields of the place.
+
+    Source: docs/semantics/chain.md
+    """
     h = jnp.arange(1, network.view.shape[0] + 1, dtype=jnp.uint32)
     for t in range(network.connections.shape[1]):
         field = network.connections[:, t]
@@ -146,19 +208,48 @@ def hash_fields(network: Network, fields: jax.Array) -> jax.Array:
 
 
 def address(network: Network, log_slots: int, hashes: jax.Array, node: jax.Array):
-    """Buckets and tags ``[n, ...]`` of nodes ``[...]`` where the neurons' fields hash to ``[n]``."""
+    """Returns the buckets and the tags that the neurons address at nodes.
+
+    Args:
+      network: the wiring.
+      log_slots: log2 of the number of cells in a neuron's row.
+      hashes: ``uint32 [n]``, the hash of each neuron's fields.
+      node: ``int32 [...]``, nodes of the token tree.
+
+    Returns:
+      the buckets ``int32 [n, ...]`` and the tags ``uint32 [n, ...]``, from 1 to 65,535.
+
+    Source: docs/semantics/chain.md
+    """
     view = network.view.reshape(-1, *[1] * node.ndim)
     return _spread(mix(hashes.reshape(view.shape), network.tree.names[view, node[None]]), log_slots)
 
 
 def _spread(h: jax.Array, log_slots: int):
-    """Bucket and tag of a hash: the high bits of two products, so that neither says the other."""
+    """Splits a hash into a bucket and a tag.
+
+    Both are high bits of a product of the hash, each with its own factor, so neither determines the other.
+    """
     bucket = (h * jnp.uint32(0x9E3779B1)) >> (34 - log_slots) if log_slots > 2 else jnp.zeros_like(h)
     return bucket.astype(jnp.int32), jnp.maximum((h * jnp.uint32(0x2545F491)) >> 16, 1)
 
 
 def write_bit(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
-    """Buckets ``[n, 4, 3]`` after a bit was written to the cells of tags ``[n]``, made if not there."""
+    """Writes one bit into the cell that each neuron addresses; adds the cell if it is not in the bucket.
+
+    The cells of a bucket are in descending order of their tags. A new cell in a full bucket drops the cell
+    with the lowest tag, which may be the new one.
+
+    Args:
+      cells: ``uint32 [n, 4, 3]``, the buckets.
+      tag: ``uint32 [n]``, the tags of the cells.
+      bit: ``int32 []``, 0 or 1.
+
+    Returns:
+      the buckets ``uint32 [n, 4, 3]``.
+
+    Source: docs/semantics/chain.md
+    """
     tags = cells[..., 0] >> 16
     at = (tags > tag[:, None]).sum(axis=1)
     there = (tags == tag[:, None]).any(axis=1)
@@ -179,9 +270,23 @@ def write_bit(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
 
 
 def write_counts(network: Network, slots, hashes, tokens, sign: int, depth: int) -> jax.Array:
-    """Add ``sign`` to the cells of every bit of a text whose fields hash to ``uint32 [n, N]``.
+    """Adds ``sign`` to the count of every bit of a text.
 
-    All at once, not bit by bit: the tags of a bucket are found in four rounds, the highest first.
+    All bits are written at once. Four rounds find the four highest tags of each bucket, and the cells of
+    these tags stay; other cells are dropped.
+
+    Args:
+      network: the wiring.
+      slots: ``uint32 [n, S / 4, 4, 3]``.
+      hashes: ``uint32 [n, N]``, the hash of each neuron's fields at each place.
+      tokens: ``int32 [N]``.
+      sign: 1 to add the text to the counts, -1 to take it out.
+      depth: D, the number of turns of the longest path.
+
+    Returns:
+      the new slots.
+
+    Source: docs/semantics/chain.md
     """
     tree = network.tree
     turns = jnp.arange(depth)
@@ -217,7 +322,18 @@ def write_counts(network: Network, slots, hashes, tokens, sign: int, depth: int)
 
 
 def read_counts(network: Network, slots: jax.Array, hashes: jax.Array, node: jax.Array):
-    """Counts ``int32 [n, L]`` of zeros and of ones that nodes ``[L]`` meet, by the hashes ``[n, L]``."""
+    """Returns the counts of zeros and of ones, ``int32 [n, L]`` each, that nodes address.
+
+    The counts are 0 where there is no cell.
+
+    Args:
+      network: the wiring.
+      slots: ``uint32 [n, S / 4, 4, 3]``.
+      hashes: ``uint32 [n, L]``, the hash of each neuron's fields at the place of each node.
+      node: ``int32 [L]``.
+
+    Source: docs/semantics/chain.md
+    """
 
     def one(neuron):
         row, view, hashed = neuron

@@ -1,4 +1,4 @@
-"""The time that training costs, by the length of the text."""
+"""Measures the time of training for texts of growing length."""
 
 import dataclasses
 import time
@@ -15,12 +15,14 @@ from wnn_jax.chain.memory import OnlineMemory
 
 
 class TrainingCost(NamedTuple):
-    """The time of training on growing texts, with what compiles in it.
+    """The time of training on texts of growing length, with the time of compiling.
 
     Attributes:
-      tokens: lengths of the texts.
-      microseconds: a training token of each text, by what is trained: ``static: counts``, without the
-        readout, and ``online``.
+      tokens: the lengths of the texts in tokens.
+      microseconds: the time per training token for each text, by what is trained: ``static: counts``, without
+        the readout, and ``online``.
+
+    Source: docs/semantics/chain.md
     """
 
     tokens: list[int]
@@ -28,16 +30,18 @@ class TrainingCost(NamedTuple):
 
 
 def training_cost(config: ChainConfig, network: Network, tokens: np.ndarray, points: int) -> TrainingCost:
-    """Train on the first tokens of a text, half of the next number each time, and measure the time.
+    """Trains on beginnings of a text, each twice as long as the one before, and measures the time.
 
     Args:
-      config: of the model; both its modes are measured.
-      network: its wiring.
-      tokens: ``[N]`` ids, all of which the last point trains on.
-      points: the number of texts.
+      config: the settings of the model; both modes are measured.
+      network: the wiring.
+      tokens: ids ``int [N]``; the last beginning is all of them.
+      points: the number of beginnings.
 
     Raises:
-      ValueError: the memory is too small, or a text has no token.
+      ValueError: the memory is too small, or the text is too short to be halved that often.
+
+    Source: docs/semantics/chain.md
     """
     sizes = [len(tokens) >> shift for shift in range(points - 1, -1, -1)]
     if sizes and not sizes[0]:
@@ -57,5 +61,5 @@ def training_cost(config: ChainConfig, network: Network, tokens: np.ndarray, poi
                 memory = static.count(network, memory, observed)
             jax.block_until_ready(memory)
             times.append(1e6 * (time.perf_counter() - begun) / size)
-            del memory  # before the next is made
+            del memory  # frees it before the next one is made
     return TrainingCost(sizes, spent)

@@ -1,7 +1,9 @@
-"""Fitted chain models: fit one, score and continue text with it, in Python's own types.
+"""Fits chain models, scores text with them and continues text.
 
-The functions of `model` and `static` stand below; here are the loops over a text, which save where they are
-and resume to the same bits.
+These are the loops over a text. They save their place, and an interrupted run that is resumed ends with the
+same bits. The functions that they call are in `model` and `static`.
+
+Source: docs/semantics/chain.md
 """
 
 import codecs
@@ -31,10 +33,12 @@ class ChainModel(NamedTuple):
     """A fitted chain model.
 
     Attributes:
-      config: what it is made of.
-      tokenizer: of the text it was fitted on.
-      network: its wiring.
-      memory: what it has counted and learnt, and where it stands in a text.
+      config: the settings it was made with.
+      tokenizer: the tokenizer of the text that it was fitted on.
+      network: the wiring.
+      memory: the counts and weights it has learnt, and its place in a text.
+
+    Source: docs/semantics/chain.md
     """
 
     config: ChainConfig
@@ -44,12 +48,15 @@ class ChainModel(NamedTuple):
 
 
 class ChainStep(NamedTuple):
-    """How far fitting or reading got.
+    """The progress of fitting or reading.
 
     Attributes:
       stage: ``fitting`` the counts and the readout of a static model, ``reading`` training text online, or
         ``scoring``.
-      done, total: tokens of the stage.
+      done: the number of tokens of the stage that are done.
+      total: the number of all tokens of the stage.
+
+    Source: docs/semantics/chain.md
     """
 
     stage: Literal["fitting", "reading", "scoring"]
@@ -64,9 +71,12 @@ class TextScore(NamedTuple):
     """The cost of N tokens.
 
     Attributes:
-      nats: ``float64 [N]`` negative log-probabilities.
-      best: ``int32 [N]`` the most probable token at each place, the lowest id on ties; -1 if not asked for.
-      model: stands behind the last token; an online one has learnt the text.
+      nats: ``float64 [N]``, the negative log-probability of each token.
+      best: ``int32 [N]``, the most probable token at each place, the lowest id on ties; -1 if ``argmax`` was
+        not asked for.
+      model: the model after the last token; an online model has learnt the text.
+
+    Source: docs/semantics/chain.md
     """
 
     nats: np.ndarray
@@ -78,11 +88,14 @@ class Evaluation(NamedTuple):
     """The cost of a corpus's test text for a model that was fitted on its training text.
 
     Attributes:
-      nats, best: see `TextScore`.
-      model: stands behind the test text; an online one has learnt it.
-      seconds: spent, over all runs.
-      tokens_per_second: by stage, of this run and without the first chunk, which compiles; ``training`` is
-        the static fit, with all that it compiles.
+      nats: ``float64 [N]``, see `TextScore`.
+      best: ``int32 [N]``, see `TextScore`.
+      model: the model after the test text; an online model has learnt it.
+      seconds: the time spent, over all runs.
+      tokens_per_second: the speed of each stage in this run. ``reading`` and ``scoring`` leave out the first
+        chunk, which compiles; ``training``, the static fit, includes compiling.
+
+    Source: docs/semantics/chain.md
     """
 
     nats: np.ndarray
@@ -93,10 +106,12 @@ class Evaluation(NamedTuple):
 
 
 def build(config: ChainConfig, corpus: Corpus) -> Network:
-    """The wiring of a model of a corpus, its tree made from the training text.
+    """Makes the wiring of a model for a corpus; a clustered token tree is made from its training text.
 
     Raises:
-      ValueError: two rare tokens have the same bytes and cannot be spelled.
+      ValueError: two rare tokens have the same bytes, so spelling cannot tell them apart.
+
+    Source: docs/semantics/chain.md
     """
     if config.tree == "plain":
         tree = tokentree.plain(corpus.vocabulary)
@@ -106,10 +121,12 @@ def build(config: ChainConfig, corpus: Corpus) -> Network:
 
 
 def empty(config: ChainConfig, network: Network) -> Memory:
-    """The memory of a model that has read nothing, as large as ``config.memory_mib`` allows.
+    """Makes the memory of a model that has read nothing, as large as ``config.memory_mib`` allows.
 
     Raises:
-      ValueError: that is too small.
+      ValueError: ``config.memory_mib`` is too small for the neurons.
+
+    Source: docs/semantics/chain.md
     """
     log_slots = memories.log_slots_for(config.memory_mib, network.view.shape[0])
     make = memories.empty_online if config.mode == "online" else memories.empty_static
@@ -124,16 +141,20 @@ def fit(
     resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
 ) -> ChainModel:
-    """A model that has learnt the training text of a corpus.
+    """Fits a model to the training text of a corpus.
 
     Args:
-      key: trains the readout of a static model; an online one draws nothing.
+      key: the random key for training the readout of a static model; an online model does not use it.
+      config: the settings of the model.
+      corpus: the text; its test split is not read.
       resume: a folder to save progress to, and to continue from; see `evaluate`.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
       ValueError: the memory is too small, the text is too short for the readout's folds, or the folder holds
         the progress of other work.
+
+    Source: docs/semantics/chain.md
     """
     nothing = corpus._replace(test=corpus.test[:0])
     return evaluate(key, config, nothing, resume=resume, on_step=on_step).model
@@ -147,20 +168,23 @@ def score(
     donate: bool = False,
     on_step: OnStep | None = None,
 ) -> TextScore:
-    """Score a text that continues what the model has read.
+    """Scores a text that continues what the model has read.
 
-    A static model learns nothing. An online one scores each token before it is written, as it did in fitting;
-    the model given stays as it was, and the one returned has learnt the text.
+    A static model learns nothing. An online model scores each token before it writes it, as in fitting. The
+    given model stays as it was; the returned model has read the text.
 
     Args:
-      text: text, or ids ``[N]``.
-      argmax: whether to look for the most probable token at each place too, which takes a few times longer.
-      donate: give the tables of an online model away instead of copying them; ``model`` must not be used
-        after that.
+      model: a fitted model.
+      text: text, or ids ``int [N]``.
+      argmax: whether to find the most probable token at each place too, which takes a few times longer.
+      donate: whether to give away the tables of an online model instead of copying them; ``model`` must not
+        be used afterwards.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
       ValueError: a token is outside the vocabulary.
+
+    Source: docs/semantics/chain.md
     """
     tokens = models.check_tokens(
         model.network, model.tokenizer.encode(text) if isinstance(text, str) else text
@@ -174,16 +198,23 @@ def score(
 
 
 def unweighted(model: ChainModel, corpus: Corpus) -> dict[str, np.ndarray]:
-    """Nats ``float64 [N]`` of the test text by the counts of a static model alone, without its readout.
+    """Scores the test text by the counts of a static model alone, without its readout.
+
+    Args:
+      model: a static model.
+      corpus: the model reads its test text after its training text.
 
     Returns:
-      by how the counts are read out, ``vote`` and ``backoff``: see `static.unweighted_nats`.
+      nats ``float64 [N]`` for each way to combine the counts, ``vote`` and ``backoff``: see
+      `static.unweighted_nats`.
 
     Raises:
       ValueError: the model is not a static one.
+
+    Source: docs/semantics/chain.md
     """
     if not isinstance(model.memory, StaticMemory):
-        raise ValueError("only a static model has counts: give one fitted with mode='static'")
+        raise ValueError("unweighted needs a static model, got an online one: fit it with mode='static'")
     memory = static.stand_after(model.network, model.memory, corpus.train)
     return static.unweighted_nats(model.network, memory, corpus.test, model.config.chunk)
 
@@ -199,19 +230,23 @@ def evaluate(
     save_every: int = 16,
     on_step: OnStep | None = None,
 ) -> Evaluation:
-    """Fit a model on the training text and score the test text, which follows it.
+    """Fits a model on the training text and scores the test text, which follows it.
 
     Args:
       key: see `fit`.
-      network: from `build`; made if it is not given.
+      config: the settings of the model.
+      corpus: the training text and the test text.
+      network: the wiring from `build`; it is built if it is not given.
       argmax: see `score`.
-      resume: a folder to save progress to, and to continue from; killed at any moment, the work ends with the
-        same bits and has lost at most ``save_every`` chunks.
-      save_every: chunks between two saves.
+      resume: a folder to save progress to, and to continue from. A run may be killed at any moment: the
+        resumed run ends with the same bits, and at most ``save_every`` chunks are read again.
+      save_every: the number of chunks between two saves.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
-      ValueError: see `fit`.
+      ValueError: see `fit`; or ``save_every`` is below 1.
+
+    Source: docs/semantics/chain.md
     """
     if save_every < 1:
         raise ValueError(f"save_every must be at least 1, got {save_every}")
@@ -241,7 +276,7 @@ def evaluate(
 def _describe(
     key: jax.Array, config: ChainConfig, corpus: Corpus, network: Network, argmax: bool
 ) -> dict[str, Any]:
-    """JSON data that tells this work from other work."""
+    """Returns JSON data that is different for different work."""
 
     def digest(*arrays: Any) -> str:
         return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in arrays)).hexdigest()
@@ -262,7 +297,7 @@ def _resumed(config: ChainConfig, arrays: dict[str, Any]) -> Memory:
 
 
 class _Run:
-    """A model on its way through a text: what it has done, found and spent."""
+    """The run of a model through a text: its place, its results and its time."""
 
     def __init__(self, model: ChainModel, tokens: np.ndarray, scored_from: int, argmax: bool):
         self.model, self.tokens, self.scored_from, self.argmax = model, tokens, scored_from, argmax
@@ -273,24 +308,24 @@ class _Run:
         self._spent: dict[str, tuple[int, float]] = {}  # tokens and seconds of each stage
 
     def clock(self) -> None:
-        """Count the seconds since this was last called."""
+        """Adds the seconds since the last call to ``seconds``."""
         self.seconds, self._begun = self.seconds + time.perf_counter() - self._begun, time.perf_counter()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arrays and JSON data from which `resume` goes on."""
+        """Returns arrays and JSON data from which `resume` continues."""
         arrays = self.model.memory._asdict()
         if len(self.nats):  # an empty array cannot be saved
             arrays |= {"nats": self.nats, "best": self.best}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
-        """Go on from a `state`, whose memory the model has already."""
+        """Continues from a `state`; the model already has the memory of it."""
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
 
     def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:
-        """Count the training text and train the readout."""
+        """Counts the training text and trains the readout."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -305,7 +340,7 @@ class _Run:
         self.done, self.fitted = len(train), True
 
     def read(self, save: Callable[[], None], save_every: int, on_step: OnStep | None) -> None:
-        """Read what is left of the text, chunk by chunk; an online model learns it."""
+        """Reads the rest of the text, chunk by chunk; an online model learns it."""
         config, chunks = self.model.config, 0
         while self.done < len(self.tokens):
             scored = self.done >= self.scored_from
@@ -314,7 +349,7 @@ class _Run:
             begun = time.perf_counter()
             self._read_chunk(part, scored)
             stage = "scoring" if scored else "reading"
-            if chunks and len(part) == config.chunk:  # the first compiles
+            if chunks and len(part) == config.chunk:  # the first chunk compiles
                 count, seconds = self._spent.get(stage, (0, 0.0))
                 self._spent[stage] = count + len(part), seconds + time.perf_counter() - begun
             self.done += len(part)
@@ -336,7 +371,7 @@ class _Run:
         jax.block_until_ready(memory.registers)
 
     def tokens_per_second(self) -> dict[str, float]:
-        """By stage; of a fit with all that it compiles."""
+        """Returns the tokens per second of each stage; those of ``training`` include compiling."""
         return {stage: tokens / seconds for stage, (tokens, seconds) in self._spent.items()}
 
 
@@ -350,20 +385,24 @@ def generate(
     top_p: float = 1.0,
     on_text: Callable[[str], None] | None = None,
 ) -> str:
-    """Continue a prompt, which itself continues what the model has read. The model stays as it was.
+    """Continues a prompt, which itself continues what the model has read; the model stays as it was.
 
     Args:
-      key: decides what is drawn.
+      key: the random key of the draws.
+      model: a fitted model.
+      prompt: the text to continue; without one the model continues the text that it has read.
       tokens: the number of tokens to draw.
-      temperature: divides the log-odds of every turn; 1 draws from the model.
-      top_p: draws from the fewest most probable tokens with this much of the probability; 1 from all.
-      on_text: called with the text of each token as it comes.
+      temperature: divides the log-odds of every turn; 1 draws from the model's own distribution.
+      top_p: draws from the fewest most probable tokens that together have this probability; 1 draws from all.
+      on_text: called with the text of each token as soon as it is drawn.
 
     Returns:
-      the prompt and its continuation; bytes that are no UTF-8 are replaced.
+      the prompt and its continuation; bytes that are not UTF-8 are replaced.
 
     Raises:
-      ValueError: a number is out of range.
+      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range.
+
+    Source: docs/semantics/chain.md
     """
     if tokens < 1:
         raise ValueError(f"tokens must be at least 1, got {tokens}")

@@ -1,4 +1,7 @@
-"""The memories of a chain model: of counts alone, or one that learns as it reads."""
+"""The memories of a chain model: one of counts alone, and one that learns while it reads.
+
+Source: docs/semantics/chain.md
+"""
 
 from typing import NamedTuple
 
@@ -27,14 +30,19 @@ from wnn_jax.chain.contexts import Network
 
 
 class StaticMemory(NamedTuple):
-    """Counts of a text, and a readout of them; reading moves the registers and nothing else.
+    """The counts of a text, and a readout of them. Reading changes the registers alone.
 
     Attributes:
-      slots: ``uint32 [n, S / 4, 4, 3]``, cells in buckets of four: 16 bits of tag and two fast counts of 8,
-        which stay 0; zeros counted; ones counted. In a bucket tags fall; of more than four the highest stay.
-      gain: ``float32 [GAIN_ROWS, I]`` weights on the evidence of I inputs, the n neurons' counts.
-      offset: ``float32 [2 * STATES, I]``: what the state of a cell says beside its odds.
+      slots: ``uint32 [n, S / 4, 4, 3]``, the cells of n neurons, S for each, in buckets of four. The first
+        word of a cell is its tag in 16 bits (0: EMPTY) and two fast counts of 8 bits, which stay 0; the
+        second is the count of zeros, the third that of ones. Tags descend within a bucket. Where more than
+        four fall into a bucket, the four highest stay.
+      gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
+        neurons.
+      offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
       registers: ``uint32 [12]``, see `constants.Register`.
+
+    Source: docs/semantics/chain.md
     """
 
     slots: jax.Array
@@ -44,19 +52,26 @@ class StaticMemory(NamedTuple):
 
 
 class OnlineMemory(NamedTuple):
-    """The memory of a model that learns as it reads.
+    """The memory of a model that learns while it reads.
 
     Attributes:
-      slots: as of `StaticMemory`; the fast counts forget.
-      gain, gain_sum: ``float32 [GAIN_ROWS, I]`` weights on the evidence of I inputs, and their summed squared
-        gradients. Inputs are the n neurons' counts and their fast counts.
-      offset, offset_sum: ``float32 [2 * STATES, I]``: what the state of a cell says beside its odds.
-      match_share, match_gain: ``float32 [2, 32]`` how often a match of that length is right; its weight.
-      refined: ``float32 [2, 2^16, 33]`` how often the bit was 1 at a mixed probability, by node and by last
-        token and node.
-      text: ``int32 [room]`` the last tokens read, as a ring.
-      match_table: ``int32 [2^18]`` where three tokens were last followed by a fourth.
+      slots: see `StaticMemory`; here the fast counts are used, and they forget.
+      gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
+        neurons and then their fast counts.
+      gain_sum: ``float32 [GAIN_ROWS, I]``, sums of the squared gradients of ``gain``.
+      offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
+      offset_sum: ``float32 [2 * STATES, I]``, sums of the squared gradients of ``offset``.
+      match_share: ``float32 [2, 32]``, how often a match of each length was right, outside and inside the
+        spelled branch of the tree.
+      match_gain: ``float32 [2, 32]``, the weight of such a match.
+      refined: ``float32 [2, 2^16, 33]``, how often the bit was 1 at each step of the mixed probability: by
+        node, and by last token and node.
+      text: ``int32 [room]``, the last tokens that were read, as a ring.
+      match_table: ``int32 [2^18]``, the place of the token that followed the latest occurrence of three
+        tokens, by the hash of the three; 0 for none.
       registers: ``uint32 [12]``, see `constants.Register`.
+
+    Source: docs/semantics/chain.md
     """
 
     slots: jax.Array
@@ -76,47 +91,64 @@ Memory = StaticMemory | OnlineMemory
 
 
 def log_slots(memory: Memory) -> int:
-    """log2 of S, the cells of a neuron's row."""
+    """Returns log2 of S, the number of cells in a neuron's row.
+
+    Source: docs/semantics/chain.md
+    """
     return memory.slots.shape[1].bit_length() + 1
 
 
 def log_slots_for(memory_mib: int, neurons: int) -> int:
-    """The largest rows of which ``neurons`` fit into a memory.
+    """Returns log2 of the largest number of cells in a row for which all rows fit into a memory; at most 28.
+
+    Args:
+      memory_mib: the size of the memory in MiB.
+      neurons: the number of rows.
 
     Raises:
-      ValueError: not even the smallest do.
+      ValueError: the smallest rows, of four cells, do not fit.
+
+    Source: docs/semantics/chain.md
     """
     cells = (memory_mib << 20) // (4 * CELL * neurons)
     if cells < BUCKET:
-        raise ValueError(f"memory_mib={memory_mib} are too few MiB for the tables of {neurons} neurons")
+        raise ValueError(
+            f"memory_mib={memory_mib} is too few MiB for the tables of {neurons} neurons: raise memory_mib"
+        )
     return min(cells.bit_length() - 1, 28)
 
 
 def empty_static(network: Network, log_slots: int) -> StaticMemory:
-    """A static memory in which nothing is counted.
+    """Makes a static memory in which nothing is counted.
 
     Args:
-      log_slots: log2 of the cells in each neuron's row, at 12 bytes each.
+      network: the wiring.
+      log_slots: log2 of the number of cells in each neuron's row; a cell has 12 bytes.
 
     Raises:
-      ValueError: the size is out of range.
+      ValueError: ``log_slots`` is out of range.
+
+    Source: docs/semantics/chain.md
     """
     gain, offset = _start(network.view.shape[0])
     return StaticMemory(_zeros(network, log_slots), gain, offset, jnp.zeros(REGISTERS, jnp.uint32))
 
 
 def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> OnlineMemory:
-    """An online memory that has read nothing.
+    """Makes an online memory that has read nothing.
 
     Args:
-      log_slots: log2 of the cells in each neuron's row, at 12 bytes each.
-      room: tokens that a match may look back.
+      network: the wiring.
+      log_slots: log2 of the number of cells in each neuron's row; a cell has 12 bytes.
+      room: the number of last tokens in which matches are looked for.
 
     Raises:
-      ValueError: a size is out of range.
+      ValueError: ``log_slots`` or ``room`` is out of range.
+
+    Source: docs/semantics/chain.md
     """
     if room <= 2 * MATCH_LENGTHS:
-        raise ValueError(f"matches need room for more than {2 * MATCH_LENGTHS} tokens, got {room}")
+        raise ValueError(f"room must be for more than {2 * MATCH_LENGTHS} tokens, got {room}: raise room")
     gain, offset = _start(2 * network.view.shape[0])
     stretched = (np.arange(REFINE_STEPS) - REFINE_STEPS // 2) * REFINE_WIDTH
     refined = (1 / (1 + np.exp(-stretched))).astype(np.float32)
@@ -137,15 +169,18 @@ def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> Onlin
 
 def _zeros(network: Network, log_slots: int) -> jax.Array:
     if not 2 <= log_slots <= 28:
-        raise ValueError(f"a row has 2^2 to 2^28 cells, got 2^{log_slots}")
+        raise ValueError(
+            f"log_slots must be 2 to 28, got {log_slots}: the row of a neuron has 2^log_slots cells"
+        )
     return backend.zeros((network.view.shape[0], 1 << log_slots - 2, BUCKET, CELL))
 
 
 def _start(sources: int) -> tuple[jax.Array, jax.Array]:
-    """Gains and offsets of a readout that has learnt nothing, for as many inputs, padded to whole lanes."""
+    """Returns the gains and offsets of an untrained readout of ``sources`` inputs, padded to whole lanes."""
     inputs = -(-sources // LANES) * LANES
     gain = np.zeros((GAIN_ROWS, inputs), np.float32)
-    # By hits, kind and state every input begins with an equal part of a mean, a little sharper than one.
+    # The gains by hits, by kind and by state begin at 0.4 / sources each. Their sum, 1.2 / sources, makes the
+    # mixture a little sharper than the mean of the inputs.
     for rows in (slice(HITS + KINDS), slice(GAIN_STATES, None)):
         gain[rows, :sources] = 0.4 / sources
     return jnp.asarray(gain), jnp.zeros((2 * STATES, inputs), jnp.float32)

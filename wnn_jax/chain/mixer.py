@@ -1,8 +1,12 @@
-"""The mixer of a chain model: how cells become the probability of a bit, and what is learnt when it came.
+"""The mixer of a chain model: it turns cells into the probability of a bit, and learns from the bit.
 
 A prediction has four steps: the evidence of the cells (`evidence`), its weighted sum (`choose_rows` and
 `logit`), the vote of the longest match (`match_vote`) and the refinement of the mixed probability (`refine`).
-A static memory takes the first two.
+A static memory takes the first two steps only.
+
+In this module I is the number of inputs of the mixer, and n the number of context neurons.
+
+Source: docs/semantics/chain.md
 """
 
 from typing import NamedTuple
@@ -39,14 +43,16 @@ from wnn_jax.chain.memory import Memory, OnlineMemory
 
 
 class Place(NamedTuple):
-    """A place in a text, before its token came.
+    """A place in a text, before its token is known.
 
     Attributes:
-      hashes: ``uint32 [n]`` of the fields that each neuron observes.
-      classes: ``int32 [2]`` of the last two tokens.
-      last: ``uint32 []`` the last token plus one, 0 if there is none.
-      guess: ``int32 []`` the token that followed the longest match, -1 without one.
-      match_length: ``int32 []``.
+      hashes: ``uint32 [n]``, the hash of the fields that each neuron observes.
+      classes: ``int32 [2]``, the classes of the last two tokens.
+      last: ``uint32 []``, the id of the last token plus 1; 0 if there is none.
+      guess: ``int32 []``, the token that followed the longest match; -1 without a match.
+      match_length: ``int32 []``, the number of tokens of the match.
+
+    Source: docs/semantics/chain.md
     """
 
     hashes: jax.Array
@@ -57,13 +63,17 @@ class Place(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """The cells that nodes ``[...]`` address.
+    """The cells that the neurons address at nodes ``[...]``.
 
     Attributes:
-      bucket, tag: ``[n, ...]`` their addresses.
-      held: ``uint32 [n, ..., 4, 3]`` all that their buckets hold.
-      zeros, ones: ``uint32 [n, ...]`` their counts, 0 where there is no such cell.
-      fast: ``uint32 [2, n, ...]`` their fast counts, of zeros and of ones.
+      bucket: ``int32 [n, ...]``, their buckets.
+      tag: ``uint32 [n, ...]``, their tags.
+      held: ``uint32 [n, ..., 4, 3]``, all cells of these buckets.
+      zeros: ``uint32 [n, ...]``, the count of zeros; 0 where there is no such cell.
+      ones: ``uint32 [n, ...]``, the count of ones; 0 where there is no such cell.
+      fast: ``uint32 [2, n, ...]``, the fast counts of zeros and of ones.
+
+    Source: docs/semantics/chain.md
     """
 
     bucket: jax.Array
@@ -78,9 +88,11 @@ class Evidence(NamedTuple):
     """The evidence of the cells at nodes ``[...]``.
 
     Attributes:
-      odds: ``float32 [I, ...]`` log-odds of each input.
-      state: ``int32 [I, ...]`` its two counts in 12 steps each.
-      hits: ``int32 [...]`` which of the first six neurons have seen this before, as bits.
+      odds: ``float32 [I, ...]``, the log-odds of each input.
+      state: ``int32 [I, ...]``, the two counts of each input, in 12 steps each.
+      hits: ``int32 [...]``, whether each of the first six neurons has seen this context before, as bits.
+
+    Source: docs/semantics/chain.md
     """
 
     odds: jax.Array
@@ -89,12 +101,15 @@ class Evidence(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Which weights hold at nodes ``[...]``.
+    """The rows of the weights that apply at nodes ``[...]``.
 
     Attributes:
-      shared: ``int32 [4, ...]`` rows of the gains that hold for all inputs: by hits, by the node's kind, and
-        by the classes of the last two tokens.
-      state: ``int32 [I, ...]`` rows of each input's offset; of its own gain they are `GAIN_STATES` below.
+      shared: ``int32 [4, ...]``, the rows of the four gains that all inputs share: by hits, by the kind of
+        the node, and by the class of each of the last two tokens.
+      state: ``int32 [I, ...]``, the row of each input's offset. The row of its own gain is this plus
+        `GAIN_STATES`.
+
+    Source: docs/semantics/chain.md
     """
 
     shared: jax.Array
@@ -102,13 +117,17 @@ class Rows(NamedTuple):
 
 
 class MatchVote(NamedTuple):
-    """The vote of the longest match on nodes ``[...]``.
+    """The vote of the longest match at nodes ``[...]``.
 
     Attributes:
-      bit: ``int32 [...]`` the bit it foretells, -1 where its token's path does not lead.
-      cell: zone and length ``int32 [...]``, by which its share and gain are kept.
-      share: ``float32 [...]`` how often a match of that length was right.
-      odds: ``float32 [...]`` log-odds of that share, towards the bit.
+      bit: ``int32 [...]``, the bit that the match predicts; -1 at a node that is not on the path of its
+        token.
+      cell: ``int32 [...]`` twice: the branch (1: spelled) and the length of the match, which address its
+        share and its gain.
+      share: ``float32 [...]``, how often a match of that length was right.
+      odds: ``float32 [...]``, the log-odds of that share, positive towards a 1.
+
+    Source: docs/semantics/chain.md
     """
 
     bit: jax.Array
@@ -118,12 +137,16 @@ class MatchVote(NamedTuple):
 
 
 class Refinement(NamedTuple):
-    """Probabilities as they turned out where they were mixed alike, at nodes ``[...]``, by two maps.
+    """The refined probabilities at nodes ``[...]``: how often the bit was 1 at such a mixed probability.
+
+    There are two maps: the first is addressed by the node, the second by the last token and the node.
 
     Attributes:
-      one: ``float32 [2, ...]`` P(bit = 1) by each map, on the line between two of its steps.
-      cell: place and step ``int32 [2, ...]`` of the nearer one, which learns.
-      held: ``float32 [2, ...]`` what it holds.
+      one: ``float32 [2, ...]``, P(bit = 1) by each map, interpolated between two of its steps.
+      cell: ``[2, ...]`` twice: the place in the map and the nearer step, which learns.
+      held: ``float32 [2, ...]``, the value of that cell.
+
+    Source: docs/semantics/chain.md
     """
 
     one: jax.Array
@@ -132,12 +155,18 @@ class Refinement(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """P(bit = 1) at nodes ``[...]``, and what learning from it needs.
+    """P(bit = 1) at nodes ``[...]``, and the values that learning needs.
 
     Attributes:
-      one: ``float32 [...]`` P(bit = 1).
-      mixed: ``float32 [...]`` the same before it was refined.
-      match, refinement: None of a static memory.
+      one: ``float32 [...]``, P(bit = 1).
+      mixed: ``float32 [...]``, the same before the refinement.
+      cells: the cells that were read.
+      evidence: the evidence of these cells.
+      rows: the rows of the weights.
+      match: the vote of the longest match; None with a static memory.
+      refinement: the refined probabilities; None with a static memory.
+
+    Source: docs/semantics/chain.md
     """
 
     one: jax.Array
@@ -150,7 +179,17 @@ class Prediction(NamedTuple):
 
 
 def predict(network: Network, memory: Memory, place: Place, node: jax.Array, depth: jax.Array) -> Prediction:
-    """P(bit = 1) at nodes ``[...]``, which lie ``depth`` turns below the root."""
+    """Predicts P(bit = 1) at nodes ``[...]``.
+
+    Args:
+      network: the wiring.
+      memory: a static or an online memory.
+      place: the place in the text.
+      node: ``int32 [...]``.
+      depth: ``int32 [...]``, the number of turns between the root and each node.
+
+    Source: docs/semantics/chain.md
+    """
     online = isinstance(memory, OnlineMemory)
     cells = look_up(network, memory, place.hashes, node)
     inputs = memory.gain.shape[1]
@@ -170,7 +209,16 @@ def predict(network: Network, memory: Memory, place: Place, node: jax.Array, dep
 
 
 def look_up(network: Network, memory: Memory, hashes: jax.Array, node: jax.Array) -> Cells:
-    """The cells of nodes ``[...]`` where the neurons' fields hash to ``uint32 [n]``."""
+    """Looks up the cells that the neurons address at nodes ``[...]``.
+
+    Args:
+      network: the wiring.
+      memory: the memory that has the cells.
+      hashes: ``uint32 [n]``, the hash of each neuron's fields.
+      node: ``int32 [...]``.
+
+    Source: docs/semantics/chain.md
+    """
     bucket, tag = address(network, memories.log_slots(memory), hashes, node)
     neuron = jnp.arange(bucket.shape[0]).reshape(-1, *[1] * node.ndim)
     held = memory.slots[neuron, bucket]
@@ -181,7 +229,19 @@ def look_up(network: Network, memory: Memory, hashes: jax.Array, node: jax.Array
 
 
 def evidence(inputs: int, zeros: jax.Array, ones: jax.Array, fast: jax.Array | None) -> Evidence:
-    """Evidence of counts ``[n, ...]``, and of fast counts ``[2, n, ...]`` if there are any."""
+    """Turns counts into evidence: log-odds and states.
+
+    A count of 0 is evidence too: every count is increased by 0.4 before its logarithm, so that no counts at
+    all give log-odds of 0.
+
+    Args:
+      inputs: I, to which the evidence is padded with zeros.
+      zeros: ``[n, ...]``, the counts of zeros.
+      ones: ``[n, ...]``, the counts of ones.
+      fast: ``[2, n, ...]``, the fast counts, which become n more inputs; None for a static memory.
+
+    Source: docs/semantics/chain.md
+    """
     pairs = [(zeros, ones)] if fast is None else [(zeros, ones), (fast[0], fast[1])]
     odds = jnp.concatenate([_log(one) - _log(zero) for zero, one in pairs])
     state = jnp.concatenate([step(zero) * COUNT_STEPS + step(one) for zero, one in pairs])
@@ -196,16 +256,27 @@ def _log(count: jax.Array) -> jax.Array:
 
 
 def step(count: jax.Array) -> jax.Array:
-    """A count in 12 steps: 0 .. 5, 6-7, 8-11, 12-19, 20-39, 40-99, more."""
+    """Returns a count as one of 12 steps: 0, 1, 2, 3, 4, 5, 6-7, 8-11, 12-19, 20-39, 40-99, 100 and more.
+
+    Args:
+      count: an integer array of any shape.
+
+    Source: docs/semantics/chain.md
+    """
     edges = jnp.array(COUNT_EDGES, count.dtype)
     return (count[..., None] >= edges).sum(axis=-1, dtype=jnp.int32)
 
 
 def choose_rows(network: Network, node: jax.Array, seen: Evidence, classes: jax.Array) -> Rows:
-    """The weights that hold at nodes ``[...]``.
+    """Chooses the weights that apply at nodes ``[...]``.
 
     Args:
-      classes: ``int32 [2, ...]`` classes of the last two tokens, 6 bits and 1 for "none".
+      network: the wiring.
+      node: ``int32 [...]``.
+      seen: the evidence at these nodes.
+      classes: ``int32 [2, ...]``, the classes of the last two tokens: 6 bits plus 1, or 0 without a token.
+
+    Source: docs/semantics/chain.md
     """
     spelled = network.tree.spelled[node]
     first = HITS + KINDS
@@ -220,10 +291,17 @@ def choose_rows(network: Network, node: jax.Array, seen: Evidence, classes: jax.
 
 
 def logit(gain: jax.Array, offset: jax.Array, rows: Rows, odds: jax.Array) -> jax.Array:
-    """Mixed log-odds ``[...]``: each input's offset, and its odds times the sum of its five gains.
+    """Mixes the log-odds of the inputs into log-odds ``float32 [...]``.
+
+    An input adds its offset, and its log-odds times the sum of its five gains (four shared ones and its own).
 
     Args:
+      gain: ``float32 [GAIN_ROWS, I]``.
+      offset: ``float32 [2 * STATES, I]``.
+      rows: the rows of both that apply.
       odds: ``float32 [I, ...]``.
+
+    Source: docs/semantics/chain.md
     """
     inputs = jnp.arange(odds.shape[0]).reshape(-1, *[1] * (odds.ndim - 1))
     shared = jnp.moveaxis(gain[rows.shared].sum(axis=0), -1, 0)
@@ -234,7 +312,17 @@ def logit(gain: jax.Array, offset: jax.Array, rows: Rows, odds: jax.Array) -> ja
 def match_vote(
     network: Network, memory: OnlineMemory, place: Place, node: jax.Array, depth: jax.Array
 ) -> MatchVote:
-    """The vote of the longest match on nodes ``[...]``, which lie ``depth`` turns below the root."""
+    """Returns the vote of the longest match at nodes ``[...]``.
+
+    Args:
+      network: the wiring.
+      memory: an online memory.
+      place: the place in the text, with its match.
+      node: ``int32 [...]``.
+      depth: ``int32 [...]``, the number of turns between the root and each node.
+
+    Source: docs/semantics/chain.md
+    """
     tree = network.tree
     token = jnp.maximum(place.guess, 0)
     entry = tree.start[token] + depth
@@ -250,7 +338,17 @@ def match_vote(
 def refine(
     network: Network, memory: OnlineMemory, place: Place, node: jax.Array, dot: jax.Array
 ) -> Refinement:
-    """Probabilities as they turned out after mixed log-odds ``dot [...]`` at nodes ``[...]``."""
+    """Refines mixed log-odds by how often the bit was 1 at such log-odds before.
+
+    Args:
+      network: the wiring.
+      memory: an online memory.
+      place: the place in the text.
+      node: ``int32 [...]``.
+      dot: ``float32 [...]``, the mixed log-odds.
+
+    Source: adaptive probability maps (M. Mahoney, PAQ8); docs/semantics/chain.md
+    """
     middle = REFINE_STEPS // 2
     z = jnp.clip(dot * jnp.float32(1 / REFINE_WIDTH), -REFINE_EDGE, REFINE_EDGE) + float(middle)
     below = z.astype(jnp.int32)
@@ -265,20 +363,29 @@ def refine(
 
 
 def clamped(p: jax.Array) -> jax.Array:
-    """A probability that no bit can be certain of."""
+    """Clips a probability to `LEAST` .. 1 - `LEAST`, so that no bit is certain.
+
+    Source: docs/semantics/chain.md
+    """
     return jnp.clip(p, LEAST, 1.0 - LEAST)
 
 
 def learn(
     network: Network, memory: OnlineMemory, node: jax.Array, bit: jax.Array, said: Prediction, rate: float
 ) -> OnlineMemory:
-    """The memory after the bit that came at one node.
+    """Learns the bit that came at one node; returns the new memory.
 
     Args:
-      said: of that node.
-      rate: of the gains and offsets, by Adagrad.
+      network: the wiring.
+      memory: an online memory.
+      node: ``int32 []``.
+      bit: ``int32 []``.
+      said: the prediction at that node.
+      rate: the step size of Adagrad for the gains and offsets.
+
+    Source: Adagrad (Duchi et al. 2011); docs/semantics/chain.md
     """
-    assert said.match is not None  # an online memory's prediction has both
+    assert said.match is not None  # a prediction from an online memory has both
     assert said.refinement is not None
     target = bit.astype(jnp.float32)
     error = target - said.mixed
@@ -288,7 +395,7 @@ def learn(
         change = rate * gradient / jnp.sqrt(total + 1.0)
         return weights.at[index].add(change), sums.at[index].set(total)
 
-    # Nothing that was read to predict is read again: XLA would copy it.
+    # The values that the prediction read are taken from it: a second read would make XLA copy the arrays.
     cell, held = (jnp.arange(2), *said.refinement.cell), said.refinement.held
     refined = memory.refined.at[cell].set(held + (target - held) * REFINE_RATE)
     match, on = said.match, said.match.bit >= 0

@@ -1,21 +1,26 @@
-"""The chain model: a weightless language model that is an exact distribution, a bit at a time.
+"""The chain model: a weightless language model with exact probabilities, predicted bit by bit.
 
 A token is a path through a binary tree (`tokentree`), and its probability is the product of its turns:
 
     P(token | text) = prod_d P(bit_d | text, bits before it)
 
-Every turn is predicted by n context neurons. A neuron observes some fields of the text so far (the last
-tokens, their classes, the word being written ...) and the node of the tree, and the cell so addressed
-counts zeros and ones. The cells' log-odds and states are mixed by a logistic readout, which is all that
-has weights. Two ways to use it:
+Every turn is predicted by n context neurons. A neuron observes the node of the tree and some fields of the
+text so far (the last tokens, their classes, the word being written ...). They address a cell, which counts
+zeros and ones. A logistic readout mixes the log-odds and states of the cells; it is the only part that has
+weights. There are two ways to use the model:
 
-- *static*: cells are plain counts, written in one order-free pass; as they add, a fold is left out by
-  subtraction, and the readout is trained on what cells say of text they have not seen (`static`).
-- *online*: one sequential pass, each token scored before it is written (`read`); cells also keep fast
-  counts that forget, the longest match votes, and the mixed probability is refined by what came of it.
+- *static*: cells are plain counts, written in one pass whose order has no effect. Counts add, so a fold of
+  the text can be left out by subtraction. The readout is trained on the counts that each fold meets while it
+  is left out (`static`).
+- *online*: one pass in order; each token is scored before it is written (`read`). Cells also keep fast counts
+  that forget, the longest match votes, and the mixed probability is corrected by how often the bit was 1 at
+  such a probability before.
 
-Its kin are the context-mixing archivers (M. Mahoney, "Adaptive weighing of context models for lossless
-data compression", 2005), whose contexts are hashed bytes as these are fields.
+Archivers that mix contexts are related: their contexts are hashes of bytes, and here they are hashes of
+fields.
+
+Source: M. Mahoney, "Adaptive weighing of context models for lossless data compression", 2005;
+docs/semantics/chain.md
 """
 
 import functools
@@ -32,24 +37,30 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory
 from wnn_jax.chain.reader import BitCallback, M, Reading, ReadSettings
 
-BLOCK = 16384  # tokens a call; what is compiled serves every shorter text
+BLOCK = 16384  # tokens in a call; the compiled program reads every shorter text too
 DRAWN_BLOCK = 64
 
 
 def network(
     tree: tokentree.TokenTree, pieces: list[bytes], described: Sequence[tuple[str, str]] = WORDS
 ) -> Network:
-    """The wiring of a model of a vocabulary.
+    """Makes the wiring of a model for a vocabulary.
 
     Args:
+      tree: the token tree of V ids.
       pieces: the bytes of each of the V ids.
-      described: view and fields of each context neuron, as in `WORDS`.
+      described: the view and the fields of each context neuron, as in `WORDS`.
 
     Raises:
-      ValueError: the tree has another number of ids; a view or field is unknown.
+      ValueError: the tree has another number of ids than ``pieces``; or a view or a field is unknown.
+
+    Source: docs/semantics/chain.md
     """
     if len(pieces) != len(tree.start) - 1:
-        raise ValueError(f"the tree has {len(tree.start) - 1} ids and the vocabulary {len(pieces)}")
+        raise ValueError(
+            f"the tree has {len(tree.start) - 1} ids, but there are {len(pieces)} pieces: take both from one "
+            "vocabulary"
+        )
     connections, view = contexts.wire(described)
     return Network(
         tree=jax.tree.map(jnp.asarray, tree),
@@ -69,20 +80,29 @@ def read(
     rate: float = 0.03,
     block: int = BLOCK,
 ) -> tuple[M, Reading]:
-    """Score tokens, each before it is seen; with ``learn`` it is then written.
+    """Scores tokens, each before it is seen; with ``learn`` the token is then written.
 
     Args:
-      memory: consumed if it learns.
-      argmax: whether to look for the most probable token too.
-      rate: of the mixer's learning.
-      block: tokens a call. Texts of any length share what was compiled for a block.
+      network: the wiring.
+      memory: a static or online memory. With ``learn`` it is consumed.
+      tokens: ids ``int [N]``.
+      learn: whether an online memory learns the tokens.
+      argmax: whether to find the most probable token at each place too.
+      rate: the step size of the mixer.
+      block: the number of tokens in a call. The program that is compiled for a block reads texts of any
+        length.
+
+    Returns:
+      the memory after the tokens, and a `Reading`.
 
     Raises:
       ValueError: a token is outside the vocabulary, or a static memory is asked to learn.
+
+    Source: docs/semantics/chain.md
     """
     ids = check_tokens(network, tokens)
     if learn and not isinstance(memory, OnlineMemory):
-        raise ValueError("a static memory is written by `static.count` and does not learn as it reads")
+        raise ValueError("learn=True needs an online memory, got a static one: write it with `static.count`")
     settings = ReadSettings(learn=learn, argmax=argmax, rate=rate if learn else 0.0)
     moved: Any = memory
     found = []
@@ -98,30 +118,48 @@ def read(
 
 
 def check_tokens(network: Network, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Tokens as ``int32 [N]``.
+    """Returns tokens as ``int32 [N]``.
+
+    Args:
+      network: the wiring, which knows the vocabulary.
+      tokens: ids ``int [N]``.
 
     Raises:
-      ValueError: one is outside the vocabulary.
+      ValueError: a token is outside the vocabulary.
+
+    Source: docs/semantics/chain.md
     """
     ids = np.asarray(tokens, np.int32)
     vocabulary = network.lexicon.shape[1]
     bad = np.flatnonzero((ids < 0) | (ids >= vocabulary))
     if bad.size:
-        raise ValueError(f"token {ids[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids")
+        raise ValueError(
+            f"token {ids[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids: give ids from 0 to "
+            f"{vocabulary - 1}"
+        )
     return ids
 
 
 def sample(
     key: jax.Array, network: Network, memory: M, count: int, temperature: float = 1.0, top_p: float = 1.0
 ) -> tuple[M, np.ndarray]:
-    """Draw ``count`` tokens one after another. What is drawn is remembered as context and not written.
+    """Draws tokens one after another. A drawn token becomes context, but is not written into the cells.
 
     Args:
-      temperature: divides the log-odds of every turn; 1 draws from the model.
-      top_p: keeps to the fewest most probable tokens with this share; 1 keeps all.
+      key: the random key of the draws.
+      network: the wiring.
+      memory: the memory at the place to continue.
+      count: the number of tokens.
+      temperature: divides the log-odds of every turn; 1 draws from the model's own distribution.
+      top_p: draws from the fewest most probable tokens that together have this probability; 1 draws from all.
+
+    Returns:
+      the memory after the tokens, and the tokens ``int32 [count]``.
 
     Raises:
-      ValueError: temperature or top_p is out of range.
+      ValueError: ``temperature`` or ``top_p`` is out of range.
+
+    Source: docs/semantics/chain.md
     """
     if temperature <= 0 or not 0 < top_p <= 1:
         raise ValueError(f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}")
@@ -136,11 +174,17 @@ def sample(
 def decode(
     network: Network, memory: OnlineMemory, count: int, choose: BitCallback, *, rate: float, block: int
 ) -> OnlineMemory:
-    """Read ``count`` tokens whose bits ``choose`` answers to P(bit = 1), as a decoder does; they are learnt.
+    """Reads tokens bit by bit from a function, as a decoder does, and learns them.
 
     Args:
-      memory: consumed.
-      block: room for tokens, at least ``count``. It is compiled once for a ``choose``.
+      network: the wiring.
+      memory: an online memory, which is consumed.
+      count: the number of tokens.
+      choose: gets P(bit = 1) at each turn and returns the bit.
+      rate: the step size of the mixer.
+      block: the largest ``count`` that the compiled program reads. It is compiled once for each ``choose``.
+
+    Source: docs/semantics/chain.md
     """
     settings = ReadSettings("decoded", learn=True, rate=rate, callback=choose)
     memory, _ = _advance(network, memory, None, None, count, block, settings)
@@ -148,7 +192,7 @@ def decode(
 
 
 def _advance(network: Network, memory: Any, tokens, chance, count: int, block: int, settings: ReadSettings):
-    """`reader.read_on`, compiled: the memory and a `Reading` of which ``count`` rows count."""
+    """Calls the compiled `reader.read_on`; only the first ``count`` rows of the `Reading` are filled."""
     given = {
         "tokens": jnp.zeros(0, jnp.int32) if tokens is None else tokens,
         "chance": jnp.zeros((0, 0), jnp.float32) if chance is None else chance,
@@ -178,14 +222,27 @@ def _read_frozen(network, memory, *, tokens, chance, count, block, depth, settin
 
 
 def nats(network: Network, found: Reading) -> np.ndarray:
-    """Negative log-probabilities ``float64 [N]`` of what was read."""
+    """Returns the negative log-probability ``float64 [N]`` of each token that was read.
+
+    Source: docs/semantics/chain.md
+    """
     bits, there = turns(network, found.tokens)
     one = np.asarray(found.ones, np.float64)
     return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
 
 
 def turns(network: Network, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Paths of tokens: the bits ``bool [N, D]``, and where there are any."""
+    """Returns the paths of tokens.
+
+    Args:
+      network: the wiring.
+      tokens: ids ``int [N]``.
+
+    Returns:
+      the bits ``bool [N, D]``, and ``bool [N, D]`` which of them belong to a path.
+
+    Source: docs/semantics/chain.md
+    """
     start, bit = np.asarray(network.tree.start), np.asarray(network.tree.bit)
     tokens, places = np.asarray(tokens), np.arange(network.tree.depth)
     there = places < (start[tokens + 1] - start[tokens])[:, None]
@@ -194,7 +251,14 @@ def turns(network: Network, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray,
 
 
 def distribution(network: Network, memory: Memory) -> np.ndarray:
-    """P ``float32 [V]`` of every token at the place where the memory stands; their sum is 1."""
+    """Returns the probability ``float32 [V]`` of every token to come next; their sum is 1.
+
+    Args:
+      network: the wiring.
+      memory: the memory at the place in question.
+
+    Source: docs/semantics/chain.md
+    """
     return np.asarray(_distribution(network, memory))
 
 

@@ -1,8 +1,10 @@
-"""How a chain model reads: what its neurons address, how their cells are mixed, what is learnt from a bit.
+"""Reads tokens with a chain model: addresses the cells, mixes them, and learns from each bit.
 
-This is the contract of the native kernels (metal_ext/src/chain.h): the same functions in plain JAX, one
-token after another, used where the kernels are not. Counts, hashes and choices agree to the bit; mixed
-probabilities to a few units in the sixth digit, for XLA adds floats in an order of its own.
+This is the contract of the native kernels (metal_ext/src/chain.h): the same functions in plain JAX, one token
+after another. It is used where the kernels are not installed. Counts, hashes and choices agree to the bit.
+Mixed probabilities agree to a few units in the sixth digit, because XLA adds floats in its own order.
+
+Source: docs/semantics/chain.md
 """
 
 import ctypes
@@ -26,12 +28,15 @@ M = TypeVar("M", bound=Memory)
 
 
 class Reading(NamedTuple):
-    """Tokens that were read.
+    """The result of reading N tokens.
 
     Attributes:
-      tokens: ``int32 [N]``.
-      ones: ``float32 [N, D]`` P(bit = 1) at every turn of each token's path, 0 after its end.
-      best: ``int32 [N]`` the most probable token at each place, the lowest on ties; -1 if not asked for.
+      tokens: ``int32 [N]``, the tokens.
+      ones: ``float32 [N, D]``, P(bit = 1) at every turn of each token's path; 0 after the end of the path.
+      best: ``int32 [N]``, the most probable token at each place, the lowest id on ties; -1 if ``argmax`` was
+        not asked for.
+
+    Source: docs/semantics/chain.md
     """
 
     tokens: jax.Array
@@ -40,11 +45,16 @@ class Reading(NamedTuple):
 
 
 class BitCallback:
-    """A function that answers P(bit = 1) with the bit, for either backend to call. Hashed by identity."""
+    """A function that gets P(bit = 1) and returns the bit, for both backends to call.
+
+    Two callbacks are equal only if they are the same object; each is compiled separately.
+
+    Source: docs/semantics/chain.md
+    """
 
     def __init__(self, choose: Callable[[float], int]):
         self._choose = choose
-        # Kept here as long as a kernel may call it.
+        # A kernel may call this function as long as this object lives.
         self._c_function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_float)(choose)
 
     def __call__(self, one: np.ndarray) -> np.int32:
@@ -52,23 +62,25 @@ class BitCallback:
 
     @property
     def address(self) -> int:
-        """Of a C function ``int32 (float)``."""
+        """The address of a C function ``int32 (float)``."""
         return ctypes.cast(self._c_function, ctypes.c_void_p).value or 0
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadSettings:
-    """How `read_on` goes on; static under `jit`.
+    """The settings of `read_on`, static under `jit`.
 
     Attributes:
-      mode: ``given`` tokens are read; ``sampled`` ones are drawn, by one chance in [0, 1) a turn; ``decoded``
-        ones come from a callback that is given P(bit = 1) and answers the bit.
-      learn: whether what was read is written and the mixer adapted; of an online memory alone.
-      argmax: whether to look for the most probable token at every place.
-      rate: of the mixer's Adagrad (Duchi et al. 2011).
-      temperature: divides the log-odds of every sampled turn.
-      top_p: tokens are drawn from the fewest most probable ones that have this much of the probability.
-      callback: of ``decoded``: answers the bits.
+      mode: ``given``: the tokens are given. ``sampled``: they are drawn, with one random number in [0, 1) for
+        each turn. ``decoded``: a callback gets P(bit = 1) and returns each bit.
+      learn: whether the tokens are written and the mixer adapts; needs an online memory.
+      argmax: whether to find the most probable token at every place.
+      rate: the step size of the mixer's Adagrad.
+      temperature: divides the log-odds of every drawn turn.
+      top_p: draws from the fewest most probable tokens that together have this probability.
+      callback: the callback of ``decoded``.
+
+    Source: Adagrad (Duchi et al. 2011); docs/semantics/chain.md
     """
 
     mode: Literal["given", "sampled", "decoded"] = "given"
@@ -81,7 +93,10 @@ class ReadSettings:
 
 
 def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
-    """The attributes of the native kernel."""
+    """Returns the attributes that the native kernel takes, ``int64`` or ``float32`` by name.
+
+    Source: docs/architecture.md
+    """
     numbers = {"log_slots": memories.log_slots(memory), "online": isinstance(memory, OnlineMemory)}
     numbers |= {"mode": Mode[settings.mode.upper()], "argmax": settings.argmax}
     numbers["callback"] = settings.callback.address if settings.callback else 0
@@ -90,7 +105,7 @@ def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
 
 
 def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
-    """Before a token: its contexts, and what the longest match says comes next."""
+    """Prepares a token: hashes the fields and finds the token that followed the longest match."""
     r = memory.registers
     seen = fields(network, r)
     guess, length = jnp.int32(-1), jnp.int32(0)
@@ -119,7 +134,7 @@ def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
 
 
 def _end_token(network: Network, memory: Any, token: jax.Array) -> Any:
-    """After a token: what is remembered of it."""
+    """Puts a token into the registers and the text of a memory."""
     r = memory.registers
     if isinstance(memory, OnlineMemory):
         room, count = memory.text.shape[0], r[Register.COUNT].astype(jnp.int32)
@@ -134,23 +149,39 @@ def _end_token(network: Network, memory: Any, token: jax.Array) -> Any:
 
 
 def distribution(network: Network, memory: Memory) -> jax.Array:
-    """P ``float32 [V]`` of every token at the place where the memory stands; their sum is 1."""
+    """Returns the probability ``float32 [V]`` of every token to come next; their sum is 1.
+
+    Source: docs/semantics/chain.md
+    """
     return _shares(network, *_begin_token(network, memory), 1.0)
 
 
 def node_chances(network: Network, memory: Memory) -> jax.Array:
-    """P(bit = 1) ``float32 [M]`` of every inner node, were it passed at the place where the memory stands."""
+    """Returns P(bit = 1), ``float32 [M]``, of every inner node, as if the path of the next token passed it.
+
+    Source: docs/semantics/chain.md
+    """
     return _node_chances(network, *_begin_token(network, memory))
 
 
 def token_chances(tree: tokentree.TokenTree, one: jax.Array) -> jax.Array:
-    """P ``float32 [V]`` of every token, the product of its turns, from P(bit = 1) ``[M]`` of every node."""
+    """Returns the probability ``float32 [V]`` of every token, which is the product of its turns.
+
+    Args:
+      tree: the token tree.
+      one: ``float32 [M]``, P(bit = 1) at every inner node.
+
+    Source: docs/semantics/chain.md
+    """
     turns = jnp.where(tree.bit > 0, jnp.log(one[tree.node]), jnp.log1p(-one[tree.node]))
     return jnp.exp(jnp.zeros(tree.start.shape[0] - 1).at[_owners(tree)].add(turns))
 
 
 def depths(tree: tokentree.TokenTree) -> jax.Array:
-    """``int32 [M]``: how many turns below the root each node lies."""
+    """Returns the number of turns between the root and each node, ``int32 [M]``.
+
+    Source: docs/semantics/chain.md
+    """
     place = jnp.arange(tree.node.shape[0]) - tree.start[:-1][_owners(tree)]
     return jnp.zeros(tree.children.shape[0], jnp.int32).at[tree.node].set(place)
 
@@ -180,17 +211,22 @@ def read_on(
     depth: int,
     settings: ReadSettings,
 ) -> tuple[M, Reading]:
-    """Read, draw or decode ``count`` tokens, each bit predicted before it is seen.
+    """Reads, draws or decodes ``count`` tokens; each bit is predicted before it is seen.
 
     Args:
-      tokens: ``int32 [block]`` if given, else ``[0]``; from ``count`` on they are not looked at.
-      chance: ``float32 [block, D]`` if sampled, else ``[0, 0]``.
-      count: ``int32 []``, at most ``block``.
-      block: room for tokens in the reading: what is compiled depends on it and not on ``count``.
-      depth: D, turns of the longest path.
+      network: the wiring.
+      memory: a static or an online memory.
+      tokens: ``int32 [block]`` if the tokens are given, else ``[0]``. Entries from ``count`` on are ignored.
+      chance: ``float32 [block, D]`` in [0, 1) if the tokens are drawn, else ``[0, 0]``.
+      count: ``int32 []``, the number of tokens, at most ``block``.
+      block: the number of rows of the result. The compiled program depends on it and not on ``count``.
+      depth: D, the number of turns of the longest path.
+      settings: the origin of the tokens, and whether to learn them.
 
     Returns:
-      the memory after them, and a `Reading` of ``block`` rows, of which the first ``count`` have been read.
+      the memory after the tokens, and a `Reading` of ``block`` rows, of which the first ``count`` are filled.
+
+    Source: docs/semantics/chain.md
     """
     if backend.native():
         numbers = kernel_settings(memory, settings)
@@ -213,7 +249,14 @@ def read_on(
 
 
 def changing(memory: Memory, learn: bool) -> dict[str, jax.Array]:
-    """The parts of a memory that reading changes: without learning only where it stands in the text."""
+    """Returns the parts of a memory that reading changes, by name.
+
+    Args:
+      memory: a static or an online memory.
+      learn: with learning all parts change; without it only those that follow the text.
+
+    Source: docs/semantics/chain.md
+    """
     moves = ("text", "match_table", "registers")
     return {name: x for name, x in memory._asdict().items() if learn or name in moves}
 
@@ -223,7 +266,11 @@ def _put(memory: M, parts: dict[str, jax.Array]) -> M:
 
 
 def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int, settings: ReadSettings):
-    """The memory after one more token, the token, P(bit = 1) ``[D]`` at its turns, and the best guess."""
+    """Reads one more token.
+
+    Returns:
+      the memory after it, the token, P(bit = 1) ``[D]`` at its turns, and the most probable token.
+    """
     tree = network.tree
     memory, place = _begin_token(network, memory)
     best, token = jnp.int32(-1), jnp.int32(-1)
@@ -251,7 +298,7 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
         said = predict(network, memory, place, node, at)
         bit = choose(at, said.one)
         if settings.learn:
-            # All reads first: else XLA may write before them, and copies the memory to be able to.
+            # All reads come before the writes: otherwise XLA copies the memory so that it can write first.
             memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
             memory = learn(network, memory, node, bit, said, settings.rate)
         return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(said.one)
@@ -264,14 +311,21 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
 
 
 def with_temperature(one: jax.Array, temperature: float) -> jax.Array:
-    """A bit's probability with its log-odds divided by the temperature."""
+    """Divides the log-odds of a bit's probability by a temperature.
+
+    Args:
+      one: ``float32 [...]``, P(bit = 1).
+      temperature: a positive number; 1 changes nothing.
+
+    Source: docs/semantics/chain.md
+    """
     if temperature == 1.0:
         return one
     return jax.nn.sigmoid(jnp.clip(jnp.log(one / (1.0 - one)) / temperature, -30.0, 30.0))
 
 
 def _draw_nucleus(shares: jax.Array, top_p: float, chance: jax.Array) -> jax.Array:
-    """One of the fewest most probable ids that have ``top_p`` of the probability."""
+    """Draws one of the fewest most probable ids that together have the probability ``top_p``."""
     order = jnp.argsort(-shares, stable=True)
     mass = jnp.cumsum(shares[order])
     last = jnp.minimum(jnp.sum(mass < top_p), len(shares) - 1)

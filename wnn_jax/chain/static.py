@@ -1,7 +1,9 @@
-"""The static chain model: plain counts, and a readout trained on what they say of text left out.
+"""The static chain model: plain counts, and a readout that is trained on the counts of text left out.
 
-Counts add, so a fold of the training text is left out by subtraction, read as if it were new, and put
-back; the readout learns from what its bits met. `model` reads with what is fitted here.
+Counts add. A fold of the training text is therefore left out by subtraction, read as if it were new, and
+added again. The readout learns from the counts that the bits of the fold met. `model` reads with the result.
+
+Source: docs/semantics/chain.md
 """
 
 import functools
@@ -21,17 +23,19 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
 from wnn_jax.chain.model import check_tokens
 
-FLOOR = 1e-6  # of what counts without a readout may say
-_BITS = 1 << 16  # counts are read into arrays of whole multiples: fewer shapes to compile
+FLOOR = 1e-6  # the least probability of a bit where counts are read without a readout
+_BITS = 1 << 16  # arrays of counts are padded to a multiple of this, so that fewer shapes are compiled
 
 
 class ObservedText(NamedTuple):
-    """A text and what every neuron observes at each of its places.
+    """A text and the observations of all neurons at each of its places.
 
     Attributes:
       tokens: ``int32 [N]``.
-      hashes: ``uint32 [n, N]`` of the fields that each neuron observes.
-      classes: ``int32 [2, N]`` of the last two tokens.
+      hashes: ``uint32 [n, N]``, the hash of the fields that each neuron observes.
+      classes: ``int32 [2, N]``, the classes of the last two tokens.
+
+    Source: docs/semantics/chain.md
     """
 
     tokens: jax.Array
@@ -51,10 +55,20 @@ def _observe(network: Network, registers, tokens):
 
 
 def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, ObservedText]:
-    """The observations that neurons make of a text that continues what the memory has read.
+    """Computes the observations of all neurons in a text that continues what the memory has read.
+
+    Args:
+      network: the wiring.
+      memory: the memory before the text.
+      tokens: ids ``int [N]``.
+
+    Returns:
+      the memory with its registers after the text, and the `ObservedText`.
 
     Raises:
       ValueError: a token is outside the vocabulary.
+
+    Source: docs/semantics/chain.md
     """
     ids = jnp.asarray(check_tokens(network, tokens))
     registers, hashes, classes = _observe(network, memory.registers, ids)
@@ -62,26 +76,42 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
 
 
 def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
-    """The memory as if it had read ``tokens`` and nothing else; its counts stay as they are."""
+    """Returns the memory with registers as if it had read ``tokens`` alone; its counts stay as they are.
+
+    Args:
+      network: the wiring.
+      memory: a static or an online memory.
+      tokens: ids ``int [N]``.
+
+    Source: docs/semantics/chain.md
+    """
     start = memory._replace(registers=jnp.zeros_like(memory.registers))
     return observe(network, start, tokens)[0]
 
 
 def part(text: ObservedText, begin: int, end: int) -> ObservedText:
-    """The places from ``begin`` up to ``end`` of a text."""
+    """Returns the places of a text from ``begin`` up to, but not including, ``end``.
+
+    Source: docs/semantics/chain.md
+    """
     return ObservedText(
         text.tokens[begin:end], hashes=text.hashes[:, begin:end], classes=text.classes[:, begin:end]
     )
 
 
 def count(network: Network, memory: StaticMemory, text: ObservedText, sign: int = 1) -> StaticMemory:
-    """Write a text into the counts, or with ``sign=-1`` take it out again; the order of texts has no effect.
+    """Writes a text into the counts, or takes it out again; the order of texts has no effect.
 
-    Where more than four cells fall into a bucket those of the highest tags stay: a key keeps all its counts
-    or has none. A text must have been written before it is taken out.
+    Where more than four cells fall into a bucket, the four with the highest tags stay: a key keeps all its
+    counts or none. A text must have been written before it is taken out.
 
     Args:
-      memory: consumed.
+      network: the wiring.
+      memory: a static memory, which is consumed.
+      text: the text to write.
+      sign: 1 to write the text, -1 to take it out.
+
+    Source: docs/semantics/chain.md
     """
     return _count(network, memory, text, sign, network.tree.depth)
 
@@ -98,12 +128,16 @@ def _count(network: Network, memory: StaticMemory, text: ObservedText, sign: int
 
 
 class BitCounts(NamedTuple):
-    """The counts that each of the L bits of a text meets, and what else the readout sees of it.
+    """The counts that each of the L bits of a text meets, and the other inputs of the readout.
 
     Attributes:
-      zeros, ones: ``int32 [n, L]`` counts.
-      node, bit: ``int32 [L]`` the node, and the bit that came.
-      classes: ``int32 [2, L]`` of the last two tokens.
+      zeros: ``int32 [n, L]``, the counts of zeros.
+      ones: ``int32 [n, L]``, the counts of ones.
+      node: ``int32 [L]``, the node of each bit.
+      bit: ``int32 [L]``, the bit that came.
+      classes: ``int32 [2, L]``, the classes of the last two tokens.
+
+    Source: docs/semantics/chain.md
     """
 
     zeros: jax.Array
@@ -114,7 +148,10 @@ class BitCounts(NamedTuple):
 
 
 def read_counts(network: Network, memory: StaticMemory, text: ObservedText) -> BitCounts:
-    """The counts that every bit of a text meets."""
+    """Reads the counts that every bit of a text meets.
+
+    Source: docs/semantics/chain.md
+    """
     counts, place, entry = _read_counts(network, memory, text)
     zeros, ones = (jnp.asarray(np.asarray(x)[:, : len(entry)]) for x in counts)
     node, bit = (np.asarray(x)[entry] for x in (network.tree.node, network.tree.bit))
@@ -123,7 +160,12 @@ def read_counts(network: Network, memory: StaticMemory, text: ObservedText) -> B
 
 
 def _read_counts(network: Network, memory: StaticMemory, text: ObservedText):
-    """Counts ``int32 [n, L]`` with room for more, and each bit's place in the text and entry in the tree."""
+    """Reads the counts that every bit of a text meets.
+
+    Returns:
+      the counts of zeros and of ones, ``int32 [n, L]`` padded at the end, and for each bit its place in the
+      text and its entry in the tree.
+    """
     start, tokens = np.asarray(network.tree.start), np.asarray(text.tokens)
     lengths = start[tokens + 1] - start[tokens]
     place = np.repeat(np.arange(len(tokens)), lengths)
@@ -148,15 +190,27 @@ def _counts(network: Network, memory: StaticMemory, text: ObservedText, place, e
 def unweighted_nats(
     network: Network, memory: StaticMemory, tokens: np.ndarray, block: int = 16384
 ) -> dict[str, np.ndarray]:
-    """Nats ``float64 [N]`` of a text by the counts alone, without any weight, read out in two ways.
+    """Scores a text by the counts alone, without weights, in two ways.
 
-    ``vote``: the mean of the shares of those neurons that have seen the like (1/2 if none has).
-    ``backoff``: from the neuron with the fewest fields to that with the most, each takes the estimate so far
-    as one observation more: a context never seen passes it on, one often seen replaces it.
+    ``vote``: the mean of ``(ones + 1/2) / (zeros + ones + 1)`` over the neurons that have seen their context
+    before; 1/2 if no neuron has. ``backoff``: from the neuron with the fewest fields to the one with the most
+    (ties in the order of the neurons), each adds the estimate so far to its counts, as one more observation.
+    A context that was never seen leaves the estimate as it is, and one that was often seen replaces it. The
+    result is clipped to `FLOOR` .. 1 - `FLOOR`.
 
     Args:
-      memory: stands before the first token.
-      block: tokens that are read at once.
+      network: the wiring.
+      memory: the memory before the first token.
+      tokens: ids ``int [N]``.
+      block: the number of tokens that are read at once.
+
+    Returns:
+      nats ``float64 [N]`` for ``vote`` and for ``backoff``.
+
+    Raises:
+      ValueError: a token is outside the vocabulary.
+
+    Source: docs/semantics/chain.md
     """
     fields = np.asarray((network.connections >= 0).sum(axis=1))
     order = tuple(np.argsort(fields, kind="stable").tolist())
@@ -195,18 +249,27 @@ def fit(
     config: ReadoutConfig,
     on_step: Callable[[float], None] | None = None,
 ) -> StaticMemory:
-    """Write a text and train the readout on the counts that its folds meet when they are left out.
+    """Counts a text, and trains the readout on the counts that each fold meets while it is left out.
 
     Args:
       key: draws which tokens of a fold are read, and the order of the batches.
-      memory: an empty one; consumed.
+      network: the wiring.
+      memory: an empty static memory, which is consumed.
+      tokens: ids ``int [N]`` of the training text.
+      config: the settings for training the readout.
       on_step: called with the share of the work that is done.
 
     Raises:
-      ValueError: the text is shorter than the folds, or the memory is an online one.
+      ValueError: there are fewer tokens than folds, a token is outside the vocabulary, or the memory is an
+        online one.
+
+    Source: docs/semantics/chain.md
     """
     if not isinstance(memory, StaticMemory) or len(tokens) < config.folds:
-        raise ValueError(f"fitting needs a static memory and {config.folds} tokens, got {len(tokens)}")
+        raise ValueError(
+            f"fitting needs a static memory and at least {config.folds} tokens, one for each fold, got a "
+            f"{type(memory).__name__} and {len(tokens)} tokens"
+        )
     report = on_step or (lambda share: None)
     memory, text = observe(network, memory, tokens)
     memory = count(network, memory, text)
@@ -217,7 +280,7 @@ def fit(
         held = part(text, begin, end)
         memory = count(network, memory, held, sign=-1)
         kept = min(end - begin, config.tokens // config.folds)
-        # From anywhere in the fold, but one run: a text is read, not tokens.
+        # One run of tokens from a random place in the fold, because the readout must see whole text.
         shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, end - begin - kept + 1))
         met.append(read_counts(network, memory, part(held, shift, shift + kept)))
         memory = count(network, memory, held)
@@ -231,10 +294,19 @@ def fit(
 def train_readout(
     key: jax.Array, network: Network, memory: StaticMemory, met: BitCounts, config: ReadoutConfig
 ):
-    """Gains and offsets that predict the bits from what they met: logistic regression by Adam.
+    """Trains gains and offsets that predict bits from the counts they met: logistic regression by AdamW.
+
+    Args:
+      key: draws the order of the batches.
+      network: the wiring.
+      memory: a static memory, whose gains and offsets are the start.
+      met: the counts and the bits.
+      config: the settings for training the readout.
 
     Returns:
-      ``gain, offset`` in the shapes of `StaticMemory`.
+      ``gain`` and ``offset`` in the shapes of `StaticMemory`.
+
+    Source: docs/semantics/chain.md
     """
     size = met.bit.shape[0]
     batch = min(config.batch, size)

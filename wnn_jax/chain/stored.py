@@ -1,4 +1,4 @@
-"""Fitted chain models in checkpoints."""
+"""Saves fitted chain models in checkpoints, and loads them."""
 
 import dataclasses
 import pathlib
@@ -17,7 +17,9 @@ from wnn_jax.data import text as texts
 from wnn_jax.data.text import TextConfig
 from wnn_jax.saving import checkpoint
 
-EDITION = 2  # 1 named no edition, kept the readout's settings among the model's and both modes in one shape
+# Edition 1 did not name its edition, had the readout's settings among the model's, and had one shape for both
+# modes.
+EDITION = 2
 
 
 def save(
@@ -26,14 +28,18 @@ def save(
     text: TextConfig,
     metrics: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
-    """Write a model as the next version of a checkpoint, tables and all, and return its folder.
+    """Writes a model, with its tables, as the next version of a checkpoint, and returns its folder.
 
     Args:
-      text: the text that it was fitted on, from which `load` makes its tokenizer again.
-      metrics: JSON data: the scores it had.
+      path: the folder of the checkpoint.
+      model: the fitted model.
+      text: the settings of the text that it was fitted on; `load` makes the tokenizer from them again.
+      metrics: JSON data to keep with the model, such as its scores.
 
     Raises:
       ValueError: ``path`` holds something that is not a checkpoint, or cannot be written.
+
+    Source: docs/architecture.md
     """
     config = {
         "edition": EDITION,
@@ -45,20 +51,25 @@ def save(
 
 
 def load(path: str | pathlib.Path) -> ChainModel:
-    """Read a model that `save` wrote.
+    """Reads a model that `save` wrote.
+
+    Args:
+      path: the folder of the checkpoint.
 
     Raises:
-      ValueError: there is no checkpoint, it is damaged, it holds no chain model or one of a later edition, or
-        its tokenizer cannot be made again.
+      ValueError: there is no checkpoint, it is damaged or incomplete, it holds no chain model or one of a
+        later edition, or its tokenizer cannot be made again.
+
+    Source: docs/architecture.md
     """
     found = checkpoint.load(path)
     if "chain" not in found.config:
-        raise ValueError(f"{path} holds no chain model")
+        raise ValueError(f"{path} holds no chain model: give a folder that `chain.save` wrote")
     edition = found.config.get("edition", 1)
     if edition > EDITION:
         raise ValueError(
-            f"{path} holds a chain model of edition {edition} and this wnn_jax reads up to {EDITION}: "
-            "update wnn_jax"
+            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads editions up to "
+            f"{EDITION}: update wnn_jax"
         )
     config = _config(found.config)
     arrays = found.table or {}
@@ -66,7 +77,9 @@ def load(path: str | pathlib.Path) -> ChainModel:
     trees = tokentree.TokenTree._fields
     missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view"} - set(arrays)
     if missing:
-        raise ValueError(f"{path} holds no whole chain model: it lacks {', '.join(sorted(missing))}")
+        raise ValueError(
+            f"{path} holds an incomplete chain model, which lacks {', '.join(sorted(missing))}: save it again"
+        )
     network = Network(
         tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
         lexicon=arrays["lexicon"],
@@ -76,22 +89,22 @@ def load(path: str | pathlib.Path) -> ChainModel:
     tokenizer = texts.tokenizer_of(TextConfig(**found.config["text"]))
     if len(tokenizer.pieces) != network.lexicon.shape[1]:
         raise ValueError(
-            f"{path} was fitted with {network.lexicon.shape[1]} ids and its tokenizer now has "
-            f"{len(tokenizer.pieces)}: the text {found.config['text']['corpus']} has changed"
+            f"{path} was fitted with {network.lexicon.shape[1]} ids, but its tokenizer now has "
+            f"{len(tokenizer.pieces)}: the text {found.config['text']['corpus']} has changed; restore it"
         )
     memory = kind(**{name: arrays[name] for name in kind._fields})
     return ChainModel(config, tokenizer, network, memory)
 
 
 def _arrays(model: ChainModel) -> dict[str, jax.Array]:
-    """All of a model but its connections, by name."""
+    """Returns all arrays of a model except its connections, by name."""
     network = model.network
     tree = {f"tree_{name}": x for name, x in network.tree._asdict().items()}
     return {**model.memory._asdict(), **tree, "lexicon": network.lexicon, "view": network.view}
 
 
 def _config(found: Mapping[str, Any]) -> ChainConfig:
-    """The config of a model of any edition."""
+    """Returns the config of a model of any edition."""
     known = {**found["chain"]}
     if "edition" not in found:
         known.pop("seed", None)

@@ -1,12 +1,14 @@
-"""A vocabulary as a binary tree: a token is the path to its leaf, and its probability a product of bits.
+"""Arranges a vocabulary as a binary tree: a token is the path to its leaf, and its bits are the turns.
 
-Every id hangs below the root exactly once and every inner node has two children, so whatever the bits'
-probabilities are, the V leaves sum to one. Host code in NumPy.
+Every id hangs below the root exactly once, and every inner node has two children. The probabilities of the V
+leaves therefore sum to 1, whatever the probabilities of the bits are. All of it runs on the host, in NumPy.
 
-Frequent tokens are split by what stands around them (PPMI of their neighbours, truncated SVD, recursive
-splits along the principal direction), so that a node's bit is a property which context can tell, and the
-first bits of a path are a class. Rare ones say too little for that: a branch of their own spells them,
-byte by byte, so that what is known of letters serves tokens never seen.
+Frequent tokens are split by their neighbours in the text: PPMI of the neighbours, truncated SVD, and
+recursive splits along the principal direction. A bit is then a property that the context predicts, and the
+first bits of a path are a class. Rare tokens have too few neighbours for that. They have a branch of their
+own, which spells them byte by byte, so that the counts of letters serve tokens that were never seen.
+
+Source: docs/semantics/chain.md
 """
 
 from typing import NamedTuple
@@ -21,7 +23,7 @@ from wnn_jax.chain.constants import CODE_BITS, OWN_KINDS
 Array = np.ndarray | jax.Array
 
 _NEIGHBOURS = (1, 2, -1, -2)
-_CONTEXTS = 5000  # most frequent tokens, the columns of the PPMI matrix
+_CONTEXTS = 5000  # number of the most frequent tokens, which are the columns of the PPMI matrix
 _DIMENSIONS = 64
 _PARTS, _SPREAD = 10, 3  # a frequent token is in at least 3 of 10 parts of the text
 
@@ -30,15 +32,22 @@ class TokenTree(NamedTuple):
     """The paths of V tokens through M = V - 1 inner nodes; node 0 is the root.
 
     Attributes:
-      children: ``int32 [M, 2]``; a node, or ``-1 - id`` for a leaf.
-      start: ``int32 [V + 1]``; the path of id v is entries ``start[v] .. start[v + 1] - 1`` of the next two.
-      node: ``int32 [L]`` inner nodes passed.
-      bit: ``int32 [L]`` turns taken there.
-      names: ``uint32 [3, M]``, by which tables know a node: as itself; in the spelled branch also by the last
-        byte, or by the last three, whatever came before them. Where nothing is spelled all three agree.
-      kind: ``int32 [M]`` below `KINDS`: the most visited nodes have one each, others share it by depth.
-      spelled: ``int32 [M]``, 1 in the spelled branch.
-      codes: ``int32 [V]`` first `CODE_BITS` turns of each path, the first the most significant.
+      children: ``int32 [M, 2]``, a node, or ``-1 - id`` for a leaf.
+      start: ``int32 [V + 1]``; the path of id v is entries ``start[v]`` to ``start[v + 1] - 1`` of the next
+        two arrays.
+      node: ``int32 [L]``, the inner nodes of all paths.
+      bit: ``int32 [L]``, the turns taken there.
+      names: ``uint32 [3, M]``, three names of each node, by which cells know it. The first is the node's own.
+        In the spelled branch the second depends on the last whole byte, on whether a byte came before it, and
+        on the bits after it; the third depends on the last three whole bytes and the bits after them.
+        Elsewhere all three are equal.
+      kind: ``int32 [M]``, below `KINDS`. Each of the most visited nodes has its own kind; the others share
+        one by depth and branch.
+      spelled: ``int32 [M]``, 1 in the spelled branch, else 0.
+      codes: ``int32 [V]``, the first `CODE_BITS` turns of each path; the first turn is the most significant
+        bit.
+
+    Source: docs/semantics/chain.md
     """
 
     children: Array
@@ -52,12 +61,12 @@ class TokenTree(NamedTuple):
 
     @property
     def depth(self) -> int:
-        """D: turns of the longest path."""
+        """D, the number of turns of the longest path."""
         return int(np.diff(np.asarray(self.start)).max())
 
 
 class _Builder:
-    """Nodes as they are made, and what each stands for."""
+    """The nodes made so far, and the names that spelled nodes share."""
 
     def __init__(self):
         self.children: list[list[int]] = []
@@ -70,10 +79,15 @@ class _Builder:
 
 
 def plain(vocabulary: int) -> TokenTree:
-    """Ids split by their binary digits, as the bitwise model sees them.
+    """Makes a tree that splits ids by their binary digits, as the bitwise model does.
+
+    Args:
+      vocabulary: V, the number of ids.
 
     Raises:
-      ValueError: fewer than 2 ids.
+      ValueError: there are fewer than 2 ids.
+
+    Source: docs/semantics/chain.md
     """
     _check_size(vocabulary)
     build = _Builder()
@@ -82,16 +96,19 @@ def plain(vocabulary: int) -> TokenTree:
 
 
 def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTree:
-    """Frequent tokens by what stands around them, the others spelled.
+    """Makes a tree that splits frequent tokens by their neighbours in a text, and spells the others.
 
     Args:
-      train: ids of the training stream.
-      pieces: V strings of bytes, all different.
-      rare: tokens seen fewer times are spelled, and so are those that only a few parts of the text use,
-        however often: in a text that is left out or still to come they are as good as unseen. 0 spells none.
+      train: ids ``int [N]`` of the training text.
+      pieces: the bytes of each of the V ids; those of spelled tokens must differ.
+      rare: tokens that occur fewer times than this are spelled. So are tokens that occur in fewer than 3 (or
+        ``rare``, if that is less) of 10 equal parts of the text: in text that is left out or still to come
+        they are as good as unseen. 0 spells none.
 
     Raises:
-      ValueError: fewer than 2 ids, or two of the spelled ones have the same bytes.
+      ValueError: there are fewer than 2 ids, or two of the spelled tokens have the same bytes.
+
+    Source: docs/semantics/chain.md
     """
     vocabulary = len(pieces)
     _check_size(vocabulary)
@@ -101,7 +118,10 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
     often = (counts >= rare) & (spread >= min(_SPREAD, rare))
     frequent, spelled = np.flatnonzero(often), np.flatnonzero(~often)
     if len({pieces[i] for i in spelled}) != len(spelled):
-        raise ValueError("two rare tokens have the same bytes and cannot be told apart by spelling them")
+        raise ValueError(
+            "two rare tokens have the same bytes, so spelling cannot tell them apart: give different pieces, "
+            "or rare=0"
+        )
     build = _Builder()
     both = len(frequent) > 0 and len(spelled) > 0
     root = build.add() if both else None
@@ -117,14 +137,14 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
 
 def _check_size(vocabulary: int) -> None:
     if vocabulary < 2:
-        raise ValueError(f"a tree needs at least 2 tokens, got {vocabulary}")
+        raise ValueError(f"a token tree needs at least 2 tokens, got {vocabulary}: give a larger vocabulary")
 
 
 def _halve(build: _Builder, ids: np.ndarray) -> int:
     if len(ids) == 1:
         return -1 - int(ids[0])
     node = build.add()
-    # At the highest digit in which they differ, so that a vocabulary of 2^B ids is its digits.
+    # The highest digit in which the ids differ: with 2^B ids, the path of an id is its B digits.
     cut = 1 << (int(ids[0] ^ ids[-1]).bit_length() - 1)
     middle = int(np.searchsorted(ids & cut, cut))
     build.children[node] = [_halve(build, ids[:middle]), _halve(build, ids[middle:])]
@@ -132,7 +152,10 @@ def _halve(build: _Builder, ids: np.ndarray) -> int:
 
 
 def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """A vector for each frequent token: positive PMI with its neighbours, truncated SVD, unit length."""
+    """Returns a vector for each frequent token: positive PMI with its neighbours, truncated SVD, unit length.
+
+    Vectors of tokens with fewer than 20 neighbours are shorter.
+    """
     place = np.full(len(counts), -1)
     place[frequent] = np.arange(len(frequent))
     column = np.full(len(counts), -1)
@@ -157,13 +180,13 @@ def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.nd
         left, sizes, _ = np.linalg.svd(matrix.toarray(), full_matrices=False)
         left, sizes = left[:, :_DIMENSIONS], sizes[:_DIMENSIONS]
     vectors = left * sizes
-    # Directions of tokens seen a few times are mostly noise: they stay near the middle.
+    # The directions of tokens that were seen a few times are mostly noise: their vectors are shortened.
     trust = np.sqrt(np.minimum(1.0, total[0] / 20))
     return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6) * trust[:, None]
 
 
 def _split(build: _Builder, ids: np.ndarray, vectors: np.ndarray, weights: np.ndarray) -> int:
-    """Halves of about equal weight along the principal direction, down to single tokens."""
+    """Splits tokens along their principal direction into halves of about equal weight, recursively."""
     if len(ids) == 1:
         return -1 - int(ids[0])
     node = build.add()
@@ -181,7 +204,7 @@ def _split(build: _Builder, ids: np.ndarray, vectors: np.ndarray, weights: np.nd
 
 
 def _spell(build: _Builder, ids: list[int], pieces: list[bytes], prefix: bytes) -> int:
-    """The trie of these tokens' bytes; a bit that only one of the two can be is no node."""
+    """Makes the trie of these tokens' bytes; a bit that is the same for all of them has no node."""
     if len(ids) == 1:
         return -1 - ids[0]
     length = len(prefix)
@@ -196,7 +219,10 @@ def _spell(build: _Builder, ids: list[int], pieces: list[bytes], prefix: bytes) 
 
 
 def _spell_byte(build, ids, pieces, prefix, names, place, part) -> int:
-    """The next byte's digits from ``place`` on; ``part`` holds those before, after a leading 1."""
+    """Makes the nodes for the digits of the next byte from ``place`` on.
+
+    ``part`` holds the digits before ``place``, after a leading 1.
+    """
     while place >= 0:
         halves: list[list[int]] = [[], []]
         for i in ids:

@@ -1,21 +1,24 @@
-"""Elastic associative memory: values laid over each other at locations that are found by nearest keys.
+"""Elastic associative memory: values are added up at the locations whose addresses are nearest to their keys.
 
     memory = eam.create(key, eam.MemoryConfig(), keys, locations=500, width=values.shape[1])
     memory = eam.write(memory, keys, values)
     read = eam.read(memory, queries)
 
-The same memory as a language model: a teacher's states are written, a student finds and reads them, and the
-teacher is dropped.
+The same memory can be a language model. The states of a teacher, a transformer, are written; a student finds
+and reads them; then the teacher is dropped.
 
     config = dataclasses.replace(eam.SMALL, vocabulary=1024)
     model = eam.fit(key, config, streams.cut(tokens, config.window))
     scores = eam.score(eam.predictor(model), streams.cut(text, config.window))
 
-`compare` scores all its parts, each with its neighbours in the text, on the `cut_texts` of a corpus.
+`compare` scores all parts of the model on the `cut_texts` of a corpus, each also mixed with its nearest
+neighbours in the text.
 
-Below it: `memory` (the functions of the arrays), `distill` (teacher and student), `stages` (each step of
-`fit`), `knn` and `scoring` (neighbours in the text itself), `comparison`, `studies` (of the memory alone),
-`artifact` (a student as a few bytes).
+The modules below: `memory` (functions of the memory's arrays), `distill` (teacher and student), `stages` (the
+steps of `fit`), `knn` and `scoring` (nearest neighbours in the text itself), `comparison`, `studies`
+(measurements of the memory alone), `artifact` (a student as a few bytes).
+
+Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
 
 from wnn_jax.eam.artifact import pack, unpack

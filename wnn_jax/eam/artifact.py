@@ -1,4 +1,4 @@
-"""A student and its memory as a few bytes: int8 counters, float16 for the rest, compressed."""
+"""Packs a student and its memory into a few bytes: int8 counters, float16 for most other arrays."""
 
 import dataclasses
 import pathlib
@@ -12,15 +12,21 @@ from wnn_jax.eam import distill, memory
 from wnn_jax.saving import packing
 
 _FORMAT = "wnn_jax eam 1"
-# Fields of an encoder's config that differ between encoders; an encoder's style is always eam.
+# The fields of an encoder's config that differ between encoders; the style of an encoder is always eam.
 _ENCODER = ("vocabulary", "width", "layers", "heads", "expand", "window", "positions", "spread")
 
 
 def pack(config: distill.StudentConfig, student: distill.Student) -> bytes:
-    """Bytes from which `unpack` makes the student again, less the precision of int8 and float16.
+    """Packs a student into bytes from which `unpack` makes it again, with the precision of int8 and float16.
 
-    Counters are kept as means, each row's largest 127 steps from 0. Weights are float32: sums of strengths
-    overflow float16.
+    The counters are kept as means, rounded to 127 steps on each side of 0 up to the largest of their row. The
+    weights are float32, because sums of strengths overflow float16.
+
+    Args:
+      config: the sizes of the student.
+      student: the student.
+
+    Source: docs/semantics/eam.md
     """
     used = int(student.store.used)
     means = np.asarray(memory.contents(student.store))[:used]
@@ -38,10 +44,18 @@ def pack(config: distill.StudentConfig, student: distill.Student) -> bytes:
 
 
 def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Student]:
-    """The student of `pack`.
+    """Makes a student again from the bytes of `pack`.
+
+    Args:
+      data: bytes of `pack`.
+
+    Returns:
+      the sizes of the student, and the student.
 
     Raises:
-      ValueError: the bytes are damaged, or something else.
+      ValueError: the bytes are damaged, or hold something else.
+
+    Source: docs/semantics/eam.md
     """
     about, arrays = packing.unpack(_FORMAT, data)
     given = about["config"]
@@ -69,6 +83,9 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Student]:
 
 
 def code_bytes() -> int:
-    """The size in bytes of the source that unpacks and runs a student."""
+    """Returns the size in bytes of the source files that unpack and run a student.
+
+    Source: docs/semantics/eam.md
+    """
     files = (__file__, distill.__file__, memory.__file__, packing.__file__, transformer.__file__)
     return sum(pathlib.Path(file).stat().st_size for file in files)

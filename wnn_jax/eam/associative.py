@@ -1,4 +1,7 @@
-"""A memory with its config: any keys, any number of rows, NumPy or JAX."""
+"""An associative memory together with its config, for any keys in any number, NumPy or JAX.
+
+Shapes: N rows, K size of a key, D size of a value.
+"""
 
 import functools
 from typing import Any, NamedTuple
@@ -10,16 +13,18 @@ import numpy as np
 from wnn_jax.eam import memory as stores
 from wnn_jax.eam.memory import MemoryConfig, Store
 
-# Rows are padded to blocks of these lengths, so that no more than two programs are compiled for all lengths.
+# Rows are padded to blocks of these lengths, so that two compiled programs serve all lengths.
 _BLOCKS = (32, 1024)
 
 
 class AssociativeMemory(NamedTuple):
-    """A memory that `write` adds to and `read` asks.
+    """An associative memory; `write` adds values to it and `read` returns them.
 
     Attributes:
-      config: how it is written and read.
-      store: its locations and what was written there.
+      config: how the memory is written and read.
+      store: its locations and the values that were written there.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
 
     config: MemoryConfig
@@ -29,22 +34,24 @@ class AssociativeMemory(NamedTuple):
 def create(
     key: jax.Array, config: MemoryConfig, keys: Any, *, locations: int, width: int
 ) -> AssociativeMemory:
-    """A memory with nothing written, whose locations begin at means of keys.
+    """Makes a memory in which nothing is written; its locations begin at means of keys.
 
     Args:
-      key: chooses the keys where the means begin.
-      config: how it is written and read.
+      key: the random key that chooses the keys where the means begin.
+      config: how the memory is written and read.
       keys: ``[N, K]``, keys like those that will be written; their lengths do not matter.
-      locations: number of locations, at most N. Fewer locations make patterns share one.
-      width: numbers of a value, D.
+      locations: the number of locations, 1 to N. Patterns share locations if there are fewer locations.
+      width: D, the size of a value.
 
     Raises:
       ValueError: a number is out of range, or the keys are not finite numbers ``[N, K]``.
+
+    Source: docs/semantics/eam.md
     """
     keys = _rows("keys", keys)
     if not 1 <= locations <= len(keys):
         raise ValueError(
-            f"locations begin at keys: {len(keys)} keys allow 1 to {len(keys)} locations, got {locations}"
+            f"locations must be 1 to {len(keys)}, got {locations}: each begins at one of the {len(keys)} keys"
         )
     if width < 1:
         raise ValueError(f"width must be at least 1, got {width}")
@@ -53,23 +60,29 @@ def create(
 
 
 def write(memory: AssociativeMemory, keys: Any, values: Any) -> AssociativeMemory:
-    """The memory after values were added at the locations nearest to their keys.
+    """Adds values at the locations nearest to their keys; returns the new memory.
 
-    Rows are written in blocks, in their order; the order within a block of up to 1,024 rows changes nothing
-    but rounding. Every write counts: the same pair written twice weighs twice. No rows change nothing.
+    The rows are written in blocks of up to 1,024, in their order. The order within a block changes nothing
+    but rounding. Every write counts: a pair that is written twice weighs twice. Writing no rows changes
+    nothing.
 
     Args:
-      memory: stays as it is.
-      keys: ``[N, K]``, of any lengths; a key of zeros, or opposite to all locations, is written nowhere.
+      memory: the memory to add to; it stays as it is.
+      keys: ``[N, K]``, of any lengths. A key of zeros is skipped. A key with no cosine above 0 adds its value
+        nowhere.
       values: ``[N, D]``.
 
     Raises:
-      ValueError: the numbers of rows differ, a width is not the memory's, or a number is not finite.
+      ValueError: the numbers of rows differ, a width is not that of the memory, or a number is not finite.
+
+    Source: docs/semantics/eam.md
     """
     keys = _rows("keys", keys, memory.store.addresses.shape[1])
     values = _rows("values", values, memory.store.counters.shape[1])
     if len(keys) != len(values):
-        raise ValueError(f"every key needs a value, got {len(keys)} keys and {len(values)} values")
+        raise ValueError(
+            f"each key needs one value, got {len(keys)} keys and {len(values)} values: give equal numbers"
+        )
     store = memory.store
     for start, rows, block in _blocks(len(keys)):
         some = slice(start, start + rows)
@@ -78,17 +91,19 @@ def write(memory: AssociativeMemory, keys: Any, values: Any) -> AssociativeMemor
 
 
 def read(memory: AssociativeMemory, keys: Any) -> np.ndarray:
-    """Values at keys: means of what was written at the nearest locations, by nearness.
+    """Reads values at keys: means of the values at the nearest locations, weighted by nearness.
 
     Args:
-      memory: where to read.
+      memory: the memory to read.
       keys: ``[N, K]``, of any lengths.
 
     Returns:
-      ``float32 [N, D]``; 0 where nothing was written near.
+      ``float32 [N, D]``; 0 where none of the nearest locations was written.
 
     Raises:
-      ValueError: the width is not the memory's, or a number is not finite.
+      ValueError: the width is not that of the memory, or a number is not finite.
+
+    Source: docs/semantics/eam.md
     """
     keys = _rows("keys", keys, memory.store.addresses.shape[1])
     values = np.empty((len(keys), memory.store.counters.shape[1]), np.float32)
@@ -99,13 +114,22 @@ def read(memory: AssociativeMemory, keys: Any) -> np.ndarray:
 
 
 def merge(first: AssociativeMemory, second: AssociativeMemory) -> AssociativeMemory:
-    """Two memories as one, with all locations of both.
+    """Joins two memories into one that has all locations of both.
+
+    Args:
+      first: a memory.
+      second: a memory of the same config and sizes; its locations come last.
 
     Raises:
       ValueError: their configs differ, or the sizes of their keys or values.
+
+    Source: docs/semantics/eam.md
     """
     if first.config != second.config:
-        raise ValueError(f"memories of different configs cannot be merged: {first.config}, {second.config}")
+        raise ValueError(
+            f"memories of different configs cannot be merged, got {first.config} and {second.config}: create "
+            "both with one config"
+        )
     return AssociativeMemory(first.config, stores.merge(first.store, second.store))
 
 
@@ -122,18 +146,20 @@ def _read(config: MemoryConfig, store: Store, keys: jax.Array) -> jax.Array:
 
 
 def _rows(name: str, rows: Any, width: int | None = None) -> np.ndarray:
-    """``float32 [N, width]``, checked."""
+    """Checks rows and returns them as ``float32 [N, width]``."""
     rows = np.asarray(rows, np.float32)
     if rows.ndim != 2 or (width is not None and rows.shape[1] != width):
         wanted = "N, width" if width is None else f"N, {width}"
         raise ValueError(f"{name} must have the shape [{wanted}], got {list(rows.shape)}")
     if not np.isfinite(rows).all():
-        raise ValueError(f"{name} must be finite, and {(~np.isfinite(rows)).any(1).sum()} rows are not")
+        raise ValueError(
+            f"{name} must be finite, got {(~np.isfinite(rows)).any(1).sum()} rows that are not: remove them"
+        )
     return rows
 
 
 def _blocks(count: int):
-    """Beginning, number of rows, and padded length of each block."""
+    """Yields the start, the number of rows and the padded length of each block."""
     small, large = _BLOCKS
     for start in range(0, count, large):
         rows = min(large, count - start)

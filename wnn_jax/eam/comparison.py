@@ -1,4 +1,4 @@
-"""Teacher, memory and student side by side on one text, and how much of the teacher is left."""
+"""Scores teacher, memory and student on one text, and measures how much of the teacher the student keeps."""
 
 import functools
 import time
@@ -17,11 +17,13 @@ _NONE = float("nan")
 
 
 def predictor(model: Eam, part: str = "repaired") -> Predict:
-    """A part of the model as a function from windows to `distill.Predictions`.
+    """Returns a part of the model as a function from windows to `distill.Predictions`.
 
     Args:
-      model: of `fit`.
-      part: ``repaired`` or ``published``, a student; or ``teacher``.
+      model: the result of `fit`.
+      part: ``repaired`` or ``published``, the two students; or ``teacher``.
+
+    Source: docs/semantics/eam.md
     """
     if part == "teacher":
         trunk = model.config.teacher_trunk
@@ -31,19 +33,26 @@ def predictor(model: Eam, part: str = "repaired") -> Predict:
 
 
 def student_predictor(config: distill.StudentConfig, student: distill.Student) -> Predict:
-    """A student as a function from windows to `distill.Predictions`."""
+    """Returns a student as a function from windows to `distill.Predictions`.
+
+    Source: docs/semantics/eam.md
+    """
     return functools.partial(distill.predict_by_student, config, student, memory.contents(student.store))
 
 
 class ScoredPart(NamedTuple):
-    """A part of a model, and its scores of N tokens.
+    """A part of a model, and its scores on N tokens.
 
     Attributes:
-      name: of the part.
-      nats: ``float32 [N]``, the tokens' costs.
-      best: ``int [N]``, the likeliest token at each place; None for what is no model.
-      seconds: of training, or of scoring with neighbours; NaN where there was none of its own.
-      about: more of it as JSON data: a gate's numbers, the size of a packed student.
+      name: the name of the part.
+      nats: ``float32 [N]``, the costs of the tokens.
+      best: ``int [N]``, the most probable token at each place, the lowest id on ties; None for the oracle,
+        which is not a model.
+      seconds: the time of training, or of scoring with neighbours; NaN for a part that has no time of its
+        own.
+      about: further facts as JSON data: the numbers of a gate, the size of a packed student.
+
+    Source: docs/semantics/eam.md
     """
 
     name: str
@@ -54,10 +63,17 @@ class ScoredPart(NamedTuple):
 
 
 def compare(model: Eam, texts: EamTexts) -> Iterator[ScoredPart]:
-    """Scores of the parts of a model, each made when it is asked for.
+    """Scores the parts of a model; yields each part when it is asked for.
 
-    The teacher, the student as published and the repaired one, each also with its neighbours in the scored
-    text and as an oracle that no model can be; the repaired student with an empty memory, and packed.
+    The parts are the teacher, the student as published and the repaired student, each also mixed with its
+    neighbours in the scored text, and as an oracle that no model can be; then the repaired student with an
+    empty memory, and the repaired student packed and unpacked.
+
+    Args:
+      model: the result of `fit`.
+      texts: the windows to learn the gates from, and the windows to score.
+
+    Source: docs/semantics/eam.md
     """
     seconds = model.seconds
     spent = seconds["memory"] + seconds["encoder"]
@@ -78,7 +94,7 @@ def compare(model: Eam, texts: EamTexts) -> Iterator[ScoredPart]:
 
 
 def _with_neighbours(name: str, predict: Predict, texts: EamTexts, seconds: float) -> Iterator[ScoredPart]:
-    """A model, the same with neighbours, and a score that no model can have."""
+    """Yields a model, its mixture with neighbours, and the oracle."""
     gate = scoring.fit_mixture(predict, texts.tail)
     started = time.perf_counter()
     scores = scoring.score_with_neighbours(predict, gate, texts.scored)
@@ -93,9 +109,11 @@ class Transfer(NamedTuple):
     """How much of a teacher a model keeps.
 
     Attributes:
-      transfer: as published, 1 less the share by which its cross-entropy is above the teacher's; a bigram
-        table has nearly all of it.
-      headroom: how far it is from the unigram to the teacher: 0 at the unigram, 1 at the teacher.
+      transfer: the published measure: 1 minus the share by which its cross-entropy is above the teacher's. A
+        bigram table already reaches nearly 1.
+      headroom: how far the model has come from the unigram (0) to the teacher (1).
+
+    Source: docs/semantics/eam.md
     """
 
     transfer: float
@@ -103,24 +121,42 @@ class Transfer(NamedTuple):
 
 
 def transfer(ce: float, teacher: float, unigram: float) -> Transfer:
-    """How much of the teacher is kept, from the cross-entropies of a model, of the teacher and of counts."""
+    """Computes how much of the teacher a model keeps.
+
+    Args:
+      ce: the cross-entropy of the model.
+      teacher: the cross-entropy of the teacher.
+      unigram: the cross-entropy of unigram counts.
+
+    Source: docs/semantics/eam.md
+    """
     return Transfer(1 - (ce - teacher) / teacher, (unigram - ce) / (unigram - teacher))
 
 
 class Difference(NamedTuple):
-    """The mean difference of two models' nats a token, and its standard error (NaN for under two blocks)."""
+    """The difference of two models on the same tokens.
+
+    Attributes:
+      nats: the mean difference in nats per token.
+      error: its standard error; NaN if there are fewer than two blocks.
+
+    Source: docs/semantics/eam.md
+    """
 
     nats: float
     error: float
 
 
 def difference(nats: np.ndarray, other: np.ndarray, block: int = 100) -> Difference:
-    """A model's nats ``[N]`` less another's on the same tokens.
+    """Subtracts another model's nats from a model's nats on the same tokens.
 
     Args:
-      nats: of a model.
-      other: of the model it is compared with.
-      block: tokens whose mean counts as one draw: neighbours in a text are alike.
+      nats: ``float [N]``, of the model.
+      other: ``float [N]``, of the model that it is compared with.
+      block: the number of tokens whose mean counts as one draw for the standard error, because neighbouring
+        tokens are alike. Tokens after the last whole block count in the mean alone.
+
+    Source: docs/semantics/eam.md
     """
     gap = nats - other
     means = gap[: len(gap) // block * block].reshape(-1, block).mean(1)

@@ -1,4 +1,4 @@
-"""Everything that decides about a memory as a language model, and the presets."""
+"""The settings of an associative memory as a language model, and the presets."""
 
 import dataclasses
 from typing import Literal
@@ -12,13 +12,15 @@ from wnn_jax.transformer import TransformerConfig
 
 @dataclasses.dataclass(frozen=True)
 class TrunkConfig:
-    """Sizes of a transformer that learns from text.
+    """The sizes of a transformer that learns from text.
 
     Attributes:
-      width: numbers of a state, a multiple of the heads.
+      width: size of a state, a multiple of the number of heads.
       layers: number of blocks.
-      heads: attention heads of a block.
-      expand: hidden units of a block's MLP, in widths.
+      heads: number of attention heads in a block.
+      expand: number of hidden units in a block's MLP, as a multiple of the width.
+
+    Source: docs/semantics/eam.md
     """
 
     width: int = 128
@@ -29,16 +31,20 @@ class TrunkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LearningConfig:
-    """How a stage is trained: AdamW with a warm-up of a twentieth of the steps and a cosine to a tenth.
+    """The settings of training a stage with AdamW.
+
+    The rate rises to its peak in the first twentieth of the steps, and falls along a cosine to a tenth of it.
 
     Attributes:
       rate: peak step size.
-      batch: windows a step.
-      epochs: passes over the windows.
+      batch: number of windows in a step.
+      epochs: number of passes over the windows.
       decay: weight decay.
 
     Raises:
       ValueError: a number is not positive.
+
+    Source: docs/semantics/eam.md
     """
 
     rate: float
@@ -53,7 +59,7 @@ class LearningConfig:
             )
 
     def optimiser(self, steps: int) -> optax.GradientTransformation:
-        """The optimiser for a number of steps in all, of gradients clipped to length 1."""
+        """Returns the optimiser for a number of steps in all; it clips gradients to length 1."""
         schedule = optax.warmup_cosine_decay_schedule(
             0.0, self.rate, max(1, steps // 20), max(2, steps), self.rate / 10
         )
@@ -62,29 +68,31 @@ class LearningConfig:
 
 @dataclasses.dataclass(frozen=True)
 class EamConfig:
-    """An associative memory as a language model: teacher, memory and student.
+    """The settings of an associative memory as a language model: teacher, memory and student.
 
     Attributes:
-      vocabulary: V.
-      window: tokens that teacher and student see at once.
-      positions: whether teacher and encoder learn places; the published ones do not.
-      teacher: the transformer whose states are remembered.
+      vocabulary: number of ids, V.
+      window: number of tokens that teacher and student see at once.
+      positions: whether teacher and encoder learn positions; the published ones do not.
+      teacher: sizes of the transformer whose states are written.
       teaching: how the teacher is trained on the text.
-      keys: numbers of a key, K.
+      keys: size of a key, K.
       memory: how the memory is written and read.
-      patterns: number of writes for one location.
-      start: where locations begin: ``kmeans``, all of them at means of keys; ``random``, a third of them at
-        random and the rest by regulation, as published.
+      patterns: number of patterns written for each location.
+      start: where locations begin. kmeans: all of them at means of keys. random, as published: a third of
+        them at random, and regulation adds the rest.
       batch: number of patterns that are written at once.
-      every: batches between two regulations of a memory that starts at random.
-      encoder: the transformer that finds keys without the teacher.
+      every: number of batches between two regulations of a memory that starts at random.
+      encoder: sizes of the transformer that finds keys without the teacher.
       encoding: how the encoder learns the teacher's keys.
-      hidden: units of the decoder's hidden layer.
-      decoding: how the decoder learns what a read means.
-      joining: how encoder and decoder go on together, through the read.
+      hidden: number of units in the decoder's hidden layer.
+      decoding: how the decoder learns to predict tokens from read values.
+      joining: how encoder and decoder are trained further together, through the read.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is not positive, the keys are wider than the teacher, or the start is unknown.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
 
     vocabulary: int = 1024
@@ -110,23 +118,24 @@ class EamConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.keys > self.teacher.width:
             raise ValueError(
-                f"keys are projections of states of {self.teacher.width} numbers and cannot have {self.keys}"
+                f"keys must be at most the teacher's width, {self.teacher.width}, got {self.keys}: a key is "
+                "a projection of the teacher's state"
             )
         if self.start not in ("kmeans", "random"):
-            raise ValueError(f"unknown start {self.start!r}: kmeans or random")
+            raise ValueError(f"unknown start {self.start!r}: choose kmeans or random")
 
     @property
     def teacher_trunk(self) -> TransformerConfig:
-        """The teacher's transformer."""
+        """The sizes of the teacher's transformer."""
         return self._trunk(self.teacher, spread=0.005)
 
     def student(self, repaired: bool) -> StudentConfig:
-        """The student, as published or repaired."""
+        """Returns the sizes of the student, as published or repaired."""
         encoder = self._trunk(self.encoder, spread=1.0)
         return StudentConfig(encoder, self.keys, self.teacher.width, self.hidden, self.memory, repaired)
 
     def locations(self, patterns: int) -> int:
-        """The number of locations for a number of patterns; at least what one read reaches."""
+        """Returns the number of locations for a number of patterns, at least as many as a read reaches."""
         return max(self.memory.nearest, round(patterns / self.patterns))
 
     def _trunk(self, sizes: TrunkConfig, spread: float) -> TransformerConfig:

@@ -1,9 +1,15 @@
-"""The student: an encoder that finds where to read in the memory, and a decoder of what was read.
+"""The student: an encoder that finds where to read in the memory, and a decoder of the values read.
 
-Once both are trained the teacher is dropped. As published, the encoder copies the teacher's keys, the memory
-is read, and a decoder is trained on what was read. Repaired, both go on together through the read itself, the
-decoder begins as the teacher's own head, sees the encoder's state beside what was read, and copies the
-teacher's distribution as well as the text.
+Once both are trained, the teacher is dropped. The published student is trained in two steps: the encoder
+copies the teacher's keys, and then the decoder is trained on the values that are read at the encoder's keys.
+The repaired student trains both further together, through the read. Its decoder begins as the teacher's own
+head, sees the encoder's state beside the values read, and copies the teacher's distribution as well as the
+text.
+
+Shapes: N windows, T tokens of a window, V vocabulary, K size of a key, D size of a value, d width of
+the encoder.
+
+Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
 
 import dataclasses
@@ -23,15 +29,17 @@ from wnn_jax.transformer import Params, TransformerConfig
 
 @dataclasses.dataclass(frozen=True)
 class StudentConfig:
-    """Sizes of a student.
+    """The sizes of a student.
 
     Attributes:
-      encoder: the transformer that finds keys.
-      keys: numbers of a key, K.
-      values: numbers of a value, D, the width of the teacher.
-      hidden: units of the decoder's hidden layer.
+      encoder: sizes of the transformer that finds keys.
+      keys: size of a key, K.
+      values: size of a value, D, which is the width of the teacher.
+      hidden: number of units in the decoder's hidden layer.
       memory: how the memory is read.
       repaired: whether the decoder adds to the teacher's head and sees the encoder's state.
+
+    Source: docs/semantics/eam.md
     """
 
     encoder: TransformerConfig
@@ -43,11 +51,13 @@ class StudentConfig:
 
 
 class Student(NamedTuple):
-    """All that is left when the teacher is dropped.
+    """The parts that are left when the teacher is dropped.
 
     Attributes:
-      params: of encoder and decoder.
+      params: the parameters of encoder and decoder.
       store: the memory.
+
+    Source: docs/semantics/eam.md
     """
 
     params: Params
@@ -55,20 +65,30 @@ class Student(NamedTuple):
 
 
 def projection(key: jax.Array, values: int, keys: int) -> jax.Array:
-    """``float32 [D, K]`` with orthonormal columns: from the teacher's states to keys."""
+    """Draws a matrix ``float32 [D, K]`` with orthonormal columns, which maps the teacher's states to keys.
+
+    Args:
+      key: the random key.
+      values: D.
+      keys: K, at most D.
+
+    Source: docs/semantics/eam.md
+    """
     return jnp.linalg.qr(jax.random.normal(key, (values, keys)))[0]
 
 
 def init(key: jax.Array, config: StudentConfig, embedding: jax.Array | None = None) -> Params:
-    """Parameters at random.
+    """Draws the first parameters of a student.
 
     Args:
-      key: of all of them.
-      config: sizes.
-      embedding: ``[V, D]``, the teacher's, as which the head of a repaired decoder begins.
+      key: the random key of all parameters.
+      config: the sizes of the student.
+      embedding: ``float32 [V, D]``, the teacher's embedding, as which the head of a repaired decoder begins.
 
     Raises:
-      ValueError: a repaired decoder has no embedding to begin with.
+      ValueError: the student is repaired and ``embedding`` is missing.
+
+    Source: docs/semantics/eam.md
     """
     keys = jax.random.split(key, 4)
     encoder, vocabulary = config.encoder, config.encoder.vocabulary
@@ -87,19 +107,38 @@ def init(key: jax.Array, config: StudentConfig, embedding: jax.Array | None = No
     }
     if config.repaired:
         if embedding is None:
-            raise ValueError("a repaired decoder begins as the teacher's head: give its embedding")
+            raise ValueError(
+                "a repaired decoder needs an embedding for its head, got None: give the teacher's embedding"
+            )
         params["decoder"] |= {"head": jnp.array(embedding), "out": jnp.zeros((config.hidden, vocabulary))}
     return params
 
 
 def encode(config: StudentConfig, params: Params, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """States ``[N, T, d]`` and unit keys ``[N, T, K]`` of windows ``int32 [N, T]``."""
+    """Returns the states ``[N, T, d]`` and the unit keys ``[N, T, K]`` that the encoder gives to windows.
+
+    Args:
+      config: the sizes of the student.
+      params: the parameters of the encoder.
+      ids: ``int32 [N, T]``.
+
+    Source: docs/semantics/eam.md
+    """
     states = transformer.hidden(config.encoder, params["trunk"], ids)
     return states, memory.unit(states @ params["key"])
 
 
 def decode(config: StudentConfig, params: Params, read: jax.Array, states: jax.Array) -> jax.Array:
-    """Logits ``[..., V]`` of what was read ``[..., D]`` and the encoder's states."""
+    """Returns logits ``[..., V]`` of the next token.
+
+    Args:
+      config: the sizes of the student.
+      params: the parameters of the decoder.
+      read: ``[..., D]``, the values read from the memory.
+      states: ``[..., d]``, the encoder's states; only a repaired decoder uses them.
+
+    Source: docs/semantics/eam.md
+    """
     x = jnp.concatenate([read, states], -1) if config.repaired else read
     logits = jax.nn.gelu(x @ params["in"] + params["in_bias"]) @ params["out"] + params["out_bias"]
     if config.repaired:
@@ -110,13 +149,18 @@ def decode(config: StudentConfig, params: Params, read: jax.Array, states: jax.A
 def apply(
     config: StudentConfig, student: Student, means: jax.Array, ids: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Logits ``[N, T, V]`` and keys ``[N, T, K]`` of windows: place t knows the tokens up to t.
+    """Runs a student on windows; place t sees the tokens up to t.
 
     Args:
-      config: sizes.
-      student: parameters and memory.
-      means: the memory's `memory.contents`.
+      config: the sizes of the student.
+      student: its parameters and its memory.
+      means: ``float32 [L, D]``, the `memory.contents` of the memory.
       ids: ``int32 [N, T]``.
+
+    Returns:
+      logits ``[N, T, V]`` of the next token, and keys ``[N, T, K]``.
+
+    Source: docs/semantics/eam.md
     """
     states, keys = encode(config, student.params["encoder"], ids)
     read = memory.read(config.memory, student.store, means, keys.reshape(-1, config.keys))
@@ -125,13 +169,29 @@ def apply(
 
 
 def key_loss(config: StudentConfig, params: Params, _, batch: Any) -> jax.Array:
-    """1 less the mean cosine of the encoder's keys and the teacher's: ``(ids [N, T], keys [N, T, K])``."""
+    """Returns 1 minus the mean cosine of the encoder's keys and the teacher's keys.
+
+    Args:
+      config: the sizes of the student.
+      params: the parameters of the encoder.
+      batch: ids ``int32 [N, T]`` and the teacher's keys ``[N, T, K]``.
+
+    Source: docs/semantics/eam.md
+    """
     ids, keys = batch
     return 1.0 - (encode(config, params, ids)[1] * keys).sum(-1).mean()
 
 
 def decoder_loss(config: StudentConfig, params: Params, _, batch: Any) -> jax.Array:
-    """Nats of the next token, as published: ``(read [N, T, D], targets [N, T])``, the encoder frozen."""
+    """Returns the mean nats of the next token, as published; the encoder is frozen.
+
+    Args:
+      config: the sizes of the student.
+      params: the parameters of the decoder.
+      batch: the values read ``[N, T, D]`` and the next tokens ``int32 [N, T]``.
+
+    Source: docs/semantics/eam.md
+    """
     read, targets = batch
     logits = decode(config, params, read.astype(jnp.float32), read)
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets).mean()
@@ -144,14 +204,16 @@ def joint_loss(
     fixed: tuple[Params, memory.Store, jax.Array],
     windows: jax.Array,
 ) -> jax.Array:
-    """Half the nats of the next token, half the cross-entropy to the teacher's distribution.
+    """Returns half the nats of the next token plus half the cross-entropy to the teacher's distribution.
 
     Args:
-      config: sizes of the student.
-      trunk: sizes of the teacher.
-      params: the student's.
-      fixed: the teacher's parameters, the memory, and its `memory.contents`.
+      config: the sizes of the student.
+      trunk: the sizes of the teacher.
+      params: the parameters of the student.
+      fixed: the teacher's parameters, the memory, and its `memory.contents`; they get no gradient.
       windows: ``int32 [N, T + 1]``.
+
+    Source: docs/semantics/eam.md
     """
     teacher, store, means = fixed
     logits, _ = apply(config, Student(params, store), means, windows[:, :-1])
@@ -162,11 +224,13 @@ def joint_loss(
 
 
 class Predictions(NamedTuple):
-    """The distribution of the next token at every place of a text, and where the model looks.
+    """The distribution of the next token at every place of a text, and the keys there.
 
     Attributes:
-      log_probs: ``float32 [..., V]``.
-      keys: ``float32 [..., K]``, unit vectors.
+      log_probs: ``float32 [..., V]``, log-probabilities of the next token.
+      keys: ``float32 [..., K]``, unit vectors: where the model reads in its memory.
+
+    Source: docs/semantics/eam.md
     """
 
     log_probs: jax.Array | np.ndarray
@@ -177,7 +241,16 @@ class Predictions(NamedTuple):
 def predict_by_student(
     config: StudentConfig, student: Student, means: jax.Array, ids: jax.Array
 ) -> Predictions:
-    """The student's `Predictions` for windows ``int32 [N, T]``; ``means`` is the `memory.contents`."""
+    """Returns the student's `Predictions` for windows.
+
+    Args:
+      config: the sizes of the student.
+      student: its parameters and its memory.
+      means: ``float32 [L, D]``, the `memory.contents` of the memory.
+      ids: ``int32 [N, T]``.
+
+    Source: docs/semantics/eam.md
+    """
     logits, keys = apply(config, student, means, ids)
     return Predictions(jax.nn.log_softmax(logits), keys)
 
@@ -186,7 +259,16 @@ def predict_by_student(
 def predict_by_teacher(
     config: TransformerConfig, params: Params, project: jax.Array, ids: jax.Array
 ) -> Predictions:
-    """The teacher's `Predictions` for windows ``int32 [N, T]``, with the keys that its states project to."""
+    """Returns the teacher's `Predictions` for windows, with the keys that its states project to.
+
+    Args:
+      config: the sizes of the teacher.
+      params: its parameters.
+      project: ``float32 [D, K]``, from `projection`.
+      ids: ``int32 [N, T]``.
+
+    Source: docs/semantics/eam.md
+    """
     states = transformer.hidden(config, params, ids)
     logits = transformer.head(config, params, states)
     return Predictions(jax.nn.log_softmax(logits), memory.unit(states @ project))
@@ -196,6 +278,15 @@ def predict_by_teacher(
 def patterns(
     config: TransformerConfig, params: Params, project: jax.Array, ids: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The teacher's unit keys ``[N, T, K]`` and states ``[N, T, D]`` of windows, to be written."""
+    """Returns the patterns of windows: the teacher's unit keys ``[N, T, K]`` and states ``[N, T, D]``.
+
+    Args:
+      config: the sizes of the teacher.
+      params: its parameters.
+      project: ``float32 [D, K]``, from `projection`.
+      ids: ``int32 [N, T]``.
+
+    Source: docs/semantics/eam.md
+    """
     states = transformer.hidden(config, params, ids)
     return memory.unit(states @ project), states

@@ -1,9 +1,13 @@
-"""Nearest neighbours over the text being read: each position is scored first, then stored, once.
+"""Nearest neighbours in the text being read: each position is scored first, and stored afterwards.
 
-The distribution of a model is mixed with that of what followed the nearest earlier keys. The share of the
-mixture may depend on what is known before the token comes, never on the token: only then do probabilities sum
-to 1. The published score (openai/parameter-golf PR 1146) took, token by token, the better of two answers by
-looking at the token; `oracle` is that number, which no model can have.
+The distribution of a model is mixed with the distribution of the tokens that followed the nearest earlier
+keys. The share of the neighbours may depend on everything that is known before the token comes, and never on
+the token: only then do the probabilities sum to 1. The published score took the better of two answers for
+each token by looking at that token. `oracle` computes this number, which no model can have.
+
+Shapes: N positions, V vocabulary, K size of a key.
+
+Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
 
 import dataclasses
@@ -21,15 +25,17 @@ from wnn_jax.eam import memory
 
 @dataclasses.dataclass(frozen=True)
 class KnnConfig:
-    """How neighbours are found and weighed.
+    """The settings that find and weigh neighbours.
 
     Attributes:
       nearest: number of neighbours of a position.
-      sharpness: factor of their cosines in the softmax that weighs them.
-      block: positions that are scored before they are stored.
+      sharpness: factor of the cosines in the softmax that weighs neighbours.
+      block: number of positions that are scored before they are stored.
 
     Raises:
       ValueError: a number is not positive.
+
+    Source: docs/semantics/eam.md
     """
 
     nearest: int = 16
@@ -46,9 +52,12 @@ class Neighbours(NamedTuple):
     """The nearest earlier keys of N positions.
 
     Attributes:
-      tokens: ``int32 [N, nearest]``, the token that followed each of them.
-      shares: ``float32 [N, nearest]``, their weights, which sum to 1; all 0 where nothing is stored yet.
-      cosine: ``float32 [N]``, of the nearest; 0 where there is none.
+      tokens: ``int32 [N, nearest]``, the token that followed each neighbour.
+      shares: ``float32 [N, nearest]``, the weights of the neighbours, which sum to 1; all 0 while nothing is
+        stored.
+      cosine: ``float32 [N]``, the cosine of the nearest neighbour; 0 if there is none.
+
+    Source: docs/semantics/eam.md
     """
 
     tokens: jax.Array
@@ -57,19 +66,21 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Iterator[Neighbours]:
-    """The neighbours of each block of positions in turn, among all blocks before it.
+    """Yields the neighbours of each block of positions in turn, among all blocks before it.
 
     Args:
-      config: how many, how sharply, and the block.
-      keys: ``[N, K]`` unit vectors, in the order of the text.
+      config: the settings that find and weigh neighbours.
+      keys: ``float [N, K]``, unit vectors in the order of the text.
       tokens: ``int32 [N]``, the token that followed each.
+
+    Source: docs/semantics/eam.md
     """
     room = -(-len(keys) // config.block) * config.block
     stored = jnp.zeros((room, keys.shape[1])).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
     seen = config.block
     for start in range(0, len(keys), config.block):
-        # The part that is searched doubles: few compilations, and at most half of it is in vain.
+        # The part that is searched doubles in size: few sizes are compiled, and at most half of it is empty.
         seen = min(room, 2 * seen) if start > seen else seen
         queries = stored[start : start + config.block]
         near = _neighbours(config, stored[:seen], after[:seen], queries, start)
@@ -86,7 +97,17 @@ def _neighbours(config: KnnConfig, stored: jax.Array, after: jax.Array, queries,
 
 
 class MixtureGate(NamedTuple):
-    """How much neighbours are believed: ``sigmoid(bias + by_cosine * cosine + by_entropy * entropy)``."""
+    """The gate that decides the neighbours' share of a mixture.
+
+    The share is ``sigmoid(bias + by_cosine * cosine + by_entropy * entropy)``.
+
+    Attributes:
+      bias: ``float32 []``.
+      by_cosine: ``float32 []``, the factor of the cosine of the nearest neighbour.
+      by_entropy: ``float32 []``, the factor of the entropy of the model's distribution in nats.
+
+    Source: docs/semantics/eam.md
+    """
 
     bias: jax.Array
     by_cosine: jax.Array
@@ -94,12 +115,14 @@ class MixtureGate(NamedTuple):
 
 
 def share(gate: MixtureGate, near: Neighbours, log_probs: jax.Array) -> jax.Array:
-    """The neighbours' share of the mixture ``float32 [N]``, by how near they are and how unsure the model is.
+    """Returns the neighbours' share of the mixture, ``float32 [N]``; 0 where there are no neighbours.
 
     Args:
-      gate: how much they are believed.
+      gate: turns the nearest cosine and the model's entropy into a share.
       near: the neighbours of N positions.
-      log_probs: ``[N, V]``, the model's.
+      log_probs: ``float32 [N, V]``, the model's log-probabilities.
+
+    Source: docs/semantics/eam.md
     """
     entropy = -(jnp.exp(log_probs) * log_probs).sum(-1)
     known = near.shares.sum(-1)
@@ -107,21 +130,31 @@ def share(gate: MixtureGate, near: Neighbours, log_probs: jax.Array) -> jax.Arra
 
 
 def mixture(gate: MixtureGate, near: Neighbours, log_probs: jax.Array) -> jax.Array:
-    """``float32 [N, V]``: the model's distribution and the neighbours', mixed; each row sums to 1."""
+    """Mixes the model's distribution with the neighbours': ``float32 [N, V]``; each row sums to 1.
+
+    Args:
+      gate: decides the neighbours' share.
+      near: the neighbours of N positions.
+      log_probs: ``float32 [N, V]``, the model's log-probabilities.
+
+    Source: docs/semantics/eam.md
+    """
     part = share(gate, near, log_probs)[:, None]
     rows = jnp.arange(len(part))[:, None]
     return ((1 - part) * jnp.exp(log_probs)).at[rows, near.tokens].add(part * near.shares)
 
 
 class Evidence(NamedTuple):
-    """All that decides the cost of a mixture at N positions; each is ``float32 [N]``.
+    """The numbers that decide the cost of a mixture at N positions; each is ``float32 [N]``.
 
     Attributes:
       model: the model's probability of the token that came.
-      near: the neighbours' probability of it.
+      near: the neighbours' probability of that token.
       known: 1 where there are neighbours, else 0.
-      cosine: of the nearest neighbour.
-      entropy: of the model's distribution.
+      cosine: the cosine of the nearest neighbour.
+      entropy: the entropy of the model's distribution in nats.
+
+    Source: docs/semantics/eam.md
     """
 
     model: jax.Array
@@ -133,7 +166,15 @@ class Evidence(NamedTuple):
 
 @jax.jit
 def evidence(near: Neighbours, log_probs: jax.Array, targets: jax.Array) -> Evidence:
-    """The evidence of a block, of its neighbours, the model's ``[N, V]``, and the tokens ``int32 [N]``."""
+    """Returns the evidence of a block of positions.
+
+    Args:
+      near: the neighbours of N positions.
+      log_probs: ``float32 [N, V]``, the model's log-probabilities.
+      targets: ``int32 [N]``, the tokens that came.
+
+    Source: docs/semantics/eam.md
+    """
     model = jnp.exp(jnp.take_along_axis(log_probs, targets[:, None], 1)[:, 0])
     right = (near.shares * (near.tokens == targets[:, None])).sum(1)
     entropy = -(jnp.exp(log_probs) * log_probs).sum(1)
@@ -141,14 +182,30 @@ def evidence(near: Neighbours, log_probs: jax.Array, targets: jax.Array) -> Evid
 
 
 def nats(gate: MixtureGate, seen: Evidence) -> jax.Array:
-    """Cost of the tokens under `mixture`, in nats: ``float32 [N]``."""
+    """Returns the cost ``float32 [N]`` of the tokens under `mixture`, in nats.
+
+    Args:
+      gate: decides the neighbours' share.
+      seen: the evidence of N positions.
+
+    Source: docs/semantics/eam.md
+    """
     believed = gate.bias + gate.by_cosine * seen.cosine + gate.by_entropy * seen.entropy
     part = seen.known * jax.nn.sigmoid(believed)
     return -jnp.log((1 - part) * seen.model + part * seen.near)
 
 
 def fit_gate(seen: Evidence, steps: int = 400) -> MixtureGate:
-    """The gate that costs least on given positions, which must not be those that are scored with it."""
+    """Fits the gate with the lowest mean cost on given positions.
+
+    Positions that are scored with the gate must not be among them.
+
+    Args:
+      seen: the evidence of the positions.
+      steps: the number of steps of Adam.
+
+    Source: docs/semantics/eam.md
+    """
     seen = Evidence(*(jnp.asarray(x, jnp.float32) for x in seen))
     optimiser = optax.adam(0.05)
     start = MixtureGate(jnp.float32(-2.0), jnp.float32(1.0), jnp.float32(0.0))
@@ -166,6 +223,11 @@ def fit_gate(seen: Evidence, steps: int = 400) -> MixtureGate:
 
 
 def oracle(seen: Evidence) -> np.ndarray:
-    """The lesser of the model's cost and a half-half mixture's ``[N]``, chosen by the token: not a model."""
+    """Returns the lower of two costs ``[N]``, chosen by the token itself, which no model can do.
+
+    The two are the cost of the model, and the cost of a mixture of half the model and half the neighbours.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
+    """
     half = np.where(seen.known > 0, 0.5 * seen.model + 0.5 * seen.near, seen.model)
     return -np.log(np.maximum(np.maximum(seen.model, half), 1e-10))

@@ -1,15 +1,19 @@
-"""An elastic associative memory: locations with addresses on the unit sphere, and what was written near them.
+"""An elastic associative memory: locations with addresses on the unit sphere, and the values written there.
 
-A write finds the locations whose addresses are nearest to its key, adds its value to each by how near they
-are, and draws the nearest towards the key. Now and then the memory regulates itself: it grows where keys are
-new, splits locations that hold too much, and merges those that have become alike. A read is a mean of
-locations by nearness. (After openai/parameter-golf PR 1146.) Here are the functions of its arrays, a `Store`,
-for unit keys in batches; `wnn_jax.eam.create`, `write` and `read` take any keys, any number of them.
+A write finds the locations whose addresses are nearest to its key, adds its value to each of them with a
+strength that falls with distance, and moves one of the nearest towards the key. From time to time the memory
+regulates itself: it adds locations where keys are new, splits locations that hold too much, and merges
+locations that have become alike. A read is a mean of the nearest locations, weighted by nearness. This module
+has the functions of the memory's arrays, a `Store`, for unit keys in batches; `wnn_jax.eam.create`, `write`
+and `read` take any keys in any number.
 
-Batches are written as one: what several keys do to one location is combined, so the order within a batch
-changes nothing but the rounding of float32 sums, and the same batches give the same memory again.
+The rows of a batch are written together: the effects of several keys on one location are combined. The order
+within a batch therefore changes nothing but the rounding of float32 sums, and the same batches give the same
+memory again.
 
-Shapes: L locations (room for them), K key, D value, N writes.
+Shapes: L locations (including unused space), K size of a key, D size of a value, N rows of a batch.
+
+Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
 
 import dataclasses
@@ -26,22 +30,25 @@ class MemoryConfig:
     """How an associative memory is written, read and regulated; the defaults are the published constants.
 
     Attributes:
-      nearest: number of locations a write or read reaches; fewer where there are fewer.
-      sharpness: factor of the cosines in a read's softmax.
-      eta: how far the location nearest to a key moves towards it, at first; 1 moves it all the way.
-      eta_least: floor of eta.
-      cooling: factor of eta a write.
+      nearest: number of locations that a write or a read reaches; all of them if there are fewer.
+      sharpness: factor of the cosines in the softmax of a read.
+      eta: how far a write moves its location towards the key, at first; 1 moves it all the way.
+      eta_least: lowest value of eta.
+      cooling: factor of eta after each write.
       damping: weight of a location at which it moves half as far.
-      conscience: how much a heavy location is held back from moving.
-      novel: a key is new where no cosine reaches this.
-      overload: weight from which a location is split.
-      alike: cosine from which two locations are merged.
-      grow: most locations that one regulation appends for new keys.
-      split: most locations that one regulation splits.
-      merge: most pairs of locations that one regulation merges.
+      conscience: how strongly a location with a large share of all weight is kept from being the one that
+        moves.
+      novel: a key is new if its cosine with every location is below this.
+      overload: a location with more weight than this is split.
+      alike: two locations whose cosine is above this are merged.
+      grow: largest number of locations that one regulation adds for new keys.
+      split: largest number of locations that one regulation splits.
+      merge: largest number of pairs of locations that one regulation merges.
 
     Raises:
       ValueError: a number is out of range.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
 
     nearest: int = 20
@@ -75,14 +82,16 @@ class MemoryConfig:
 
 
 class Store(NamedTuple):
-    """The locations of a memory and what was written there.
+    """The locations of a memory and the values that were written there.
 
     Attributes:
-      addresses: ``float32 [L, K]`` unit vectors; 0 in room that is not used.
-      counters: ``float32 [L, D]`` sums of what was written, by strength.
-      weights: ``float32 [L]`` sums of strengths; 0 where nothing was written.
-      used: ``int32 []``, the number of locations there are; they come first.
-      eta: ``float32 []``, how far a winner moves now.
+      addresses: ``float32 [L, K]``, unit vectors; 0 in unused space.
+      counters: ``float32 [L, D]``, sums of the written values, each times its strength.
+      weights: ``float32 [L]``, sums of the strengths; 0 where nothing was written.
+      used: ``int32 []``, the number of locations in use; they come first.
+      eta: ``float32 []``, how far a write moves its location now.
+
+    Source: docs/semantics/eam.md
     """
 
     addresses: jax.Array
@@ -93,15 +102,23 @@ class Store(NamedTuple):
 
 
 def empty(config: MemoryConfig, addresses: jax.Array, values: int, room: int | None = None) -> Store:
-    """A store with nothing written at ``addresses [n, K]``, and room for more locations.
+    """Makes a store in which nothing is written.
+
+    Args:
+      config: gives the first eta.
+      addresses: ``[n, K]``, the addresses of the first n locations, of any lengths above 0.
+      values: D, the size of a value.
+      room: L, the number of locations that the store has space for; n by default.
 
     Raises:
-      ValueError: there are more addresses than room.
+      ValueError: there are more addresses than ``room``.
+
+    Source: docs/semantics/eam.md
     """
     count, width = addresses.shape
     room = count if room is None else room
     if count > room:
-        raise ValueError(f"{count} addresses do not fit room for {room} locations")
+        raise ValueError(f"room must be at least the number of addresses, {count}, got {room}: raise room")
     return Store(
         jnp.zeros((room, width)).at[:count].set(unit(addresses)),
         jnp.zeros((room, values)),
@@ -112,23 +129,40 @@ def empty(config: MemoryConfig, addresses: jax.Array, values: int, room: int | N
 
 
 def unit(x: jax.Array) -> jax.Array:
-    """Vectors of length 1 along the last axis; 0 stays 0."""
+    """Scales vectors to length 1 along the last axis; a vector of zeros stays 0.
+
+    Source: docs/semantics/eam.md
+    """
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)
 
 
 def random_addresses(key: jax.Array, count: int, width: int) -> jax.Array:
-    """Directions at random, as published."""
+    """Draws ``count`` random directions ``float32 [count, width]``, as the published memory begins.
+
+    Source: docs/semantics/eam.md
+    """
     return unit(jax.random.normal(key, (count, width)))
 
 
 def kmeans_addresses(key: jax.Array, keys: jax.Array, count: int, rounds: int = 4) -> jax.Array:
-    """Means of keys ``[n, K]`` on the sphere: Lloyd's rounds from ``count`` of them; empty means stay put.
+    """Finds means of keys on the sphere by Lloyd's algorithm; a mean without keys stays where it is.
+
+    Args:
+      key: chooses the keys where the means begin.
+      keys: ``float32 [n, K]``, unit vectors.
+      count: the number of means, at most n.
+      rounds: the number of rounds.
+
+    Returns:
+      ``float32 [count, K]``, unit vectors.
 
     Raises:
-      ValueError: fewer keys than means.
+      ValueError: there are fewer keys than means.
+
+    Source: S. Lloyd, "Least squares quantization in PCM", 1982; docs/semantics/eam.md
     """
     if len(keys) < count:
-        raise ValueError(f"{count} means need as many keys, got {len(keys)}")
+        raise ValueError(f"{count} means need at least {count} keys, got {len(keys)}: ask for fewer means")
     means = keys[jax.random.permutation(key, len(keys))[:count]]
     for _ in range(rounds):
         means = _lloyd(means, keys)
@@ -136,7 +170,15 @@ def kmeans_addresses(key: jax.Array, keys: jax.Array, count: int, rounds: int = 
 
 
 def addresses_of(key: jax.Array, keys: np.ndarray, count: int) -> jax.Array:
-    """`kmeans_addresses` of a sample of keys ``[n, K]`` of any length: 8 keys a mean, or 50,000."""
+    """Finds the `kmeans_addresses` of a random sample of keys: 8 keys for each mean, and at least 50,000.
+
+    Args:
+      key: the random key.
+      keys: ``float [n, K]``, of any lengths; all of them are taken if there are fewer.
+      count: the number of means.
+
+    Source: docs/semantics/eam.md
+    """
     some = np.asarray(jax.random.permutation(key, len(keys)))[: max(8 * count, 50_000)]
     return kmeans_addresses(key, unit(jnp.asarray(keys[some], jnp.float32)), count)
 
@@ -156,7 +198,18 @@ def _lloyd(means: jax.Array, keys: jax.Array) -> jax.Array:
 
 
 def find(config: MemoryConfig, store: Store, keys: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Cosines and places ``[N, nearest]`` of the locations nearest to unit keys ``[N, K]``."""
+    """Finds the locations nearest to unit keys, nearest first; the lower place on ties.
+
+    Args:
+      config: gives the number of locations.
+      store: the store to search.
+      keys: ``float32 [N, K]``, unit vectors.
+
+    Returns:
+      the cosines and the places, ``[N, nearest]`` each; the cosine is -inf where fewer locations are in use.
+
+    Source: docs/semantics/eam.md
+    """
     room = len(store.weights)
     scores = keys @ store.addresses.T
     scores = jnp.where(jnp.arange(room) < store.used, scores, -jnp.inf)
@@ -164,22 +217,35 @@ def find(config: MemoryConfig, store: Store, keys: jax.Array) -> tuple[jax.Array
 
 
 def top(scores: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """The ``count`` largest of each row ``[N, L]`` (or all L) and where they are, descending."""
-    # Without the barrier XLA's CPU compiler sorts every row whole once the values are used: 30 times slower.
+    """Returns the ``count`` largest scores of each row, in descending order, and their places.
+
+    Args:
+      scores: ``float32 [N, L]``.
+      count: the number of scores; all L if there are fewer.
+
+    Source: docs/semantics/eam.md
+    """
+    # Without the barrier XLA's CPU compiler sorts whole rows as soon as the values are used: 30 times slower.
     return jax.lax.optimization_barrier(jax.lax.top_k(scores, min(count, scores.shape[1])))
 
 
 def write(
     config: MemoryConfig, store: Store, keys: jax.Array, values: jax.Array, valid: jax.Array | None = None
 ) -> Store:
-    """Write one batch. A key that is opposite to all locations is written nowhere.
+    """Writes one batch; returns the new store.
+
+    The strength of a write at a location is their cosine (or 0, if it is negative) divided by the largest
+    cosine of the key. A key with no cosine above 0 therefore adds its value nowhere, but it still moves a
+    location.
 
     Args:
-      config: how many locations are reached, and how they move.
-      store: where to write.
-      keys: ``[N, K]`` unit vectors.
+      config: how many locations a write reaches, and how they move.
+      store: the store to write to.
+      keys: ``[N, K]``, unit vectors.
       values: ``[N, D]``.
-      valid: ``bool [N]``, which rows are written; all by default.
+      valid: ``bool [N]``, the rows to write; all by default.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
     keys, values = keys.astype(jnp.float32), values.astype(jnp.float32)
     cosine, at = find(config, store, keys)
@@ -195,7 +261,7 @@ def write(
     counters = store.counters.at[at.ravel()].add(added)
     weights = store.weights.at[at.ravel()].add(strength.ravel())
 
-    # n keys that win one location move it as n moves, one after the other, to their mean would.
+    # n keys that choose one location move it as far as n moves to their mean, one after the other.
     wins = jnp.zeros_like(weights).at[winner].add(1.0)
     drawn = jnp.zeros_like(store.addresses).at[winner].add(keys)
     eta = store.eta / (1.0 + weights / config.damping)
@@ -210,14 +276,17 @@ def write(
 def write_all(
     key: jax.Array, config: MemoryConfig, store: Store, keys: jax.Array, values: jax.Array, every: int = 0
 ) -> Store:
-    """Write batches in turn, keys ``[n, N, K]`` and values ``[n, N, D]``; the store's buffers are given away.
+    """Writes batches in turn; the buffers of the given store are given away.
 
     Args:
-      key: of the regulations.
+      key: the random key of the regulations.
       config: how to write.
-      store: where to write.
-      keys, values: the batches.
-      every: number of batches between two regulations; 0 for none.
+      store: the store to write to; it must not be used afterwards.
+      keys: ``[n, N, K]``, unit vectors.
+      values: ``[n, N, D]``.
+      every: the number of batches between two regulations; 0 for none.
+
+    Source: docs/semantics/eam.md
     """
 
     def step(store, x):
@@ -236,16 +305,20 @@ def write_all(
 
 
 def regulate(key: jax.Array, config: MemoryConfig, store: Store, keys: jax.Array) -> Store:
-    """Merge what is alike, split what is overloaded, grow where keys are new; within the room there is.
+    """Merges locations that are alike, splits overloaded ones, and adds locations where keys are new.
 
-    A split gives half of the location's sums to a new one and moves the two apart, so that both at first give
-    back what the one did, and part as more is written. A merge adds sums, at the mean of addresses by weight.
+    A split gives half of the location's sums to a new location and moves the two apart. At first both give
+    back the value that the one had, and they differ as more is written. A merge adds the sums of two
+    locations, at the mean of their addresses by weight. Locations that do not fit into the store are not
+    added.
 
     Args:
-      key: directions of splits, and which locations are looked at for merging.
-      config: when to do what.
-      memory: to be regulated.
-      keys: ``[N, K]``, recent ones.
+      key: draws the directions of splits, and the locations that are compared for merging.
+      config: the limits of each change.
+      store: the store to regulate.
+      keys: ``float32 [N, K]``, recent unit keys.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
     sample, apart = jax.random.split(key)
     for i in range(config.merge):
@@ -255,11 +328,14 @@ def regulate(key: jax.Array, config: MemoryConfig, store: Store, keys: jax.Array
 
 
 def _merged(key: jax.Array, config: MemoryConfig, store: Store) -> Store:
-    """The most alike of 200 locations, if they are alike enough; the last location fills the hole."""
+    """Merges the most alike two of 200 random locations, if they are alike enough.
+
+    The last location in use moves into the gap.
+    """
     room = len(store.weights)
     some = jax.random.randint(key, (min(200, room),), 0, store.used)
     cosine = store.addresses[some] @ store.addresses[some].T
-    cosine = jnp.where(some[:, None] < some[None, :], cosine, -1.0)  # each pair once, none with itself
+    cosine = jnp.where(some[:, None] < some[None, :], cosine, -1.0)  # each pair once, never one with itself
     pair = jnp.unravel_index(cosine.argmax(), cosine.shape)
     into, gone = some[pair[0]], some[pair[1]]
     both = store.weights[into] + store.weights[gone]
@@ -283,7 +359,7 @@ def _merged(key: jax.Array, config: MemoryConfig, store: Store) -> Store:
 
 
 def _split(key: jax.Array, config: MemoryConfig, store: Store) -> Store:
-    """The heaviest overloaded locations, into room that is left."""
+    """Splits the heaviest overloaded locations while there is space."""
     room = len(store.weights)
     count = min(config.split, room)
     heavy, parent = jax.lax.top_k(store.weights, count)
@@ -306,7 +382,7 @@ def _split(key: jax.Array, config: MemoryConfig, store: Store) -> Store:
 
 
 def _grown(config: MemoryConfig, store: Store, keys: jax.Array) -> Store:
-    """Empty locations at the keys that are farthest from all there are."""
+    """Adds empty locations at the keys that are farthest from all locations."""
     room = len(store.weights)
     count = min(config.grow, len(keys))
     scores = jnp.where(jnp.arange(room) < store.used, keys @ store.addresses.T, -1.0)
@@ -318,37 +394,49 @@ def _grown(config: MemoryConfig, store: Store, keys: jax.Array) -> Store:
 
 
 def contents(store: Store) -> jax.Array:
-    """``float32 [L, D]``: the mean of what was written at each location; 0 where nothing was."""
+    """Returns the mean ``float32 [L, D]`` of the values written at each location; 0 where there are none.
+
+    Source: docs/semantics/eam.md
+    """
     return store.counters / jnp.maximum(store.weights, 1e-8)[:, None]
 
 
 def read(config: MemoryConfig, store: Store, means: jax.Array, keys: jax.Array) -> jax.Array:
-    """Values ``float32 [N, D]`` at unit keys ``[N, K]``, differentiable in the keys.
+    """Reads values ``float32 [N, D]`` at unit keys; the result is differentiable in the keys.
+
+    A value is the mean of the nearest locations by a softmax of their cosines; locations where nothing was
+    written are left out. It is 0 if all of them are.
 
     Args:
-      config: how many locations, and how sharply.
-      memory: whose addresses are asked.
-      means: its `contents`, made once for many reads.
-      keys: where to read.
+      config: the number of locations, and the sharpness of the softmax.
+      store: the store to read.
+      means: ``float32 [L, D]``, its `contents`, computed once for many reads.
+      keys: ``float32 [N, K]``, unit vectors.
+
+    Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
     at = find(config, store, jax.lax.stop_gradient(keys))[1]
     cosine = jnp.einsum("nk,njk->nj", keys, store.addresses[at])
     there = (at < store.used) & (store.weights[at] > 0)
-    # Where nothing was written there is nothing to say; published, such locations dilute the mean with zeros.
+    # Locations without a value are left out; as published, they dilute the mean with zeros.
     share = jax.nn.softmax(jnp.where(there, config.sharpness * cosine, -1e9), axis=1)
     return jnp.einsum("nj,njd->nd", share * there.any(1, keepdims=True), means[at])
 
 
 def merge(first: Store, second: Store) -> Store:
-    """Two stores as one, with all locations of both.
+    """Joins two stores into one that has all used locations of both; the lower eta stays.
 
     Raises:
       ValueError: their keys or values are of different sizes.
+
+    Source: docs/semantics/eam.md
     """
     for name in ("addresses", "counters"):
         a, b = getattr(first, name).shape[1], getattr(second, name).shape[1]
         if a != b:
-            raise ValueError(f"stores with {name} of {a} and {b} numbers cannot be merged")
+            raise ValueError(
+                f"stores with {name} of {a} and {b} numbers cannot be merged: give stores of equal sizes"
+            )
     pairs = [(np.asarray(x)[: int(m.used)]) for m in (first, second) for x in m[:3]]
     addresses, counters, weights = (jnp.concatenate([pairs[i], pairs[i + 3]]) for i in range(3))
     return Store(addresses, counters, weights, first.used + second.used, jnp.minimum(first.eta, second.eta))

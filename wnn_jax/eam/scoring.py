@@ -1,4 +1,7 @@
-"""Scores of a text: a model's, and those of its mixture with nearest neighbours in the text itself."""
+"""Scores a text by a model, and by its mixture with nearest neighbours in the text itself.
+
+Shapes: N windows, T tokens of a window, V vocabulary, K size of a key.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,15 +16,17 @@ from wnn_jax.eam.knn import KnnConfig
 
 _NEAREST = KnnConfig()
 
-Predict = Callable[[np.ndarray], Predictions]  # of windows ``int32 [N, T]``, at every place
+Predict = Callable[[np.ndarray], Predictions]  # from windows ``int32 [N, T]`` to predictions at every place
 
 
 class TokenScores(NamedTuple):
-    """Scores of N tokens.
+    """The scores of N tokens.
 
     Attributes:
-      nats: ``float32 [N]``, their costs.
-      best: ``int [N]``, the likeliest token at each place.
+      nats: ``float32 [N]``, the costs of the tokens.
+      best: ``int [N]``, the most probable token at each place, the lowest id on ties.
+
+    Source: docs/semantics/eam.md
     """
 
     nats: np.ndarray
@@ -29,13 +34,16 @@ class TokenScores(NamedTuple):
 
 
 class NeighbourScores(NamedTuple):
-    """Scores of N tokens with and without neighbours.
+    """The scores of N tokens with and without neighbours.
 
     Attributes:
-      model: the model alone.
-      mixture: the model and its neighbours.
-      oracle: ``[N]`` nats of the better of two answers by looking at the token, which no model can have.
-      error: by how much the probabilities of a mixture differ from a sum of 1, at most.
+      model: the scores of the model alone.
+      mixture: the scores of the model mixed with its neighbours.
+      oracle: ``float [N]``, nats of the better of two answers, chosen by looking at the token; no model can
+        have them.
+      error: the largest difference of a sum of the mixture's probabilities from 1.
+
+    Source: docs/semantics/eam.md
     """
 
     model: TokenScores
@@ -45,12 +53,17 @@ class NeighbourScores(NamedTuple):
 
 
 def predict_all(predict: Predict, windows: np.ndarray, batch: int = 16) -> Predictions:
-    """Log-probabilities ``[N T, V]`` and keys ``[N T, K]`` at every place, in order and in host memory.
+    """Predicts at every place of windows; the results lie in order, in host memory.
 
     Args:
       predict: a model.
-      windows: ``int32 [N, T + 1]``; their last tokens are only targets.
-      batch: windows at once.
+      windows: ``int32 [N, T + 1]``; the last token of each is only a target.
+      batch: the number of windows that are predicted at once.
+
+    Returns:
+      log-probabilities ``float32 [N T, V]`` and keys ``float32 [N T, K]``.
+
+    Source: docs/semantics/eam.md
     """
     parts = [predict(windows[i : i + batch, :-1]) for i in range(0, len(windows), batch)]
     flat = ([np.asarray(x).reshape(-1, x.shape[-1]) for x in part] for part in zip(*parts, strict=True))
@@ -59,12 +72,27 @@ def predict_all(predict: Predict, windows: np.ndarray, batch: int = 16) -> Predi
 
 
 def score(predict: Predict, windows: np.ndarray) -> TokenScores:
-    """Scores of the tokens ``1 ..`` of windows ``int32 [N, T + 1]``, in order."""
+    """Scores the tokens of windows, in order; the first token of each window is only context.
+
+    Args:
+      predict: a model.
+      windows: ``int32 [N, T + 1]``.
+
+    Source: docs/semantics/eam.md
+    """
     return _model_scores(predict_all(predict, windows), windows[:, 1:].ravel())
 
 
 def fit_mixture(predict: Predict, windows: np.ndarray, config: KnnConfig = _NEAREST) -> knn.MixtureGate:
-    """How much a model's neighbours are believed, learnt from windows that are not scored with it."""
+    """Fits the gate that decides the neighbours' share of a mixture.
+
+    Args:
+      predict: a model.
+      windows: ``int32 [N, T + 1]``, in the order of the text; they must not be scored with the gate.
+      config: how neighbours are found.
+
+    Source: docs/semantics/eam.md
+    """
     predictions, tokens = predict_all(predict, windows), windows[:, 1:].ravel()
     return knn.fit_gate(_look_up(config, predictions, tokens)[1])
 
@@ -72,16 +100,18 @@ def fit_mixture(predict: Predict, windows: np.ndarray, config: KnnConfig = _NEAR
 def score_with_neighbours(
     predict: Predict, gate: knn.MixtureGate, windows: np.ndarray, config: KnnConfig = _NEAREST
 ) -> NeighbourScores:
-    """Scores of a model and of its mixture with the neighbours of each place among earlier places.
+    """Scores a model, and its mixture with the neighbours of each place among the places before it.
 
     Args:
       predict: a model.
-      gate: of `fit_mixture`.
+      gate: the result of `fit_mixture`.
       windows: ``int32 [N, T + 1]``, in the order of the text.
       config: how neighbours are found.
 
     Raises:
       ValueError: the probabilities of a mixture do not sum to 1 within 1e-4.
+
+    Source: docs/semantics/eam.md
     """
     predictions, tokens = predict_all(predict, windows), windows[:, 1:].ravel()
     blocks, evidence = _look_up(config, predictions, tokens)
@@ -93,7 +123,10 @@ def score_with_neighbours(
         best.append(mixed.argmax(1))
         errors.append(float(np.abs(np.asarray(mixed.sum(1)) - 1).max()))
     if max(errors) > 1e-4:
-        raise ValueError(f"the probabilities of a mixture sum to 1 within {max(errors):.1e}, not 1e-4")
+        raise ValueError(
+            f"the probabilities of a mixture must sum to 1 within 1e-4, got a difference of {max(errors):.1e}"
+            ": check that the model's probabilities sum to 1"
+        )
     mixture = TokenScores(np.asarray(knn.nats(gate, evidence)), np.concatenate(best))
     return NeighbourScores(_model_scores(predictions, tokens), mixture, knn.oracle(evidence), max(errors))
 
@@ -106,7 +139,7 @@ def _model_scores(predictions: Predictions, tokens: np.ndarray) -> TokenScores:
 def _look_up(
     config: KnnConfig, predictions: Predictions, tokens: np.ndarray
 ) -> tuple[list[knn.Neighbours], knn.Evidence]:
-    """Neighbours by block, and the evidence of all places."""
+    """Returns the neighbours of each block, and the evidence of all places."""
     blocks, parts, start = [], [], 0
     for near in knn.neighbours(config, np.asarray(predictions.keys), tokens):
         some = slice(start, start + len(near.cosine))

@@ -1,7 +1,11 @@
-"""The stages that make a language model of a memory: teach, fill, copy keys, train the decoder, join.
+"""The stages of making a language model from a memory.
 
-Each stage is a function of one key, the config, and what the stages before it made. Each can be saved and
-resumed to the same end, and makes its data only if there is work left. `fit` runs them all.
+The teacher is trained, the memory is filled, the encoder learns the teacher's keys, the decoder is trained,
+and the student is trained as a whole. Each stage is a function of one key, the config, and the results of
+earlier stages. A stage can be saved, and a resumed stage ends with the same result; it makes its data only if
+there is work left. `fit` runs all of them.
+
+Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
 
 import dataclasses
@@ -23,17 +27,19 @@ from wnn_jax.eam.memory import Store
 from wnn_jax.saving import progress
 from wnn_jax.transformer import Params
 
-_EDITION = 3  # of what the stages save
+_EDITION = 3  # of the saved progress of the stages
 
 
 class StageStep(NamedTuple):
-    """How far a stage is.
+    """The progress of a stage.
 
     Attributes:
       stage: ``teacher``, ``memory``, ``encoder``, ``decoder`` or ``student``.
-      done: epochs, or batches of writes, that are done.
-      total: of them in all.
-      loss: mean loss of the last epoch; None at the beginning, and where patterns are written.
+      done: the number of epochs, or of batches of writes, that are done.
+      total: the number of all epochs or batches.
+      loss: the mean loss of the last epoch; None at the beginning, and in the stage ``memory``.
+
+    Source: docs/semantics/eam.md
     """
 
     stage: str
@@ -49,8 +55,10 @@ class Patterns(NamedTuple):
     """Keys and values to write, in the order of their text.
 
     Attributes:
-      keys: ``float16 [n, K]``, near unit vectors.
+      keys: ``float16 [n, K]``, unit vectors up to rounding.
       values: ``float16 [n, D]``, states of the teacher.
+
+    Source: docs/semantics/eam.md
     """
 
     keys: np.ndarray
@@ -58,23 +66,32 @@ class Patterns(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """A memory in which patterns were written, and the seconds that this took over all runs."""
+    """A memory in which patterns were written.
+
+    Attributes:
+      store: the memory.
+      seconds: the time that writing took, over all runs.
+
+    Source: docs/semantics/eam.md
+    """
 
     store: Store
     seconds: float
 
 
 class Eam(NamedTuple):
-    """An associative memory as a language model, and the teacher it was made of.
+    """An associative memory as a language model, and the teacher it was made from.
 
     Attributes:
-      config: of everything.
-      teacher: parameters of the teacher.
-      project: ``float32 [D, K]``, from the teacher's states to keys.
+      config: the settings of all parts.
+      teacher: the parameters of the teacher.
+      project: ``float32 [D, K]``, maps the teacher's states to keys.
       store: the memory.
-      published: parameters of the student as published.
-      repaired: parameters of the repaired student.
-      seconds: of each stage, by its name.
+      published: the parameters of the student as published.
+      repaired: the parameters of the repaired student.
+      seconds: the time of each stage, by its name.
+
+    Source: docs/semantics/eam.md
     """
 
     config: EamConfig
@@ -86,7 +103,7 @@ class Eam(NamedTuple):
     seconds: dict[str, float]
 
     def student(self, repaired: bool = True) -> distill.Student:
-        """The student, which goes with ``config.student(repaired)``."""
+        """Returns the student whose sizes are ``config.student(repaired)``."""
         return distill.Student(self.repaired if repaired else self.published, self.store)
 
 
@@ -98,19 +115,22 @@ def fit(
     resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
 ) -> Eam:
-    """All stages in turn.
+    """Trains the teacher, fills the memory and trains the students: runs all stages in turn.
 
     Args:
-      key: of everything that is random.
-      config: of everything.
-      windows: ``int32 [N, T + 1]`` of the training text, as `wnn_jax.data.streams.cut` makes them.
-      resume: a folder to save the stages to, and to continue from; killed at any moment, the work loses at
-        most an epoch or a twentieth of the writes.
-      on_step: called when a stage begins, after every epoch, and after every twentieth of the writes.
+      key: the random key of everything that is random.
+      config: the settings of all parts.
+      windows: ``int32 [N, T + 1]``, the training text as `wnn_jax.data.streams.cut` makes it.
+      resume: a folder to save the stages to, and to continue from. A run may be killed at any moment: at most
+        an epoch, or a twentieth of the writes, is done again.
+      on_step: called with a `StageStep` when a stage begins, after every epoch, and after every twentieth of
+        the writes.
 
     Raises:
-      ValueError: the windows are not of the config's length, or hold ids that are not below its vocabulary,
-        or the folder holds the progress of other work.
+      ValueError: the windows are not of the config's length, ids are outside its vocabulary, or the folder
+        holds the progress of other work.
+
+    Source: docs/semantics/eam.md
     """
     _check(config, windows)
     place = _open(key, config, windows, resume)
@@ -136,7 +156,7 @@ def fit(
 
 
 def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | pathlib.Path | None):
-    """The progress of a stage, as a function of its name: each has a folder of its own."""
+    """Returns a function from the name of a stage to its progress, which has a folder of its own."""
     if resume is None:
         return lambda stage: None
     about = {
@@ -149,7 +169,10 @@ def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | 
 
 
 def projection(key: jax.Array, config: EamConfig) -> jax.Array:
-    """``float32 [D, K]``, from the teacher's states to keys."""
+    """Draws the matrix ``float32 [D, K]`` that maps the teacher's states to keys.
+
+    Source: docs/semantics/eam.md
+    """
     return distill.projection(jax.random.fold_in(key, 2), config.teacher.width, config.keys)
 
 
@@ -161,7 +184,14 @@ def teach(
     saved: progress.Progress | None = None,
     on_step: OnStep | None = None,
 ) -> training.Trained:
-    """Train the teacher on the text; arguments as of `fit`, with the stage's own progress."""
+    """Trains the teacher on the text.
+
+    Args:
+      key, config, windows, on_step: see `fit`.
+      saved: the progress of this stage.
+
+    Source: docs/semantics/eam.md
+    """
     trunk = config.teacher_trunk
     params = transformer.init(jax.random.fold_in(key, 1), trunk)
 
@@ -175,14 +205,16 @@ def teach(
 def gather(
     config: EamConfig, teacher: Params, project: jax.Array, windows: np.ndarray, batch: int = 64
 ) -> Patterns:
-    """The patterns of windows ``int32 [N, T + 1]``, whose last tokens are only targets.
+    """Computes the patterns of windows.
 
     Args:
-      config: sizes.
-      teacher: its parameters.
-      project: of `projection`.
-      windows: of the text.
-      batch: windows at once.
+      config: the sizes.
+      teacher: the parameters of the teacher.
+      project: ``float32 [D, K]``, the result of `projection`.
+      windows: ``int32 [N, T + 1]``; the last token of each is only a target.
+      batch: the number of windows that are computed at once.
+
+    Source: docs/semantics/eam.md
     """
     ids = windows[:, :-1]
     keys = np.empty((*ids.shape, config.keys), np.float16)
@@ -202,15 +234,17 @@ def fill(
     saved: progress.Progress | None = None,
     on_step: OnStep | None = None,
 ) -> Filled:
-    """A memory in which patterns are written in their order; what does not fill a batch at the end is not.
+    """Writes patterns into a new memory, in their order; patterns after the last whole batch are not written.
 
     Args:
-      key: of the locations and regulations.
+      key: the random key of the locations and regulations.
       config: how locations begin, and how they are written.
-      patterns: what is written, or a function that makes it, which is called only if writes are left.
-      locations: L, by default the config's for as many patterns.
-      saved: where the memory is saved, and resumed from.
-      on_step: called at the beginning and after every twentieth of the writes.
+      patterns: the patterns, or a function that makes them, which is called only if writes are left.
+      locations: L, the number of locations; by default the config's number for these patterns.
+      saved: the progress of this stage.
+      on_step: called with a `StageStep` at the beginning and after every twentieth of the writes.
+
+    Source: docs/semantics/eam.md
     """
     key = jax.random.fold_in(key, 3)
     store, done, spent, count = None, 0, 0.0, None
@@ -241,7 +275,17 @@ def fill(
 
 
 def first_store(key: jax.Array, config: EamConfig, keys: np.ndarray, width: int, locations: int) -> Store:
-    """A store for values of ``width`` numbers, as it begins for keys ``[n, K]``; see `EamConfig.start`."""
+    """Makes the empty store with which `fill` begins; see `EamConfig.start`.
+
+    Args:
+      key: the random key of the addresses.
+      config: how locations begin.
+      keys: ``[n, K]``, the keys that will be written.
+      width: D, the size of a value.
+      locations: L, the number of locations.
+
+    Source: docs/semantics/eam.md
+    """
     if config.start == "kmeans":
         return memory.empty(config.memory, memory.addresses_of(key, keys, locations), width)
     first = max(config.memory.nearest, min(locations // 3, 3000))
@@ -252,7 +296,18 @@ def first_store(key: jax.Array, config: EamConfig, keys: np.ndarray, width: int,
 def write_batches(
     key: jax.Array, config: EamConfig, store: Store, patterns: Patterns, begin: int, end: int
 ) -> Store:
-    """The store after batches ``begin`` to ``end`` of the patterns; the old one's buffers are given away."""
+    """Writes the batches from ``begin`` up to, but not including, ``end`` of the patterns.
+
+    Args:
+      key: the random key of the regulations.
+      config: how to write; a memory that starts at random is regulated.
+      store: the store to write to; it must not be used afterwards.
+      patterns: all patterns.
+      begin: the first batch.
+      end: the batch after the last.
+
+    Source: docs/semantics/eam.md
+    """
     some = slice(begin * config.batch, end * config.batch)
     keys, values = (x[some].reshape(end - begin, config.batch, x.shape[1]) for x in patterns)
     every = config.every if config.start == "random" else 0
@@ -268,7 +323,15 @@ def copy_keys(
     saved: progress.Progress | None = None,
     on_step: OnStep | None = None,
 ) -> training.Trained:
-    """Train the encoder to find the teacher's keys; arguments as of `fit` and `fill`."""
+    """Trains the encoder to find the teacher's keys.
+
+    Args:
+      key, config, windows, on_step: see `fit`.
+      patterns: see `fill`.
+      saved: the progress of this stage.
+
+    Source: docs/semantics/eam.md
+    """
     student = config.student(repaired=False)
     params = distill.init(jax.random.fold_in(key, 4), student)["encoder"]
     ids = windows[:, :-1]
@@ -291,7 +354,16 @@ def train_decoder(
     saved: progress.Progress | None = None,
     on_step: OnStep | None = None,
 ) -> training.Trained:
-    """Train the published decoder on what is read at the encoder's keys; arguments as of `fit`."""
+    """Trains the published decoder on the values that are read at the encoder's keys.
+
+    Args:
+      key, config, windows, on_step: see `fit`.
+      store: the memory.
+      encoder: the parameters of the encoder.
+      saved: the progress of this stage.
+
+    Source: docs/semantics/eam.md
+    """
     student = config.student(repaired=False)
     params = distill.init(jax.random.fold_in(key, 4), student)["decoder"]
     ids = windows[:, :-1]
@@ -323,12 +395,15 @@ def join(
     saved: progress.Progress | None = None,
     on_step: OnStep | None = None,
 ) -> training.Trained:
-    """Train the repaired student: encoder and decoder together, through the read.
+    """Trains the repaired student: encoder and decoder together, through the read.
 
     Args:
-      key, config, windows, saved, on_step: as of `fit`.
-      begun: parameters of the encoder it goes on from, and the memory.
-      teacher: parameters of the teacher, which it copies and whose head it begins as.
+      key, config, windows, on_step: see `fit`.
+      begun: the parameters of the encoder to begin with, and the memory.
+      teacher: the parameters of the teacher: the student copies its distribution and begins with its head.
+      saved: the progress of this stage.
+
+    Source: docs/semantics/eam.md
     """
     student = config.student(repaired=True)
     params = distill.init(jax.random.fold_in(key, 5), student, teacher["embedding"])
@@ -344,12 +419,12 @@ class _Stage(NamedTuple):
     name: str
     key: jax.Array
     learning: LearningConfig
-    rows: int  # of the data
+    rows: int  # the number of windows
     saved: progress.Progress | None
     on_step: OnStep | None
 
     def train(self, params: Params, loss: training.Loss, data: Any, fixed: Any = None) -> training.Trained:
-        """Trained, with parameters on the device."""
+        """Trains the parameters, and puts them on the device."""
         batch = min(self.learning.batch, self.rows)
         each = self.rows // batch
         steps = training.Steps(each * self.learning.epochs, batch, each)

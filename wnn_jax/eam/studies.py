@@ -1,7 +1,9 @@
-"""Studies of a memory alone: how well it gives back what was written, also after later writes.
+"""Studies of a memory alone: how well it gives back written values, also after later writes.
 
-subject = studies.prepare(key, model, texts)
-for found in studies.compare_sizes(subject): print(found)
+    subject = studies.prepare(key, model, texts)
+    for found in studies.compare_sizes(subject): print(found)
+
+Source: docs/semantics/eam.md
 """
 
 import dataclasses
@@ -21,13 +23,22 @@ from wnn_jax.eam.stages import Eam, Patterns
 from wnn_jax.eam.texts import EamTexts
 from wnn_jax.transformer import Params, TransformerConfig
 
-PATTERNS = (410.0, 205.0, 82.0)  # writes a location, as published
+PATTERNS = (410.0, 205.0, 82.0)  # the number of writes for each location, as published
 SHARES = (0.1, 0.5, 1.0)  # of all writes
 _SAMPLE = 20_000
 
 
 def reconstruction(config: MemoryConfig, store: Store, patterns: Patterns, batch: int = 4096) -> float:
-    """Mean cosine of the values of patterns and what is read at their keys."""
+    """Returns the mean cosine of the values of patterns and the values read at their keys.
+
+    Args:
+      config: how the memory is read.
+      store: the memory.
+      patterns: the keys to read at and the values to compare with.
+      batch: the number of patterns that are read at once.
+
+    Source: docs/semantics/eam.md
+    """
     means = memory.contents(store)
     total = 0.0
     for start in range(0, len(patterns.keys), batch):
@@ -45,15 +56,19 @@ def _cosines(config: MemoryConfig, store: Store, means, keys, values) -> jax.Arr
 def completion(
     config: EamConfig, teacher: Params, project: jax.Array, store: Store, windows: np.ndarray, batch: int = 8
 ) -> float:
-    """Nats a token where the teacher's head sees what is read at the teacher's keys, not the teacher's state.
+    """Returns the nats per token of the teacher's head on values read at the teacher's keys.
+
+    The head sees the values read from the memory instead of the teacher's own states.
 
     Args:
-      config: sizes.
-      teacher: its parameters.
-      project: from its states to keys.
+      config: the sizes.
+      teacher: the parameters of the teacher.
+      project: ``float32 [D, K]``, maps its states to keys.
       store: the memory.
-      windows: ``int32 [N, T + 1]`` of the text that is scored.
-      batch: windows at once.
+      windows: ``int32 [N, T + 1]``, the text to score.
+      batch: the number of windows that are scored at once.
+
+    Source: docs/semantics/eam.md
     """
     means = memory.contents(store)
     total = 0.0
@@ -81,14 +96,19 @@ def continual(
     shares: Sequence[float] = (0.1, 0.5, 1.0),
     sample: int = 20_000,
 ) -> list[float]:
-    """Mean cosine of the first tenth of the patterns, read again after each share of all was written.
+    """Measures how well the first tenth of the patterns is remembered while the others are written.
 
     Args:
-      key: of the memory.
-      config: how it begins and is written; locations begin from what has come by the first tenth.
-      patterns: what is written, in order.
-      shares: of the patterns, ascending, from a tenth on.
-      sample: patterns of the first tenth that are read, at most.
+      key: the random key of the memory.
+      config: how the memory begins and is written; its locations begin from the keys of the first tenth.
+      patterns: the patterns, in the order of writing.
+      shares: the shares of all patterns after which the memory is read, ascending, from a tenth on.
+      sample: the largest number of patterns of the first tenth that are read.
+
+    Returns:
+      the mean cosine of the values and the values read, after each share.
+
+    Source: docs/semantics/eam.md
     """
     count, batch = len(patterns.keys), config.batch
     early = count // 10
@@ -110,11 +130,13 @@ class Subject(NamedTuple):
     """A model whose memory is studied.
 
     Attributes:
-      key: of the memories that studies fill.
-      model: of `fit`.
+      key: the random key of the memories that studies fill.
+      model: the result of `fit`.
       written: the patterns of the training text.
-      fresh: patterns of the text that is scored.
-      windows: the first ``int32 [N, T + 1]`` of that text.
+      fresh: patterns of the scored text, which were never written.
+      windows: ``int32 [N, T + 1]``, the first windows of the scored text.
+
+    Source: docs/semantics/eam.md
     """
 
     key: jax.Array
@@ -125,12 +147,14 @@ class Subject(NamedTuple):
 
 
 class Recall(NamedTuple):
-    """How well a memory gives back text that was never written.
+    """How well a memory gives back the states of text that was never written.
 
     Attributes:
       locations: the number of locations in use.
-      held_out: mean cosine of a state and what is read at its key.
-      teacher_head_ce: nats a token of the teacher's head on what is read.
+      held_out: the mean cosine of a state and the value read at its key.
+      teacher_head_ce: nats per token of the teacher's head on the values read.
+
+    Source: docs/semantics/eam.md
     """
 
     locations: int
@@ -139,13 +163,15 @@ class Recall(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """Reconstruction by one size of memory.
+    """The reconstruction by a memory of one size.
 
     Attributes:
-      start: how locations begin; see `EamConfig.start`.
-      patterns: the number of writes for a location that was asked for.
+      start: where locations begin; see `EamConfig.start`.
+      patterns: the requested number of writes for each location.
       recall: of text that was never written.
-      written: mean cosine of states that were written and what is read at their keys.
+      written: the mean cosine of states that were written and the values read at their keys.
+
+    Source: docs/semantics/eam.md
     """
 
     start: str
@@ -155,7 +181,15 @@ class Reconstruction(NamedTuple):
 
 
 def prepare(key: jax.Array, model: Eam, texts: EamTexts) -> Subject:
-    """A model with the patterns that its studies need; all are of the teacher's states."""
+    """Computes the patterns that the studies of a model need, all from the teacher's states.
+
+    Args:
+      key: the random key of the memories that studies fill.
+      model: the result of `fit`.
+      texts: the text that was written, and the text that is scored.
+
+    Source: docs/semantics/eam.md
+    """
     written, fresh = (
         stages.gather(model.config, model.teacher, model.project, windows)
         for windows in (texts.train, texts.scored)
@@ -165,7 +199,10 @@ def prepare(key: jax.Array, model: Eam, texts: EamTexts) -> Subject:
 
 
 def recall(subject: Subject, store: Store) -> Recall:
-    """How well a store gives back text that was never written."""
+    """Measures how well a store gives back the states of text that was never written.
+
+    Source: docs/semantics/eam.md
+    """
     model = subject.model
     cosine = reconstruction(model.config.memory, store, subject.fresh)
     nats = completion(model.config, model.teacher, model.project, store, subject.windows)
@@ -173,7 +210,10 @@ def recall(subject: Subject, store: Store) -> Recall:
 
 
 def compare_sizes(subject: Subject) -> Iterator[Reconstruction]:
-    """Memories with fewer and fewer writes a location, then the largest of them with a random start."""
+    """Measures memories with fewer and fewer writes for each location, then the largest with a random start.
+
+    Source: docs/semantics/eam.md
+    """
     written, config = subject.written, subject.model.config
     count = len(written.keys)
     places = np.linspace(0, count - 1, _SAMPLE).astype(int)
@@ -189,7 +229,13 @@ def compare_sizes(subject: Subject) -> Iterator[Reconstruction]:
 
 
 def compare_starts(subject: Subject) -> dict[str, list[float]]:
-    """`continual` after each of `SHARES`, by how locations begin."""
+    """Runs `continual` for both starts of locations.
+
+    Returns:
+      the mean cosines after each of `SHARES`, by start.
+
+    Source: docs/semantics/eam.md
+    """
     curves = {}
     for start in ("kmeans", "random"):
         config = dataclasses.replace(subject.model.config, start=start)
@@ -198,7 +244,13 @@ def compare_starts(subject: Subject) -> dict[str, list[float]]:
 
 
 def compare_merged(subject: Subject) -> dict[str, Recall]:
-    """Two stores of half the text each, both as one, and the store of all of it."""
+    """Measures two stores of half the text each, the two merged, and one store of the whole text.
+
+    Returns:
+      the `Recall` by ``first half``, ``second half``, ``merged`` and ``all at once``.
+
+    Source: docs/semantics/eam.md
+    """
     config, count = subject.model.config, len(subject.written.keys)
     locations = max(config.memory.nearest, config.locations(count) // 2)
     first, second = (

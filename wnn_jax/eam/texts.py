@@ -1,4 +1,4 @@
-"""The parts of a corpus: the text that trains, the text that chooses, and the text that is scored."""
+"""The parts of a corpus: text to train on, text to fit the gate on, and text to score."""
 
 import hashlib
 from typing import NamedTuple
@@ -10,12 +10,14 @@ from wnn_jax.eam.config import EamConfig
 
 
 class Amounts(NamedTuple):
-    """The most tokens that each part takes.
+    """The largest number of tokens of each part.
 
     Attributes:
       train: tokens that teacher, memory and student learn from.
-      tail: tokens that decide how much a model's neighbours are believed.
+      tail: tokens that the gate of a mixture with neighbours is fitted on.
       scored: tokens that all models are scored on.
+
+    Source: docs/semantics/eam.md
     """
 
     train: int
@@ -27,29 +29,39 @@ AMOUNTS = {"small": Amounts(1_000_000, 50_000, 100_000), "full": Amounts(4_096_0
 
 
 class EamTexts(NamedTuple):
-    """Windows ``int32 [N, T + 1]`` of the parts of a corpus; see `Amounts`."""
+    """The parts of a corpus, in windows ``int32 [N, T + 1]`` each; see `Amounts`.
+
+    Attributes:
+      train: the windows to train on.
+      tail: the windows to fit the gate on.
+      scored: the windows to score.
+
+    Source: docs/semantics/eam.md
+    """
 
     train: np.ndarray
     tail: np.ndarray
     scored: np.ndarray
 
     def digest(self) -> str:
-        """SHA-256 of all parts, in hex."""
+        """Returns the SHA-256 of all parts, in hex."""
         return hashlib.sha256(b"".join(part.tobytes() for part in self)).hexdigest()
 
 
 def cut_texts(corpus: text.Corpus, window: int, amounts: Amounts) -> EamTexts:
-    """The first tokens of each split of a corpus, in windows.
+    """Cuts the first tokens of each split of a corpus into windows.
 
-    Without a validation split, up to a tenth of the training text is taken from its end to choose.
+    If there is no validation split, the end of the training text is the tail, at most a tenth of it.
 
     Args:
-      corpus: its three splits.
-      window: tokens that a model sees at once.
-      amounts: of tokens, at most.
+      corpus: the three splits.
+      window: T, the number of tokens that a model sees at once.
+      amounts: the largest number of tokens of each part.
 
     Raises:
-      ValueError: a part holds no whole window.
+      ValueError: a part has fewer tokens than a window needs.
+
+    Source: docs/semantics/eam.md
     """
     train, tail = corpus.train[: amounts.train], corpus.validation[: amounts.tail]
     if not len(tail):
@@ -60,6 +72,9 @@ def cut_texts(corpus: text.Corpus, window: int, amounts: Amounts) -> EamTexts:
 
 
 def memory_bytes(config: EamConfig, texts: EamTexts) -> int:
-    """About how many bytes training and scoring take: patterns, and log-probabilities of all tokens."""
+    """Estimates the bytes that training and scoring take: for patterns, and for log-probabilities.
+
+    Source: docs/semantics/eam.md
+    """
     train, tail, scored = (part[:, 1:].size for part in texts)
     return 2 * (config.keys + 2 * config.teacher.width) * train + 8 * config.vocabulary * (tail + scored)

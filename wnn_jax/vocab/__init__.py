@@ -6,13 +6,17 @@
     vocab.inspect(model, "the film was").top(5)  # after each hop, the five likeliest next words
     again = vocab.unpack(vocab.pack(model), corpus.tokenizer)
 
-`measure` gives all that a table says of a model, on the `cut_texts` of a corpus.
+A word is a token, and a hop is one step of a model. `measure` computes all measurements of a model for a
+table, on the `cut_texts` of a corpus.
 
-The seventeen published models stand in `zoo`, their repairs in `repairs`. A model of your own is a `Variant`
-of a `VocabConfig`: a list of sublayers, whose operations stand in `mixing` (across positions) and in
+The seventeen published models are in `zoo`, and their repairs in `repairs`. You make a model of your own as a
+`Variant` of a `VocabConfig`: a list of sublayers, whose operations are in `mixing` (across positions) and in
 `pointwise`.
 
-Shapes: N windows, T tokens of a window, V words (or k, where an operation sees a part of them), C channels.
+Shapes: N windows, T tokens of a window, V words (or fewer, where an operation sees a part of them), C
+channels.
+
+Source: urmzd/exp-agi-models; docs/semantics/vocab.md
 """
 
 from wnn_jax.vocab import mixing, pointwise, repairs, zoo

@@ -1,4 +1,4 @@
-"""A trained model as a few bytes: its data, the order of its words, and int8 matrices."""
+"""Packs a trained model into a few bytes: its config, the order of its words, and int8 matrices."""
 
 import dataclasses
 from typing import Any
@@ -12,7 +12,7 @@ from wnn_jax.saving import packing
 from wnn_jax.vocab import mixing, model, operation, pointwise
 
 _FORMAT = "wnn_jax vocab 1"
-# Classes and fields under the names that files have for them, which stay as classes are renamed.
+# The names of classes and fields in files; these names stay the same when a class is renamed.
 _CLASSES = {
     "VocabConfig": model.VocabConfig,
     "Move": model.Sublayer,
@@ -55,7 +55,12 @@ _FIELDS = {
 
 
 def pack(lm: model.VocabModel) -> bytes:
-    """Bytes from which `unpack` makes the model again, with the precision of int8 and without a tokenizer."""
+    """Packs a model into bytes from which `unpack` makes it again, with the precision of int8.
+
+    The tokenizer is not packed.
+
+    Source: docs/semantics/vocab.md
+    """
     leaves = {
         f"params{jax.tree_util.keystr(path)}": np.asarray(x)
         for path, x in jax.tree_util.tree_flatten_with_path(lm.params)[0]
@@ -65,30 +70,38 @@ def pack(lm: model.VocabModel) -> bytes:
 
 
 def unpack(data: bytes, tokenizer: tokenizers.Tokenizer | None = None) -> model.VocabModel:
-    """The model that was packed.
+    """Makes a model again from the bytes of `pack`.
 
     Args:
       data: bytes of `pack`.
-      tokenizer: the tokenizer of its ids, where texts are to be inspected.
+      tokenizer: the tokenizer of the model's ids; only `inspect` needs it.
 
     Raises:
-      ValueError: the bytes are damaged, or something else; or the tokenizer has another number of ids.
+      ValueError: the bytes are damaged or hold something else, or the tokenizer has another number of ids.
+
+    Source: docs/semantics/vocab.md
     """
     about, arrays = packing.unpack(_FORMAT, data)
     config, leaves = _config(about["config"]), packing.unpacked_leaves(arrays)
     if tokenizer and len(tokenizer.pieces) != config.vocabulary:
-        raise ValueError(f"the model has {config.vocabulary} ids and the tokenizer {len(tokenizer.pieces)}")
+        raise ValueError(
+            f"the model has {config.vocabulary} ids, but the tokenizer has {len(tokenizer.pieces)}: give the "
+            "tokenizer that the model was trained with"
+        )
     shape = jax.eval_shape(lambda: model.init(jax.random.key(0), config))
     paths, tree = jax.tree_util.tree_flatten_with_path(shape)
     params = [jnp.asarray(leaves[f"params{jax.tree_util.keystr(path)}"]) for path, _ in paths]
     places = np.array(about["places"], np.int32)
-    # Files were first written without their window, which was 64.
+    # The first files did not hold the window, which was 64.
     window = about.get("window", 64)
     return model.VocabModel(config, jax.tree_util.tree_unflatten(tree, params), places, window, tokenizer)
 
 
 def describe(config: Any) -> Any:
-    """Nested config dataclasses as JSON data: each a list of its name and its fields."""
+    """Returns nested config dataclasses as JSON data: each is a list of its name and its fields.
+
+    Source: docs/semantics/vocab.md
+    """
     if dataclasses.is_dataclass(config):
         kind = type(config)
         (name,) = (name for name, known in _CLASSES.items() if known is kind)
@@ -99,7 +112,7 @@ def describe(config: Any) -> Any:
 
 
 def _config(data: Any) -> Any:
-    """The config that `describe` described."""
+    """Makes the config that `describe` turned into JSON data."""
     if isinstance(data, list):
         kind = _CLASSES[data[0]]
         names: dict[str, str] = _FIELDS.get(kind, {})

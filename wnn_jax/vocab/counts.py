@@ -1,4 +1,4 @@
-"""The parts of a model that are counted in the training text before the first step of training."""
+"""Counts in the training text that a model starts from, before the first step of training."""
 
 from collections.abc import Collection
 
@@ -13,15 +13,18 @@ from wnn_jax.vocab.repairs import word_graph
 
 
 def places(repairs: Collection[str], tokens: np.ndarray, vocabulary: int) -> np.ndarray:
-    """The number ``int32 [V]`` of each id inside a model; ids that are equal keep their order.
+    """Numbers the words of a model; returns the number ``int32 [V]`` of each id.
+
+    Words that are equal under the chosen order keep the order of their ids.
 
     Args:
-      repairs: "frequency" numbers words by how often they occur, the most frequent 0. "cluster" numbers them
-        along the first direction of a spectral embedding (Belkin and Niyogi 2003) of the words before and
-        after each, as positive pointwise mutual information; it needs scikit-learn. Without either, every id
-        keeps its own number.
-      tokens: the training text, ``int32``.
+      repairs: "frequency" numbers words by how often they occur, the most frequent as 0. "cluster" numbers
+        them along the first direction of a spectral embedding of the words before and after each, as positive
+        pointwise mutual information; it needs scikit-learn. Without either, every id keeps its own number.
+      tokens: ``int32 [N]``, the training text.
       vocabulary: V.
+
+    Source: spectral embedding (Belkin and Niyogi 2003); docs/semantics/vocab.md
     """
     along = np.arange(vocabulary, dtype=np.float64)
     if "frequency" in repairs:
@@ -35,7 +38,7 @@ def places(repairs: Collection[str], tokens: np.ndarray, vocabulary: int) -> np.
 
 
 def _spectral(pairs: np.ndarray) -> np.ndarray:
-    """Coordinates ``float64 [V]`` along which words of like neighbours are near."""
+    """Returns coordinates ``float64 [V]`` along which words with similar neighbours are near each other."""
     manifold = need("sklearn.manifold", "vocab")
     near = []
     for counts in (pairs, pairs.T):
@@ -43,29 +46,33 @@ def _spectral(pairs: np.ndarray) -> np.ndarray:
         near.append(np.log(np.maximum(counts, 1e-9) / np.maximum(expected, 1e-9)).clip(0) * (counts > 0))
     rows = np.concatenate(near, 1)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-    # A little similarity of all joins words that never occurred to the rest.
+    # A small similarity between all words connects those that never occurred with the rest.
     alike = rows @ rows.T + 1e-3
     return manifold.spectral_embedding(alike, n_components=1, random_state=0, drop_first=True)[:, 0]
 
 
 def bigram_params(config: model.VocabConfig, params: Params, tokens: np.ndarray) -> Params:
-    """Parameters whose first word graph holds the counts of a text's pairs of words.
+    """Returns parameters whose first word graph holds the bigram counts of a text.
 
-    Logarithms of Witten-Bell's estimates, less those of the words alone, become a matrix of the graph's rank
-    (SVD, rows weighed by how often they occur); the words alone become its bias, lifted to where GELU is
-    almost linear.
+    The logarithms of Witten-Bell's estimates, minus those of the unigram, become a matrix of the graph's rank
+    (by SVD, with rows weighted by how often the words occur). The unigram becomes the graph's bias, raised to
+    where GELU is almost linear.
 
     Args:
       config: a model with a word graph.
       params: its first parameters.
-      tokens: the training text, in the numbers of the model.
+      tokens: ``int32 [N]``, the training text in the word numbers of the model.
 
     Raises:
       ValueError: the model has no word graph.
+
+    Source: Witten and Bell 1991; docs/semantics/vocab.md
     """
     at = word_graph(config)
     if at is None:
-        raise ValueError("the repair bigram fills a word graph, which only v8_graph has")
+        raise ValueError(
+            "the repair bigram needs a word graph, and this model has none: drop the repair, or use v8_graph"
+        )
     rank, v = config.sublayers[at].operation.rank, config.vocabulary
     counts = _pairs(tokens, v)
     total, kinds = counts.sum(1, keepdims=True), np.maximum((counts > 0).sum(1, keepdims=True), 1)
@@ -85,12 +92,12 @@ def bigram_params(config: model.VocabConfig, params: Params, tokens: np.ndarray)
         "scale": jnp.array(1.0),
     }
     first = [*params["steps"][0][:at], graph, *params["steps"][0][at + 1 :]]
-    # The readout scales a state to a mean square of 1; the logarithms were larger.
+    # The readout scales a state to a mean square of 1; this factor restores the size of the logarithms.
     typical = np.average(np.sqrt(np.square(shown).mean(1)), weights=total[:, 0] + 1e-9)
     return {**params, "steps": [first, *params["steps"][1:]], "scale": jnp.array(typical, jnp.float32)}
 
 
 def _pairs(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
-    """How often each word followed each, ``float64 [V, V]``."""
+    """Returns how often each word (a column) followed each word (a row), ``float64 [V, V]``."""
     both = tokens[:-1].astype(np.int64) * vocabulary + tokens[1:]
     return np.bincount(both, minlength=vocabulary**2).reshape(vocabulary, vocabulary).astype(np.float64)

@@ -1,4 +1,4 @@
-"""How well a trained model predicts a text, and its prediction after every hop."""
+"""Measures how well a trained model predicts a text, and shows its prediction after every hop."""
 
 import functools
 from typing import NamedTuple
@@ -13,18 +13,20 @@ _BATCH = 32
 
 
 def scored_part(tokens: np.ndarray, window: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The start of a text, of which `score` scores ``count`` tokens, less what does not fill half a window.
+    """Cuts the start of a text of which `score` scores ``count`` tokens, rounded down to whole half windows.
 
     Args:
-      tokens: ids ``int [N]``; if the text is too short, all of it is taken.
-      window: number of tokens the model sees at once, an even number.
-      count: number of tokens to score.
+      tokens: ids ``int [N]``; if the text is too short, all of it is used.
+      window: the number of tokens that the model sees at once, an even number.
+      count: the number of tokens to score.
 
     Returns:
-      The ids to score, and the windows ``int32 [M, window // 2 + 1]`` whose targets are the scored tokens.
+      the ids to score, and windows ``int32 [M, window // 2 + 1]`` whose targets are the scored tokens.
 
     Raises:
-      ValueError: the window is odd, or there is no whole one.
+      ValueError: the window is odd, or the text is shorter than a window.
+
+    Source: docs/semantics/vocab.md
     """
     half = window // 2
     targets = streams.overlapping(tokens[: count + half + 1], window)[:, half:]
@@ -32,18 +34,20 @@ def scored_part(tokens: np.ndarray, window: int, count: int) -> tuple[np.ndarray
 
 
 def score(lm: model.VocabModel, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Score a text; each token sees at least half a window of tokens before it, and at most a window.
+    """Scores a text; each token is predicted from at least half a window and at most a window before it.
 
     Args:
       lm: the model.
       tokens: ids ``int [N]``, more than a window of them. The first ``window // 2 + 1`` are not scored.
 
     Returns:
-      Nats ``float64 [N - window // 2 - 1]`` of the other tokens, and the likeliest ids ``int`` in their
-      places; equals go to the lowest number inside the model.
+      the nats ``float64 [N - window // 2 - 1]`` of the other tokens, and the most probable ids ``int`` at
+      their places; on ties the id with the lowest number inside the model.
 
     Raises:
-      ValueError: there are too few tokens, or ids beyond the vocabulary.
+      ValueError: there are too few tokens, or ids outside the vocabulary.
+
+    Source: docs/semantics/vocab.md
     """
     tokens, half = _check(lm, tokens), lm.window // 2
     windows = streams.overlapping(tokens, lm.window)
@@ -59,16 +63,17 @@ def _check(lm: model.VocabModel, tokens: np.ndarray) -> np.ndarray:
     tokens, v = np.asarray(tokens), lm.config.vocabulary
     if tokens.ndim != 1 or not len(tokens) or tokens.min() < 0 or tokens.max() >= v:
         raise ValueError(
-            f"a text is a line of ids from 0 to {v - 1}, got shape {tokens.shape}"
+            f"a text must have one axis and at least one id, with ids from 0 to {v - 1}, "
+            f"got shape {tokens.shape}"
             + (f" and ids from {tokens.min()} to {tokens.max()}" if tokens.size else "")
         )
     return tokens
 
 
 def _score_windows(lm: model.VocabModel, windows: np.ndarray, skip: int) -> tuple[np.ndarray, np.ndarray]:
-    """Nats and best ids ``[N (T - skip)]`` of the tokens of all windows except the first ``skip`` of each."""
+    """Returns nats and most probable ids ``[N (T - skip)]``, without the first ``skip`` of each window."""
     windows, ids = lm.places[windows], np.argsort(lm.places)
-    # Few sizes, so that few shapes are compiled; the last batch is filled up.
+    # The sizes are powers of 2, so that few shapes are compiled; the last batch is filled up.
     size = min(_BATCH, 1 << (len(windows) - 1).bit_length())
     nats, best = [], []
     for at in range(0, len(windows), size):
@@ -81,30 +86,36 @@ def _score_windows(lm: model.VocabModel, windows: np.ndarray, skip: int) -> tupl
 
 
 def copy_gain(key: jax.Array, lm: model.VocabModel, tokens: np.ndarray) -> float:
-    """Nats a token that a random text gets cheaper when it is repeated.
+    """Returns how many nats per token a random text costs less when it is repeated.
 
-    It tells whether a model repeats what it has seen, rather than what is likely.
+    It tells whether a model repeats what it has seen, or only predicts what is frequent.
 
     Args:
       key: draws 256 texts of half a window.
       lm: the model.
-      tokens: ids from which texts are drawn.
+      tokens: ids ``int [N]`` from which the texts are drawn, each token independently.
 
     Returns:
-      The difference, or NaN if the window has fewer than 4 tokens.
+      the difference; NaN if the window has fewer than 4 tokens.
+
+    Source: docs/semantics/vocab.md
     """
     half = lm.window // 2
     if half < 2:
         return float("nan")
-    # NumPy's generator of the key's seed: the published numbers were drawn by it.
+    # NumPy's generator with the key's seed: it drew the published numbers.
     once = np.random.default_rng(seed_of(key)).choice(tokens, (256, half))
     nats = _score_windows(lm, np.concatenate([once, once, once[:, :1]], 1), 0)[0].reshape(256, -1)
-    # Neither the first words, which follow nothing, nor the seam.
+    # Both means leave out the first word of a copy: nothing precedes the first copy, and the second begins at
+    # the seam.
     return float(nats[:, : half - 1].mean() - nats[:, half : 2 * half - 1].mean())
 
 
 def seed_of(key: jax.Array) -> int:
-    """The number that ``jax.random.key`` made a key of; of a key that was drawn, a number of its own."""
+    """Returns the seed that ``jax.random.key`` made a key from; for a derived key, a number of its own.
+
+    Source: docs/semantics/vocab.md
+    """
     return int.from_bytes(np.asarray(jax.random.key_data(key), ">u4").tobytes(), "big")
 
 
@@ -112,10 +123,12 @@ class HopReading(NamedTuple):
     """The predictions of a model after each hop, at each position of a text.
 
     Attributes:
-      ids: the text, ``int32 [T]``.
-      probabilities: ``float32 [hops + 1, T, V]`` of each id to come next, before the first hop and
-        after each.
+      ids: ``int32 [T]``, the text.
+      probabilities: ``float32 [hops + 1, T, V]``, the probability of each id to come next, before the first
+        hop and after each hop.
       words: the word of each id.
+
+    Source: docs/semantics/vocab.md
     """
 
     ids: np.ndarray
@@ -123,7 +136,10 @@ class HopReading(NamedTuple):
     words: list[str]
 
     def top(self, count: int = 6, position: int = -1) -> list[list[tuple[str, float]]]:
-        """The likeliest next words after a position and their probabilities, for each hop."""
+        """Returns the most probable next words after a position, with their probabilities, for each hop.
+
+        On ties the lower id comes first.
+        """
         likeliest = np.argsort(-self.probabilities[:, position], kind="stable")[:, :count]
         return [
             [(self.words[i], float(shares[position, i])) for i in ids]
@@ -132,15 +148,24 @@ class HopReading(NamedTuple):
 
 
 def inspect(lm: model.VocabModel, words: str) -> HopReading:
-    """A model's predictions after each hop, at each position of a text.
+    """Predicts after each hop, at each position of a text.
+
+    Args:
+      lm: the model, with a tokenizer.
+      words: the text.
 
     Raises:
       ValueError: the model has no tokenizer, or the text is empty.
+
+    Source: docs/semantics/vocab.md
     """
     if lm.tokenizer is None:
-        raise ValueError("this model has no tokenizer to read a text with: give it one by model._replace")
+        raise ValueError(
+            "this model has no tokenizer, which inspect needs: add one with model._replace(tokenizer=...)"
+        )
     ids = _check(lm, lm.tokenizer.encode(words))
-    # A model reads no later position, so one compiled length serves many texts; a leaky one reads them.
+    # A causal model ignores later positions, so that padding to whole windows changes nothing and few lengths
+    # are compiled. A leaky model reads later positions, so its text is not padded.
     length = len(ids) if lm.config.leaky else -(-len(ids) // lm.window) * lm.window
     padded = np.zeros((1, length), np.int32)
     padded[0, : len(ids)] = lm.places[ids]
@@ -151,5 +176,5 @@ def inspect(lm: model.VocabModel, words: str) -> HopReading:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _hop_probabilities(config: model.VocabConfig, params, ids: jax.Array) -> jax.Array:
-    """``[steps + 1, N, T, V]``."""
+    """Returns probabilities ``[steps + 1, N, T, V]``."""
     return jax.nn.softmax(model.readout(params, model.states(config, params, ids)))

@@ -1,4 +1,4 @@
-"""The parts of a corpus that models train on and are scored on, and what a table says of a trained model."""
+"""Cuts a corpus into the texts for training and scoring, and measures a trained model for a table."""
 
 from typing import NamedTuple
 
@@ -15,10 +15,12 @@ class VocabTexts(NamedTuple):
     """The parts of a corpus.
 
     Attributes:
-      windows: windows to train on, ``int32 [N, window + 1]``.
-      test: the ids to score.
-      targets: those of them that are scored, in windows ``int32 [M, window // 2 + 1]``.
-      learned: as many ids that are trained on, to score too.
+      windows: ``int32 [N, window + 1]``, the windows to train on.
+      test: ``int [M]``, the ids to score.
+      targets: ``int32 [L, window // 2 + 1]``, windows whose targets are the scored tokens.
+      learned: as many ids of the training text, to score too.
+
+    Source: docs/semantics/vocab.md
     """
 
     windows: np.ndarray
@@ -28,10 +30,17 @@ class VocabTexts(NamedTuple):
 
 
 def cut_texts(corpus: text.Corpus, config: TrainConfig, count: int) -> VocabTexts:
-    """The training part of a corpus, and ``count`` tokens each of its test split and of that part.
+    """Cuts the windows to train on, and tokens to score of the test split and of these windows.
+
+    Args:
+      corpus: the training split and the test split.
+      config: the length of the windows, and the number of training tokens.
+      count: the number of tokens to score of each, rounded down to whole half windows.
 
     Raises:
-      ValueError: there are fewer windows than one step takes, or none to score.
+      ValueError: there are fewer windows than one step takes, or no window to score.
+
+    Source: docs/semantics/vocab.md
     """
     windows = training_windows(corpus.train, config)
     test, targets = evaluation.scored_part(corpus.test, config.window, count)
@@ -40,15 +49,17 @@ def cut_texts(corpus: text.Corpus, config: TrainConfig, count: int) -> VocabText
 
 
 class Measures(NamedTuple):
-    """Measurements of a trained model.
+    """The measurements of a trained model.
 
     Attributes:
       nats: ``float64 [N]``, the costs of the scored tokens.
-      best: ``int [N]``, the likeliest ids in their places.
-      gap: mean nats of the scored tokens less those of tokens that were trained on.
-      int8: nats a token that packing costs.
-      copy: nats a token that a random text gets cheaper when it is repeated; see `copy_gain`.
+      best: ``int [N]``, the most probable ids at their places.
+      gap: mean nats of the scored tokens, minus the mean nats of tokens that were trained on.
+      int8: nats per token that packing costs.
+      copy: nats per token that a random text costs less when it is repeated; see `copy_gain`.
       packed: the model as bytes.
+
+    Source: docs/semantics/vocab.md
     """
 
     nats: np.ndarray
@@ -60,7 +71,15 @@ class Measures(NamedTuple):
 
 
 def measure(key: jax.Array, lm: VocabModel, texts: VocabTexts) -> Measures:
-    """Score a model on what it has and has not seen, packed and not; the key draws texts to copy."""
+    """Scores a model on new text, on text it was trained on, on repeated random text, and after packing.
+
+    Args:
+      key: draws the random text.
+      lm: the model.
+      texts: the parts of a corpus.
+
+    Source: docs/semantics/vocab.md
+    """
     nats, best = evaluation.score(lm, texts.test)
     learned, _ = evaluation.score(lm, texts.learned)
     packed = artifact.pack(lm)

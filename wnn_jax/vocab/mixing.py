@@ -1,7 +1,9 @@
-"""Operations that mix positions: a position reads those before it, in a state ``[N, T, V]``.
+"""Operations that mix positions: each position of a state ``[N, T, V]`` reads earlier positions.
 
-All are causal. A leaky context turns the decay masks round, so that a position reads only positions after it:
-the fault under which the published table was measured (urmzd/exp-agi-models, commit daaff06).
+All are causal. In a leaky model the decay masks are reversed, so that a position reads only later positions.
+The published table was measured with this fault (urmzd/exp-agi-models, commit daaff06).
+
+Source: urmzd/exp-agi-models; docs/semantics/vocab.md
 """
 
 import dataclasses
@@ -24,14 +26,16 @@ from wnn_jax.vocab.operation import (
 
 
 def decay_weights(rates: jax.Array, length: int, leaky: bool) -> jax.Array:
-    """The share of position s that is left at t, ``[..., T, T]``: ``sigmoid(rate) ** (t - s - 1)`` for s < t.
+    """Returns the share ``[..., T, T]`` of position s that is left at position t.
 
-    It is 0 for all other s.
+    It is ``sigmoid(rate) ** (t - s - 1)`` for s < t, and 0 for all other s.
 
     Args:
-      rates: logits; ``[..., 1, 1]``, or ``[..., 1, T]`` where each position fades at a rate of its own.
+      rates: logits; ``[..., 1, 1]``, or ``[..., 1, T]`` where each position s has its own rate.
       length: T.
-      leaky: whether s must come after t instead.
+      leaky: whether s must be later than t instead.
+
+    Source: docs/semantics/vocab.md
     """
     apart = np.arange(length)[:, None] - np.arange(length)
     apart = -apart if leaky else apart
@@ -40,13 +44,17 @@ def decay_weights(rates: jax.Array, length: int, leaky: bool) -> jax.Array:
 
 
 def recall(query: jax.Array, key: jax.Array, value: jax.Array, left: jax.Array) -> jax.Array:
-    """Sums of values ``[N, T, H, D]``, weighed by similarity of query and key and by what is left of them.
+    """Returns sums of values ``[N, T, H, D]``, weighted by similarity and by the share that is left.
 
-    There is no softmax.
+    The similarity is the dot product of query and key; there is no softmax.
 
     Args:
-      query, key, value: ``[N, T, H, D]``; a single head of query or key serves all heads.
+      query: ``[N, T, H, D]``, or one head ``[N, T, 1, D]`` that serves all heads; so for ``key``.
+      key: ``[N, T, H, D]``.
+      value: ``[N, T, H, D]``.
       left: `decay_weights`, ``[H, T, T]`` or ``[N, H, T, T]``.
+
+    Source: linear attention (Katharopoulos et al. 2020); docs/semantics/vocab.md
     """
     scores = jnp.einsum("nthd,nshd->nhts", query, key) * left
     return jnp.einsum("nhts,nshd->nthd", scores, value)
@@ -54,22 +62,24 @@ def recall(query: jax.Array, key: jax.Array, value: jax.Array, left: jax.Array) 
 
 @dataclasses.dataclass(frozen=True)
 class LinearAttention:
-    """Linear attention whose memory fades.
+    """Linear attention whose memory decays.
 
     Attributes:
       channels: C of queries, keys and values, a multiple of the number of heads.
       query_key: the map from words to queries and keys.
-      value: the map from words to values; by default `query_key`.
-      write: the map from channels back to words; by default `query_key`.
-      decays: initial logit of each head's decay rate; there is one head an entry.
-      divisor: scores are divided by it.
+      value: the map from words to values; `query_key` by default.
+      write: the map from channels back to words; `query_key` by default.
+      decays: the initial logit of each head's decay rate; the number of entries is the number of heads.
+      divisor: the number that scores are divided by.
       unit_length: whether queries and keys are scaled to length 1.
-      rate_shift: whether a shift is added to the rates, one of each use of a step that shares all else.
-      adaptive: whether a linear map of the state at a position gives its decay rate, instead of one rate a
-        head.
+      rate_shift: whether each use of a repeated step adds its own learned shift to the rates.
+      adaptive: whether each position has its own decay rate, a linear map of the state there, instead of one
+        rate for each head.
 
     Raises:
-      ValueError: the heads do not divide the channels, or an adaptive memory has several heads.
+      ValueError: the number of heads does not divide the channels, or an adaptive memory has several heads.
+
+    Source: docs/semantics/vocab.md
     """
 
     channels: int
@@ -86,8 +96,8 @@ class LinearAttention:
         heads = len(self.decays)
         if self.channels % heads or (self.adaptive and heads > 1):
             raise ValueError(
-                "linear attention needs channels that its heads divide, and one head where it is adaptive, "
-                f"got {self.channels} channels and {heads} heads"
+                "linear attention needs channels that the number of heads divides, and one head if it is "
+                f"adaptive, got {self.channels} channels and {heads} heads: change channels or decays"
             )
 
 
@@ -116,12 +126,12 @@ def _write_map(sizes: LinearAttention) -> WordMap:
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    """Vectors of length 1 along the last axis."""
+    """Scales vectors to length 1 along the last axis."""
     return x * jax.lax.rsqrt((x * x).sum(-1, keepdims=True) + 1e-12)
 
 
 def _recall_channels(sizes: LinearAttention, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
-    """The memory's content for each position, ``[N, T, C]``."""
+    """Returns the values that each position recalls from the memory, ``[N, T, C]``."""
     query, key = (to_channels(sizes.query_key, params[name], x) for name in "qk")
     value = to_channels(_value(sizes), params["v"], x)
     if sizes.unit_length:
@@ -145,11 +155,13 @@ def _linear(sizes: LinearAttention, params: Params, x: jax.Array, context: StepC
 
 @dataclasses.dataclass(frozen=True)
 class CoupledAttention:
-    """Two memories; what is recalled from the slow one gates what is recalled from the fast one.
+    """Two memories: the values recalled from the slow one gate those recalled from the fast one.
 
     Attributes:
       slow: the memory that gates.
-      fast: the memory that is gated, of as many channels.
+      fast: the memory that is gated, with as many channels.
+
+    Source: docs/semantics/vocab.md
     """
 
     slow: LinearAttention
@@ -179,12 +191,14 @@ def _coupled(sizes: CoupledAttention, params: Params, x: jax.Array, context: Ste
 
 @dataclasses.dataclass(frozen=True)
 class MultiScaleAttention:
-    """Memories of one query that fade at different rates, weighed by a softmax of the state.
+    """Memories with one query and different decay rates, weighted by a softmax of the state.
 
     Attributes:
       channels: C of each memory.
-      decays: initial logit of each memory's decay rate.
+      decays: the initial logit of each memory's decay rate.
       unit_length: whether queries and keys are scaled to length 1.
+
+    Source: docs/semantics/vocab.md
     """
 
     channels: int
@@ -223,10 +237,12 @@ class SoftmaxAttention:
     """Softmax attention whose channels are the words, with rotary positions and normed queries and keys.
 
     Attributes:
-      heads: number of heads of queries; twice as many must divide V.
-      kv_heads: number of heads of keys and values; they must divide `heads`.
+      heads: number of heads of queries; twice this number must divide V.
+      kv_heads: number of heads of keys and values; it must divide `heads`.
       base: base of the wavelengths of rotary positions.
       query_gain: initial factor of queries.
+
+    Source: Vaswani et al. 2017; docs/semantics/vocab.md
     """
 
     heads: int = 8
@@ -238,8 +254,8 @@ class SoftmaxAttention:
 def _attention_init(key: jax.Array, sizes: SoftmaxAttention, width: int) -> Params:
     if sizes.heads % sizes.kv_heads or width % (2 * sizes.heads):
         raise ValueError(
-            "attention needs kv_heads that divide its heads, and heads that divide the words into even "
-            f"parts, got {sizes.kv_heads} kv_heads, {sizes.heads} heads and {width} words"
+            "attention needs kv_heads that divide heads, and 2 * heads that divide the number of words, got "
+            f"{sizes.kv_heads} kv_heads, {sizes.heads} heads and {width} words: change the heads"
         )
     q, k, v = jax.random.split(key, 3)
     narrow = width // sizes.heads * sizes.kv_heads
@@ -262,7 +278,14 @@ def _attention(sizes: SoftmaxAttention, params: Params, x: jax.Array, context: S
 
 
 def rotate(x: jax.Array, base: float) -> jax.Array:
-    """Heads ``[N, T, H, D]`` rotated by their positions, half of D against half (Su et al. 2021)."""
+    """Rotates heads ``[N, T, H, D]`` by their positions; the first half of D is paired with the second.
+
+    Args:
+      x: ``[N, T, H, D]``; D is even.
+      base: base of the wavelengths.
+
+    Source: RoFormer (Su et al. 2021); docs/semantics/vocab.md
+    """
     length, half = x.shape[1], x.shape[-1] // 2
     angle = np.arange(length)[:, None] * base ** (-np.arange(half) / half)
     cosine, sine = (f(angle).astype(np.float32)[:, None] for f in (np.cos, np.sin))
@@ -272,11 +295,13 @@ def rotate(x: jax.Array, base: float) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    """A causal convolution of each word by itself.
+    """A causal convolution of each word separately.
 
     Attributes:
-      taps: number of positions it sees, the present one among them.
+      taps: number of positions that it sees, including the present one.
       gated: whether each position is scaled by the mean of `taps` sigmoids of its state.
+
+    Source: docs/semantics/vocab.md
     """
 
     taps: int = 16
@@ -291,7 +316,7 @@ def _convolution_init(key: jax.Array, sizes: Convolution, width: int) -> Params:
 def _convolution(sizes: Convolution, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
     length = x.shape[1]
     past = jnp.pad(x, ((0, 0), (sizes.taps - 1, 0), (0, 0)))
-    # Shifted sums: XLA's grouped convolution of V groups is far slower on a CPU.
+    # A sum of shifted arrays: XLA's grouped convolution of V groups is far slower on a CPU.
     summed = sum(past[:, i : i + length] * params["taps"][i] for i in range(sizes.taps)) + params["bias"]
     if sizes.gated:
         summed = summed * jax.nn.sigmoid(x @ params["gate"]).mean(-1, keepdims=True)
@@ -300,10 +325,12 @@ def _convolution(sizes: Convolution, params: Params, x: jax.Array, context: Step
 
 @dataclasses.dataclass(frozen=True)
 class MovingAverage:
-    """Each word's sum over the past, which fades at a rate of its own.
+    """A sum of each word over the past, which decays at a rate of that word.
 
     Attributes:
-      decay: initial logit of the decay rates.
+      decay: the initial logit of the decay rates.
+
+    Source: docs/semantics/vocab.md
     """
 
     decay: float = 4.0

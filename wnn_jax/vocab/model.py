@@ -1,8 +1,10 @@
-"""The forward pass of all vocabulary-space models, and the loss they are trained on.
+"""The forward pass of all vocabulary-space models, and the loss that they are trained on.
 
-A state is one number a word. It begins as the one-hot token, and each step adds to it the results of a few
-sublayers. Scaled and capped, the state *is* the logits, so the model's prediction can be read after every
-step. (After urmzd/exp-agi-models.) A model is data: a list of sublayers with their sizes.
+A state has one number for each word. It begins as the one-hot token, and each step adds the results of a few
+sublayers to it. Scaled and capped, the state *is* the logits, so the model's prediction can be read after
+every step. A model is data: a list of sublayers with their sizes.
+
+Source: urmzd/exp-agi-models; docs/semantics/vocab.md
 """
 
 import dataclasses
@@ -29,18 +31,20 @@ class Sublayer:
 
     Attributes:
       operation: an operation of `mixing` or `pointwise`, or a `Subspace`.
-      scale: a learned factor of its result, at first 1: "one" number, a "vector" of one a word, or ""
-        (none).
-      normed: whether it sees the state scaled to a mean square of 1.
-      replaces: whether its result replaces the state instead of being added to it.
-      parallel: whether it sees the same state as the sublayer before it.
-      shared: names of its parameters that all steps share; ("*",) shares all.
+      scale: a learned factor of the result, at first 1: "one" number, a "vector" with one number for each
+        word, or "" for none.
+      normed: whether the operation sees the state scaled to a mean square of 1.
+      replaces: whether the result replaces the state instead of being added to it.
+      parallel: whether the operation sees the same state as the sublayer before it.
+      shared: names of the parameters that all steps share; ("*",) shares all except the scale.
       group: sublayers of the same group share with each other.
-      factor_per_use: whether each use of a repeated step has one more learned factor of its own. The
-        parameters "shift" and "factor" of an operation always belong to the use.
+      factor_per_use: whether each use of a repeated step has one more learned factor. The parameters "shift"
+        and "factor" of an operation always belong to the use.
 
     Raises:
-      ValueError: there is no such scale.
+      ValueError: the scale is unknown.
+
+    Source: docs/semantics/vocab.md
     """
 
     operation: Any
@@ -54,7 +58,7 @@ class Sublayer:
 
     def __post_init__(self):
         if self.scale not in get_args(Scale):
-            raise ValueError(f'no scale {self.scale!r} of a sublayer: there are "", "one" and "vector"')
+            raise ValueError(f'unknown scale {self.scale!r} of a sublayer: choose "", "one" or "vector"')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +67,13 @@ class Subspace:
 
     Attributes:
       size: width of the small state.
-      sublayers: those that act on it.
-      window: whether the small state is a window of words, a different one at each step, which is written
-        half the vocabulary further on; otherwise dense maps lead in and out.
-      by_entropy: whether the result is scaled by the entropy of the state, which has no gradient, so that
-        uncertain positions change more.
+      sublayers: the sublayers that act on it.
+      window: whether the small state is a window of words. Each step reads another window, and writes to the
+        window half a vocabulary further on. Otherwise dense maps read and write the small state.
+      by_entropy: whether the result is scaled by the entropy of the state, which gets no gradient, so that
+        uncertain positions change more. Only a window has this.
+
+    Source: docs/semantics/vocab.md
     """
 
     size: int
@@ -78,24 +84,28 @@ class Subspace:
 
 @dataclasses.dataclass(frozen=True)
 class VocabConfig:
-    """A vocabulary-space model.
+    """The settings of a vocabulary-space model.
 
     Attributes:
       vocabulary: V, the number of ids.
       steps: number of steps of the residual stream.
-      sublayers: those of each step.
-      leaky: whether fading memories read the future: the published fault, to show its effect.
+      sublayers: the sublayers of each step.
+      leaky: whether decaying memories read the future: the published fault, to show its effect.
       repeats: number of successive steps that share their parameters, except "shift", "factor" and the
         factors of `Sublayer.factor_per_use`.
       columns: number of streams side by side, each with steps of its own; at the end they vote.
-      halting: whether each position decides when it has had enough steps (Banino et al. 2021).
-      embedding: width of a learned table in place of one-hot tokens; 0 for none.
-      early_loss: weight of the losses after each step, the last of them the heaviest, in training.
-      drop_input: whether states are read without the one-hot token they began with, except for a learned
-        share of each word, at first 0. As published, a model first repeats its input and must learn not to.
+      halting: whether each position decides when it has had enough steps.
+      embedding: width of a learned table that replaces one-hot tokens; 0 for none.
+      early_loss: weight of the losses after each step in training; the loss after the last step weighs most.
+      drop_input: whether the one-hot token that a state begins with is taken out before the state is read,
+        except for a learned share of each word, at first 0. As published, a model first repeats its input and
+        must learn not to.
 
     Raises:
-      ValueError: a number is not positive, steps cannot be repeated evenly, or columns repeat or halt.
+      ValueError: a number is not positive, ``repeats`` does not divide ``steps``, or several columns repeat
+        or halt.
+
+    Source: PonderNet (Banino et al. 2021) for halting; docs/semantics/vocab.md
     """
 
     vocabulary: int
@@ -115,8 +125,8 @@ class VocabConfig:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.steps % self.repeats or (self.columns > 1 and (self.halting or self.repeats > 1)):
             raise ValueError(
-                f"{self.steps} steps of {self.columns} columns cannot be repeated {self.repeats} times"
-                + (" and halt" if self.halting else "")
+                "repeats must divide steps, and several columns cannot repeat or halt, got "
+                f"steps={self.steps}, repeats={self.repeats}, columns={self.columns}, halting={self.halting}"
             )
 
 
@@ -126,9 +136,12 @@ class VocabModel(NamedTuple):
     Attributes:
       config: its sublayers and their sizes.
       params: its parameters.
-      places: ``int32 [V]``: the number of each id inside the model, where the order of words matters.
-      window: number of tokens it was trained to see at once.
+      places: ``int32 [V]``, the number of each id inside the model; the order of words matters to some
+        operations.
+      window: number of tokens that it was trained to see at once.
       tokenizer: turns text into ids; None if the model was made from ids.
+
+    Source: docs/semantics/vocab.md
     """
 
     config: VocabConfig
@@ -139,12 +152,18 @@ class VocabModel(NamedTuple):
 
 
 def init(key: jax.Array, config: VocabConfig) -> Params:
-    """Random parameters: "steps" by step and sublayer, "turns" by use of a step, "shared" by group.
+    """Draws random parameters: "steps" by step and sublayer, "turns" by use of a step, "shared" by group.
 
-    Files name arrays by these keys.
+    Files name their arrays by these keys.
+
+    Args:
+      key: the random key.
+      config: the model.
 
     Raises:
       ValueError: an operation does not fit the vocabulary.
+
+    Source: docs/semantics/vocab.md
     """
     v, uses = config.vocabulary, config.steps * config.columns
     first, *keys = jax.random.split(key, 1 + uses // config.repeats)
@@ -152,7 +171,7 @@ def init(key: jax.Array, config: VocabConfig) -> Params:
     for step in keys:
         each = zip(config.sublayers, jax.random.split(step, len(config.sublayers)), strict=True)
         layers = [_init_sublayer(k, sublayer, v, params["shared"]) for sublayer, k in each]
-        # What belongs to one use of the step is the same at first for all of its uses.
+        # Parameters that belong to one use of the step begin with equal values in all uses.
         own = [{n: x.pop(n) for n in ("again", "shift", "factor") if n in x} for x in layers]
         params["steps"].append(layers)
         params["turns"] += [jax.tree.map(jnp.copy, own) for _ in range(config.repeats)]
@@ -172,12 +191,12 @@ def init(key: jax.Array, config: VocabConfig) -> Params:
 
 
 def _init_sublayer(key: jax.Array, sublayer: Sublayer, width: int, shared: dict[str, Params]) -> Params:
-    """Parameters of the step's own; shared ones go into ``shared``, the first time."""
+    """Draws the parameters that belong to one step; shared ones are put into ``shared`` the first time."""
     operation = sublayer.operation
     if isinstance(operation, Subspace):
         size = operation.size
         if operation.window and size > width:
-            raise ValueError(f"a window of {size} words does not fit {width} words: make it smaller")
+            raise ValueError(f"a window of {size} words does not fit into {width} words: make it smaller")
         come, go, *keys = jax.random.split(key, 2 + len(operation.sublayers))
         params: Params = {"branch": jnp.array(0.1)}
         if not operation.window:
@@ -202,7 +221,7 @@ def _apply_sublayers(
     x: jax.Array,
     context: StepContext,
 ) -> jax.Array:
-    """The state ``[N, T, width]`` after all sublayers, whose parameters are ``layers`` and ``shared``."""
+    """Returns the state ``[N, T, width]`` after all sublayers, with parameters ``layers`` and ``shared``."""
     before = x
     for sublayer, own in zip(sublayers, layers, strict=True):
         before = before if sublayer.parallel else x
@@ -222,7 +241,7 @@ def _apply_sublayers(
 def _apply_subspace(
     subspace: Subspace, params: Params, shared: dict[str, Params], x: jax.Array, context: StepContext
 ) -> jax.Array:
-    """The subspace's contribution to the words, ``[N, T, V]``."""
+    """Returns the change ``[N, T, V]`` of the words by a subspace."""
     v = x.shape[-1]
     apply = functools.partial(_apply_sublayers, subspace.sublayers, params["moves"], shared)
     if not subspace.window:
@@ -240,11 +259,11 @@ def _apply_subspace(
 def _run_steps(
     config: VocabConfig, params: Params, ids: jax.Array, key: jax.Array | None, soft: bool
 ) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Run all steps.
+    """Runs all steps.
 
     Returns:
-      The states ``[N, T, V]`` to read after 0, 1 .. all steps, and the probabilities ``[N, T, 1]`` of halting
-      after each step of a model that halts. With ``soft``, positions that have halted go on changing.
+      the states ``[N, T, V]`` to read after 0, 1 .. all steps, and the probabilities ``[N, T, 1]`` of halting
+      after each step of a model that halts. With ``soft``, positions that have halted continue to change.
     """
     if config.embedding:
         x = rms_norm(params["embedding"]["in"][ids] @ params["embedding"]["out"])
@@ -274,7 +293,7 @@ def _run_steps(
 
 
 def _vote(params: Params, columns: list[jax.Array]) -> jax.Array:
-    """The mean of the columns, weighed by learned trust."""
+    """Returns the mean of the columns, weighted by learned trust."""
     if len(columns) == 1:
         return columns[0]
     trust = params["vote"]["trust"]
@@ -283,45 +302,72 @@ def _vote(params: Params, columns: list[jax.Array]) -> jax.Array:
 
 
 def states(config: VocabConfig, params: Params, ids: jax.Array) -> jax.Array:
-    """The states ``[steps + 1, N, T, V]`` before the first step and after each, for `readout`.
+    """Returns the states ``[steps + 1, N, T, V]`` before the first step and after each step, for `readout`.
 
     Args:
       config: the model.
       params: its parameters.
-      ids: tokens ``int32 [N, T]``; position t of a state depends on tokens up to t alone.
+      ids: tokens ``int32 [N, T]``; unless the model is leaky, position t depends on the tokens up to t alone.
+
+    Source: docs/semantics/vocab.md
     """
     return jnp.stack(_run_steps(config, params, ids, None, soft=False)[0])
 
 
 def readout(params: Params, state: jax.Array) -> jax.Array:
-    """Logits ``[..., V]`` of the next token that a state stands for."""
+    """Returns the logits ``[..., V]`` of the next token that a state stands for.
+
+    Args:
+      params: the parameters, which have the readout's scale.
+      state: ``[..., V]``.
+
+    Source: docs/semantics/vocab.md
+    """
     return CAP * jnp.tanh(params["scale"] * rms_norm(state) / CAP)
 
 
 def logits(config: VocabConfig, params: Params, ids: jax.Array) -> jax.Array:
-    """Logits ``[N, T, V]`` of the token after each of ``ids`` ``int32 [N, T]``."""
+    """Returns the logits ``[N, T, V]`` of the token after each of ``ids``.
+
+    Args:
+      config: the model.
+      params: its parameters.
+      ids: ``int32 [N, T]``.
+
+    Source: docs/semantics/vocab.md
+    """
     return readout(params, _run_steps(config, params, ids, None, soft=False)[0][-1])
 
 
 def loss(config: VocabConfig, params: Params, windows: jax.Array) -> jax.Array:
-    """Mean nats of the tokens ``1 ..`` of windows ``int32 [N, T + 1]``, without any addition."""
+    """Returns the mean nats of the tokens in windows, without the additions of `objective`.
+
+    Args:
+      config: the model.
+      params: its parameters.
+      windows: ``int32 [N, T + 1]``; the first token of each is only context.
+
+    Source: docs/semantics/vocab.md
+    """
     return _mean_nats(logits(config, params, windows[:, :-1]), windows)
 
 
 def objective(
     config: VocabConfig, params: Params, windows: jax.Array, key: jax.Array | None = None
 ) -> jax.Array:
-    """The number that training makes small: the loss, and what a model adds to it in training.
+    """Returns the number that training makes small: the loss, and the additions of some models in training.
 
-    The loss after a step weighs `VocabConfig.early_loss` times ``0.9 ** (number of steps to come)``. A model
-    that halts predicts with the mean of its states, weighed by the probability of halting there, and pays
-    0.01 for each step that it was likely to take.
+    The loss after each step has the weight `VocabConfig.early_loss` times ``0.9 ** (number of steps to
+    come)``. A model that halts predicts with the mean of its states, weighted by the probability of halting
+    after each, and pays 0.01 for each step that it was likely to take.
 
     Args:
       config: the model.
       params: its parameters.
-      windows: ``int32 [N, T + 1]``.
-      key: draws hard choices; without it the likeliest are chosen.
+      windows: ``int32 [N, T + 1]``; the first token of each is only context.
+      key: draws hard choices; without it the most probable ones are taken.
+
+    Source: docs/semantics/vocab.md
     """
     each, halts = _run_steps(config, params, windows[:, :-1], key, soft=True)
     last, cost = each[-1], 0.0
@@ -340,7 +386,17 @@ def objective(
 
 @functools.partial(jax.jit, static_argnums=0)
 def score_windows(config: VocabConfig, params: Params, windows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Nats and the best guess, ``[N, T]`` each, of the tokens ``1 ..`` of windows ``int32 [N, T + 1]``."""
+    """Returns the nats and the most probable token of each place of windows, ``[N, T]`` each.
+
+    On ties the lowest number is the most probable token.
+
+    Args:
+      config: the model.
+      params: its parameters.
+      windows: ``int32 [N, T + 1]``; the first token of each is only context.
+
+    Source: docs/semantics/vocab.md
+    """
     guess = logits(config, params, windows[:, :-1])
     nats = optax.softmax_cross_entropy_with_integer_labels(guess, windows[:, 1:])
     return nats, guess.argmax(-1)
@@ -351,6 +407,9 @@ def _mean_nats(logits: jax.Array, windows: jax.Array) -> jax.Array:
 
 
 def count_parameters(config: VocabConfig) -> int:
-    """The number of learned numbers; nothing is computed."""
+    """Returns the number of learned numbers of a model, without making them.
+
+    Source: docs/semantics/vocab.md
+    """
     shapes = jax.eval_shape(functools.partial(init, config=config), jax.random.key(0))
     return sum(int(np.prod(x.shape)) for x in jax.tree.leaves(shapes))

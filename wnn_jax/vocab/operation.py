@@ -1,8 +1,10 @@
 """The parts that operations on a state ``[N, T, V]`` are made of: maps between words and channels.
 
-An operation is a frozen dataclass of sizes with two pure functions, found by its type in
-`mixing.OPERATIONS` and `pointwise.OPERATIONS`: ``init(key, sizes, width)`` gives a dict of arrays,
-``apply(sizes, params, x, context)`` gives ``[N, T, width]``. (After urmzd/exp-agi-models.)
+An operation is a frozen dataclass of sizes with two pure functions, which `mixing.OPERATIONS` and
+`pointwise.OPERATIONS` hold by its type. ``init(key, sizes, width)`` returns a dict of arrays, and
+``apply(sizes, params, x, context)`` returns ``[N, T, width]``.
+
+Source: urmzd/exp-agi-models; docs/semantics/vocab.md
 """
 
 import dataclasses
@@ -20,13 +22,15 @@ MapKind = Literal["dense", "fourier", "dct", "soft fourier", "soft dct", "fft", 
 
 
 class StepContext(NamedTuple):
-    """Facts that an operation may know beside the state.
+    """Facts that an operation can use besides the state.
 
     Attributes:
-      leaky: whether fading memories read the future, which is the published fault.
+      leaky: whether decaying memories read the future, which is the published fault.
       use: the number of this use of a step.
-      uses: the number of uses in all; with `use` it decides the window of words.
-      key: draws the noise of hard choices; with None the likeliest is chosen.
+      uses: the number of all uses; together with `use` it decides the window of words.
+      key: draws the noise of hard choices; with None the most probable choice is taken.
+
+    Source: docs/semantics/vocab.md
     """
 
     leaky: bool
@@ -36,36 +40,52 @@ class StepContext(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """Two pure functions: ``init(key, sizes, width)`` and ``apply(sizes, params, x, context)``."""
+    """Two pure functions: ``init(key, sizes, width)`` and ``apply(sizes, params, x, context)``.
+
+    Attributes:
+      init: draws the parameters.
+      apply: returns the change ``[N, T, width]`` of a state.
+
+    Source: docs/semantics/vocab.md
+    """
 
     init: Callable[[jax.Array, Any, int], Params]
     apply: Callable[[Any, Params, jax.Array, StepContext], jax.Array]
 
 
 def normal(key: jax.Array, *shape: int, stddev: float = STDDEV) -> jax.Array:
-    """Normal numbers ``float32 shape`` of mean 0."""
+    """Draws normal numbers ``float32 shape`` with mean 0.
+
+    Source: docs/semantics/vocab.md
+    """
     return stddev * jax.random.normal(key, shape)
 
 
 def rms_norm(x: jax.Array) -> jax.Array:
-    """``x`` scaled to a mean square of 1 along the last axis."""
+    """Scales ``x`` to a mean square of 1 along the last axis.
+
+    Source: Zhang and Sennrich 2019; docs/semantics/vocab.md
+    """
     # A smaller epsilon than usual: the mean square of a one-hot state is 1 / V.
     return x * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-7)
 
 
 @dataclasses.dataclass(frozen=True)
 class WordMap:
-    """How a linear map from V words to C channels, and its transpose back to words, is made of its weights.
+    """A linear map from V words to C channels; its transpose maps back to words.
 
     Attributes:
-      kind: "dense"; "fourier" and "dct": each channel combines a few waves over the numbers of words;
-        "soft fourier" and "soft dct": each channel is a softmax over words of such a combination; "fft": the
-        waves of "fourier" by fast transform; "diagonal": a factor a word, C = V; "same": no weights, C = V.
-      waves: first and last harmonic of the kinds that have waves.
+      kind: "dense": all weights are learned. "fourier", "dct": each channel combines a few waves over the
+        numbers of words. "soft fourier", "soft dct": each channel is a softmax over words of such a
+        combination. "fft": the waves of "fourier", by fast transform. "diagonal": one factor for each word, C
+        = V. "same": no weights, C = V.
+      waves: the first and the last harmonic of the kinds that have waves.
       stddev: standard deviation of the initial weights.
 
     Raises:
-      ValueError: there is no such kind.
+      ValueError: the kind is unknown.
+
+    Source: docs/semantics/vocab.md
     """
 
     kind: MapKind = "dense"
@@ -74,7 +94,8 @@ class WordMap:
 
     def __post_init__(self):
         if self.kind not in get_args(MapKind):
-            raise ValueError(f"no kind {self.kind!r} of word map: there are {', '.join(get_args(MapKind))}")
+            kinds = ", ".join(get_args(MapKind))
+            raise ValueError(f"unknown kind {self.kind!r} of word map: choose one of {kinds}")
 
     @property
     def wave_count(self) -> int:
@@ -83,21 +104,25 @@ class WordMap:
 
 
 def init_map(key: jax.Array, word_map: WordMap, width: int, channels: int) -> Params:
-    """Weights under "w"; none for "same".
+    """Draws the weights of a map, under "w"; the kind "same" has none.
 
     Args:
-      key: draws them.
+      key: the random key.
       word_map: the kind of map.
       width: V.
       channels: C.
 
     Raises:
-      ValueError: this number of words has no wave as high as the last.
+      ValueError: the last wave is higher than this number of words allows.
+
+    Source: docs/semantics/vocab.md
     """
     kind, last = word_map.kind, word_map.waves[1]
     most = width - 1 if "dct" in kind else width // 2
     if kind not in ("dense", "diagonal", "same") and last > most:
-        raise ValueError(f"{width} words have {most} waves, so there is no wave {last}: use fewer harmonics")
+        raise ValueError(
+            f"the last wave must be at most {most} for {width} words, got {last}: use fewer harmonics"
+        )
     if kind == "same":
         return {}
     if kind == "diagonal":
@@ -109,7 +134,19 @@ def init_map(key: jax.Array, word_map: WordMap, width: int, channels: int) -> Pa
 
 
 def waves(kind: MapKind, width: int, first: int, last: int) -> np.ndarray:
-    """Waves over word numbers: ``float32 [V, 2 K]`` cosines and sines in turn; of DCT-II ``[V, K]``."""
+    """Returns waves over the numbers of words: cosines and sines in turn, or the cosines of DCT-II.
+
+    Args:
+      kind: a kind with waves.
+      width: V.
+      first: the first harmonic.
+      last: the last harmonic, so that K = last - first + 1.
+
+    Returns:
+      ``float32 [V, 2 K]``; ``[V, K]`` for DCT-II.
+
+    Source: docs/semantics/vocab.md
+    """
     words, number = np.arange(width)[:, None], np.arange(first, last + 1)
     if "dct" in kind:
         return np.cos(np.pi * number * (2 * words + 1) / (2 * width)).astype(np.float32)
@@ -118,7 +155,7 @@ def waves(kind: MapKind, width: int, first: int, last: int) -> np.ndarray:
 
 
 def _matrix(word_map: WordMap, weights: jax.Array, width: int) -> jax.Array:
-    """``[V, C]``."""
+    """Returns the matrix ``[V, C]`` of a map."""
     if word_map.kind == "dense":
         return weights
     mixed = jnp.asarray(waves(word_map.kind, width, *word_map.waves)) @ weights.T
@@ -126,7 +163,10 @@ def _matrix(word_map: WordMap, weights: jax.Array, width: int) -> jax.Array:
 
 
 def to_channels(word_map: WordMap, params: Params, x: jax.Array) -> jax.Array:
-    """Words ``[..., V]`` to channels ``[..., C]``."""
+    """Maps words ``[..., V]`` to channels ``[..., C]``.
+
+    Source: docs/semantics/vocab.md
+    """
     if word_map.kind in ("same", "diagonal"):
         return x * params.get("w", 1.0)
     weights = params["w"]
@@ -138,7 +178,10 @@ def to_channels(word_map: WordMap, params: Params, x: jax.Array) -> jax.Array:
 
 
 def to_words(word_map: WordMap, params: Params, x: jax.Array, width: int) -> jax.Array:
-    """Channels ``[..., C]`` to words ``[..., V]``, V being ``width``."""
+    """Maps channels ``[..., C]`` to words ``[..., V]``, where V is ``width``.
+
+    Source: docs/semantics/vocab.md
+    """
     if word_map.kind in ("same", "diagonal"):
         return x * params.get("w", 1.0)
     weights = params["w"]

@@ -1,4 +1,4 @@
-"""Operations on one position at a time: they see no other position of a state ``[N, T, V]``."""
+"""Operations on single positions: they see no other position of a state ``[N, T, V]``."""
 
 import dataclasses
 from collections.abc import Callable
@@ -38,27 +38,33 @@ gelu = ACTIVATIONS["gelu"]
 def _check_activations(names: tuple[str, ...]) -> None:
     unknown = [name for name in names if name not in ACTIVATIONS]
     if unknown or not names:
-        raise ValueError(f"no activation {(*unknown, '')[0]!r}: there are {', '.join(ACTIVATIONS)}")
+        raise ValueError(
+            (f"unknown activation {unknown[0]!r}" if unknown else "no activation is given")
+            + f": choose among {', '.join(ACTIVATIONS)}"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class Mlp:
-    """Maps words to C channels, mixes these, applies an activation, and maps back to words.
+    """A layer that maps words to C channels, mixes them, applies an activation, and maps back to words.
 
     Attributes:
       channels: C.
       read: the map from words to channels.
       write: the map from channels to words.
-      mix: how channels are mixed: "full" (a C x C matrix and a bias), "low" (a diagonal, a matrix of low rank
-        and a bias), "bias" alone, or "bank": a matrix and a bias for each of `activations`, whose results are
-        weighed by one learned softmax that does not see the state.
+      mix: how channels are mixed. "full": a C x C matrix and a bias. "low": a diagonal, a matrix of low rank
+        and a bias. "bias": a bias alone. "bank": a matrix and a bias for each of `activations`; their results
+        are weighted by one learned softmax that does not see the state.
       rank: rank of "low".
-      activations: those of a bank, or those that `routed` chooses from; otherwise the first is applied.
-      routed: whether the state chooses one of the activations at each position, a hard choice.
-      scaled: whether the result has a learned factor of its own, at first 0.1.
+      activations: the activations of a bank, or those that `routed` chooses from; otherwise only the first is
+        applied.
+      routed: whether the state chooses one of the activations at each position, by a hard choice.
+      scaled: whether the result has a learned factor, at first 0.1.
 
     Raises:
-      ValueError: there is no such mix or activation.
+      ValueError: the mix or an activation is unknown.
+
+    Source: docs/semantics/vocab.md
     """
 
     channels: int
@@ -73,7 +79,7 @@ class Mlp:
     def __post_init__(self):
         _check_activations(self.activations)
         if self.mix not in get_args(Mix):
-            raise ValueError(f"no mix {self.mix!r}: there are {', '.join(get_args(Mix))}")
+            raise ValueError(f"unknown mix {self.mix!r}: choose one of {', '.join(get_args(Mix))}")
 
 
 def _mlp_init(key: jax.Array, sizes: Mlp, width: int) -> Params:
@@ -108,7 +114,16 @@ def _mlp_init(key: jax.Array, sizes: Mlp, width: int) -> Params:
 
 
 def hidden(sizes: Mlp, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
-    """The channels' content ``[N, T, C]`` before they are written."""
+    """Returns the channels ``[N, T, C]`` of an `Mlp` before they are mapped back to words.
+
+    Args:
+      sizes: the layer.
+      params: its parameters.
+      x: the state ``[N, T, V]``.
+      context: gives the key that draws hard choices.
+
+    Source: docs/semantics/vocab.md
+    """
     z = to_channels(sizes.read, params["read"], x)
     if sizes.mix == "bank":
         every = jnp.einsum("ntc,bcd->bntd", z, params["bank"]) + params["biases"][:, None, None]
@@ -126,7 +141,10 @@ def hidden(sizes: Mlp, params: Params, x: jax.Array, context: StepContext) -> ja
 
 
 def write(sizes: Mlp, params: Params, z: jax.Array, width: int) -> jax.Array:
-    """Channels ``[N, T, C]`` as words ``[N, T, V]``, V being ``width``."""
+    """Maps the channels ``[N, T, C]`` of an `Mlp` to words ``[N, T, V]``, where V is ``width``.
+
+    Source: docs/semantics/vocab.md
+    """
     return to_words(sizes.write, params["write"], z, width) * params.get("scale", 1.0)
 
 
@@ -135,14 +153,20 @@ def _mlp(sizes: Mlp, params: Params, x: jax.Array, context: StepContext) -> jax.
 
 
 def _activate(names: tuple[str, ...], every: jax.Array) -> jax.Array:
-    """Each activation of its own array of ``every``, ``[activations, ...]``."""
+    """Applies each activation to its own array of ``every``, ``[activations, ...]``."""
     return jnp.stack([ACTIVATIONS[name](z) for name, z in zip(names, every, strict=True)])
 
 
 def hard(logits: jax.Array, key: jax.Array | None) -> jax.Array:
-    """One-hot choices whose gradient is that of their softmax (Jang et al. 2017), of the shape of ``logits``.
+    """Returns one-hot choices of the shape of ``logits``; their gradient is that of the softmax.
 
-    With a key the choices are drawn; without, the likeliest are chosen.
+    With a key the choices are drawn; without a key the most probable ones are taken, the first on ties.
+
+    Args:
+      logits: ``[..., n]``.
+      key: the random key, or None.
+
+    Source: Gumbel-softmax (Jang et al. 2017); docs/semantics/vocab.md
     """
     if key is not None:
         logits = logits + jax.random.gumbel(key, logits.shape)
@@ -156,6 +180,8 @@ class WordGraph:
 
     Attributes:
       rank: rank of the matrix.
+
+    Source: docs/semantics/vocab.md
     """
 
     rank: int
@@ -179,10 +205,12 @@ def _graph(sizes: WordGraph, params: Params, x: jax.Array, context: StepContext)
 
 @dataclasses.dataclass(frozen=True)
 class WordGate:
-    """Each word is scaled by a sigmoid of a narrow layer that sees all words; near 1 at first.
+    """A gate that scales each word by a sigmoid of a narrow layer that sees all words; at first near 1.
 
     Attributes:
       inner: number of hidden units of the layer.
+
+    Source: docs/semantics/vocab.md
     """
 
     inner: int
@@ -203,10 +231,15 @@ def _gate(sizes: WordGate, params: Params, x: jax.Array, context: StepContext) -
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """A small network sees the state and decides what is read, which activations act, and what is written.
+    """A small network that sees the state and chooses words to read, activations to use, and words to write.
 
     Attributes:
-      activations: those it can choose from; each has a matrix of its own.
+      activations: the activations it chooses from; each has a matrix of its own.
+
+    Raises:
+      ValueError: an activation is unknown.
+
+    Source: docs/semantics/vocab.md
     """
 
     activations: tuple[str, ...] = ("gelu", "relu", "relu2", "silu", "tanh", "sigmoid", "same", "negative")
@@ -237,11 +270,13 @@ def _policy(sizes: Policy, params: Params, x: jax.Array, context: StepContext) -
 
 @dataclasses.dataclass(frozen=True)
 class Experts:
-    """A soft mixture of small networks, weighed by a softmax of the state.
+    """A soft mixture of small networks, weighted by a softmax of the state.
 
     Attributes:
       experts: number of networks.
       inner: number of hidden units of each.
+
+    Source: docs/semantics/vocab.md
     """
 
     experts: int
@@ -267,12 +302,14 @@ def _experts(sizes: Experts, params: Params, x: jax.Array, context: StepContext)
 
 @dataclasses.dataclass(frozen=True)
 class Bands:
-    """Three layers of low, middle and high waves; the hidden units of the low one gate those of the high one.
+    """Three layers of low, middle and high waves; the channels of the low layer gate those of the high one.
 
     Attributes:
       low: the layer that gates.
       middle: the layer between them.
-      high: the layer that is gated, of as many channels as `low`.
+      high: the layer that is gated, with as many channels as `low`.
+
+    Source: docs/semantics/vocab.md
     """
 
     low: Mlp
@@ -299,10 +336,12 @@ def _bands(sizes: Bands, params: Params, x: jax.Array, context: StepContext) -> 
 
 @dataclasses.dataclass(frozen=True)
 class TopK:
-    """Keeps the words of the largest magnitudes, and all that equal the last of them; others become 0.
+    """Keeps the words with the largest magnitudes and sets the others to 0; ties with the last are kept.
 
     Attributes:
       keep: number of words.
+
+    Source: docs/semantics/vocab.md
     """
 
     keep: int
@@ -316,10 +355,12 @@ def _top_k(sizes: TopK, params: Params, x: jax.Array, context: StepContext) -> j
 
 @dataclasses.dataclass(frozen=True)
 class Factor:
-    """The state times a number, or as it is.
+    """Multiplies the state by a number, or leaves it as it is.
 
     Attributes:
-      learned: whether there is a number, which is learned.
+      learned: whether there is such a number, which is learned.
+
+    Source: docs/semantics/vocab.md
     """
 
     learned: bool = True

@@ -8,13 +8,16 @@ import optax
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How the steps of training are taken; the defaults are the published recipe. Gradients are clipped to 1.
+    """The settings of the optimiser; the defaults are the published recipe.
+
+    Gradients are clipped to length 1.
 
     Attributes:
-      rate: highest rate of Adam, which falls to 0 in a straight line.
-      warmup: share of the steps in which the rate rises first.
-      muon_rate: highest rate of Muon (Jordan 2024) for weights of two and more dimensions; with 0 all weights
-        are Adam's.
+      rate: highest rate of Adam; it falls to 0 in a straight line.
+      warmup: share of the steps, at the beginning, in which the rate rises.
+      muon_rate: highest rate of Muon for weights with two or more dimensions; with 0 Adam trains all weights.
+
+    Source: Muon (Jordan 2024); urmzd/exp-agi-models; docs/semantics/vocab.md
     """
 
     rate: float = 0.03
@@ -22,11 +25,11 @@ class Recipe:
     muon_rate: float = 0.0
 
     def optimiser(self, steps: int) -> optax.GradientTransformation:
-        """The optimiser of a training of ``steps`` steps in all."""
+        """Returns the optimiser of a training of ``steps`` steps in all."""
         rise = int(self.warmup * steps)
 
         def falling(rate: float) -> optax.Schedule:
-            # The first step of a rise does not have length 0.
+            # The rise begins above 0, so that the first step changes something.
             up = optax.linear_schedule(rate / (rise + 1), rate, rise)
             return optax.join_schedules([up, optax.linear_schedule(rate, 0.0, steps - rise)], [rise])
 
@@ -44,7 +47,7 @@ class Recipe:
 
 
 def _matrices(params):
-    """Which two dimensions of each array are a matrix's; None for vectors and the taps of convolutions."""
+    """Returns the two matrix dimensions of each array; None for vectors and taps of convolutions."""
     from optax import contrib
 
     def one(path, x):

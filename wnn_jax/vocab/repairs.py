@@ -1,7 +1,9 @@
-"""Repairs of the published models, each by itself.
+"""The repairs of the published models; each can be applied alone.
 
 A repair changes the model ("scores", "gain", "fades"), the recipe of its training ("rate", "warmup", "muon"),
 the order of its words ("frequency", "cluster") or its first parameters ("bigram").
+
+Source: docs/semantics/vocab.md
 """
 
 import dataclasses
@@ -15,15 +17,16 @@ REPAIRS = {
     "rate": "Adam at 0.004 instead of 0.03",
     "warmup": "the rate rises for a tenth of the steps",
     "scores": "queries and keys have length 1",
-    "gain": "the input word is read out only by a learned share, at first 0",
-    "fades": "memories of one rate first lose half a position; dense ones get four heads of a rate each",
+    "gain": "the readout sees only a learned share of the input word, at first 0",
+    "fades": "memories with one decay rate at first lose half per position; dense ones get four rates",
     "frequency": "words are numbered by how often they occur",
-    "cluster": "words are numbered so that neighbours occur in like surroundings",
+    "cluster": "words are numbered so that near numbers have words with similar neighbours",
     "muon": "Muon trains the matrices",
-    "bigram": "the first word graph begins at the counts of pairs",
+    "bigram": "the first word graph begins with bigram counts",
 }
-# Chosen on validation text (movie reviews, 51,200 and 102,400 training tokens): words in order help where
-# neighbours share weights; maps made of waves learn nothing at the lower rate; Muon was not better.
+# Chosen on validation text (movie reviews, 51,200 and 102,400 training tokens). An order of words helped
+# where words with near numbers share weights. Maps made of waves learned nothing at the lower rate. Muon was
+# not better.
 _DENSE = ("rate", "warmup", "scores", "gain", "fades")
 _WAVES = ("warmup", "scores", "gain", "fades", "frequency")
 _WINDOWS = (*_DENSE, "frequency")
@@ -37,26 +40,34 @@ _PUBLISHED_DECAYS, _FOUR_DECAYS = (3.0,), (-2.0, 0.0, 2.0, 4.0)
 
 
 def check(repairs: Collection[str]) -> None:
-    """Refuse unknown repairs, and two orders of words at once.
+    """Refuses unknown repairs, and two orders of words at once.
 
     Raises:
-      ValueError: which is unknown, and which there are; or both orders are asked for.
+      ValueError: a repair is unknown, or both "frequency" and "cluster" are given.
+
+    Source: docs/semantics/vocab.md
     """
     unknown = [name for name in repairs if name not in REPAIRS]
     if unknown:
-        raise ValueError(f"no repair {unknown[0]!r}: there are {', '.join(REPAIRS)}")
+        raise ValueError(f"unknown repair {unknown[0]!r}: choose among {', '.join(REPAIRS)}")
     if {"frequency", "cluster"} <= set(repairs):
-        raise ValueError("words have one order: of the repairs frequency and cluster take one")
+        raise ValueError("the repairs frequency and cluster both order the words, got both: use one of them")
 
 
 def suited(name: str) -> tuple[str, ...]:
-    """The repairs that suit a published model, by either of its names."""
+    """Returns the repairs that suit a published model, by either of its names.
+
+    Source: docs/semantics/vocab.md
+    """
     old = {new: old for old, new in zoo.NAMES.items()}.get(name, name)
     return _SUITED.get(old, _DENSE)
 
 
 def effective(config: model.VocabConfig, repairs: Collection[str]) -> tuple[str, ...]:
-    """Those of the repairs that change something of a model or of its training."""
+    """Returns those repairs that change something of a model or of its training.
+
+    Source: docs/semantics/vocab.md
+    """
 
     def changes(name: str) -> bool:
         if name == "bigram":
@@ -69,13 +80,19 @@ def effective(config: model.VocabConfig, repairs: Collection[str]) -> tuple[str,
 
 
 def word_graph(config: model.VocabConfig) -> int | None:
-    """The index of the first sublayer that is a word graph; None without one."""
+    """Returns the index of the first sublayer that is a word graph; None without one.
+
+    Source: docs/semantics/vocab.md
+    """
     graphs = (isinstance(sublayer.operation, pointwise.WordGraph) for sublayer in config.sublayers)
     return next((i for i, is_graph in enumerate(graphs) if is_graph), None)
 
 
 def recipe(repairs: Collection[str]) -> Recipe:
-    """The published recipe with those of the repairs that change it."""
+    """Returns the published recipe, changed by those repairs that concern it.
+
+    Source: docs/semantics/vocab.md
+    """
     return Recipe(
         rate=0.004 if "rate" in repairs else 0.03,
         warmup=0.1 if "warmup" in repairs else 0.0,
@@ -84,7 +101,10 @@ def recipe(repairs: Collection[str]) -> Recipe:
 
 
 def repair(config: model.VocabConfig, repairs: Collection[str]) -> model.VocabConfig:
-    """The model with those of the repairs that change it: "scores", "gain", "fades"."""
+    """Returns the model, changed by those repairs that concern it: "scores", "gain", "fades".
+
+    Source: docs/semantics/vocab.md
+    """
 
     def operation(old: Any) -> Any:
         if isinstance(old, model.Subspace):

@@ -1,4 +1,4 @@
-"""Training of a vocabulary-space model on a text, resumable to the last bit."""
+"""Trains a vocabulary-space model on a text; a resumed training ends with the same bits."""
 
 import dataclasses
 import hashlib
@@ -18,15 +18,17 @@ from wnn_jax.vocab.variants import Variant
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How long a model is trained, and on what.
+    """The length of training, and the size of its steps.
 
     Attributes:
       steps: number of training steps.
-      tokens_per_step: number of tokens a step, a multiple of the window.
-      window: number of tokens a model sees at once, an even number.
+      tokens_per_step: number of tokens in a step, a multiple of the window.
+      window: number of tokens that a model sees at once, an even number.
 
     Raises:
-      ValueError: a number is not positive, or the window is odd or does not divide the tokens of a step.
+      ValueError: a number is not positive, the window is odd, or it does not divide the tokens of a step.
+
+    Source: docs/semantics/vocab.md
     """
 
     steps: int = 1200
@@ -46,20 +48,28 @@ class TrainConfig:
 
     @property
     def tokens(self) -> int:
-        """The number of tokens of all steps."""
+        """The number of tokens in all steps."""
         return self.steps * self.tokens_per_step
 
     @property
     def rows(self) -> int:
-        """The number of windows of a step."""
+        """The number of windows in a step."""
         return self.tokens_per_step // self.window
 
 
 def training_windows(tokens: np.ndarray, config: TrainConfig) -> np.ndarray:
-    """Windows ``int32 [N, window + 1]`` of the first tokens, as many as all steps take or as there are.
+    """Cuts windows ``int32 [N, window + 1]`` from the start of a text, as many as all steps take.
+
+    If the text has fewer, all of its windows are taken.
+
+    Args:
+      tokens: ids ``int [N]``.
+      config: the length of the windows and the number of tokens.
 
     Raises:
       ValueError: there are fewer windows than one step takes.
+
+    Source: docs/semantics/vocab.md
     """
     windows = streams.cut(tokens[: config.tokens + 1], config.window)
     if len(windows) < config.rows:
@@ -79,21 +89,23 @@ def train(
     resume: str | pathlib.Path | None = None,
     on_step: Callable[[training.Trained], None] | None = None,
 ) -> model.VocabModel:
-    """Train a model on the first tokens of a text, over and over if there are fewer than the steps take.
+    """Trains a model on the first tokens of a text, again and again if there are fewer than the steps take.
 
     Args:
       key: draws the first parameters, the order of windows and hard choices.
-      variant: the model and its repairs, from `variants.variant` or of your own.
-      corpus: its training split is the text; or ids ``int [N]``.
-      config: for how long.
-      resume: a folder to save training to, in a folder of the variant's `Variant.file_name` there, and to
-        continue from. Saving takes at most a twentieth of the time, but for the last.
-      on_step: called about every fiftieth step, and at least once at the end; a training whose loss is no
+      variant: the model and its repairs, from `variants.variant` or your own.
+      corpus: a corpus, whose training split is the text; or ids ``int [N]``.
+      config: the length of training.
+      resume: a folder to save training to, and to continue from. Each variant has a folder of its own there,
+        named `Variant.file_name`. Saving takes at most a twentieth of the time, except for the last save.
+      on_step: called about every fiftieth step, and at least once at the end. A training whose loss is no
         longer finite ends early, and its report is not ``finite``.
 
     Raises:
-      ValueError: the text is too short or has ids beyond the vocabulary, the repairs do not fit the model,
+      ValueError: the text is too short or has ids outside the vocabulary, the repairs do not fit the model,
         or the folder holds the progress of other work.
+
+    Source: docs/semantics/vocab.md
     """
     shape, loss = variant.config, _loss(variant.config)
     tokens, tokenizer = (
@@ -129,13 +141,13 @@ def train(
         saved=saved,
         on_step=report,
     )
-    if not reported:  # the training was saved at its end
+    if not reported:  # the saved training was already at its end
         report(found)
     return model.VocabModel(shape, jax.tree.map(jnp.asarray, found.params), places, config.window, tokenizer)
 
 
 def _loss(config: model.VocabConfig) -> training.Loss:
-    """The objective of a batch of windows and their numbers, which draw the hard choices."""
+    """Returns the objective of a batch of windows; the number of the first window draws the hard choices."""
 
     def loss(params, key, batch):
         windows, numbers = batch
@@ -145,7 +157,7 @@ def _loss(config: model.VocabConfig) -> training.Loss:
 
 
 def _open(key: jax.Array, variant: Variant, windows: np.ndarray, config: TrainConfig, resume):
-    """Where training is saved, and what tells it from others."""
+    """Returns the progress of this training, with the facts that distinguish it from others."""
     if resume is None:
         return None
     about = {
@@ -160,7 +172,10 @@ def _open(key: jax.Array, variant: Variant, windows: np.ndarray, config: TrainCo
 
 
 def memory_bytes(variant: Variant, config: TrainConfig) -> int:
-    """About how many bytes a training takes: parameters, their moments and gradients, and all states."""
+    """Estimates the bytes that a training takes: for parameters, their moments and gradients, and all states.
+
+    Source: docs/semantics/vocab.md
+    """
     shape = variant.config
     states = 40 * shape.steps * shape.columns * config.tokens_per_step * shape.vocabulary
     return 12 * 4 * model.count_parameters(shape) + 4 * states

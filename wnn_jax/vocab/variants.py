@@ -1,4 +1,4 @@
-"""Which models are compared: the published ones by name, with and without repairs, and ablations of both."""
+"""The models of a comparison: published models by name, with and without repairs, and ablations."""
 
 import dataclasses
 from collections.abc import Collection
@@ -18,8 +18,10 @@ class Variant(NamedTuple):
 
     Attributes:
       name: its name in a table.
-      config: the model, with those of the repairs that change it.
-      repairs: of `repairs.REPAIRS`, all that it is trained with.
+      config: the model, changed by those repairs that concern it.
+      repairs: all repairs that it is trained with, from `repairs.REPAIRS`.
+
+    Source: docs/semantics/vocab.md
     """
 
     name: str
@@ -28,7 +30,7 @@ class Variant(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """Its name without spaces and commas."""
+        """The name without spaces and commas."""
         return self.name.replace(", ", "-").replace(" ", "_")
 
 
@@ -42,25 +44,28 @@ def variant(
     leaky: bool = False,
     title: str = "",
 ) -> Variant:
-    """A published model, its sizes made small in proportion to the vocabulary, and repaired.
+    """Makes a published model, with sizes reduced in proportion to the vocabulary, and repairs it.
 
     Args:
       name: either of its names, as in `zoo.NAMES`.
       vocabulary: V, 32 to 8,192.
-      repairs: names of `repairs.REPAIRS`, of which those that change nothing are left out; by default those
-        that suit the model; empty for the model as published.
-      hops: steps of the residual stream; v4 and v16 have their own number, or this one if it is less.
+      repairs: names from `repairs.REPAIRS`; those that change nothing are dropped. By default those that suit
+        the model; empty for the model as published.
+      hops: number of steps of the residual stream; v4 and v16 have their own number, or this one if it is
+        less.
       rank: rank of v8's word graph.
-      leaky: whether fading memories read the future, as they did when published.
-      title: name in tables; by default ``name``.
+      leaky: whether decaying memories read the future, as they did when published.
+      title: name in tables; ``name`` by default.
 
     Raises:
-      ValueError: there is no such model or repair, or the vocabulary is too small or too large.
+      ValueError: the model or a repair is unknown, or the vocabulary is too small or too large.
+
+    Source: docs/semantics/vocab.md
     """
     if not LEAST <= vocabulary <= MOST:
         raise ValueError(
-            f"a state has a number a word, so these models take {LEAST} to {MOST:,} ids, not {vocabulary:,}: "
-            "choose another tokenizer"
+            f"these models take {LEAST} to {MOST:,} ids, got {vocabulary:,}, and a state has a number for "
+            "each id: choose another tokenizer"
         )
     repairs = mend.suited(name) if repairs is None else tuple(repairs)
     mend.check(repairs)
@@ -72,20 +77,23 @@ def variant(
 
 @dataclasses.dataclass(frozen=True)
 class ComparisonConfig:
-    """Which models are compared.
+    """The settings of a comparison of models.
 
     Attributes:
-      models: models by either of their names, or all.
-      repairs: repairs of every model, of rate, warmup, scores, gain, fades, frequency or cluster, muon,
-        bigram; by default those that suit each; empty for none.
+      models: names of the models to train (each model has two names, and both are known), or all.
+      repairs: repairs of every model, from rate, warmup, scores, gain, fades, frequency or cluster, muon,
+        bigram; by default those that suit each model; empty for none.
       published: whether each model is also trained without repairs.
-      leaky: whether each is also trained as published and reading the future.
-      hops: steps of the residual stream; v4 and v16 have their own number, or this one if it is less.
+      leaky: whether each model is also trained as published, with memories that read the future.
+      hops: number of steps of the residual stream; v4 and v16 have their own number, or this one if it is
+        less.
       rank: rank of v8's word graph.
-      ablate: vary the number of hops, or the repairs one by one.
+      ablate: what is varied: nothing (none), the number of hops, or the repairs one by one.
 
     Raises:
-      ValueError: there is no such model, repair or ablation, or a number is not positive.
+      ValueError: a model, a repair or an ablation is unknown, or a number is not positive.
+
+    Source: docs/semantics/vocab.md
     """
 
     models: tuple[str, ...] = ("v8_graph", "v9_meta")
@@ -104,23 +112,26 @@ class ComparisonConfig:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         if self.ablate not in get_args(Ablation):
-            raise ValueError(f"no ablation {self.ablate!r}: there are {', '.join(get_args(Ablation))}")
+            choices = ", ".join(get_args(Ablation))
+            raise ValueError(f"unknown ablation {self.ablate!r}: choose one of {choices}")
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models by name."""
+        """The names of the models."""
         return tuple(zoo.NAMES) if self.models == ("all",) else self.models
 
 
 def compare(config: ComparisonConfig, vocabulary: int) -> list[Variant]:
-    """The models of a comparison, in the order of its table.
+    """Returns the models of a comparison, in the order of its table.
 
     Raises:
-      ValueError: there are none, or the vocabulary is too small or too large.
+      ValueError: there is nothing to train, or the vocabulary is too small or too large.
+
+    Source: docs/semantics/vocab.md
     """
     found = [each for name in config.names for each in _compare_one(config, name, vocabulary)]
     if not found:
-        raise ValueError("nothing to train: neither published models nor repairs are asked for")
+        raise ValueError("nothing to train: published is off and no repairs are given; turn on one of them")
     return found
 
 

@@ -1,8 +1,10 @@
-"""The seventeen published models as data: which sublayers, with which sizes, in which order.
+"""The seventeen published models as data: their sublayers in order, with their sizes.
 
-Both sets of names are known. Sizes are those of the runs that were logged, not the defaults of the published
-classes (urmzd/exp-agi-models). Where v12 and v13 ran steps side by side that touch none of each other's
-words, they run one after the other here: at the published sizes the sums are the same.
+Each model has two published names, and both are known. The sizes are those of the logged runs, not the
+defaults of the published classes. v12 and v13 ran some steps side by side that do not touch each other's
+words. Here these steps run one after the other, which gives the same sums at the published sizes.
+
+Source: urmzd/exp-agi-models; docs/semantics/vocab.md
 """
 
 import dataclasses
@@ -50,21 +52,23 @@ class Sizes:
     """Sizes that models share, as published for 1024 words.
 
     Attributes:
-      steps: steps of the residual stream, except in v4 and v16.
-      twice: steps of v4, each of which is used twice.
-      each: steps of each of v16's columns.
+      steps: number of steps of the residual stream, except in v4 and v16.
+      twice: number of steps of v4, each of which is used twice.
+      each: number of steps of each of v16's columns.
       channels: C of layers made of waves.
       harmonics: number of waves of Fourier and DCT maps, a multiple of 4.
-      heads: heads of attention over words; half as many are for keys and values.
-      taps: positions that a convolution sees.
+      heads: number of heads of attention over words; half as many are for keys and values.
+      taps: number of positions that a convolution sees.
       rank: rank of the word graph.
       low: rank of the factored mix of v4.
-      state: channels of dense memories.
-      inner: hidden units of dense layers; the gate of v11_brainwave has `state`.
-      window: words that a step reads.
-      narrow: words that a step of a column reads.
+      state: number of channels of dense memories.
+      inner: number of hidden units of dense layers; the gate of v11_brainwave has `state`.
+      window: number of words that a step reads.
+      narrow: number of words that a step of a column reads.
       embedding: width of v13's table.
-      keep: words that v15 keeps.
+      keep: number of words that v15 keeps.
+
+    Source: urmzd/exp-agi-models; docs/semantics/vocab.md
     """
 
     steps: int = 8
@@ -85,7 +89,14 @@ class Sizes:
 
 
 def scaled(vocabulary: int, steps: int = 8) -> Sizes:
-    """The published sizes made small in proportion to a vocabulary of at least 32 words."""
+    """Returns the published sizes, reduced in proportion to a vocabulary of at least 32 words.
+
+    Args:
+      vocabulary: V.
+      steps: number of steps of the residual stream.
+
+    Source: docs/semantics/vocab.md
+    """
     full, part = Sizes(), vocabulary / 1024
 
     def small(size: int, least: int, multiple: int = 1) -> int:
@@ -111,28 +122,33 @@ def scaled(vocabulary: int, steps: int = 8) -> Sizes:
 
 
 def known(name: str) -> str:
-    """The name in `NAMES` of a model, by either of its names.
+    """Returns the first of the two names of a model, which is a key of `NAMES`, by either name.
 
     Raises:
-      ValueError: there is no such model.
+      ValueError: the model is unknown.
+
+    Source: docs/semantics/vocab.md
     """
     names = {**{new: old for old, new in NAMES.items()}, **{old: old for old in NAMES}}
     if name not in names:
-        raise ValueError(f"no model {name!r}: there are {', '.join(NAMES)} or {', '.join(NAMES.values())}")
+        choices = f"{', '.join(NAMES)}, or the other names {', '.join(NAMES.values())}"
+        raise ValueError(f"unknown model {name!r}: choose one of {choices}")
     return names[name]
 
 
 def config(name: str, vocabulary: int = 1024, sizes: Sizes | None = None, leaky: bool = False) -> VocabConfig:
-    """A published model, causal.
+    """Returns a published model as a `VocabConfig`; it is causal unless ``leaky``.
 
     Args:
       name: either of its names, as in `NAMES`.
       vocabulary: V.
-      sizes: sizes other than the published ones.
-      leaky: whether its fading memories read the future instead of the past, as they did when published.
+      sizes: the sizes; the published ones by default.
+      leaky: whether its decaying memories read the future instead of the past, as they did when published.
 
     Raises:
-      ValueError: there is no such model.
+      ValueError: the model is unknown.
+
+    Source: docs/semantics/vocab.md
     """
     sizes = sizes or Sizes()
     fields = {"steps": sizes.steps, **_MODELS[known(name)](vocabulary, sizes)}
@@ -156,7 +172,7 @@ def _dense_mlp(s: Sizes) -> Mlp:
 
 
 def _window(size: int, inner: Any, by_entropy: bool = False) -> Sublayer:
-    """A memory and another operation on a window of words."""
+    """Returns a memory and another operation on a window of words."""
     memory = Sublayer(LinearAttention(size, divisor=size**0.5), "one")
     sublayers = (memory, Sublayer(inner, replaces=True))
     return Sublayer(Subspace(size, sublayers, by_entropy=by_entropy), normed=False)
