@@ -89,11 +89,11 @@ def test_fields_that_mean_nothing_are_refused():
         fields.Field("x", ("a",), ((0,), (1,)), (0,))
     with pytest.raises(ValueError, match="must ascend"):
         fields.thermometer("x", (2.0, 1.0))
-    with pytest.raises(ValueError, match="numbers for values and its column strings"):
+    with pytest.raises(ValueError, match="encodes numbers, but its column holds strings"):
         fields.encode([fields.thermometer("x", (1.0,))], {"x": ["a"]})
     with pytest.raises(ValueError, match=r"\[1, 2\] films"):
         fields.encode(fields.PUBLISHED, {"genres": [()], "language": ["en", "fr"]})
-    with pytest.raises(ValueError, match="'polka' has no bit of its own among genres"):
+    with pytest.raises(ValueError, match="'polka' has no bit of its own among genres: use one of"):
         fields.bit_of(fields.DEFAULT, "genres", "polka")
     assert fields.bit_of(fields.PUBLISHED, "genres", "horror") == 9
 

@@ -99,8 +99,8 @@ def live(tmp_path, monkeypatch):
 def test_rating_in_a_terminal(tmp_path, live):
     done = live("5", "0.5", "seven", "3.7", "s", "4", "forget horror", "q")
     assert done.returncode == 0, done.stderr
-    assert "'seven' is no answer" in done.stdout
-    assert "3.7 is not among" in done.stdout
+    assert "'seven' is not an answer" in done.stdout
+    assert "3.7 is not a rating" in done.stdout
     assert "3 rated" in done.stdout
     assert "ratings forgotten" in done.stdout
     assert "new" in done.stdout or "+" in done.stdout
@@ -108,7 +108,7 @@ def test_rating_in_a_terminal(tmp_path, live):
     assert kept[0] == RATINGS.strip()
     again = live("undo", "undo", "undo", "undo")
     assert f"{len(kept) - 1} rated" in again.stdout
-    assert "nothing was rated" in again.stdout
+    assert "no rating is left to undo" in again.stdout
     assert (tmp_path / "me.csv").read_text() == RATINGS
 
 
