@@ -111,7 +111,7 @@ def test_the_bytes_of_a_token_by_hand(model, sp, stream):
     assert text.count_bytes(corpus, ids, previous) == sizes.sum()
     assert [corpus.pieces[i] for i in (bos, unk, of, x20, xf0)] == [b"", b"", b" of", b" ", b"\xf0"]
     assert [len(piece) for piece in corpus.pieces] == [*corpus.token_bytes]
-    with pytest.raises(ValueError, match="3 tokens, 2 before them"):
+    with pytest.raises(ValueError, match="got 3 tokens and 2 tokens before them"):
         text.count_bytes(corpus, ids[:3], ids[:2])
 
 
@@ -191,7 +191,7 @@ def test_models_that_are_none(tmp_path, model, stream):
     damaged = tmp_path / "damaged.model"
     for data in (b"", b"no model", model.read_bytes()[:3000]):
         damaged.write_bytes(data)
-        fails(rf"damaged.model \({len(data):,} bytes\) is no SentencePiece model", damaged)
+        fails(rf"damaged.model \({len(data):,} bytes\) is not a SentencePiece model", damaged)
     fails("no BOS id", write_model(tmp_path / "bare.model", bos_id=-1))
     with pytest.raises(ValueError, match=r"unknown tokenizer 'sp:'.* or sp:PATH"):
         text.load(text.TextConfig(str(stream), "sp:"))
@@ -257,9 +257,9 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
     good = write_npy(tmp_path / "good.npy", np.arange(1000) % 299 + 1)
     for tokenizer in ("gpt2", "bytes", "bpe:300"):
         fails(f"good.npy needs the sp tokenizer it was made with, not {tokenizer}", good, tokenizer)
-    fails("stream.txt is no token file, and both must be or neither", good, eval_corpus=str(stream))
-    fails("stream.txt is no token file", stream, eval_corpus=good)
-    fails("overlap=drop takes lines out of a text", good, overlap="drop")
+    fails("stream.txt is not a token file: give two token files, or two texts", good, eval_corpus=str(stream))
+    fails("stream.txt is not a token file", stream, eval_corpus=good)
+    fails("overlap=drop removes lines from a text", good, overlap="drop")
     fails("cannot read the token file .*none.npy: No such file", tmp_path / "none.npy")
     (tmp_path / "folder.bin").mkdir()
     fails("cannot read the token file .*folder.bin: Is a directory", tmp_path / "folder.bin")
@@ -280,7 +280,7 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
         fails(f"should hold 100 ids of 2 bytes, 200 bytes, but {size} follow", bad)
     for data in (b"", b"text", whole[:9], whole[:40], whole.replace(b"}", b"{")):
         bad.write_bytes(data)
-        fails("bad.npy is no .npy file", bad)
+        fails("bad.npy is not a .npy file", bad)
 
     file = tmp_path / "bad.bin"
     fails("magic 7 and version 1, not 20240520 and 1", write_bin(file, [1], magic=7))
@@ -291,7 +291,7 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
     fails("holds no ids", write_bin(file, []))
     fails("1 of 1 ids outside the vocabulary", write_bin(file, [999]))
     file.write_bytes(file.read_bytes()[:1000])
-    fails("has 1000 bytes, and its header alone has 1024", file)
+    fails("has 1000 bytes, and a header alone has 1024", file)
 
 
 def test_the_official_vocabulary_on_real_text(data):
