@@ -332,7 +332,7 @@ def test_bytes_that_are_no_model():
         (data[:-20], "damaged"),
         (b"words", "damaged"),
         (lzma.compress(b"words"), "damaged"),
-        (other, "another kind of model than 'wnn_jax vocab 1'"),
+        (other, "of kind 'something else 1': give one of 'wnn_jax vocab 1'"),
     ):
         with pytest.raises(ValueError, match=message):
             vocab.unpack(bad)
