@@ -42,6 +42,8 @@ class Films(NamedTuple):
       vote_average: ``float32 [F]``, TMDB's mean vote, 0 to 10; NaN if it is unknown.
       vote_count: ``float32 [F]``, TMDB's number of votes; NaN if it is unknown.
       popularity: ``float32 [F]``, TMDB's popularity; NaN if it is unknown.
+
+    Source: docs/semantics/recommender.md.
     """
 
     ids: np.ndarray
@@ -62,6 +64,8 @@ class Ratings(NamedTuple):
       film: ``int32 [N]``, indices into the films.
       stars: ``float32 [N]``, 0.5 to 5.0 in halves.
       time: ``int64 [N]``, seconds since 1970.
+
+    Source: docs/semantics/recommender.md.
     """
 
     user: np.ndarray
@@ -77,6 +81,8 @@ class Problem(NamedTuple):
       file: the name of the file.
       line: the first line of the row, counted from 1.
       reason: why the row was not read, in words.
+
+    Source: docs/semantics/recommender.md.
     """
 
     file: str
@@ -93,7 +99,9 @@ class Dataset(NamedTuple):
       users: ``int32 [U]``, the user ids of the data set, ascending; each user has a rating.
       problems: the rows that were not read, file by file, then by line.
       description: the name, the sizes, whether films were joined by the wrong ids, and the number of
-      problems.
+        problems.
+
+    Source: docs/semantics/recommender.md.
     """
 
     films: Films

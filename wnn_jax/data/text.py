@@ -45,6 +45,8 @@ class TextConfig:
 
     Raises:
       ValueError: a value is unknown or out of range.
+
+    Source: docs/architecture.md.
     """
 
     corpus: str = "builtin"
@@ -70,6 +72,8 @@ class Corpus(NamedTuple):
       test: ``int32``, the ids of the test text.
       tokenizer: the tokenizer that made the ids, which turns other text into ids too.
       description: the text, the split and the tokenizer, in words.
+
+    Source: docs/architecture.md.
     """
 
     train: np.ndarray

@@ -34,7 +34,9 @@ class Documents(NamedTuple):
       bos: the id that every document starts with.
       leading_space: ``bool [V]``, whether an id begins with a space.
       boundary: ``bool [V]``, whether an id stands for no bytes; a leading space after such an id is not
-      counted.
+        counted.
+
+    Source: docs/architecture.md.
     """
 
     bos: int
@@ -53,6 +55,8 @@ class Tokenizer(NamedTuple):
       documents: how documents are marked; None except for sp.
       prefix: a function from a text and its first ids to the number of characters that those ids stand for;
         None except for sp.
+
+    Source: docs/architecture.md.
     """
 
     name: str

@@ -65,6 +65,8 @@ class MlpConfig:
       published: whether to train as published: on all rows, with a loss that takes the sigmoid of a sigmoid.
         Otherwise a fifth of the rows (at least one) is held out, and the weights of the step with the lowest
         loss on those rows are kept.
+
+    Source: docs/semantics/recommender.md.
     """
 
     hidden: tuple[int, ...] = (32, 16)
@@ -153,6 +155,8 @@ class NeighbourConfig:
       shrink: the number of common raters at which a similarity is halved.
       bias_shrink: the number of ratings at which the bias of a film or person of the world is halved.
       own_shrink: the number of ratings at which the bias of a new person is halved.
+
+    Source: docs/semantics/recommender.md.
     """
 
     nearest: int = 30
@@ -169,6 +173,8 @@ class Neighbours(NamedTuple):
       bias: ``float64 [F]``, the bias of each film.
       film: ``float32 [people, F]``, each rating less the mean and both biases; 0 where there is no rating.
       rated: ``float32 [people, F]``, 1 where there is a rating, else 0.
+
+    Source: docs/semantics/recommender.md.
     """
 
     mean: float

@@ -22,6 +22,8 @@ class CatalogueConfig:
     Attributes:
       fields: the encoder of a film's facts; the bits of its factors follow the bits of its facts.
       factors: the factorisation of the world's ratings, which gives the prior of a new person.
+
+    Source: docs/semantics/recommender.md.
     """
 
     fields: tuple[encoder.Field, ...] = encoder.DEFAULT
@@ -37,6 +39,8 @@ class Catalogue(NamedTuple):
       keys: ``uint32 [F, W]``, the key of each film.
       factors: the factors of the films, fitted to the world's ratings.
       ratings: ``int64 [F]``, the number of ratings of each film in the world.
+
+    Source: docs/semantics/recommender.md.
     """
 
     config: CatalogueConfig

@@ -103,6 +103,8 @@ class CategoriesConfig:
       asked: the number of films asked of every person.
       tags: the number of tags that the encoder of tags knows, the most common ones.
       added: the genre that gets a bit after agents have learnt.
+
+    Source: docs/semantics/recommender.md.
     """
 
     shown: int = 80
@@ -117,6 +119,8 @@ class Bucketed(NamedTuple):
     Attributes:
       bits: the number of bits of the field.
       scores: how good agents with this field are.
+
+    Source: docs/semantics/recommender.md.
     """
 
     bits: int
@@ -163,6 +167,8 @@ class Added(NamedTuple):
       rmse: the root mean squared error on films of the genre, in stars.
       others_rmse: the same error on the other films.
       old_films_moved: the largest change of the chance of a label bit, over the other films.
+
+    Source: docs/semantics/recommender.md.
     """
 
     within_one: float

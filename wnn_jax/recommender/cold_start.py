@@ -31,6 +31,8 @@ class ColdStartConfig:
       shrinks: ridges of a new person's factors to choose from.
       hybrid_scales: scales of the hybrid's vote to choose from.
       hybrid_weights: weights of the hybrid's prior to choose from.
+
+    Source: docs/semantics/recommender.md.
     """
 
     sizes: tuple[int, ...] = (5, 10, 25, 100, 200)
@@ -67,6 +69,8 @@ class Entrant(NamedTuple):
       name: the name of its result row.
       trial: the people, the ratings shown and the ratings asked.
       recommender: the recommender, fitted to the world of the trial.
+
+    Source: docs/semantics/recommender.md.
     """
 
     name: str

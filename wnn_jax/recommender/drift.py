@@ -43,6 +43,8 @@ class DriftConfig:
       before: the number of ratings of a person before tastes flip.
       after: the number of ratings of a person after tastes flip.
       refit: the number of ratings between two fits of the weights that agents are compared with.
+
+    Source: docs/semantics/recommender.md.
     """
 
     before: int = 40
@@ -57,6 +59,8 @@ class Drift(NamedTuple):
       flipped: ``float64 [before + after]``, for each place in the history the share of people whose rating
         was predicted within one star; tastes flip at place ``before``.
       real: the same share for real ratings in their real order, over the ratings from place ``before`` on.
+
+    Source: docs/semantics/recommender.md.
     """
 
     flipped: dict[str, np.ndarray]
@@ -72,6 +76,8 @@ class Recovery(NamedTuple):
       last_ten: the mean share over the last ten ratings.
       ratings_to_recover: the number of ratings after the flip until the mean of the next five is no more than
         .05 below ``before``; None if that never happens.
+
+    Source: docs/semantics/recommender.md.
     """
 
     before: float

@@ -30,6 +30,8 @@ class FactorConfig:
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/recommender.md.
     """
 
     factors: int = 16
@@ -60,6 +62,8 @@ class Factors(NamedTuple):
       mean: ``float32 []``, the mean of all ratings.
       bias: ``float32 [F]``, the bias of each film; 0 for a film that nobody rated.
       film: ``float32 [F, k]``, the factors of each film; 0 for a film that nobody rated.
+
+    Source: docs/semantics/recommender.md.
     """
 
     mean: jax.Array

@@ -25,6 +25,8 @@ class ForgettingConfig:
       least: a person takes part if at least this number of films of the genre are among the ratings shown.
       shown: the most ratings shown of a person; the median number of ratings a person is a limit too.
       asked: the most films that are asked, of the genre and of the others each.
+
+    Source: docs/semantics/recommender.md.
     """
 
     genre: str = "horror"
@@ -46,6 +48,8 @@ class Forgetting(NamedTuple):
       largest_difference: the largest absolute difference between agents that forgot and agents that were
         never shown the films; 0 if forgetting is exact.
       seconds: the time that all agents together took to forget.
+
+    Source: docs/semantics/recommender.md.
     """
 
     before: float
@@ -64,6 +68,8 @@ class Study(NamedTuple):
     Attributes:
       people: the number of people who took part.
       found: a `Forgetting` for each way in which the films of the genre were rated, by the way's name.
+
+    Source: docs/semantics/recommender.md.
     """
 
     people: int

@@ -117,6 +117,8 @@ class Rows(NamedTuple):
       labels: ``uint32 [U, n]``, the bits of the ratings; bit i of a label is bit i of the integer.
       item: ``int32 [U, n]``, the place of the film in the catalogue.
       time: ``int32 [U, n]``, the time of the rating, in any unit that grows.
+
+    Source: docs/semantics/recommender.md.
     """
 
     keys: jax.Array
@@ -134,6 +136,8 @@ class Agents(NamedTuple):
       item: ``int32 [U, M]``, the places of the films.
       time: ``int32 [U, M]``, the times of the ratings.
       order: ``int32 [U, M]``, 0 for a free place; else a number that is larger for rows learnt later.
+
+    Source: docs/semantics/recommender.md.
     """
 
     keys: jax.Array

@@ -31,6 +31,8 @@ class Person(NamedTuple):
       catalogue: the films.
       config: how the agent reads and forgets.
       agents: one agent (U = 1), whose rows are the ratings.
+
+    Source: docs/semantics/recommender.md.
     """
 
     key: jax.Array
@@ -46,6 +48,8 @@ class Recommendation(NamedTuple):
       film: the id of the film in the data set.
       title: the title of the film.
       stars: the rating that the person is expected to give.
+
+    Source: docs/semantics/recommender.md.
     """
 
     film: int
@@ -59,6 +63,8 @@ class RatedFilms(NamedTuple):
     Attributes:
       place: ``int32 [n]``, the places of the films in the catalogue.
       stars: ``float32 [n]``, the ratings.
+
+    Source: docs/semantics/recommender.md.
     """
 
     place: np.ndarray

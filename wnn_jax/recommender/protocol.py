@@ -33,6 +33,8 @@ class Holdout(NamedTuple):
       time: ``int64 [U, n]``, the times of the ratings shown.
       asked: ``int32 [U, q]``, the films of the ratings held out.
       truth: ``float32 [U, q]``, the ratings held out.
+
+    Source: docs/semantics/recommender.md.
     """
 
     users: np.ndarray
@@ -49,6 +51,8 @@ class Estimate(NamedTuple):
     Attributes:
       code: numbers ``[U, q]``, the number of label bits that are set, in which the published metric counts.
       stars: floats ``[U, q]``, the expected rating; liking is judged by it too.
+
+    Source: docs/semantics/recommender.md.
     """
 
     code: np.ndarray
@@ -69,6 +73,8 @@ class RatingScores(NamedTuple):
       auc: the area under the receiver operating characteristic of liking, for each person: the mean over
         people who like some of the films asked and not all; NaN if there is nobody of that kind.
       rmse: root mean squared error, in stars.
+
+    Source: docs/semantics/recommender.md.
     """
 
     within_one: float
@@ -87,6 +93,8 @@ class Trial(NamedTuple):
       columns: the facts of films, with the mean and number of the world's ratings.
       tried: the holdout on which recommenders are scored.
       choosing: the holdout on which hyper-parameters are chosen.
+
+    Source: docs/semantics/recommender.md.
     """
 
     films: movielens.Films
@@ -103,6 +111,8 @@ class Division(NamedTuple):
       tried: integers, the users on whom recommenders are scored.
       choosing: integers, the users on whom hyper-parameters are chosen.
       world: integers, all other users who have a rating.
+
+    Source: docs/semantics/recommender.md.
     """
 
     tried: np.ndarray

@@ -30,6 +30,8 @@ class Query(NamedTuple):
       prior: ``float32 [U, Q, L]``, the chances before any row is read, or None; ``[L]`` of one query.
       key: a random key for each agent, or for one query.
       now: ``int32 [U]``, the time to which the age of a row counts; ``[]`` of one query.
+
+    Source: docs/semantics/recommender.md.
     """
 
     words: jax.Array

@@ -27,6 +27,8 @@ class Session:
     Attributes:
       person: the person who rates.
       skipped: the ids of films that are not asked about again.
+
+    Source: docs/semantics/recommender.md.
     """
 
     person: Person
@@ -61,6 +63,8 @@ def answer(session: Session, film: int, line: str) -> tuple[Session, str]:
 
     Raises:
       ValueError: the line is not a command, no rating is left to undo, or the genre is unknown.
+
+    Source: docs/semantics/recommender.md.
     """
     person, line = session.person, line.strip().lower()
     if line in ("s", "skip", ""):
@@ -100,6 +104,8 @@ def read_history(
 
     Raises:
       ValueError: the file cannot be read, or has a row that cannot be used and ``bad_rows`` is ``refuse``.
+
+    Source: docs/semantics/recommender.md.
     """
     films = person.catalogue.films
     ratings, _, problems = movielens.read_ratings(path, films, bad_rows, ordered=True)
@@ -113,6 +119,8 @@ def write_history(person: Person, path: str | pathlib.Path, now: int) -> None:
       person: the person whose ratings are written, as user 1.
       path: the file, with the columns of MovieLens.
       now: the time that every rating gets, in seconds since 1970.
+
+    Source: docs/semantics/recommender.md.
     """
     path = pathlib.Path(path)
     partial = path.with_name(path.name + ".partial")

@@ -31,6 +31,8 @@ class Checkpoint(NamedTuple):
       metrics: JSON data: the scores of the model when it was saved.
       table: the arrays of the tables, by the names of their fields; None if they were not saved and must be
         written again from the text.
+
+    Source: docs/architecture.md.
     """
 
     connections: np.ndarray
