@@ -184,7 +184,7 @@ def bad(*flags):
             ["--corpus=words.txt", "--search=tabu", "--bits=6", "--min_bits=9"],
             "no genome has 9 to 6 address bits",
         ),
-        (["--search=hill", "--corpus=words.txt"], "--search has no 'hill': choose of ga, tabu"),
+        (["--search=hill", "--corpus=words.txt"], "--search has no 'hill': choose from ga, tabu"),
         (
             ["--corpus=words.txt", "--search=ga", "--phases=grid", "--grid_bits=99"],
             "must lie within the bounds",
@@ -204,7 +204,7 @@ def bad(*flags):
         (["--workdir=file/run"], "cannot write to the workdir file/run: Not a directory"),
         (["--restore=nowhere"], "nowhere is not a wnn_jax checkpoint"),
         (["--checkpoint=foreign"], "foreign exists and is not a wnn_jax checkpoint"),
-        (["--save_table", "--neurons=2000", "--bits=24"], "drop --save_table, or lower --bits"),
+        (["--save_table", "--neurons=2000", "--bits=24"], "leave out --save_table, or lower --bits"),
         (["--eval_corpus=tiny.txt", "--corpus=tiny.txt"], "overlaps the training text"),
     ],
     ids=lambda x: "".join(x)[-40:] if isinstance(x, list) else "",

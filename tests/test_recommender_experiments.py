@@ -68,8 +68,8 @@ def test_latency(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--parts=moods"], "--parts has no 'moods': choose of published, cold_start"),
-        (["--parts="], "--parts needs one of published"),
+        (["--parts=moods"], "--parts has no 'moods': choose from published, cold_start"),
+        (["--parts="], "--parts names no experiment: give one or more of published"),
         (["--seeds=0"], "--seeds must be at least 1"),
         (["--data_dir=/nowhere"], "/nowhere"),
         (["--data=netflix"], "netflix"),
