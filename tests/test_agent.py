@@ -1,4 +1,4 @@
-"""Agents against a list of rows and the rules read literally; forgetting, growth, caps, widening."""
+"""Agents against an oracle that applies the rules to a list of rows; forgetting, growth, caps, wider keys."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def label(stars):
 
 
 def rows(listed, length=None):
-    """One agent's rows from (key, bits set, item, time), padded."""
+    """Make the rows of one agent from tuples (key, number of label bits set, item, time), with padding."""
     length = length or max(1, len(listed))
     arrays = np.zeros((4, 1, length), np.int64)
     arrays[2] = -1
@@ -59,7 +59,7 @@ def everything(config, agents, now=10, words=1):
 
 
 def oracle(config, listed, query, now):
-    """The rules of `AgentConfig.read` for one query, bit by bit, over a list of rows."""
+    """Apply the rules of `AgentConfig.read` to one query, label bit by label bit, over a list of rows."""
     out = np.zeros(config.label_bits)
     apart = [(key ^ query).bit_count() for key, *_ in listed]
     for bit in range(config.label_bits):
@@ -118,7 +118,7 @@ def test_reads_as_the_rules_say(name, listed):
     said = everything(config, learnt(config, listed))
     expected = np.stack([oracle(config, listed, query, 10) for query in range(2**BITS)])
     if config.read == "vote":
-        np.testing.assert_allclose(said, expected, atol=2e-4)  # a vote may round to its neighbour
+        np.testing.assert_allclose(said, expected, atol=2e-4)  # a weight may round to the next integer
     else:
         np.testing.assert_array_equal(said, expected)
 

@@ -1,4 +1,4 @@
-"""The chain model's commands: train and score, generate, compress and back, and every bad input."""
+"""The commands of the chain model: train and score, generate, compress and back, and every bad input."""
 
 import os
 import signal

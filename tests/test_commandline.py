@@ -1,4 +1,4 @@
-"""Flags made from configs: the help against all that is accepted, and the configs that come of it."""
+"""Flags made from configs: the help lists all flags that are accepted, and flags make the right configs."""
 
 import dataclasses
 import importlib

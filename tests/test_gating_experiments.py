@@ -1,4 +1,4 @@
-"""The tiered command, and gating on every command: end to end, killed and resumed, and every bad input."""
+"""The command tiered, and gates in all commands: end to end, killed and resumed, and every bad input."""
 
 import signal
 import subprocess

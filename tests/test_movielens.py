@@ -1,4 +1,4 @@
-"""MovieLens files, every way a row can be bad, both joins, and the download."""
+"""MovieLens files: every kind of bad row, both joins, and the download."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ def rows(data):
 
 
 def the_problem(folder, file, line, reason, others=0):
-    """Skip lists it (and as many others), refuse raises the first."""
+    """Check that ``skip`` lists the problem and a number of others, and that ``refuse`` raises the first."""
     data = movielens.load(folder)
     assert len(data.problems) == 1 + others
     found = [x for x in data.problems if x[:2] == (file, line) and reason in x.reason]
@@ -96,7 +96,7 @@ def test_metadata_is_joined_by_links(tmp_path, place):
 
 
 def test_the_wrong_join_gives_a_film_what_belongs_to_another(tmp_path):
-    """Film 10 is taken for TMDB's 10, which is film 20; films 20 and 30 are not in the metadata."""
+    """Film 10 is taken for TMDB's film 10, which is film 20; TMDB has no film 20 or 30."""
     folder = write(tmp_path)
     (tmp_path / "tmdb_metadata.csv").write_text(TMDB)
     data = movielens.load(folder, join="ids")
@@ -335,7 +335,7 @@ def test_no_row_is_lost_in_silence(tmp_path_factory, data):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """What is under each address, in place of the network; no data set is on the machine."""
+    """Replace the network by contents at addresses, on a machine without a data set."""
     monkeypatch.delenv("WNN_JAX_DATA", raising=False)
     monkeypatch.setenv("WNN_JAX_CACHE", str(tmp_path / "cache"))
     packed = io.BytesIO()
@@ -391,7 +391,7 @@ def test_a_download_that_fails_says_what_to_bring(server, tmp_path):
 
 @pytest.fixture(scope="module")
 def real():
-    """The real data set, joined rightly and wrongly, found by the environment and by its folder."""
+    """Load the real data set with both joins, found by the environment variable and by its folder."""
     root = pathlib.Path(os.environ.get("WNN_JAX_DATA", "nowhere"), "movielens")
     if not root.exists():
         pytest.skip("WNN_JAX_DATA is not set or has no folder movielens")

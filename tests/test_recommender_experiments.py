@@ -1,4 +1,4 @@
-"""The recommender's commands as a user runs them, on made-up ratings."""
+"""The commands of the recommender run as a user runs them, on made-up ratings."""
 
 import io
 
@@ -85,7 +85,7 @@ def test_bad_flags_are_one_line(tmp_path, flags, message):
 
 @pytest.fixture
 def live(tmp_path, monkeypatch):
-    """The terminal's command on lines of input."""
+    """Return a function that runs the terminal command with lines of input."""
 
     def answer(*lines, flags=()):
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))

@@ -136,7 +136,7 @@ def test_an_empty_catalogue_is_refused():
 
 
 def test_the_core_is_enough():
-    """The wing imports nothing that only an extra installs."""
+    """The recommender imports no package that only an extra installs."""
     root = pathlib.Path(recommender.__file__).parent
     for path in (*root.glob("*.py"), root.parent / "data" / "movielens.py"):
         for node in ast.walk(ast.parse(path.read_text())):

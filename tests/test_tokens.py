@@ -1,4 +1,4 @@
-"""SentencePiece: the ids, the documents and the bytes; token files, and every way they can be wrong."""
+"""SentencePiece ids, documents and bytes; token files, and every way in which they can be wrong."""
 
 import io
 
@@ -118,7 +118,7 @@ def test_the_bytes_of_a_token_by_hand(model, sp, stream):
 def test_all_bytes_are_those_of_the_normalised_text(sp, stream):
     corpus = text.load(text.TextConfig(str(stream), sp))
     parts = stream.read_text("utf-8").split("\n \n\n")
-    # Each split is text of its own, so a document that one cuts is two, with no space between them.
+    # Each split is a text by itself: a document that is cut becomes two, without a space between them.
     size = sum(len(" ".join(part.split()).encode()) for part in parts)
     cut = np.sum(everything(corpus) == 1) - len(parts)
     assert 0 <= cut <= 2
@@ -146,7 +146,7 @@ def test_a_stream_is_cut_at_a_token(tmp_path, stream, prefix):
     places = [made.prefix(content, ids[:i]) for i in range(1, len(ids) + 1)]
     assert places == sorted(places)
     for i in np.flatnonzero((ids == 1) | made.documents.leading_space[ids])[1:200]:
-        if ids[i - 1] != 1:  # before a document's first word is the document before
+        if ids[i - 1] != 1:  # the place before the first word belongs to the document before
             np.testing.assert_array_equal(made.encode(content[: places[i - 1]]), ids[:i])
     assert content[places[-1] :].strip() == ""
 
@@ -231,7 +231,7 @@ def test_a_token_file_may_be_evaluated_on_another(tmp_path, sp):
 
 
 def test_ids_that_were_trained_on_are_refused(tmp_path, sp, monkeypatch):
-    monkeypatch.setattr(text, "_WINDOWS", 256)  # every place is looked at, also where two runs meet
+    monkeypatch.setattr(text, "_WINDOWS", 256)  # every place is checked, even where two parts meet
     rng = np.random.default_rng(0)
     train, test = (rng.integers(4, 280, size) for size in (4000, 2000))
     file = write_npy(tmp_path / "train.npy", train)
@@ -302,7 +302,7 @@ def test_the_official_vocabulary_on_real_text(data):
     assert reviews.vocabulary == 1024
     assert len(everything(reviews)) == 3_186_450
     assert np.sum(everything(reviews) == 1) == 2_000, "a document a review"
-    assert total(reviews) == 7_717_287  # of 7,788,003 bytes, for newlines and spaces that meet are one
+    assert total(reviews) == 7_717_287  # of 7,788,003 bytes: runs of newlines and spaces count as one
     last, before = reviews.test[-100_000:], reviews.test[-100_001:-1]
     assert text.count_bytes(reviews, last, before) == 245_030
     web = text.load(text.TextConfig(str(data / "fineweb" / "val_131072_sp1024.npy"), sp))
