@@ -1,4 +1,4 @@
-"""Commands: flags, clocks, tables and pictures. What a researcher decides from Python is in `wnn_jax`."""
+"""Commands, with their flags, clocks, tables and pictures. The models and the studies are in `wnn_jax`."""
 
 import importlib.util
 import sys

@@ -1,9 +1,9 @@
-"""Time table work neuron-major against the naive way, and against what memory allows.
+"""Time the work on tables, neuron by neuron, beside the naive way and beside the limit of the memory.
 
 python -m experiments.benchmark
 
-Every case runs in a process of its own, so that its peak memory is its own. Times are nanoseconds
-per (neuron, example) pair; ratios compare cases of the same run.
+Each case runs in its own process, so that its peak memory can be measured. Times are in nanoseconds for each
+pair of a neuron and an example. Ratios compare cases of the same run.
 """
 
 import dataclasses
@@ -22,17 +22,17 @@ from experiments.shared.commandline import Command, Group
 from wnn_jax import ram
 from wnn_jax.ram import backend
 
-Found = dict[str, dict[str, float]]  # the numbers of every case, by its name
+Found = dict[str, dict[str, float]]  # the numbers of each case, by the name of the case
 
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """The choice of what is timed.
+    """The cases to time.
 
     Attributes:
-      bits: address bits T of a neuron.
-      table: tables to print.
-      case: one case as TABLE:WAY:OPERATION:T, timed in this process, printed as JSON.
+      bits: the numbers of address bits T of a neuron.
+      table: the tables to print.
+      case: a single case, as TABLE:WAY:OPERATION:T; it is timed in this process and printed as JSON.
     """
 
     bits: tuple[int, ...] = (12, 16, 20)
@@ -48,7 +48,7 @@ def main(options: Any) -> None:
     most = min(ram.MAX_ADDRESS_BITS, sizes.input_bits)
     for address_bits in choice.bits:
         if not 1 <= address_bits <= most:
-            raise ValueError(f"--bits must be 1 to {most}, got {address_bits}")
+            raise ValueError(f"--bits must be 1 to {most}, got {address_bits}: change --bits or --input_bits")
     workdir = tables.make_workdir(options.common.workdir)
     settings = dataclasses.asdict(sizes)
     results = tables.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": seed})
@@ -66,7 +66,7 @@ def main(options: Any) -> None:
 
 
 def plan(choice: Choice) -> list[str]:
-    """The cases of the tables that are printed."""
+    """List the cases of the tables that are printed."""
     native_too, most, planned = backend.chosen() != "xla", max(choice.bits), []
     if "orders" in choice.table:
         planned += [
@@ -85,12 +85,17 @@ def plan(choice: Choice) -> list[str]:
 
 
 def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
+    """Time one case in a new process and return its numbers.
+
+    Raises:
+      ValueError: the process ended with an error.
+    """
     arguments = [f"--{name}={value}" for name, value in dataclasses.asdict(sizes).items()]
     command = [sys.executable, "-m", "experiments.benchmark", f"--case={case}", f"--seed={seed}", *arguments]
     table, way = case.split(":")[:2]
     on_native = way.startswith(("native", "bound"))
     env = {**os.environ}
-    if table != "search":  # which runs where users' searches do
+    if table != "search":  # searches run on the default backend, as a user's do
         env["WNN_JAX_BACKEND"] = "cpu" if on_native else "xla"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
@@ -99,6 +104,7 @@ def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
 
 
 def print_orders(bits: Sequence[int], found: dict[str, dict[str, float]]) -> None:
+    """Print the table of writes and lookups, neuron by neuron and in the naive order."""
     heads = ("T", "operation", "xla", "native", "flat", "floor", "flat/xla", "xla/floor", "flat/native")
     print(("{:>3} {:>12}" + " {:>11}" * 7).format(*heads), " peak MiB: xla, native, flat")
     for address_bits in bits:
@@ -116,15 +122,16 @@ def print_orders(bits: Sequence[int], found: dict[str, dict[str, float]]) -> Non
                 + ", ".join(f"{peak:.0f}" for peak in peaks)
             )
     print(
-        "xla, native: the library, neuron-major, on its two backends (nan: not installed).\n"
-        "fused write: what fit_and_read pays, which keeps no table.\n"
-        "flat: one table.at[neurons, addresses].add, or table[neurons, addresses]; the addresses "
-        "[N, R] were there before the clock started.\n"
-        "floor: XLA's same scatter or gather on one row already in cache, addresses given."
+        "xla, native: the library on its two backends, neuron by neuron (nan: not installed).\n"
+        "fused write: the write inside fit_and_read, which keeps no table.\n"
+        "flat: one table.at[neurons, addresses].add, or table[neurons, addresses]; the time to compute "
+        "the addresses [N, R] is not counted.\n"
+        "floor: the same scatter or gather of XLA on one row that is in the cache already, addresses given."
     )
 
 
 def print_cells(bits: Sequence[int], sizes: cases.Sizes, found: dict[str, dict[str, float]]) -> None:
+    """Print the table of fitting and reading by the kind of cell."""
     address_bits = max(bits)
     heads = ("cells", "xla", "native", "one thread", "bound", "xla/native", "one/native", "one/bound")
     print(("\n{:>14}" + " {:>11}" * 7).format(*heads), " peak MiB: xla, native")
@@ -145,16 +152,17 @@ def print_cells(bits: Sequence[int], sizes: cases.Sizes, found: dict[str, dict[s
                 results = 2 * sizes.neurons * sizes.examples / 1e9
                 print(f"{'':>14} {way}: {seconds:.2f} s for {results:.2f} G lookups")
     print(
-        f"Fused fit-and-read of {sizes.examples:,} and as many examples, T = {address_bits}; "
+        f"Fused fit and read: {sizes.examples:,} examples fitted and as many read, T = {address_bits}; "
         f"xla and native use all {os.cpu_count()} cores.\n"
-        "bound: one thread's random read-modify-write in a row of the size that the native kernel keeps, "
-        "addresses for nothing."
+        "bound: random read-modify-writes of one thread in a row of the size that the native kernel keeps; "
+        "the addresses cost nothing."
     )
 
 
 def print_search(bits: Sequence[int], found: dict[str, dict[str, float]]) -> None:
+    """Print the table of genomes a second by the kind of cell."""
     names = ("cells", "full", "1 % mutants", "tabu", "mutants/full", "tabu/full")
-    print(("\n{:>14}" + " {:>15}" * 5).format(*names), " s for the population in full")
+    print(("\n{:>14}" + " {:>15}" * 5).format(*names), " s for a full population")
     for kind in cases.CELLS:
         rates = [found[f"search:{way}:{kind}:{max(bits)}"]["genomes_per_s"] for way in cases.SEARCH_WAYS]
         columns = [f"{rate:>13,.1f}/s" for rate in rates] + [
@@ -164,8 +172,9 @@ def print_search(bits: Sequence[int], found: dict[str, dict[str, float]]) -> Non
     print(
         f"Genomes a second, {machine.backend_name()}: 16 clusters of {cases.SEARCH['neurons']} neurons, "
         f"{cases.SEARCH['train']:,} examples fitted and {cases.SEARCH['scored']:,} scored.\n"
-        f"full and mutants ({cases.SEARCH['population']} children, 1 % of the neurons moved): cross-entropy "
-        "and accuracy; tabu: 1,024 neighbours of one neuron, by cross-entropy."
+        f"full: {cases.SEARCH['population']} genomes; mutants: as many children, with 1 % of the neurons "
+        "changed; both by cross-entropy and accuracy. tabu: 1,024 neighbours of a genome, one neuron "
+        "changed, by cross-entropy."
     )
 
 

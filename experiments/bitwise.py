@@ -1,4 +1,4 @@
-"""Train and score a bitwise RAM language model beside the baselines it has to beat.
+"""Train and score a bitwise RAM language model, beside the baselines that it has to beat.
 
 python -m experiments.bitwise --corpus=wikitext2 --tokenizer=gpt2 --cells=count --neurons=200 --bits=20
 """
@@ -30,13 +30,14 @@ KNESER_NEY_ORDERS = (2, 3, 5)
 
 @dataclasses.dataclass(frozen=True)
 class BitwiseRun:
-    """Work of this command beside fitting and scoring one model.
+    """The work of this command besides fitting and scoring one model.
 
     Attributes:
-      curve_points: points of the learning curve, each on half the text of the next; 0 for none.
-      checkpoint: folder to save the model to, as its next version.
-      save_table: whether the memory itself is saved too, not only its connectivity.
-      restore: score the model of this checkpoint; the model and text flags are then its own.
+      curve_points: the number of points of the learning curve, each on half the text of the next; 0 for no
+        curve.
+      checkpoint: folder to save the model to, as the next version.
+      save_table: whether to save the tables too, not only the connectivity.
+      restore: folder of a checkpoint whose model is scored; the flags of model and text then come from it.
     """
 
     curve_points: int = 4
@@ -46,7 +47,12 @@ class BitwiseRun:
 
 
 class ScoredText(NamedTuple):
-    """A corpus, and its evaluated tokens as a model sees them: they continue the training text."""
+    """A corpus, and its test tokens as examples; the test text continues the training text.
+
+    Attributes:
+      corpus: the corpus.
+      evaluated: the examples of the test tokens.
+    """
 
     corpus: text.Corpus
     evaluated: ram.Examples
@@ -57,7 +63,7 @@ def main(options: Any) -> None:
     run, searched = options.run, options.search().algorithms
     restored = checkpoint.load(run.restore) if run.restore else None
     if restored and searched:
-        raise ValueError("--restore scores a model as it was saved: --search needs one to begin with")
+        raise ValueError("--restore scores a model as it was saved: leave out --search, or --restore")
     if run.checkpoint:
         checkpoint.check_target(run.checkpoint)
     workdir = tables.make_workdir(options.common.workdir)
@@ -69,8 +75,8 @@ def main(options: Any) -> None:
     digest = hashlib.sha256(corpus.train.tobytes()).hexdigest()
     if restored and restored.table is None and digest != settings["train_sha256"]:
         raise ValueError(
-            f"the training text is not the one {run.restore} was fitted on, and the checkpoint "
-            "holds no table to score without it"
+            f"the training text is not the one that {run.restore} was fitted on, and the checkpoint holds no "
+            "table to score without it: use the text that it was fitted on"
         )
     check_memory(config, corpus, run.save_table)
     key_connections, key_fit = jax.random.split(jax.random.key(settings["seed"]))
@@ -79,13 +85,13 @@ def main(options: Any) -> None:
     if searched:
         result = searching.run(options, config, bitwise.examples(config, corpus.train), connections)
         if options.search_run.process_id:
-            return  # process 0 reports
+            return  # only process 0 reports
 
     results = tables.begin("bitwise", workdir, corpus, settings, settings["seed"])
     marginal = add_baselines(results, config, task)
     name = f"bitwise {config.memory.cells}"
     if result:
-        # The test text is read here for the first time: once for the start, once for the end.
+        # The test text is scored only now: once for the genome at the start, once for the genome at the end.
         votes = fit_votes(key_fit, config, connections, corpus.train, task)
         results.add(f"{name}, random", **score(config, connections, votes, task), seconds=0.0)
         searching.show(workdir, connections, result, config.context, options.search_run.tensorboard)
@@ -118,7 +124,7 @@ def main(options: Any) -> None:
 def fit(
     restored: checkpoint.Checkpoint | None, keep: bool, key, config, connections, task: ScoredText
 ) -> tuple[ram.Table | None, jax.Array]:
-    """The table, if it was saved or is to be kept, and the votes on the evaluated text."""
+    """Return the votes on the test text, and the table if it was saved or must be kept."""
     table = ram.Table(**restored.table) if restored and restored.table else None
     if table is None and keep:
         table = fit_table(key, config, connections, task.corpus.train)
@@ -128,9 +134,9 @@ def fit(
 
 
 def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
-    """Everything that decides the numbers, as plain data: the ``config`` of rows and checkpoints."""
+    """Collect all settings that decide the numbers, as JSON data: the ``config`` of rows and checkpoints."""
     model = dataclasses.asdict(config)
-    del model["vocabulary"]  # of the text
+    del model["vocabulary"]  # the text decides it
     recorded = {"text": dataclasses.asdict(options.text), "model": model, "seed": options.common.seed}
     if options.gates.kinds:
         recorded["gates"] = dataclasses.asdict(options.gates)
@@ -140,29 +146,39 @@ def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
 
 
 def restored_model(restored: checkpoint.Checkpoint, corpus: text.Corpus) -> bitwise.BitwiseConfig:
-    """The config of a saved model."""
+    """Return the config of a saved model."""
     model = restored.config["model"]
     memory = ram.RamConfig(**model["memory"])
     return bitwise.BitwiseConfig(corpus.vocabulary, **{**model, "memory": memory})
 
 
 def scored_text(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> ScoredText:
+    """Make the examples of the test tokens.
+
+    Raises:
+      ValueError: the corpus has no test token, or too few tokens or wrong ids for the model.
+    """
     bitwise.check_tokens(config, corpus.train)
     if not len(corpus.test):
-        raise ValueError(f"{corpus.description} leaves no token to evaluate")
+        raise ValueError(f"{corpus.description} leaves no token to evaluate: give a longer test text")
     return ScoredText(corpus, fitting.following(config, corpus.train, corpus.test))
 
 
 def check_memory(config: bitwise.BitwiseConfig, corpus: text.Corpus, save_table: bool) -> None:
+    """Refuse a model that needs more memory than is free.
+
+    Raises:
+      ValueError: see `machine.check_memory`.
+    """
     need = fitting.needed_bytes(config, len(corpus.train), len(corpus.test), save_table)
     remedy = "lower --bits, or --train_tokens"
     if save_table:
-        remedy = "drop --save_table, or lower --bits or --neurons"
+        remedy = "leave out --save_table, or lower --bits or --neurons"
     machine.check_memory(need, remedy)
 
 
 def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: ScoredText) -> np.ndarray:
-    """Score what needs no neuron; returns the bits' training marginals ``[B]``."""
+    """Add the rows of the baselines; return the share of ones of each bit in the training text, ``[B]``."""
     marginal = np.asarray(bitwise.examples(config, task.corpus.train).targets).mean(axis=1)
 
     def marginals() -> bitwise.Scores:
@@ -176,21 +192,21 @@ def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: 
 
 
 def fit_votes(key, config, connections, train: np.ndarray, task: ScoredText) -> jax.Array:
-    """`fitting.votes` with a bar."""
+    """Call `fitting.votes` with a progress bar."""
     with lookup_bar(config, len(train) + len(task.corpus.test)) as (bar, lookups):
         words = task.evaluated.words
         return fitting.votes(key, config, connections, train, words, lambda _: bar.update(lookups))
 
 
 def fit_table(key, config, connections, train: np.ndarray) -> ram.Table:
-    """`fitting.fit` with a bar."""
+    """Call `fitting.fit` with a progress bar."""
     with lookup_bar(config, len(train)) as (bar, lookups):
         return fitting.fit(key, config, train, connections, lambda _: bar.update(lookups)).table
 
 
 @contextlib.contextmanager
 def lookup_bar(config: bitwise.BitwiseConfig, tokens: int) -> Iterator[tuple[tqdm, int]]:
-    """A bar that counts table lookups, and the lookups of a cluster."""
+    """Show a progress bar that counts table lookups; give the bar and the number of lookups of a cluster."""
     lookups = config.neurons * (tokens - config.context)
     total = config.clusters * lookups
     with tqdm(total=total, unit="lookup", unit_scale=True, leave=False, desc="fit") as bar:
@@ -198,6 +214,7 @@ def lookup_bar(config: bitwise.BitwiseConfig, tokens: int) -> Iterator[tuple[tqd
 
 
 def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
+    """Return the scores of a model on the test text, as the values of a row."""
     one, zero = bitwise.log_probabilities(votes, connections)
     scores = bitwise.score(config, one, zero, task.evaluated.targets)
     corpus = task.corpus
@@ -211,7 +228,7 @@ def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
 def add_gated(
     results, options: Any, key_fit, config, connections, votes, corpus: text.Corpus, name: str
 ) -> None:
-    """The same model behind the gates that were asked for."""
+    """Add the rows of the model with the chosen gates."""
     with bars.bar(name) as on_step:
         scores = on_bitwise(
             key=jax.random.fold_in(jax.random.key(options.common.seed), 1),
@@ -229,10 +246,15 @@ def add_gated(
 
 
 def report_restored(folder: str, restored: checkpoint.Checkpoint, scores: dict[str, Any]) -> None:
+    """Print that a restored model scores as it did when it was saved.
+
+    Raises:
+      ValueError: a score differs.
+    """
     if scores != restored.metrics:
         raise ValueError(
             f"the restored model scores {scores['ce']:.6f} nats and was saved with "
-            f"{restored.metrics['ce']:.6f}: the text or the library differs"
+            f"{restored.metrics['ce']:.6f}: the text or the version of the library differs"
         )
     print(f"restored from {folder}: every score equals the saved one to the last bit")
 
@@ -240,6 +262,7 @@ def report_restored(folder: str, restored: checkpoint.Checkpoint, scores: dict[s
 def draw(
     workdir: pathlib.Path, config, connections, votes, task: ScoredText, marginal: np.ndarray, name: str
 ) -> None:
+    """Draw the accuracy and the reliability of the bits, beside those of the training marginals."""
     targets = np.asarray(task.evaluated.targets)
     one = np.asarray(ram.probability(votes, connections)[0])
     constant = np.broadcast_to(marginal[:, None], targets.shape)
@@ -259,7 +282,7 @@ def draw(
 def draw_curve(
     workdir: pathlib.Path, points: int, key, config, connections, task: ScoredText, name: str, full: float
 ) -> None:
-    """Refit on growing prefixes of the training text, baselines too, and score the same tokens."""
+    """Draw the learning curve: the model and two baselines, refitted on growing prefixes of the text."""
     train, test, vocabulary = task.corpus.train, task.corpus.test, task.corpus.vocabulary
     sizes = [len(train) >> shift for shift in range(points - 1, -1, -1)]
     sizes = [size for size in sizes if size > max(config.context, *KNESER_NEY_ORDERS)]

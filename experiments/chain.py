@@ -1,4 +1,4 @@
-"""Train and score a chain language model, static and online, beside the baselines it has to beat.
+"""Train and score a chain language model, static and online, beside the baselines that it has to beat.
 
 python -m experiments.chain --corpus=wikitext2 --tokenizer=gpt2
 """
@@ -26,17 +26,21 @@ from wnn_jax.saving import checkpoint
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """Work of this command with the model.
+    """The work of this command with the model.
 
     Attributes:
-      modes: how the tables are used; a row each.
-      accuracy: also find the most probable token at every scored place.
-      transformer_epochs: also train a small transformer, for this number of epochs at most.
-      gate_places: scored places at which token and dual gates are tried.
-      curve_points: points of the curve of training time, each half the next.
-      checkpoint: folder to save the last mode's model to, tables and all.
-      resume: folder to save progress to, and to continue from.
-      save_every: chunks between two saves to --resume.
+      modes: the modes of the model, a row for each. static: the tables are fixed after training. online: the
+        tables also learn while they are scored.
+      accuracy: whether to find the most probable token at each scored place; without it the accuracy is
+        unknown.
+      transformer_epochs: the most epochs of a small transformer that is trained for comparison; 0 trains
+        none.
+      gate_places: the number of scored places on which token and dual gates are evaluated.
+      curve_points: the number of points of the curve of training time, each on half the text of the next; 0
+        for no curve.
+      checkpoint: folder to save the model of the last mode to, with its tables.
+      resume: folder to save the progress to, and to continue from.
+      save_every: the number of chunks between two saves to --resume.
     """
 
     modes: tuple[Literal["static", "online"], ...] = ("static", "online")
@@ -50,7 +54,7 @@ class Run:
 
     def __post_init__(self):
         if not self.modes:
-            raise ValueError("--modes names no mode: static, online or both")
+            raise ValueError("--modes names no mode: give static, online, or static,online")
         if self.save_every < 1:
             raise ValueError(f"--save_every must be at least 1, got {self.save_every}")
 
@@ -63,10 +67,10 @@ def main(options) -> None:
     workdir = tables.make_workdir(options.common.workdir)
     corpus = text.load(options.text)
     if not len(corpus.test):
-        raise ValueError(f"{corpus.description} leaves no token to evaluate")
+        raise ValueError(f"{corpus.description} leaves no token to evaluate: give a longer test text")
     gating.check(chain_scores.CONTEXT, corpus.vocabulary)
     if gating.kinds and "static" not in run.modes:
-        raise ValueError("gates are attached to the static model: --gating needs it among the --modes")
+        raise ValueError("gates are on the static model: --gating needs static among the --modes")
     started = time.perf_counter()
     network = chain.build(configs[0], corpus)
     log_slots = chain.log_slots_for(configs[0].memory_mib, network.view.shape[0])
@@ -76,7 +80,7 @@ def main(options) -> None:
     results = tables.begin("chain", workdir, corpus, settings, seed)
     bits = np.diff(np.asarray(network.tree.start))[corpus.train].mean()
     print(
-        f"tree: {bits:.1f} turns a training token, made in {time.perf_counter() - started:.1f} s; "
+        f"token tree: {bits:.1f} turns a training token, built in {time.perf_counter() - started:.1f} s; "
         f"{network.view.shape[0]} neurons of 2^{log_slots} cells"
     )
     baselines.add(results, corpus, orders=(5,), cache=True)
@@ -84,7 +88,7 @@ def main(options) -> None:
         add_transformer(results, corpus, seed, run.transformer_epochs)
     done = None
     for config in configs:
-        done = None  # the last one goes before the next is made
+        done = None  # frees the tables of the last model before the next one is made
         done = evaluate(options, config, corpus, network)
         add_mode(results, corpus, config, done)
         if gating.kinds and config.mode == "static":
@@ -104,7 +108,7 @@ def main(options) -> None:
 
 
 def evaluate(options, config: chain.ChainConfig, corpus: text.Corpus, network: chain.Network):
-    """One mode's training and scoring, from the start or from where it was saved."""
+    """Train and score one mode, from the start or from saved progress."""
     run = options.run
     with bars.bar(unit="token") as show:
         return chain.evaluate(
@@ -120,7 +124,7 @@ def evaluate(options, config: chain.ChainConfig, corpus: text.Corpus, network: c
 
 
 def add_mode(results: tables.Results, corpus: text.Corpus, config, done: chain.Evaluation) -> None:
-    """The row of one mode; of a static model also what its counts say without the readout."""
+    """Add the row of one mode, and for a static model the rows of its counts without the readout."""
     if config.mode == "static":
         for readout, nats in chain.unweighted(done.model, corpus).items():
             guess = ngram.Prediction(nats, np.full(len(nats), -1))
@@ -131,7 +135,7 @@ def add_mode(results: tables.Results, corpus: text.Corpus, config, done: chain.E
 
 
 def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epochs: int) -> None:
-    """The row of a transformer of two layers, stopped by the end of the training text."""
+    """Add the row of a small transformer; the loss on the end of the training text decides when it stops."""
     config, begun = transformers.TransformerConfig(corpus.vocabulary), time.perf_counter()
     with tqdm(total=100, unit="%", leave=False, desc="transformer") as bar:
 
@@ -146,7 +150,7 @@ def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epo
 
 
 def add_gated(results: tables.Results, options, done: chain.Evaluation, corpus: text.Corpus) -> None:
-    """The static model behind the gates that were asked for."""
+    """Add the rows of the static model with the chosen gates."""
     seed = jax.random.key(options.common.seed)
     with bars.bar("chain, static") as on_step:
         scores = on_chain(
@@ -168,7 +172,7 @@ def add_gated(results: tables.Results, options, done: chain.Evaluation, corpus: 
 
 
 def draw_curve(results: tables.Results, workdir: pathlib.Path, cost: chain.TrainingCost) -> None:
-    """Microseconds a training token on growing prefixes of the training text."""
+    """Record, print and draw the microseconds a training token on growing prefixes of the training text."""
     for name, values in cost.microseconds.items():
         results.add(f"training cost, {name}", tokens=list(cost.tokens), microseconds=list(values))
         points = zip(cost.tokens, values, strict=True)

@@ -1,10 +1,10 @@
-"""Compress any file with an online chain model of bytes that starts empty, and give it back bit for bit.
+"""Compress a file with an online chain model of bytes, and decompress it to the same bytes.
 
 python -m experiments.compress --input=book.txt --output=book.wnn
 python -m experiments.compress --decompress --input=book.wnn --output=book.txt
 
-Every bit is coded with the probability the model gave it before it was seen, so the size of the file is
-the proof of what the model says it spends.
+The model starts empty. Each bit is coded with the probability that the model gave before it saw the bit, so
+the size of the compressed file proves the cross-entropy that the model reports.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ from wnn_jax.chain import archive
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Which file becomes which.
+    """The files to read and to write.
 
     Attributes:
       input: file to read.
-      output: file to write; must not be there yet.
-      decompress: give back what was compressed.
-      compare: also print what gzip, bzip2 and xz make of the file.
+      output: file to write; it must not exist yet.
+      decompress: decompress the input instead of compressing it.
+      compare: also print the sizes that gzip, bzip2 and xz reach.
     """
 
     input: str | None = None
@@ -37,14 +37,14 @@ class Options:
 
     def __post_init__(self):
         if not self.input or not self.output:
-            raise ValueError("--input and --output name the files to read and to write")
+            raise ValueError("--input and --output are needed: name the file to read and the file to write")
 
 
 def main(options) -> None:
     source, output = options.files.input, pathlib.Path(options.files.output)
     folder = options.common.workdir and tables.make_workdir(options.common.workdir)
     if output.exists():
-        raise ValueError(f"{output} is there already: choose another --output, or remove it")
+        raise ValueError(f"{output} exists already: choose another --output, or remove the file")
     try:
         data = pathlib.Path(source).read_bytes()
     except OSError as error:
@@ -58,7 +58,7 @@ def main(options) -> None:
             packed, bits = archive.encode(data, on_step)
     _write(output, packed)
     if options.files.decompress:
-        print(f"{source} -> {output}: {len(packed):,} bytes, as they were")
+        print(f"{source} -> {output}: {len(packed):,} bytes, equal to the original")
         return
     spent = time.perf_counter() - begun
     print(f"{source}: {len(data):,} bytes; {machine.device()}, {machine.backend_name()}")
@@ -78,7 +78,7 @@ def main(options) -> None:
 
 
 def _write(path: pathlib.Path, data: bytes) -> None:
-    """All of it or nothing."""
+    """Write a file as a whole: a failed write leaves no file."""
     partial = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         partial.write_bytes(data)

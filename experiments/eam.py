@@ -1,4 +1,4 @@
-"""An elastic associative memory as a language model: teacher, memory, student, artifact, honest scores.
+"""Train a teacher, an associative memory and a student that reads it; score them; pack the student in a file.
 
 python -m experiments.eam --corpus=movie_reviews.txt --tokenizer=sp:fineweb_1024_bpe.model
 """
@@ -24,15 +24,15 @@ StudyName = Literal["reconstruction", "continual", "merge", "time"]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """The amount of text, the sizes, and the studies.
+    """The amount of text, the sizes and the studies.
 
     Attributes:
-      preset: sizes of everything.
-      tokens: number of training tokens; by default the preset's, or what the corpus has.
-      patterns: number of writes for one location; by default the preset's.
-      positions: whether teacher and encoder learn places; the published ones do not.
-      studies: studies of the memory.
-      resume: folder to save stages to, and to continue from.
+      preset: the sizes of models, texts and training.
+      tokens: the number of training tokens; by default that of the preset, or all that the corpus has.
+      patterns: the number of patterns written for one location; by default that of the preset.
+      positions: whether teacher and encoder learn the places of tokens; the published ones do not.
+      studies: the studies of the memory to run after training.
+      resume: folder to save finished stages to, and to continue from.
 
     Raises:
       ValueError: a number is not positive.
@@ -84,7 +84,7 @@ def main(options) -> None:
 
 
 def prepare(options: Options, corpus: text.Corpus) -> tuple[eam.EamConfig, eam.EamTexts]:
-    """The config for a corpus, and its windows."""
+    """Make the config for a corpus, and cut the corpus into windows."""
     amounts, preset = eam.AMOUNTS[options.preset], eam.PRESETS[options.preset]
     config = dataclasses.replace(
         preset,
@@ -97,7 +97,7 @@ def prepare(options: Options, corpus: text.Corpus) -> tuple[eam.EamConfig, eam.E
 
 
 def bars() -> Callable[[eam.StageStep], None]:
-    """A progress bar a stage."""
+    """Make a callback that shows a progress bar for each stage."""
     bar = tqdm(disable=True)
 
     def show(step: eam.StageStep) -> None:
@@ -117,7 +117,7 @@ def bars() -> Callable[[eam.StageStep], None]:
 def add_parts(
     results: tables.Results, corpus: text.Corpus, model: eam.Eam, texts: eam.EamTexts
 ) -> dict[str, np.ndarray]:
-    """A row for each part of a model; their costs, token by token, by name."""
+    """Add a row for each part of a model, and return the nats of each token, by the name of the part."""
     nats = {}
     for part in eam.compare(model, texts):
         scores = part.nats, part.best, texts.scored
@@ -127,7 +127,7 @@ def add_parts(
 
 
 def explain(results: tables.Results, nats: dict[str, np.ndarray]) -> None:
-    """Transfer as published and over the headroom, and how sure the differences of rows are."""
+    """Print and record the transfer, as published and over the headroom, and differences of rows."""
     ce: dict[str, Any] = {row["row"]: row["ce"] for row in results.rows}
     names = ("unigram (add 0.1)", "bigram (Kneser-Ney 2)", "EAM, as published", "EAM", "EAM, int8 and back")
     about = {}

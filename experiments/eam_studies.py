@@ -1,4 +1,4 @@
-"""Studies of the associative memory alone, for `experiments.eam`: rows and pictures."""
+"""Studies of the associative memory by itself, for `experiments.eam`: rows, tables and pictures."""
 
 import pathlib
 from collections.abc import Collection
@@ -19,7 +19,15 @@ def run(
     subject: studies.Subject,
     train: np.ndarray,
 ) -> None:
-    """The studies of these names: reconstruction, continual, merge, time."""
+    """Run the named studies.
+
+    Args:
+      names: some of reconstruction, continual, merge and time.
+      results: the rows of the run.
+      workdir: the folder for pictures.
+      subject: the model and the patterns of the studies.
+      train: integers ``[windows, T + 1]``, the training windows, for the study of time.
+    """
     if "reconstruction" in names:
         reconstruct(results, workdir, subject)
     if "continual" in names:
@@ -31,7 +39,7 @@ def run(
 
 
 def reconstruct(results: tables.Results, workdir: pathlib.Path, subject: studies.Subject) -> None:
-    """Cosine of a state and what is read at its key, by patterns a location and by how locations begin."""
+    """Measure the cosine of a state and the read at its key, by patterns a location and by start."""
     table, points = {}, []
     for found in studies.compare_sizes(subject):
         row = f"reconstruction, {found.start}, {found.patterns:g} patterns"
@@ -43,37 +51,38 @@ def reconstruct(results: tables.Results, workdir: pathlib.Path, subject: studies
         if found.start == "kmeans":
             points.append((patterns, cosine, found.written))
     columns = ["locations", "held out", "written", "CE, teacher's head"]
-    tables.print_grid("cosine of what is read", table, columns)
+    tables.print_grid("cosine of a state and the read at its key", table, columns)
     plots.reconstruction(workdir / "reconstruction.png", np.array(points))
 
 
 def continue_writing(results: tables.Results, workdir: pathlib.Path, subject: studies.Subject) -> None:
-    """The first tenth of the writes, read again after a tenth, half, and all of them."""
+    """Read the first tenth of the patterns again, after a tenth, half and all of the patterns are written."""
     curves, shares = studies.compare_starts(subject), studies.SHARES
     for start, curve in curves.items():
         results.add(f"continual, {start}", shares=list(shares), cosine=curve)
     table = {f"locations begin as {name}": [f"{x:.3f}" for x in curve] for name, curve in curves.items()}
-    tables.print_grid("cosine of the first tenth, after", table, [f"{share:.0%}" for share in shares])
+    title = "cosine of the first tenth, after writing"
+    tables.print_grid(title, table, [f"{share:.0%}" for share in shares])
     plots.continual(workdir / "continual.png", shares, curves)
 
 
 def merge(results: tables.Results, workdir: pathlib.Path, subject: studies.Subject) -> None:
-    """Two stores of half the text each, and both as one, beside the store of all of it."""
+    """Compare two stores of half the text each, the two merged, and one store of the whole text."""
     table, cosines = {}, {}
     for name, found in studies.compare_merged(subject).items():
         results.add(f"merge: {name}", **found._asdict())
         table[name] = [f"{found.locations:,}", f"{found.held_out:.3f}", f"{found.teacher_head_ce:.3f}"]
         cosines[name] = [found.held_out]
     tables.print_grid("stores", table, ["locations", "held out", "CE, teacher's head"])
-    plots.bars(workdir / "merge.png", cosines, "cosine of held-out states and what is read")
+    plots.bars(workdir / "merge.png", cosines, "cosine of held-out states and the reads at their keys")
 
 
 def measure_speed(
     results: tables.Results, workdir: pathlib.Path, subject: studies.Subject, train: np.ndarray
 ) -> None:
-    """Writes a second beside the product that bounds them; tokens a second of teacher and student."""
+    """Measure writes a second, beside the matrix product that bounds them, and tokens a second of models."""
     writes, bound = _writes_a_second(subject)
-    words = f"{writes / bound:.0%} of the {bound:,.0f} that the product with all addresses allows"
+    words = f"{writes / bound:.0%} of {bound:,.0f}, the rate of the product with all addresses alone"
     print(f"{writes:,.0f} writes a second, {words}")
     results.add("writes", writes_per_second=writes, bound=bound)
     table, bars = {}, {}
@@ -90,7 +99,7 @@ def measure_speed(
 
 
 def _writes_a_second(subject: studies.Subject) -> tuple[float, float]:
-    """Of the memory, and of the product of keys and addresses alone."""
+    """Return the writes a second of the memory, and of the product of keys and addresses alone."""
     store, written, config = subject.model.store, subject.written, subject.model.config
     batch = min(config.batch, len(written.keys))
     count = min(16, len(written.keys) // batch)

@@ -1,4 +1,4 @@
-"""Continue a prompt with the chain model of a checkpoint, as it is drawn.
+"""Continue a prompt with a chain model from a checkpoint, and print the tokens as they are drawn.
 
 python -m experiments.generate --checkpoint=model --prompt="The game" --tokens=200
 """
@@ -17,14 +17,14 @@ from wnn_jax.chain.model import DRAWN_BLOCK
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """A text to continue, and how.
+    """The model, the prompt, and how tokens are drawn.
 
     Attributes:
-      checkpoint: folder that experiments.chain saved a model to.
+      checkpoint: folder in which experiments.chain saved a model.
       prompt: text to continue.
-      tokens: tokens to draw.
-      temperature: divides the log-odds of every turn.
-      top_p: draw from the fewest most probable tokens with this much probability.
+      tokens: the number of tokens to draw.
+      temperature: number that divides the log-odds of each turn; below 1 makes probable tokens more probable.
+      top_p: draw only from the most probable tokens, as few as have this probability together.
     """
 
     checkpoint: str | None = None
@@ -35,7 +35,9 @@ class Options:
 
     def __post_init__(self):
         if not self.checkpoint:
-            raise ValueError("--checkpoint names the folder of a model that experiments.chain saved")
+            raise ValueError(
+                "--checkpoint is needed: name the folder of a model that experiments.chain saved"
+            )
 
 
 def main(options) -> None:
@@ -58,7 +60,7 @@ def main(options) -> None:
         on_text=show,
     )
     sys.stdout.write("\n")
-    later = (len(clocks) - 1) // DRAWN_BLOCK * DRAWN_BLOCK  # drawn after the first, which compile
+    later = (len(clocks) - 1) // DRAWN_BLOCK * DRAWN_BLOCK  # tokens after the first block, which compiles
     if later:
         speed = later / (clocks[later] - clocks[DRAWN_BLOCK - 1])
         print(f"{speed:,.0f} tokens/s; {machine.device()}, {machine.backend_name()}", file=sys.stderr)

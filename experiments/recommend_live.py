@@ -1,4 +1,4 @@
-"""Rate films in a terminal and watch the list change after each answer, and after "forget horror".
+"""Rate films in a terminal. The recommended films change after each answer, and after "forget horror".
 
 python -m experiments.recommend_live --data_dir=DIR
 """
@@ -19,12 +19,12 @@ from wnn_jax.recommender import session as dialogue
 
 @dataclasses.dataclass(frozen=True)
 class SessionConfig:
-    """Films that are shown and asked about.
+    """The films that are shown and asked about.
 
     Attributes:
-      top: the number of films on the list.
-      known: films to ask about: this many of those that most people rated.
-      history: file of your ratings, read first and kept up to date.
+      top: the number of recommended films to show.
+      known: the number of films that may be asked about, those with the most ratings.
+      history: file of your ratings, which is read at the start and written after each answer.
     """
 
     top: int = 8
@@ -37,7 +37,7 @@ class SessionConfig:
 
 
 def main(options) -> None:
-    """Ask until the input ends."""
+    """Ask about films until the input ends or no film is left."""
     config: SessionConfig = options.session
     key = jax.random.key(options.common.seed)
     catalogue = recommender.build_catalogue(key, common.load(options.ratings))
@@ -63,12 +63,12 @@ def main(options) -> None:
 
 
 def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[int, int]:
-    """Print the films it expects most of, and how far each moved; return their places."""
+    """Print the recommended films and how far each moved on the list; return their places by film id."""
     started = time.perf_counter()
     films = recommender.recommend(person, top)
     seconds = time.perf_counter() - started
     rated = len(recommender.ratings(person).place)
-    print(f"\n{rated} rated; all films asked in {1e3 * seconds:.0f} ms")
+    print(f"\n{rated} rated; all films estimated in {1e3 * seconds:.0f} ms")
     for place, (film, title, stars) in enumerate(films):
         moved = "new" if film not in before else f"{before[film] - place:+d}" if before[film] != place else ""
         print(f"{place + 1:3} {stars:.2f} {moved if before else '':>4}  {title}")
@@ -76,7 +76,7 @@ def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[i
 
 
 def ask(session: dialogue.Session, film: int, title: str) -> dialogue.Session | None:
-    """Ask about a film until the answer means something; None at the end of the input."""
+    """Ask about a film until the answer is valid; return None at the end of the input."""
     while True:
         print(f"\n{title}? ", end="", flush=True)
         line = sys.stdin.readline()
@@ -86,7 +86,7 @@ def ask(session: dialogue.Session, film: int, title: str) -> dialogue.Session | 
         try:
             session, said = dialogue.answer(session, film, line)
         except ValueError as error:
-            print(f"{error}: {dialogue.COMMANDS}")
+            print(f"{error} ({dialogue.COMMANDS})")
             continue
         if said:
             print(said)

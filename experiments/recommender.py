@@ -26,11 +26,11 @@ _PARTS = {
 
 @dataclasses.dataclass(frozen=True)
 class StudyConfig:
-    """Which experiments run.
+    """The experiments to run.
 
     Attributes:
-      parts: experiments.
-      seeds: the number of seeds, from --seed on.
+      parts: the experiments to run.
+      seeds: the number of seeds; the first is --seed.
     """
 
     parts: tuple[Part, ...] = get_args(Part)
@@ -38,13 +38,13 @@ class StudyConfig:
 
     def __post_init__(self):
         if not self.parts:
-            raise ValueError(f"--parts needs one of {', '.join(get_args(Part))}")
+            raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
         if self.seeds < 1:
             raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
 
 
 def main(options) -> None:
-    """Run the parts in a fixed order."""
+    """Run the chosen experiments, always in the same order."""
     config: StudyConfig = options.study
     workdir = tables.make_workdir(options.common.workdir)
     data = common.load(options.ratings)
@@ -62,13 +62,13 @@ def main(options) -> None:
 
 
 def wrongly_joined(config: common.RatingsConfig) -> movielens.Dataset | None:
-    """The data joined as published, by ids of different systems; None where there is no metadata to join."""
+    """Read the ratings, films joined by the wrong ids as published; None if there is no metadata to join."""
     if config.data == "made-up":
         return None
     try:
         return movielens.load(config.data_dir, config.data, join="ids")
     except ValueError as error:
-        print(f"no rows of the wrong join: {error}")
+        print(f"no rows for films joined by the wrong ids: {error}")
         return None
 
 

@@ -1,4 +1,4 @@
-"""Train and score tiered RAM language models: as published, and with what the metric hides repaired.
+"""Train and score tiered RAM language models, as published and with faults repaired that the metric hides.
 
 python -m experiments.tiered --corpus=wikitext2 --tokenizer=gpt2
 """
@@ -20,12 +20,12 @@ from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
 
 @dataclasses.dataclass(frozen=True)
 class TieredRun:
-    """Which models the table has.
+    """The models of the table.
 
     Attributes:
-      variants: the models of the table, named in `wnn_jax.lm.tiered.VARIANTS`.
-      tiers: COUNT,NEURONS,BITS;...;rest,NEURONS,BITS, or five, three or two; by default five, or two where
-        the vocabulary is too small for that.
+      variants: the models to train; their names are those of `wnn_jax.lm.tiered.VARIANTS`.
+      tiers: COUNT,NEURONS,BITS;...;rest,NEURONS,BITS, or one of five, three and two; by default five, or two
+        if the vocabulary is too small for five.
       resume: folder to save finished models to, and to continue from.
     """
 
@@ -35,7 +35,7 @@ class TieredRun:
 
     def __post_init__(self):
         if not self.variants:
-            raise ValueError(f"variants must name one or more of {', '.join(tiered.VARIANTS)}")
+            raise ValueError(f"--variants names no model: give one or more of {', '.join(tiered.VARIANTS)}")
         if self.tiers:
             tiered.parse(self.tiers)
 
@@ -45,7 +45,7 @@ def main(options: Any) -> None:
     workdir = tables.make_workdir(options.common.workdir)
     corpus = text.load(options.text)
     if not len(corpus.test):
-        raise ValueError(f"{corpus.description} leaves no token to evaluate")
+        raise ValueError(f"{corpus.description} leaves no token to evaluate: give a longer test text")
     vocabulary = corpus.vocabulary
     tiers = tiered.parse(options.run.tiers) if options.run.tiers else ()
     configs = {
@@ -72,7 +72,7 @@ def main(options: Any) -> None:
 
 
 def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfig) -> TieredScores:
-    """Scores of one model and its gates, from where they were saved or from the start."""
+    """Fit and score one model and its gates, or read their scores if they are saved."""
     resume = options.run.resume
     with bars.bar(name) as on_step:
         return fit_tiered(
@@ -88,7 +88,7 @@ def fit(options: Any, corpus: text.Corpus, name: str, config: tiered.TieredConfi
 
 
 def add(results: tables.Results, corpus: text.Corpus, name: str, fitted: TieredScores) -> ngram.Prediction:
-    """Rows of one model and its gates; what it scored without gates."""
+    """Add the rows of one model and its gates, and return the scores without gates."""
     without = fitted.scores["none"]
     scores = ngram.Prediction(np.asarray(without.nats, np.float64), np.asarray(without.best))
     more = {
@@ -101,22 +101,23 @@ def add(results: tables.Results, corpus: text.Corpus, name: str, fitted: TieredS
 
 
 def print_band(results: tables.Results, vocabulary: int) -> None:
-    """Say between which numbers a published score must lie."""
+    """Print the band in which the CE of the published score must lie."""
     low, high = tiered_readout.published_band(vocabulary)
     print(
-        f"A published score is a share in [0, 1], so no token has more than e / (e + {vocabulary - 1:,}) and "
-        f"the CE lies in [{low:.3f}, {high:.3f}] (its upper end by a clamp), whatever was learnt."
+        "The published score of a token is a share in [0, 1]. So no token has a probability above "
+        f"e / (e + {vocabulary - 1:,}), and the CE lies in [{low:.3f}, {high:.3f}] for any tables (a clamp "
+        "sets the upper end)."
     )
     for row in results.rows:
         if "clamped_ce" in row:
             inside = "inside" if low <= row["ce"] <= high else "outside"
-            print(f"{row['row']}: {inside} that band; {row['clamped_ce']:.4f} with the clamp")
+            print(f"{row['row']}: {inside} that band; CE with the clamp {row['clamped_ce']:.4f}")
 
 
 def report_tiers(
     results: tables.Results, workdir: pathlib.Path, config: tiered.TieredConfig, table: tiered.TierTable
 ) -> None:
-    """The tier-by-tier table: whose tokens, how many, and each row's CE and accuracy on them."""
+    """Print and record the table of tiers: their shares of tokens, and the CE and accuracy of each row."""
     head = f"{'tier: ranks':>16} {'neurons':>8} {'bits':>5} {'of train':>9} {'of eval':>8}"
     print("\n" + head + "".join(f"{row:>22}" for row in table.rows))
     for t, (sizes, (first, last)) in enumerate(zip(config.tiers, table.ranks, strict=True)):

@@ -1,4 +1,4 @@
-"""The seventeen vocabulary-space models, as published and repaired, beside counts of the same tokens.
+"""Train and score vocabulary-space models, as published and repaired, beside baselines on the same tokens.
 
 python -m experiments.vocab --models=v8_graph,v9_meta --steps=1200 --corpus=movie_reviews.txt
 """
@@ -29,17 +29,17 @@ _COLUMNS = {
     "seconds": "{:.1f}",
 }
 _HEADS = ("parameters", "CE", "bits/byte", "accuracy", "gap", "int8", "copy", "tokens/s", "seconds")
-_DRAWN = 16  # positions, the last of a text
+_DRAWN = 16  # the last positions of a text, which the picture shows
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """Work of this command beside training.
+    """Scoring, inspection and saving.
 
     Attributes:
-      eval_tokens: number of tokens of the test split that are scored.
-      inspect: a text; the prediction of each model after each hop is printed and drawn.
-      resume: folder that training is saved to and continued from.
+      eval_tokens: the number of test tokens that are scored.
+      inspect: a text; print and draw the next words that each model predicts for it after each hop.
+      resume: folder to save the progress of training to, and to continue from.
     """
 
     eval_tokens: int = 65_536
@@ -48,7 +48,7 @@ class RunConfig:
 
     def __post_init__(self):
         if self.eval_tokens < 1:
-            raise ValueError(f"eval_tokens must be positive, got {self.eval_tokens}")
+            raise ValueError(f"eval_tokens must be at least 1, got {self.eval_tokens}")
 
 
 def main(options: types.SimpleNamespace) -> None:
@@ -57,7 +57,7 @@ def main(options: types.SimpleNamespace) -> None:
     texts = vocab.cut_texts(corpus, options.training, options.run.eval_tokens)
     variants = vocab.compare(options.models, corpus.vocabulary)
     need = max(vocab.memory_bytes(variant, options.training) for variant in variants)
-    machine.check_memory(need, "lower --tokens_per_step, or take a smaller vocabulary")
+    machine.check_memory(need, "lower --tokens_per_step, or choose a smaller vocabulary")
     budget, distinct, scored = options.training.tokens, texts.windows[:, 1:].size, texts.targets[:, 1:].size
     results = tables.Results(
         workdir,
@@ -89,7 +89,7 @@ def main(options: types.SimpleNamespace) -> None:
 def train(
     options: types.SimpleNamespace, variant: vocab.Variant, corpus: text.Corpus
 ) -> tuple[vocab.VocabModel, training.Trained]:
-    """Train a model, from where it was saved if it was; the model and the last report of its training."""
+    """Train a model, or continue from saved progress. Return the model and the last report of training."""
     reports: list[training.Trained] = []
     with tqdm(total=options.training.steps, desc=variant.name, unit="step") as bar:
 
@@ -104,7 +104,7 @@ def train(
 
 
 def add(results: tables.Results, options, corpus: text.Corpus, texts: vocab.VocabTexts, variant) -> None:
-    """Train a model: its row, its file, and its picture if that is asked for."""
+    """Train a model, add its row, and write its packed file and, if asked for, its picture."""
     workdir = pathlib.Path(options.common.workdir)
     model, report = train(options, variant, corpus)
     size = vocab.count_parameters(variant.config)
@@ -135,11 +135,11 @@ def add(results: tables.Results, options, corpus: text.Corpus, texts: vocab.Voca
 
 
 def show_hops(path: pathlib.Path, row: str, model: vocab.VocabModel, words: str) -> None:
-    """Print the likeliest next words after each hop at the end of a text, and draw the likeliest everywhere.
+    """Print the most probable next words at the end of a text after each hop; draw those of its last places.
 
     Args:
-      path: of the picture.
-      row: the model's name.
+      path: the picture to write.
+      row: the name of the model.
       model: the model.
       words: the text.
     """
@@ -154,7 +154,7 @@ def show_hops(path: pathlib.Path, row: str, model: vocab.VocabModel, words: str)
 
 
 def show_table(results: tables.Results) -> None:
-    """Print the rows with all their columns, and how to read them."""
+    """Print the rows with all their columns, and an explanation of the columns."""
     cells = {
         row["row"]: [
             "-" if row.get(name) is None else form.format(row[name]) for name, form in _COLUMNS.items()
@@ -163,8 +163,8 @@ def show_table(results: tables.Results) -> None:
     }
     tables.print_grid("", cells, _HEADS)
     print(
-        "gap: CE of the test text less that of text trained on. int8: what packing costs. copy: what a "
-        "random text gets cheaper when it is repeated."
+        "gap: CE of the test text less CE of training text. int8: the increase in CE by packing. copy: the "
+        "decrease in CE of a random text when it is repeated."
     )
 
 

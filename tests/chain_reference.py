@@ -1,4 +1,4 @@
-"""The oracle of the chain model: dicts keyed by what was seen, no hashes, one bit at a time, in float64."""
+"""The oracle of the chain model: it reads one bit at a time, in float64, from dicts keyed by the contexts."""
 
 import math
 
@@ -25,7 +25,7 @@ def letter(byte):
 
 
 class Text:
-    """What is known of a text, in plain Python."""
+    """The tokens of a text and what the fields read from them, in plain Python."""
 
     def __init__(self, pieces, codes):
         self.pieces, self.codes = pieces, codes
@@ -41,7 +41,7 @@ class Text:
                 self.word += bytes([byte])
             else:
                 if first:
-                    # A word that a token begins and ends is never the last one: only the word before it.
+                    # A word inside one token is never the last word; the word before it is.
                     self.last_word, first = self.word or self.last_word, False
                 self.word = b""
 
@@ -100,7 +100,7 @@ class Oracle:
         return tokens[self.at] if self.length else None
 
     def read(self, token):
-        """P(bit = 1) at every turn of a token, which is then learnt."""
+        """Return P(bit = 1) at every turn of a token, and then learn the token."""
         guess, ones = self.find_match(), []
         seen = [tuple(self.text.field(name) for name in fields.split()) for _, fields in self.described]
         classes = [self.text.field(name) for name in ("class6_1", "class6_2")]
@@ -145,7 +145,7 @@ class Oracle:
         mixed = 1 / (1 + math.exp(-dot))
         z = min(max(dot / 0.75, -15.99), 15.99) + 16
         below, part = int(z), z - int(z)
-        # These maps are small and have no tags, so here the hash is part of what they are.
+        # These maps are small and have no tags: contexts may collide, so the oracle must use the same hash.
         last = self.text.tokens[-1] + 1 if self.text.tokens else 0
         name = int(tree.names[0, node])
         maps = []

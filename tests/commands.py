@@ -1,4 +1,4 @@
-"""Commands run as a user runs them."""
+"""Helpers that run a command as a user runs it."""
 
 import contextlib
 import importlib
@@ -17,7 +17,7 @@ def run(module, *flags, cwd=None, stdin=None, timeout=240):
 
 
 def call(module, *flags, cwd=None):
-    """A command in this process: nothing is imported or compiled twice."""
+    """Run a command in this process, so that nothing is imported or compiled twice."""
     command = importlib.import_module(f"experiments.{module}").COMMAND
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd or "."):

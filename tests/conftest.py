@@ -11,14 +11,15 @@ settings.register_profile("default", max_examples=25, deadline=None, derandomize
 settings.load_profile("default")
 
 
-# The tests' time is XLA's compiling, and most of that is LLVM's optimising: without it the same programs
-# compile in a sixth of the time. WNN_JAX_TESTS_OPTIMISED=1 tests them as users run them; a part of CI does.
+# The tests spend most of their time on compilation by XLA, and most of that on optimisation by LLVM: without
+# it the programs compile in a sixth of the time. WNN_JAX_TESTS_OPTIMISED=1 compiles as users do; CI runs a
+# part of the tests so.
 if not os.environ.get("WNN_JAX_TESTS_OPTIMISED"):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
 
 
 def pytest_configure(config):
-    """What one process of the run has compiled, no other compiles again: workers and commands inherit this.
+    """Share compiled programs among all processes of a test run: workers and commands inherit the folder.
 
     A folder that the user names in JAX_COMPILATION_CACHE_DIR stays, and makes the next run quicker too.
     """
@@ -32,7 +33,7 @@ def pytest_configure(config):
 
 @pytest.fixture(scope="session")
 def data():
-    """The folder of real texts; tests that need it say why they are skipped without."""
+    """Return the folder of real texts; without it a test is skipped, and the reason is printed."""
     root = os.environ.get("WNN_JAX_DATA")
     if not root:
         pytest.skip("WNN_JAX_DATA is not set: no real data on this machine")
@@ -48,7 +49,7 @@ def gpt2():
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory):
-    """Token caches of tests stay out of the user's."""
+    """Give tests a token cache of their own, so that they do not write to the user's."""
     folder = tmp_path_factory.getbasetemp() / "cache"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WNN_JAX_CACHE", str(folder))

@@ -6,7 +6,7 @@ UNIT = 1 << 20
 
 
 def address(bits, connections):
-    """Connection 0 is the most significant; an unused one reads as 0."""
+    """Return the address; connection 0 is the most significant bit, and an unused connection reads as 0."""
     value = 0
     for source in connections:
         value = 2 * value + (0 if source < 0 else int(bits[source]))
@@ -14,7 +14,7 @@ def address(bits, connections):
 
 
 def fit(cells, connections, inputs, targets, keep=None):
-    """One dict a neuron, address -> cell. inputs [N, I], targets [N, K], keep [K, n, N] or None."""
+    """Fit a dict for each neuron, address to cell: inputs [N, I], targets [N, K], keep [K, n, N] or None."""
     clusters, neurons, _ = connections.shape
     tables = [[{} for _ in range(neurons)] for _ in range(clusters)]
     for i, bits in enumerate(inputs):
@@ -38,7 +38,7 @@ def fit(cells, connections, inputs, targets, keep=None):
 
 
 def value(cells, cell, prior, empty_value):
-    """What one cell reads, in [0, 1]; ``cell`` is None where nothing was written."""
+    """Return the value of one cell, in [0, 1]; ``cell`` is None if nothing was written to it."""
     if cells == "ternary":
         vote = cell or 0
         return empty_value if vote == 0 else float(vote > 0)
@@ -52,7 +52,7 @@ def value(cells, cell, prior, empty_value):
 
 
 def votes(cells, tables, connections, inputs, priors, empty_value=0.0):
-    """Integer votes [K, N] in units of 1 / UNIT; a neuron without connections says nothing."""
+    """Return integer votes [K, N] in units of 1 / UNIT; a neuron without connections does not vote."""
     clusters, neurons, _ = connections.shape
     out = np.zeros((clusters, len(inputs)), np.int64)
     for i, bits in enumerate(inputs):
@@ -67,7 +67,7 @@ def votes(cells, tables, connections, inputs, priors, empty_value=0.0):
 
 
 def brute_force(log_one, log_zero, codes):
-    """Nats of every id and the best id, from all V ids. Arrays [B, N]; codes bool [V, B]."""
+    """Return the nats of every id and the best id, by scoring all V ids. Arrays [B, N]; codes bool [V, B]."""
     log_one, log_zero = np.asarray(log_one, np.float64), np.asarray(log_zero, np.float64)
     scores = codes @ log_one + ~codes @ log_zero
     top = scores.max(axis=0)

@@ -1,4 +1,4 @@
-"""Agents against a list of rows and the rules read literally; forgetting, growth, caps, widening."""
+"""Agents against an oracle that applies the rules to a list of rows; forgetting, growth, caps, wider keys."""
 
 import dataclasses
 
@@ -33,7 +33,7 @@ def label(stars):
 
 
 def rows(listed, length=None):
-    """One agent's rows from (key, bits set, item, time), padded."""
+    """Make the rows of one agent from tuples (key, number of label bits set, item, time), with padding."""
     length = length or max(1, len(listed))
     arrays = np.zeros((4, 1, length), np.int64)
     arrays[2] = -1
@@ -59,7 +59,7 @@ def everything(config, agents, now=10, words=1):
 
 
 def oracle(config, listed, query, now):
-    """The rules of `AgentConfig.read` for one query, bit by bit, over a list of rows."""
+    """Apply the rules of `AgentConfig.read` to one query, label bit by label bit, over a list of rows."""
     out = np.zeros(config.label_bits)
     apart = [(key ^ query).bit_count() for key, *_ in listed]
     for bit in range(config.label_bits):
@@ -118,7 +118,7 @@ def test_reads_as_the_rules_say(name, listed):
     said = everything(config, learnt(config, listed))
     expected = np.stack([oracle(config, listed, query, 10) for query in range(2**BITS)])
     if config.read == "vote":
-        np.testing.assert_allclose(said, expected, atol=2e-4)  # a vote may round to its neighbour
+        np.testing.assert_allclose(said, expected, atol=2e-4)  # a weight may round to the next integer
     else:
         np.testing.assert_array_equal(said, expected)
 
@@ -210,7 +210,7 @@ def test_wider_keys_say_the_same(name, listed):
     agents = learnt(config, listed)
     wider = agent.widen(agents, 2)
     np.testing.assert_array_equal(everything(config, agents), everything(config, wider, words=2))
-    with pytest.raises(ValueError, match="2 words cannot be cut to 1"):
+    with pytest.raises(ValueError, match="2 words cannot be cut to 1: give words of at least 2"):
         agent.widen(wider, 1)
 
 
@@ -271,9 +271,9 @@ def test_words_beyond_the_first_count():
         ({"read": "guess"}, "unknown read 'guess'"),
         ({"ties": "no"}, "unknown ties 'no'"),
         ({"eviction": "none"}, "unknown eviction"),
-        ({"label_bits": 33}, r"1 \.\. 32, got 33"),
+        ({"label_bits": 33}, "label_bits must be 1 to 32, got 33"),
         ({"scale": 0.0}, "scale and half_life must be positive"),
-        ({"cap": 1 << 17}, "cap must lie in"),
+        ({"cap": 1 << 17}, "cap must be 1 to 65,536"),
     ],
 )
 def test_configs_that_mean_nothing_are_refused(change, message):
@@ -282,5 +282,5 @@ def test_configs_that_mean_nothing_are_refused(change, message):
 
 
 def test_rows_of_other_agents_are_refused():
-    with pytest.raises(ValueError, match="1 agents with 1 words a key, and there are 2 agents with 1"):
+    with pytest.raises(ValueError, match="1 agents with 1 words a key, but there are 2 agents with 1"):
         agent.learn(CONFIGS["vote"], agent.empty(2, 1), rows([(1, 1, 1, 1)]))

@@ -1,4 +1,4 @@
-"""The language model: exact scores, no look at the future, and the numbers of a trained one."""
+"""The bitwise language model: exact scores, no reading of the future, the numbers of a fitted model."""
 
 import functools
 
@@ -14,7 +14,7 @@ from wnn_jax import ram
 from wnn_jax.lm import bitwise
 from wnn_jax.ram import bits
 
-# Scores are compiled for these alone, and for as many tokens at a time.
+# All tests use these sizes, so that scoring is compiled for them only.
 VOCABULARIES = (2, 3, 5, 8, 11, 37, 50, 63, 64, 70)
 COLUMNS = 72
 score = jax.jit(bitwise.score, static_argnums=0)
@@ -41,7 +41,7 @@ def codes_of(config):
 
 
 def random_logs(config, count, seed):
-    """Log-probabilities as a layer gives them, from the certain to the undecided."""
+    """Draw log-probabilities as a layer gives them, from certain to undecided."""
     rng = np.random.default_rng(seed)
     one = rng.beta(0.3, 0.3, (config.clusters, count)).astype(np.float32)
     one[rng.random(one.shape) < 0.1] = 0.5
@@ -55,7 +55,7 @@ def check_against_all_ids(config, log_one, log_zero, tokens):
     nats, best = reference.brute_force(log_one, log_zero, codes_of(config))
     place = np.arange(len(tokens))
     np.testing.assert_allclose(scores.nats, nats[tokens, place], rtol=1e-6, atol=1e-5)
-    # Its guess scores as well as the best of all, and differs only where rounding hides the gap.
+    # The guess must score as well as the best id; it may be another id if rounding hides the difference.
     guess = np.asarray(scores.best)
     assert guess.min() >= 0
     assert guess.max() < config.vocabulary
@@ -127,7 +127,7 @@ def test_no_prediction_reads_its_future(cells):
 
 
 def test_a_rule_of_the_text_is_learnt():
-    """A stream in which the last token decides the next: count cells that see all of it know it."""
+    """The last token of this stream decides the next one; count cells that read the token learn the rule."""
     rng = np.random.default_rng(0)
     follows = rng.permutation(37)
     tokens = [0]

@@ -1,4 +1,4 @@
-"""The chain model: against its oracle, causal, a distribution, order-free, and the same on every backend."""
+"""The chain model: it equals its oracle on every backend, is causal, sums to one, and ignores the order."""
 
 import importlib.util
 import pathlib
@@ -36,7 +36,7 @@ LOG_SLOTS = 12
 
 
 def stream(length, seed=0):
-    """Text with habits: phrases that come back, among chance."""
+    """Draw a text in which phrases come back among random tokens."""
     rng = np.random.default_rng(seed)
     phrases = [rng.integers(0, V, rng.integers(3, 9)) for _ in range(12)]
     parts = [phrases[i] if rng.random() < 0.7 else rng.integers(0, V, 2) for i in rng.integers(0, 12, length)]
@@ -90,7 +90,7 @@ def test_equals_the_oracle():
     tokens = TEXT[:420]
     oracle = Oracle(TREE, PIECES, chain.WORDS, rate=0.03)
     wanted = [oracle.read(int(token)) for token in tokens]
-    memory = online(18)  # so many cells that none is pushed out
+    memory = online(18)  # enough cells that none is pushed out
     ones = np.asarray(read(tokens, memory)[1].ones)
     for token, row, want in zip(tokens, ones, wanted, strict=True):
         np.testing.assert_allclose(row[: len(want)], want, atol=3e-5, err_msg=f"token {token}")
@@ -111,7 +111,7 @@ def test_a_distribution_in_every_mode(fitted):
 
 
 def test_a_distribution_while_it_learns():
-    """A token's later turns are predicted by what its earlier ones taught, and still all V sum to one."""
+    """Later turns of a token are predicted after its earlier turns are learnt, and all V still sum to one."""
     memory, _ = read(TEXT[:60])
     shares = [np.exp(-chain.nats(NETWORK, read(np.array([v]), copied(memory))[1])[0]) for v in range(V)]
     assert sum(shares) == pytest.approx(1, abs=1e-5)
@@ -136,7 +136,7 @@ def test_reading_in_pieces_is_reading_at_once(cut):
 
 
 def test_blocks_change_nothing():
-    """The block that a text does not fill is padded: to the last bit, nothing is read of that."""
+    """A text that does not fill its last block is padded; the padding changes no number, to the last bit."""
     whole_memory, whole = read(TEXT[:300])
     memory, parts = read(TEXT[:300], block=64)
     jax.tree.map(np.testing.assert_array_equal, (memory, parts), (whole_memory, whole))
@@ -162,7 +162,7 @@ def test_without_learning_only_the_place_in_the_text_moves():
     for name in ("slots", "gain", "gain_sum", "offset", "offset_sum", "match_share", "match_gain", "refined"):
         np.testing.assert_array_equal(getattr(moved, name), getattr(before, name))
     assert (np.asarray(moved.registers) != np.asarray(before.registers)).any()
-    # And the memory that was given stands where it stood.
+    # The memory that was given is unchanged.
     jax.tree.map(np.testing.assert_array_equal, memory, before)
 
 
@@ -174,7 +174,7 @@ def test_learning_helps_and_forgets_what_changed():
 @settings(max_examples=10)
 @given(st.permutations(range(6)), st.sampled_from([2, 5, 7]))
 def test_counts_do_not_know_the_order(order, log_slots):
-    """Even where buckets overflow, and in what parts a text comes."""
+    """Counts are equal for any order of the examples and any parts of the text, even if buckets overflow."""
     _, whole = static.observe(NETWORK, counting(2), TEXT[:120])
     at_once = static.count(NETWORK, counting(log_slots), whole)
     memory = counting(log_slots)
@@ -205,12 +205,12 @@ def test_the_readout_beats_counting_alone(fitted):
 
 
 def test_backoff_by_hand():
-    """One node, two neurons: 1/2 becomes (3 + 1/2) / 5 by the first, (1 + 0.7) / 3 by the second."""
+    """One node, two neurons: 1/2 becomes (3 + 1/2) / 5 by the first and then (1 + 0.7) / 3 by the second."""
     tree = tokentree.plain(2)
     network = chain.network(tree, [b"a", b"b"], (("node", "token1"), ("node", "")))
     memory, seen = static.observe(network, chain.empty_static(network, 6), np.array([0, 1, 1, 0]))
     memory = static.count(network, memory, seen)
-    # All four bits count for "": two zeros, two ones. After "b" came "b" and "a".
+    # The context "" has all four bits: two zeros and two ones. After "b" came "b" and "a".
     memory = memory._replace(registers=memory.registers.at[0].set(2))
     nats = static.unweighted_nats(network, memory, np.array([1]))
     assert nats["backoff"][0] == pytest.approx(-np.log((1 + 0.5) / 3))
@@ -299,7 +299,7 @@ def test_the_kernels_header_has_the_library_s_constants():
 
 @pytest.fixture
 def plain(monkeypatch):
-    """The JAX contract instead of the native kernels, traced anew."""
+    """Run the JAX contract instead of the native kernels; it is traced anew."""
 
     def switch():
         monkeypatch.setattr(backend, "chosen", lambda: "xla")
@@ -310,7 +310,7 @@ def plain(monkeypatch):
 
 
 def everything(tokens):
-    """All that any backend computes, as arrays by name."""
+    """Return all that a backend computes, as arrays by name."""
     memory, found = read(tokens[:160], argmax=True)
     out = {f"memory {name}": np.array(x) for name, x in memory._asdict().items()}
     out |= {"ones": np.asarray(found.ones), "best": np.asarray(found.best)}

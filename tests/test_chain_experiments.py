@@ -1,4 +1,4 @@
-"""The chain model's commands: train and score, generate, compress and back, and every bad input."""
+"""The commands of the chain model: train and score, generate, compress and back, and every bad input."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_compress_a_file_and_back(tmp_path, corpus):
     assert back.read_bytes() == source.read_bytes()
     again = call("compress", f"--input={source}", f"--output={packed}")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
 
 
 def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
@@ -86,13 +86,13 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
 @pytest.mark.parametrize(
     ("module", "flags", "words"),
     [
-        ("chain", ["--modes=both"], "--modes has no 'both': choose of static, online"),
+        ("chain", ["--modes=both"], "--modes has no 'both': choose from static, online"),
         ("chain", ["--memory_mib=0"], "too few"),
         ("chain", ["--without=token9"], "is not a field or view"),
         ("chain", ["--corpus=/nowhere"], "cannot read the corpus"),
-        ("generate", [], "--checkpoint names"),
+        ("generate", [], "--checkpoint is needed: name"),
         ("generate", ["--checkpoint=/nowhere"], "is not a wnn_jax checkpoint"),
-        ("compress", ["--input=/nowhere"], "--input and --output"),
+        ("compress", ["--input=/nowhere"], "--input and --output are needed"),
         ("compress", ["--input=/nowhere", "--output=x"], "cannot read /nowhere"),
     ],
 )

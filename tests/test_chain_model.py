@@ -68,7 +68,7 @@ def test_a_model_is_not_changed_by_what_is_asked_of_it(model, corpus):
     one = chain.generate(jax.random.key(2), model, "bits ", 70, top_p=0.9)
     assert one == chain.generate(jax.random.key(2), model, "bits ", 70, top_p=0.9)
     jax.tree.map(np.testing.assert_array_equal, model.memory, before)
-    # The model that comes back has read the text; an online one has learnt it.
+    # The model that is returned has read the text; an online model has also learnt it.
     second = chain.score(found.model, corpus.test[:300]).nats.mean()
     first = chain.score(model, corpus.test[:300]).nats.mean()
     learnt = not np.array_equal(found.model.memory.slots, before.slots)

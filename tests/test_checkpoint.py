@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back, and every way a folder can be wrong."""
+"""Checkpoints: they come back as they were saved, and every kind of wrong folder is refused."""
 
 import jax
 import jax.numpy as jnp
@@ -60,7 +60,7 @@ def test_saving_never_touches_an_older_version(tmp_path, connections):
     assert tree(first) == before
     assert checkpoint.load(root).config == {"version": 2}
     assert checkpoint.load(first).config == {"version": 1}
-    # A save that is killed leaves a temporary folder, which is no version.
+    # A save that is killed leaves a temporary folder, which does not count as a version.
     (root / "00000003.orbax-checkpoint-tmp-1").mkdir()
     assert checkpoint.load(root).config == {"version": 2}
     assert second.name == "00000002"
@@ -81,7 +81,7 @@ def test_a_damaged_checkpoint_is_refused_and_left_alone(tmp_path, connections):
                 loaded, message = checkpoint.load(root), None
             except ValueError as error:
                 loaded, message = None, str(error)
-            if loaded:  # orbax did not need that file: then nothing may be lost
+            if loaded:  # orbax did not need that file, so nothing may be lost
                 np.testing.assert_array_equal(loaded.connections, connections)
             else:
                 refused += 1

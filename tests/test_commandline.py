@@ -1,4 +1,4 @@
-"""Flags made from configs: the help against all that is accepted, and the configs that come of it."""
+"""Flags made from configs: the help lists all flags that are accepted, and flags make the right configs."""
 
 import dataclasses
 import importlib
@@ -76,10 +76,10 @@ def test_fields_may_be_renamed_or_given():
 @pytest.mark.parametrize(
     ("flag", "message"),
     [
-        ("--kinds=c", "--kinds has no 'c': choose of a, b"),
+        ("--kinds=c", "--kinds has no 'c': choose from a, b"),
         ("--numbers=x", "--numbers takes ints between commas"),
         ("--size=x", "--size=x"),
-        ("extra", "unexpected argument 'extra'"),
+        ("extra", "unexpected argument 'extra': give every option as --flag=value"),
     ],
 )
 def test_bad_flags_are_refused(flag, message):
@@ -96,7 +96,7 @@ def test_a_flag_of_two_groups_sets_both_or_is_refused():
 
 def test_a_field_without_a_word_of_help_is_refused():
     silent = dataclasses.make_dataclass("Silent", [("x", int, 1)], frozen=True)
-    with pytest.raises(ValueError, match="says nothing of its field 'x'"):
+    with pytest.raises(ValueError, match="says nothing about its field 'x'"):
         Command("made", "", print, one=Group(silent))
 
 
@@ -112,7 +112,7 @@ def test_help_lists_every_flag_that_is_accepted(name):
         for flag in found:
             assert len(flag.help) > 3
     assert max(map(len, shown.stdout.splitlines())) <= 120
-    # Nothing of absl's own, and nothing that is not listed.
+    # Flags of absl itself, and flags that are not listed, are refused.
     for foreign in ("--verbosity=1", "--logtostderr", "--only_check_args"):
         refused = call(name, foreign)
         assert refused.returncode == 2

@@ -1,4 +1,4 @@
-"""The library as a stranger enters it: every room in a few lines, and three files that one would write."""
+"""The library as a new user meets it: every room in a few lines, and three files that a user would write."""
 
 import pathlib
 import runpy
@@ -15,7 +15,7 @@ FOLDER = pathlib.Path(__file__).parent / "snippets"
 
 
 def run(code, most, **names):
-    """Names after some code that has at most a number of lines."""
+    """Run code of at most a number of lines, and return the names that it defines."""
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) <= most
     space = {"wnn": wnn, "key": jax.random.key(0), **names}

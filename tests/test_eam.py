@@ -21,14 +21,14 @@ SIZES = {"width": 8, "heads": 2, "expand": 2, "window": 6, "style": "eam", "drop
 ENCODER = transformer.TransformerConfig(11, layers=1, positions=False, spread=0.005, **SIZES)
 STUDENT = distill.StudentConfig(ENCODER, 4, 8, 5, CONFIG)
 
-# Compiled once for all examples.
+# These functions are compiled once for all examples.
 WRITE = jax.jit(memory.write, static_argnums=0)
 READ = jax.jit(memory.read, static_argnums=0)
 REGULATE = jax.jit(memory.regulate, static_argnums=1)
 
 
 def random_params(init, config):
-    """Parameters of the shapes of an initialiser, drawn by NumPy, which compiles nothing."""
+    """Draw parameters of the shapes that an initialiser gives, with NumPy, so that nothing is compiled."""
     rng = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: init(KEY, config))
     return jax.tree.map(
@@ -58,7 +58,7 @@ def batch(seed, count, keys=4, values=5):
 
 
 def written(config, held, keys, values):
-    """The rules of a write in float64; n wins of one location move it as one after the other would."""
+    """Apply the rules of a write in float64; n wins of a location move it as n single wins would."""
     addresses, counters, weights = (np.array(x, np.float64) for x in held[:3])
     used, before = int(held.used), np.array(held.weights, np.float64)
     wins: dict[int, list] = {}
@@ -253,7 +253,7 @@ def test_mixtures_sum_to_one_and_the_published_minimum_does_not():
         seen = knn.evidence(found, log_probs[some], tokens[some])
         cost = -np.log(mixed[np.arange(8), tokens[some]])
         np.testing.assert_allclose(knn.nats(GATE, seen), cost, rtol=1e-4, atol=1e-5)
-        # The better of two answers for every token it could have been:
+        # The probability of each token if the better of two answers is taken for it:
         whole = sum(
             np.exp(-knn.oracle(knn.evidence(found, log_probs[some], np.full(8, token, np.int32))))
             for token in range(11)
@@ -287,7 +287,7 @@ def test_what_is_packed_comes_back(seed):
     assert same == config
     assert int(unpacked.store.used) == int(student.store.used)
     after = np.asarray(eam.student_predictor(same, unpacked)(ids).log_probs)
-    # A step of an int8 is 1/127 of a row's largest number.
+    # A step of an int8 row is 1/127 of the largest number of the row.
     assert np.abs(after - before).mean() < 0.02
 
 
@@ -315,16 +315,16 @@ def test_bytes_of_the_first_edition_are_read():
 def test_damaged_bytes_are_refused():
     packed = artifact.pack(*a_student())
     for bad in (b"", b"nothing", packed[:-20], lzma.compress(b"other")):
-        with pytest.raises(ValueError, match="no packed model, or are damaged"):
+        with pytest.raises(ValueError, match="are not a packed model, or damaged"):
             artifact.unpack(bad)
     assert 10_000 < artifact.code_bytes() < 100_000
 
 
 def test_regulation_in_a_run_of_writes():
     keys, values = batch(0, 64)
-    keys = np.abs(keys)  # no key is opposite to all locations, where nothing would be written
+    keys = np.abs(keys)  # no key is opposite to all locations, because nothing would be written then
     held = memory.empty(CONFIG, jnp.abs(memory.random_addresses(KEY, 4, 4)), 5, room=12)
-    # A value is written to one location alone, so that all sums are known.
+    # Each value is written to one location only, so that all sums are known.
     config = memory.MemoryConfig(nearest=1, overload=4.0)
     parts = keys.reshape(8, 8, 4), values.reshape(8, 8, 5)
     after = memory.write_all(KEY, config, jax.tree.map(jnp.copy, held), *parts, 2)
@@ -332,13 +332,13 @@ def test_regulation_in_a_run_of_writes():
     plain = memory.write_all(KEY, config, jax.tree.map(jnp.copy, held), *parts, 0)
     assert int(plain.used) == 4
     assert np.isfinite(np.asarray(after.addresses)).all()
-    # Splits, merges and growth neither lose nor invent what was written.
+    # Splits, merges and growth neither lose patterns nor add any.
     np.testing.assert_allclose(after.counters.sum(0), values.sum(0), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.long
 def test_the_published_size_fits_its_budget():
-    """Random numbers, which no compression makes smaller, in the full preset's shapes."""
+    """The full preset fits its budget even with random numbers, which compression cannot make smaller."""
     config = eam.PUBLISHED.student(repaired=True)
     keys = jax.random.split(KEY, 4)
     params = distill.init(keys[0], config, jax.random.normal(keys[0], (1024, config.values)))

@@ -25,7 +25,7 @@ def test_from_teacher_to_artifact_and_again(tmp_path, corpus):
     assert transfer["headroom"] == pytest.approx((unigram - rows["EAM"]["ce"]) / (unigram - taught))
     size = (tmp_path / "first" / "model.eam").stat().st_size
     assert rows["EAM, int8 and back"]["model_bytes"] == size
-    # Every stage is on disk, so the second time nothing is trained and everything is the same.
+    # Every stage is on disk: the second run trains nothing and gives the same rows.
     again = call("eam", *flags, f"--workdir={tmp_path / 'again'}", "--studies=")
     for row, values in {row["row"]: row for row in rows_of(tmp_path / "again")}.items():
         assert values["ce"] == rows[row]["ce"], row

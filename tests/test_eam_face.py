@@ -56,7 +56,7 @@ def test_rows_are_read_alike_whatever_comes_with_them(written, count):
     keys = some(300)[0]
     whole = eam.read(written[1], keys)
     np.testing.assert_allclose(eam.read(written[1], keys[:count]), whole[:count], rtol=1e-5, atol=1e-6)
-    # The length of a key says nothing.
+    # The length of a key has no effect.
     np.testing.assert_allclose(eam.read(written[1], 7 * keys[:count]), whole[:count], rtol=1e-4, atol=1e-5)
 
 
@@ -120,7 +120,7 @@ def test_bad_rows_are_refused(written, call, message):
 
 
 def imported(module, seen):
-    """Names of all packages that a module must import, through the modules of wnn_jax."""
+    """Return the names of all packages that a module imports, itself or through modules of wnn_jax."""
     names = {module, module.rpartition(".")[0] or module}
     if module in seen:
         return set()
@@ -179,7 +179,7 @@ def test_a_language_model_of_a_memory_and_its_resuming(tmp_path):
     steps, dead = [], []
 
     def killed(step):
-        """Every stage is killed once, after a part of it."""
+        """Kill every stage once, after a part of it is done."""
         steps.append(step.stage)
         if 0 < step.done < step.total and step.stage not in dead:
             dead.append(step.stage)
@@ -215,7 +215,7 @@ def test_parts_of_a_corpus():
     tokenizer = tokenizers.parse_tokenizer("bytes")("")
     corpus = text.Corpus(np.arange(200), np.arange(0), np.arange(100), tokenizer, "numbers")
     texts = eam.cut_texts(corpus, 8, eam.Amounts(train=170, tail=50, scored=30))
-    # Without a validation split, the last tenth of the training text chooses.
+    # Without a validation split, the last tenth of the training text chooses the settings.
     for part, first, last in zip(texts, (0, 153, 0), (152, 169, 24), strict=True):
         np.testing.assert_array_equal(streams.stream(part), np.arange(first, last + 1))
     other = eam.cut_texts(corpus._replace(validation=np.arange(50, 80)), 8, eam.Amounts(170, 20, 30))
@@ -228,7 +228,7 @@ def test_parts_of_a_corpus():
 def test_how_much_of_a_teacher_is_kept():
     assert eam.transfer(3.0, teacher=2.0, unigram=4.0) == (0.5, 0.5)
     assert eam.transfer(2.0, teacher=2.0, unigram=4.0) == (1.0, 1.0)
-    nats = np.repeat([1.0, 2.0, 3.0, 9.0], [100, 100, 100, 50])  # what fills no block has no say in the error
+    nats = np.repeat([1.0, 2.0, 3.0, 9.0], [100, 100, 100, 50])  # the rest fills no block and does not count
     mean, error = eam.difference(nats, np.ones(350))
     assert mean == pytest.approx((100 + 200 + 400) / 350)
     assert error == pytest.approx(1 / np.sqrt(3))

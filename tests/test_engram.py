@@ -1,4 +1,4 @@
-"""Content gating against dicts, and that what it mixes is one distribution."""
+"""Content gating: its rows equal dicts, and its mixture is one distribution."""
 
 from collections import Counter, defaultdict
 
@@ -14,12 +14,12 @@ from wnn_jax.gates import RamGateConfig, apply, engram
 
 V = 12
 CONFIG = engram.EngramConfig(orders=(1, 2), heads=3, row_bits=4)
-PLANTED = engram.EngramConfig((1, 2), 2, 12)  # rows enough for every context to have its own
+PLANTED = engram.EngramConfig((1, 2), 2, 12)  # enough rows that every context has its own row
 GATE = RamGateConfig(neurons=8, address_bits=8)
-TRAIN, HELD = 5000, 500  # training tokens, and both held-out and scored ones: few shapes are compiled
+TRAIN, HELD = 5000, 500  # training tokens; held-out or scored tokens. Few shapes are compiled
 LONGEST = max(CONFIG.orders)
 rows_of = jax.jit(engram.rows, static_argnums=0)
-CANONICAL = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1], np.int32)  # 10 and 11 are 0 and 1 again
+CANONICAL = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1], np.int32)  # 10 is 0 again, and 11 is 1
 
 
 def text(length, seed):
@@ -33,7 +33,7 @@ def text(length, seed):
 
 @given(st.integers(0, 1000))
 def test_rows_equal_dicts(seed):
-    """16 rows and up to 100 bigrams: every row is shared, and the least written one is read."""
+    """16 rows are shared by up to 100 bigrams; of the rows of a context the one written least is read."""
     tokens, asked = text(120, seed), text(40, seed + 1)
     memory = engram.fit(CONFIG, CANONICAL, tokens)
     found = jax.device_get(engram.look_up(CONFIG, memory, jnp.asarray(asked)))
@@ -55,7 +55,7 @@ def test_rows_equal_dicts(seed):
 
 
 def test_canonical_ids_address_alike():
-    """A context of token 10 is one of token 0; what follows is told apart."""
+    """Token 10 counts as token 0 in a context, but not as a target."""
     rows = np.asarray(rows_of(CONFIG, jnp.asarray(CANONICAL), jnp.asarray([0, 10, 3, 10, 0, 3])))
     np.testing.assert_array_equal(rows[..., 0], rows[..., 3])
     assert np.any(rows[..., 0] != rows[..., 1])
@@ -65,7 +65,7 @@ def test_canonical_ids_address_alike():
 
 
 def test_heads_are_a_guard_against_collisions():
-    """Contexts that never came: with one head half of them find somebody else's row, with four hardly any."""
+    """With one head half of the contexts that never came find a row of another; with four hardly any."""
     many = 1 << 10
     pairs = np.stack([np.arange(0, 2 * many, 2), np.arange(1, 2 * many, 2)], axis=1)
     train, others = pairs[: many // 4].reshape(-1), pairs[many // 2 :].reshape(-1)
@@ -92,13 +92,13 @@ def taught(train, held_out, key=0):
 
 
 def test_the_mixture_sums_to_one():
-    """Whatever the model below says, for every token that might come at a place."""
+    """The probabilities of all tokens at a place sum to 1, for any probabilities of the model below."""
     train = text(TRAIN + HELD, 2)
     memory, gates = taught(train[:TRAIN], train[TRAIN:])
     rng = np.random.default_rng(0)
     below = jnp.asarray(rng.dirichlet(np.ones(V)), jnp.float32)
     contexts = rng.integers(V, size=(5, LONGEST))
-    # Every context before every token, one behind the other; the end is padding.
+    # Every context is followed by every token, one pair after another; the end is padding.
     runs = np.concatenate([np.repeat(contexts, V, axis=0), np.tile(np.arange(V), 5)[:, None]], axis=1)
     stream = np.resize(runs, HELD + LONGEST)
     found = engram.look_up(CONFIG, memory, jnp.asarray(stream))
@@ -119,7 +119,7 @@ def test_an_unknown_context_leaves_the_model_alone():
 
 
 def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
-    """Planted: the next token is a function of the last two, half of the time; the model below is uniform."""
+    """In half of the places the next token is a function of the last two; the model below is uniform."""
     rng = np.random.default_rng(0)
     follows = rng.integers(V, size=(V, V))
     tokens = [0, 1]
@@ -139,7 +139,7 @@ def test_content_gates_must_help_where_the_last_tokens_tell_the_next():
 
 
 def test_where_rows_know_nothing_gates_close():
-    """Planted the other way: tokens drawn at random, so that rows are noise, must cost next to nothing."""
+    """Tokens are drawn at random, so that rows hold noise: gates must cost next to nothing."""
     tokens = np.random.default_rng(0).integers(V, size=TRAIN + HELD)
     log_p = jnp.full(HELD, -np.log(V))
     train, rest = tokens[:TRAIN], tokens[TRAIN:]
@@ -181,10 +181,10 @@ def test_a_text_as_short_as_an_n_gram_is_refused():
 
 
 def test_gates_are_taught_on_the_last_tenth_by_a_model_that_has_not_seen_it():
-    """`score` is `nats` with what a refitted model gives the held-out tenth."""
+    """`score` equals `nats` with the probabilities that a refitted model gives to the held-out tenth."""
     tokens = text(TRAIN + HELD, 3)
     train, rest = tokens[:TRAIN], tokens[TRAIN:]
-    pieces = [b"t%d" % (i % 10) for i in range(V)]  # ids 10 and 11 are 0 and 1 again
+    pieces = [b"t%d" % (i % 10) for i in range(V)]  # ids 10 and 11 have the same text as 0 and 1
     without = jnp.full(len(rest), 2.0)
     split = []
 

@@ -1,4 +1,4 @@
-"""Every command, run as a user runs it: smoke tests, and every bad input ends with one line."""
+"""Every command runs as a user runs it, and every bad input ends with one line."""
 
 import pathlib
 import subprocess
@@ -40,12 +40,12 @@ def test_bitwise_end_to_end(tmp_path, corpus):
     for picture in ("bit_accuracy.png", "reliability.png", "learning_curve.png"):
         assert (workdir / picture).read_bytes().startswith(b"\x89PNG")
 
-    # The model that comes back scores the same to the last bit, and says so.
+    # The restored model has the same scores to the last bit, and the command prints that.
     again = call("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'again'}", "--curve_points=0")
     assert again.returncode == 0, again.stderr
     assert "every score equals the saved one" in again.stdout
     assert rows_of(tmp_path / "again")[-1]["ce"] == rows[-1]["ce"]
-    # On another training text it would be another model, so it is refused.
+    # A model without its tables is refused on another training text.
     corpus.write_text(corpus.read_text().replace("memory", "memories"))
     other = call("bitwise", f"--restore={model}", f"--workdir={workdir}")
     assert other.returncode == 2
@@ -61,14 +61,14 @@ def test_bitwise_saves_its_table_when_asked(tmp_path, corpus):
     assert saved.returncode == 0, saved.stderr
     fused, kept = (row for row in rows_of(tmp_path / "run") if row["row"] == "bitwise count")
     assert fused["ce"] == kept["ce"], "the table must score as the fused path does"
-    # With its table a model needs its training text only for the baselines.
+    # A model with its tables needs the training text for the baselines only.
     corpus.write_text(corpus.read_text().replace("memory", "memories", 1))
     restored = call("bitwise", f"--restore={model}", f"--workdir={tmp_path / 'run'}", "--curve_points=0")
     assert restored.returncode == 0, restored.stderr
 
 
 def test_a_checkpoint_of_version_0_1_scores_as_it_did(tmp_path):
-    """Saved by 0.1.0 in a folder with this words.txt:
+    """Version 0.1.0 saved the checkpoint, in a folder with this words.txt:
 
     python -m experiments.bitwise --corpus=words.txt --neurons=3 --bits=5 --context=2 --cells=quad_weighted
     --sample_rate=0.5 --save_table --checkpoint=model
@@ -104,7 +104,7 @@ SEARCH = [
 ]
 
 
-# The same of one algorithm and one phase, which compiles in a third of the time.
+# The same search with one algorithm and one phase compiles in a third of the time.
 BRIEF = ["--search=tabu", "--phases=grid,connections"]
 
 
@@ -184,7 +184,7 @@ def bad(*flags):
             ["--corpus=words.txt", "--search=tabu", "--bits=6", "--min_bits=9"],
             "no genome has 9 to 6 address bits",
         ),
-        (["--search=hill", "--corpus=words.txt"], "--search has no 'hill': choose of ga, tabu"),
+        (["--search=hill", "--corpus=words.txt"], "--search has no 'hill': choose from ga, tabu"),
         (
             ["--corpus=words.txt", "--search=ga", "--phases=grid", "--grid_bits=99"],
             "must lie within the bounds",
@@ -204,7 +204,7 @@ def bad(*flags):
         (["--workdir=file/run"], "cannot write to the workdir file/run: Not a directory"),
         (["--restore=nowhere"], "nowhere is not a wnn_jax checkpoint"),
         (["--checkpoint=foreign"], "foreign exists and is not a wnn_jax checkpoint"),
-        (["--save_table", "--neurons=2000", "--bits=24"], "drop --save_table, or lower --bits"),
+        (["--save_table", "--neurons=2000", "--bits=24"], "leave out --save_table, or lower --bits"),
         (["--eval_corpus=tiny.txt", "--corpus=tiny.txt"], "overlaps the training text"),
     ],
     ids=lambda x: "".join(x)[-40:] if isinstance(x, list) else "",

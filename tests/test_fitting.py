@@ -1,4 +1,4 @@
-"""A bitwise model fitted to a text: its face, its pieces, and lengths that are not compiled anew."""
+"""A bitwise model fitted to a text: its functions agree, and a new length of text compiles nothing."""
 
 import jax
 import numpy as np
@@ -50,7 +50,7 @@ def words_targets(tokens):
 
 
 def test_a_token_scores_alike_whatever_follows_it(tokens, model):
-    """Padding changes nothing, and neither does the future; a new length compiles nothing."""
+    """Neither padding nor later tokens change a score, and a new length compiles nothing."""
     whole = lm.score(model, tokens[:300], tokens[300:360])
     compiled = fitting._score._cache_size()
     for count in (1, 17, 59):
@@ -61,7 +61,7 @@ def test_a_token_scores_alike_whatever_follows_it(tokens, model):
 
 
 def test_bits_of_ones_own_add_and_are_padded():
-    """fit(a ++ b) is learn(fit(a), b), and predictions do not depend on what else is asked."""
+    """fit(a ++ b) equals learn(fit(a), b), and a prediction does not depend on the other examples asked."""
     rng = np.random.default_rng(0)
     X, Y = rng.random((150, 10)) < 0.5, rng.random((150, 3)) < 0.5
     config = ram.LayerConfig(

@@ -1,4 +1,4 @@
-"""Gates: what they are taught, what they keep and add, and that every model behind them is a distribution."""
+"""Gates: what they learn, what they keep and add, and that a model with gates is a distribution."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from wnn_jax.lm import bitwise, ngram, tiered, tiered_layer, tiered_readout
 from wnn_jax.ram import bits, connectivity
 
 V, C = 9, 2
-TRAIN, SCORED = 250, 50  # the same everywhere, so that compiled code serves again
+TRAIN, SCORED = 250, 50  # the same in all tests, so that compiled code is reused
 GATE = gates.RamGateConfig(neurons=3, address_bits=4, soft=False, leak=0.05)
 KINDS = gates.RAM_KINDS
 
@@ -55,7 +55,7 @@ def test_hard_and_soft_gates_and_thresholds():
 
 @pytest.mark.parametrize("untrained", gates.UNTRAINED)
 def test_bit_gates_equal_the_oracle_in_any_order(untrained):
-    """A cell says what most of its targets were; a tie is as good as no example."""
+    """A cell reads the value of most of its targets; a tie reads as a cell without examples."""
     gate = gates.RamGateConfig(neurons=3, address_bits=4, soft=True, untrained=untrained)
     rng = np.random.default_rng(0)
     inputs, targets = rng.random((TRAIN - C, 8)) < 0.5, rng.random((TRAIN - C, 4)) < 0.6
@@ -74,7 +74,7 @@ def test_bit_gates_equal_the_oracle_in_any_order(untrained):
 
 @pytest.mark.parametrize("untrained", gates.UNTRAINED)
 def test_token_gates_equal_the_oracle(untrained):
-    """TRUE once the token came at an address, else FALSE if anything did, else as an untrained cell reads."""
+    """A cell is TRUE if the token came at its address, FALSE if only others came, else untrained."""
     gate = gates.RamGateConfig(neurons=3, address_bits=4, soft=False, untrained=untrained)
     tokens = text()
     order = tiered_layer.rank_tokens(tokens[:TRAIN], V)
@@ -94,7 +94,7 @@ def test_token_gates_equal_the_oracle(untrained):
 
 
 def test_gates_read_the_bits_they_were_taught():
-    """One bit order: where a context fixes the next token, its bits' gates say that token again."""
+    """Writing and reading use one order of bits: if a context fixes the next token, gates repeat its bits."""
     tokens = np.tile(np.arange(V), 4)
     config = bitwise.BitwiseConfig(V, C, 1, 1)
     train = bitwise.examples(config, tokens)
@@ -104,7 +104,7 @@ def test_gates_read_the_bits_they_were_taught():
 
 
 def every_token(words):
-    """Places ``[W, V N]`` before each of the V tokens in turn, and these tokens."""
+    """Return every place followed by each of the V tokens in turn, ``[W, V N]``, and these tokens."""
     count = words.shape[1]
     return jnp.tile(words, (1, V)), np.repeat(np.arange(V), count)
 
@@ -149,7 +149,7 @@ def chain_model(train):
 
 
 def test_chain_behind_gates_is_a_distribution():
-    """Turns, whole tokens and both; the turns' way of scoring is the tree's."""
+    """Gates on turns, on whole tokens, and on both; gates on turns are scored along the token tree."""
     tokens = text()
     train, rest = tokens[:TRAIN], tokens[TRAIN : TRAIN + 6]
     network, memory = chain_model(train)
@@ -164,7 +164,7 @@ def test_chain_behind_gates_is_a_distribution():
     np.testing.assert_allclose(whole["none"].nats, nats, rtol=1e-4, atol=1e-5)
     behind = gates.read_frozen(network, memory, rest, turns)
     np.testing.assert_allclose(whole["bit"].nats, behind, rtol=1e-4, atol=1e-5)
-    # At the first place, all tokens that might have come.
+    # All tokens that might come at the first place.
     share = {kind: 0.0 for kind in ("none", *KINDS)}
     for token in range(V):
         first, ahead = np.array([token]), (turns[:, :1], votes[:, :1])
@@ -175,11 +175,11 @@ def test_chain_behind_gates_is_a_distribution():
 
 
 def test_a_turn_is_taught_only_by_paths_that_have_it():
-    """A token at the end of a short path must not count as a 0 of the turns it does not have."""
-    pieces = [bytes([97 + i]) for i in range(5)]  # ids 0 .. 4: id 4 is one turn, the others three
+    """A token at the end of a short path must not count as a 0 at turns that its path does not have."""
+    pieces = [bytes([97 + i]) for i in range(5)]  # ids 0 .. 4: id 4 has one turn, the others three
     model = chain.network(tokentree.plain(5), pieces)
     assert chain.turns(model, np.array([4, 3]))[1].tolist() == [[True, False, False], [True] * 3]
-    # After 3 comes mostly 4, now and then 3: whose second and third turns are 1, each time they are passed.
+    # After 3 comes mostly 4, and sometimes 3, whose second and third turns are always 1.
     tokens = np.array([3, 4, 3, 4, 3, 4, 3, 4, 3, 3] * 20)
     words = bitwise.examples(bitwise.BitwiseConfig(5, 1, 1, 1), np.array([3, 3])).words
     gate = gates.RamGateConfig(neurons=2, address_bits=3, soft=False)
@@ -207,11 +207,11 @@ def test_no_gate_reads_its_future():
 
 
 def test_token_gates_must_help_where_bits_are_not_independent():
-    """Planted: after A come 0b00 or 0b11, after B 0b01 or 0b10. Bit by bit all four are alike."""
+    """After A come 0b00 or 0b11, after B come 0b01 or 0b10; each bit by itself is 0 or 1 equally often."""
     rng = np.random.default_rng(0)
     which = rng.random(4000) < 0.5
     pairs = np.where(which, rng.choice([0, 3], 4000), rng.choice([1, 2], 4000))
-    tokens = np.stack([4 + which, pairs], axis=1).reshape(-1)  # 4 or 5, and what follows it
+    tokens = np.stack([4 + which, pairs], axis=1).reshape(-1)  # 4 or 5, and the token after it
     train, rest = tokens[:6000], tokens[6000:]
     config = bitwise.BitwiseConfig(6, 1, 4, 3)
     connections = bitwise.init(jax.random.key(0), config)
@@ -231,7 +231,7 @@ def test_token_gates_must_help_where_bits_are_not_independent():
 
 
 def test_bit_gates_must_help_where_empty_cells_are_sure_of_zero():
-    """Planted: ternary neurons read an EMPTY cell as a sure 0; a gate that was not taught there is closed."""
+    """Ternary neurons read an EMPTY cell as a certain 0; a gate that learnt nothing there is closed."""
     rng = np.random.default_rng(0)
     tokens = rng.integers(256, size=3000)
     config = bitwise.BitwiseConfig(256, 2, 4, 12, memory=ram.RamConfig("ternary"))

@@ -1,4 +1,4 @@
-"""The tiered command, and gating on every command: end to end, killed and resumed, and every bad input."""
+"""The command tiered, and gates in all commands: end to end, killed and resumed, and every bad input."""
 
 import signal
 import subprocess
@@ -126,7 +126,7 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
         ("bitwise", ["--gating=token", "--gate_bits=20", "--context=2", "--bits=8"], "got 20"),
         ("bitwise", ["--gating=engram", "--engram_orders=3,2"], "orders must be 1 or more, and rise"),
         ("bitwise", ["--gating=engram", "--engram_orders=two"], "--engram_orders takes ints between commas"),
-        ("chain", ["--gating=bit", "--modes=online"], "--gating needs it among the --modes"),
+        ("chain", ["--gating=bit", "--modes=online"], "--gating needs static among the --modes"),
         ("chain", ["--gating=bit", "--gate_leak=0"], "leak must be in (0, 1], got 0.0"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Numbers that must not move between versions."""
+"""Numbers that must be the same in every version."""
 
 import json
 

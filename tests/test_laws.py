@@ -12,12 +12,12 @@ from wnn_jax import ram
 from wnn_jax.ram import bits, connectivity
 from wnn_jax.saving import checkpoint
 
-# Few shapes, so that compiled code is reused from example to example.
+# There are few shapes, so that examples reuse compiled code.
 K, NEURONS, T, I, N = 2, 3, 3, 9, 24
 seeds = st.integers(0, 2**31 - 1)
 all_cells = st.sampled_from(ram.CELLS)
 additive = st.sampled_from(["ternary", "true_wins", "count"])
-# Every kind of cell with all pairs of a neuron and an example; two, with a share of them.
+# Every kind of cell with all pairs of a neuron and an example, and two kinds with a share of the pairs.
 configs = st.sampled_from(
     [*map(ram.RamConfig, ram.CELLS), *(ram.RamConfig(x, sample_rate=0.6) for x in ("count", "quad_weighted"))]
 )
@@ -66,7 +66,7 @@ def test_writing_a_then_b_is_writing_both(seed, config):
 
 @given(seeds, configs)
 def test_padding_changes_nothing(seed, config):
-    """Examples of weight 0, anywhere in the stream."""
+    """Examples of weight 0 change nothing, at any place of the stream."""
     train, evaluated, connections, rng = draw(seed)
     key = jax.random.key(seed)
     kept = np.sort(rng.choice(N, N // 2, replace=False))
@@ -126,7 +126,7 @@ def test_permuting_neurons_changes_nothing(seed, cells):
 
 @given(seeds, all_cells)
 def test_votes_are_the_sum_of_the_neurons(seed, cells):
-    """What delta evaluation rests on: a cluster's vote is a sum, exactly."""
+    """The vote of a cluster is exactly the sum over its neurons; delta evaluation relies on that."""
     train, evaluated, connections, _ = draw(seed)
     config = ram.RamConfig(cells)
     whole = fit_and_read(None, config, connections, train, evaluated)

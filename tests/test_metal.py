@@ -1,6 +1,6 @@
-"""`tables.metal` on threads of the CPU, and its host's syntax: tests/metal/README.md says how.
+"""`tables.metal` runs on threads of the CPU, and the syntax of its host is checked (tests/metal/README.md).
 
-The CPU kernels pass through the same runner, so that sanitizers see them without JAX around.
+The CPU kernels run in the same runner, so that sanitizers check them without JAX.
 """
 
 import pathlib
@@ -30,7 +30,7 @@ needs_clang = pytest.mark.skipif(
 
 
 def build(folder, options, tables=SOURCES / "tables.metal"):
-    """The runner, compiled with ``options`` from this text of the kernels."""
+    """Compile the runner with ``options`` from the given text of the kernels."""
     runner = folder / "runner"
     include = [f"-I{HERE / 'threads'}", f"-I{SOURCES}"]
     warnings = ["-Wall", "-Wextra", "-Werror", "-Wno-attributes", "-Wno-unused"]
@@ -41,7 +41,7 @@ def build(folder, options, tables=SOURCES / "tables.metal"):
 
 
 class Case:
-    """One layer with padding, absent and ragged neurons, and what the oracle makes of it."""
+    """One layer with padding and absent and smaller neurons, and the tables and votes of the oracle."""
 
     def __init__(self, kind, address_bits, sample_rate, *, examples=150, evaluated=41, neurons=3, seed=0):
         rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ class Case:
         self.connections = connections.astype(np.int32)
         self.seed = rng.integers(2**32, size=count, dtype=np.uint32)
         self.cluster = np.repeat(np.arange(clusters, dtype=np.int32), neurons)
-        # Few prototypes, so that cells are met often and in a telling order.
+        # Few prototypes, so that many examples meet in a cell and their order matters.
         inputs = rng.random((4, input_bits)) < 0.5
         self.inputs = inputs[rng.integers(4, size=examples)] ^ (rng.random((examples, input_bits)) < 0.02)
         self.queries = inputs[rng.integers(4, size=evaluated)]
@@ -72,7 +72,7 @@ class Case:
         self.table = self.dense(tables)
 
     def dense(self, tables):
-        """The oracle's dicts as the array that XLA holds."""
+        """Turn the dicts of the oracle into the array that XLA holds."""
         shape = (*self.connections.shape[:2], 1 << self.bits)
         found = np.array(
             cell_kinds.empty(self.config, (*shape, 2) if self.config.cells == "count" else shape)
@@ -84,7 +84,7 @@ class Case:
         return found
 
     def run(self, runner, device, operation, folder, scratch=1 << 20):
-        """Votes, or the table that was written, from one process of the runner."""
+        """Run the runner in one process and return the votes, or the table that was written."""
         values = np.array(cell_kinds.read_values(self.config), np.int32)
         words, queries = (np.asarray(bits.pack(jnp.asarray(x.T))) for x in (self.inputs, self.queries))
         clusters = len(self.prior)
@@ -127,7 +127,7 @@ class Case:
 @pytest.mark.long
 @pytest.mark.parametrize("sanitizer", ["address", "thread"])
 def test_kernels_equal_the_oracle_under_sanitizers(tmp_path, sanitizer):
-    """T = 13 is past what one threadgroup's memory holds; 100 bytes of scratch are one row at a time."""
+    """A row of T = 13 does not fit into a threadgroup's memory; 100 bytes of scratch hold one row."""
     runner = build(tmp_path, BUILDS[sanitizer])
     for kind in ram.CELLS:
         for address_bits, rate in [(1, 1.0), (4, 1.0), (8, 0.6), (13, 1.0)]:
@@ -158,7 +158,7 @@ def torn(cell, amount):
 
 
 def without(text, part, index):
-    """``text`` with one occurrence of ``part`` removed."""
+    """Remove one occurrence of ``part`` from ``text``."""
     pieces = text.split(part)
     assert len(pieces) > index + 1, f"{part!r} is not there {index + 1} times"
     return part.join(pieces[: index + 1]) + part.join(pieces[index + 1 :])
@@ -191,12 +191,12 @@ RACES = {
 @pytest.mark.long
 @pytest.mark.parametrize("mutant", RACES)
 def test_races_are_found(tmp_path, mutant):
-    """Each must give a wrong number within a few tries; if none did, the runner could not see a race."""
+    """Kernels with a race must give a wrong number within a few tries, or the runner could not see a race."""
     change, address_bits, operation = RACES[mutant]
     tables = tmp_path / "tables.metal"
     tables.write_text(change((SOURCES / "tables.metal").read_text()))
     runner = build(tmp_path, "", tables)
-    # Votes meet where two neurons of a cluster read one example at once.
+    # Two threads add to one vote if two neurons of a cluster read the same example at the same time.
     case = Case(
         "ternary", address_bits, 1.0, examples=400, evaluated=4, neurons=40 if operation == "read" else 3
     )
@@ -204,7 +204,7 @@ def test_races_are_found(tmp_path, mutant):
 
 
 def strict(tables):
-    """Whether clang takes the kernels, address spaces and all; and what it says."""
+    """Return whether clang accepts the kernels with their address spaces, and its messages."""
     options = "-x c++ -std=c++14 -fsyntax-only -nostdinc -fno-exceptions -fno-rtti -Wall -Werror"
     silenced = ["-Wno-unknown-attributes", "-Wno-unused"]
     command = ["clang++", *options.split(), *silenced, f"-I{HERE / 'strict'}", f"-I{SOURCES}", str(tables)]
@@ -240,7 +240,7 @@ def test_wrong_address_spaces_are_found(tmp_path, old, new):
 
 
 def host(folder, source):
-    """Whether clang takes the host against our own declarations of Apple's; and what it says."""
+    """Return whether clang accepts the host with our declarations of Apple's classes, and its messages."""
     options = (
         "-x objective-c++ -std=c++17 -D__APPLE__ -fsyntax-only -fobjc-arc -fblocks -fobjc-runtime=macosx-11"
     )

@@ -1,4 +1,4 @@
-"""Hand-computed rows and curves."""
+"""Metrics against rows and curves that were computed by hand."""
 
 import numpy as np
 import pytest

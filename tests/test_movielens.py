@@ -1,4 +1,4 @@
-"""MovieLens files, every way a row can be bad, both joins, and the download."""
+"""MovieLens files: every kind of bad row, both joins, and the download."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ def rows(data):
 
 
 def the_problem(folder, file, line, reason, others=0):
-    """Skip lists it (and as many others), refuse raises the first."""
+    """Check that ``skip`` lists the problem and a number of others, and that ``refuse`` raises the first."""
     data = movielens.load(folder)
     assert len(data.problems) == 1 + others
     found = [x for x in data.problems if x[:2] == (file, line) and reason in x.reason]
@@ -96,7 +96,7 @@ def test_metadata_is_joined_by_links(tmp_path, place):
 
 
 def test_the_wrong_join_gives_a_film_what_belongs_to_another(tmp_path):
-    """Film 10 is taken for TMDB's 10, which is film 20; films 20 and 30 are not in the metadata."""
+    """Film 10 is taken for TMDB's film 10, which is film 20; TMDB has no film 20 or 30."""
     folder = write(tmp_path)
     (tmp_path / "tmdb_metadata.csv").write_text(TMDB)
     data = movielens.load(folder, join="ids")
@@ -164,10 +164,10 @@ def test_a_film_rated_twice(tmp_path):
     data = movielens.load(write(tmp_path, ratings_csv=content))
     assert rows(data) == [(3, 10, 1.0, 50), (7, 10, 3.0, 20)]
     assert [x.line for x in data.problems] == [3, 4, 6]
-    again = "user 7 and film 10 twice: rated again on line 5, which stays"
-    older = "user 7 and film 10 twice: older than line 5, which stays"
+    again = "user 7 rated film 10 twice: rated again on line 5, which is kept"
+    older = "user 7 rated film 10 twice: older than line 5, which is kept"
     assert [x.reason for x in data.problems] == [again, again, older]
-    with pytest.raises(ValueError, match=r"^ratings.csv line 3: user 7 and film 10 twice"):
+    with pytest.raises(ValueError, match=r"^ratings.csv line 3: user 7 rated film 10 twice"):
         movielens.load(str(tmp_path), bad="refuse")
 
 
@@ -190,9 +190,9 @@ def test_a_log_is_read_in_order(tmp_path):
     assert users.tolist() == [1, 2]
     assert ratings.stars.tolist() == [1, 4]
     assert problems == [
-        ("log.csv", 2, "user 1 and film 10 twice: rated again on line 6, which stays"),
-        ("log.csv", 4, "time 90 is before 100 of the same user's line 2"),
-        ("log.csv", 5, "time 95 is before 100 of the same user's line 2"),
+        ("log.csv", 2, "user 1 rated film 10 twice: rated again on line 6, which is kept"),
+        ("log.csv", 4, "time 90 is before time 100 on line 2 of the same user"),
+        ("log.csv", 5, "time 95 is before time 100 on line 2 of the same user"),
     ]
     with pytest.raises(ValueError, match=r"log.csv line 2: "):
         movielens.read_ratings(log, films, bad="refuse", ordered=True)
@@ -213,7 +213,7 @@ def test_columns_are_found_by_name(tmp_path):
 @pytest.mark.parametrize(
     ("file", "row", "reason"),
     [
-        ("movies.csv", "20,Again,Drama", "movieId 20 is on line 2 already, which stays"),
+        ("movies.csv", "20,Again,Drama", "movieId 20 is on line 2 already, which is kept"),
         ("movies.csv", "x,Title,Drama", "movieId 'x' is not an integer"),
         ("movies.csv", "40,Title, the,Drama", "4 columns instead of 3"),
         ("movies.csv", '40,"Title,Drama', "wrong quotes"),
@@ -237,7 +237,7 @@ def test_a_bad_row_about_a_film(tmp_path, file, row, reason):
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("500,again,1,1,1,en", "id 500 is on line 2 already, which stays"),
+        ("500,again,1,1,1,en", "id 500 is on line 2 already, which is kept"),
         ("1997-08-20,x,1,1,1,en", "id '1997-08-20' is not an integer"),
         ("7,x,inf,1,1,en", "vote_average 'inf' is not a finite number"),
         ("7,x,1,many,1,en", "vote_count 'many' is not a finite number"),
@@ -275,9 +275,9 @@ def test_errors_whatever_becomes_of_bad_rows(tmp_path):
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"name": "ml-1b"}, "unknown name 'ml-1b': ml-latest-small or ml-100k"),
-        ({"bad": "keep"}, "unknown bad 'keep': skip or refuse"),
-        ({"join": "title"}, "unknown join 'title': links or ids"),
+        ({"name": "ml-1b"}, "unknown name 'ml-1b': use ml-latest-small or ml-100k"),
+        ({"bad": "keep"}, "unknown bad 'keep': use skip or refuse"),
+        ({"join": "title"}, "unknown join 'title': use links or ids"),
     ],
 )
 def test_unknown_choices(tmp_path, choice, message):
@@ -335,7 +335,7 @@ def test_no_row_is_lost_in_silence(tmp_path_factory, data):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """What is under each address, in place of the network; no data set is on the machine."""
+    """Replace the network by contents at addresses, on a machine without a data set."""
     monkeypatch.delenv("WNN_JAX_DATA", raising=False)
     monkeypatch.setenv("WNN_JAX_CACHE", str(tmp_path / "cache"))
     packed = io.BytesIO()
@@ -391,7 +391,7 @@ def test_a_download_that_fails_says_what_to_bring(server, tmp_path):
 
 @pytest.fixture(scope="module")
 def real():
-    """The real data set, joined rightly and wrongly, found by the environment and by its folder."""
+    """Load the real data set with both joins, found by the environment variable and by its folder."""
     root = pathlib.Path(os.environ.get("WNN_JAX_DATA", "nowhere"), "movielens")
     if not root.exists():
         pytest.skip("WNN_JAX_DATA is not set or has no folder movielens")

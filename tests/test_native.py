@@ -1,6 +1,6 @@
-"""The native kernels against XLA, bit for bit, and their edge against nonsense.
+"""The native kernels equal XLA bit for bit, and refuse calls that make no sense.
 
-`test_ram` and `test_laws` run on whichever backend is the default; here both run side by side.
+`test_ram` and `test_laws` run on the default backend; here both backends run side by side.
 """
 
 import functools
@@ -21,12 +21,12 @@ needs_extension = pytest.mark.skipif(
 
 
 def kinds(*everyday):
-    """All kinds of cells, of which only some every day: compiling each of them takes seconds."""
+    """Mark most kinds of cells as long tests, because compiling each of them takes seconds."""
     return [pytest.param(x, marks=[] if x in everyday else pytest.mark.long) for x in ram.CELLS]
 
 
 def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neurons=3, ragged=True):
-    """A layer with duplicates, neurons of fewer bits, an absent one, and padded examples."""
+    """Make a layer with duplicate connections, smaller neurons, an absent neuron and padded examples."""
     rng = np.random.default_rng(seed)
     prototypes = rng.random((3, input_bits)) < 0.5
     inputs = prototypes[rng.integers(3, size=examples + evaluated)]
@@ -45,7 +45,7 @@ def layer(seed, address_bits, input_bits, examples, evaluated, clusters=2, neuro
 
 
 def everywhere(monkeypatch, function, *arguments):
-    """The result on XLA, on the native CPU kernels and, on a Mac, on its GPU; each compiled once, anew."""
+    """Return the results on XLA, on the native CPU kernels and, on a Mac, on its GPU, each compiled anew."""
     results = []
     for name in ("xla", "cpu", "metal") if gpu else ("xla", "cpu"):
         monkeypatch.setenv("WNN_JAX_BACKEND", name)
@@ -59,7 +59,7 @@ def assert_same(results):
         jax.tree.map(np.testing.assert_array_equal, results[0], other)
 
 
-# Address bits, input bits, examples, evaluated; and the kinds of cells that meet them every day.
+# Address bits, input bits, examples, evaluated examples; and the kinds of cells that are not long tests.
 LAYERS = [
     ((1, 1, 1, 1), ["quad_weighted"]),
     ((2, 40, 33, 0), ["true_wins"]),
@@ -108,14 +108,14 @@ def test_wider_inputs_than_native_kernels_take_stay_on_xla(monkeypatch):
 
 @pytest.mark.skipif(not gpu, reason="no Metal device here: the Metal kernels did not run")
 def test_metal_takes_the_work():
-    """`everywhere` compares Metal wherever there is a device; this test is there to skip by name without."""
+    """`everywhere` compares Metal if there is a device; this test is skipped by name if there is none."""
     assert backend.chosen() == "metal"
 
 
 @needs_extension
 @pytest.mark.parametrize("cells", ram.CELLS)
 def test_sums_beyond_sixteen_bits(monkeypatch, cells):
-    """Two addresses and 150,000 examples: the compact rows of the fused kernel must spill."""
+    """With two addresses and 150,000 examples the compact rows of the fused kernel must spill."""
     rng = np.random.default_rng(0)
     count = 150_000
     inputs = rng.random((1, count)) < 0.3
@@ -202,7 +202,7 @@ def test_the_backend_can_be_forced(monkeypatch):
 
 
 def arguments(**changes):
-    """A valid call of the fused kernel, with some of its operands replaced."""
+    """Make the operands of a valid call of the fused kernel, with some of them replaced."""
     found = {
         "connections": np.zeros((4, 3), np.int32),
         "seed": np.zeros(4, np.uint32),
@@ -276,7 +276,7 @@ def test_the_handler_refuses_unknown_configs(attributes, message):
 
 @needs_extension
 def test_empty_batches():
-    """No neuron, no example, nothing to evaluate: votes of zero, or of nothing."""
+    """Without neurons or examples votes are 0; with nothing to evaluate they are empty."""
     nobody = {
         name: np.zeros((0, *x.shape[1:]), x.dtype)
         for name, x in zip(("connections", "seed", "cluster", "row"), arguments()[:4], strict=True)
@@ -296,7 +296,7 @@ def test_empty_batches():
 
 @needs_extension
 def test_random_calls_end_in_votes_or_in_an_exception():
-    """Shapes and dtypes drawn at random: Python must survive each, and most must be refused."""
+    """Calls with random shapes and dtypes must not crash Python, and most must be refused."""
     rng = np.random.default_rng(0)
     refused = 0
     for _ in range(150):

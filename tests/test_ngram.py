@@ -1,4 +1,4 @@
-"""Kneser-Ney against a direct dict version, and as a distribution."""
+"""Kneser-Ney equals a direct version with dicts, and sums to one."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ V = 12
 
 
 def stream(seed, count):
-    """Text-like: a Markov chain with a Zipf law, so all counts of counts exist."""
+    """Draw a stream like a text: a Markov chain with a Zipf law, so that all counts of counts exist."""
     rng = np.random.default_rng(seed)
     rows = rng.dirichlet(1 / np.arange(1, V + 1), size=V)
     tokens = [0]
@@ -21,7 +21,7 @@ def stream(seed, count):
 
 
 def dict_kneser_ney(train, order, history, token):
-    """P(token | history) by the textbook formulas, from scratch."""
+    """Compute P(token | history) directly by the textbook formulas."""
     grams = {order: Counter(tuple(train[i : i + order]) for i in range(len(train) - order + 1))}
     for k in range(order - 1, 0, -1):
         grams[k] = Counter(gram[1:] for gram in grams[k + 1])
@@ -77,7 +77,7 @@ def test_a_stream_shorter_than_the_order_is_refused():
 
 
 def test_the_cache_is_chosen_on_the_end_of_the_training_text():
-    """Three words at a time, sixty tokens long: what came within twenty tokens comes again."""
+    """Each run of sixty tokens uses three words only, so that recent tokens come again."""
     rng = np.random.default_rng(0)
     bursts = np.concatenate([rng.choice(rng.integers(0, 900, 3), 60) for _ in range(30)])
     assert ngram.fit_cache(bursts, 900, windows=(20, 1000), weights=(0.0, 0.3)) == (20, 0.3)

@@ -1,4 +1,4 @@
-"""What an installation holds and needs: the wheel, the core alone, a missing extra, a missing compiler."""
+"""Installations: the wheel, the core alone, a missing extra, a missing compiler."""
 
 import importlib
 import os
@@ -16,7 +16,7 @@ from wnn_jax import optional
 ROOT = pathlib.Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-# Imported with the library, only these of its packages may be; the others wait until they are needed.
+# Only these packages may be imported with the library; the others are imported when they are needed.
 LIGHT = """
 import sys
 import jax
@@ -88,7 +88,7 @@ def venv(folder):
 
 
 def pip(folder, *arguments, path=None):
-    """pip install into a fresh virtual environment; its return code and what it said."""
+    """Run pip install in a new virtual environment; return the exit code and the output."""
     env = {**os.environ, **({"PATH": path} if path else {})}
     command = [venv(folder) / "pip", "install", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
@@ -139,7 +139,7 @@ else:
 
 @pytest.mark.long
 def test_the_wheel_holds_the_library_and_runs_on_the_core_alone(tmp_path):
-    """Installed with what it requires and nothing else, outside the checkout."""
+    """The wheel is installed with its requirements only, and runs outside the checkout."""
     source = copied(".", tmp_path)
     python = venv(tmp_path)
     subprocess.run([python / "pip", "wheel", "-q", "--no-deps", "-w", tmp_path / "dist", source], check=True)

@@ -1,4 +1,4 @@
-"""RAM tables against the dict oracle, bit for bit, and every error of the public edge."""
+"""RAM tables equal the oracle with dicts bit for bit, and every wrong call raises its error."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ read = jax.jit(ram.read, static_argnums=0)
 
 def make(seed=0, weight=None):
     rng = np.random.default_rng(seed)
-    # A few prototypes with noise: cells fill up, saturate and contradict each other.
+    # A few prototypes with noise: cells fill up, saturate, and get examples of both targets.
     inputs = rng.random((4, I))[rng.integers(4, size=N + EVALUATED)] > rng.random((N + EVALUATED, I))
     targets = rng.random((N, K)) < 0.3 + 0.6 * inputs[:N, :K]
     words = bits.pack(jnp.asarray(inputs.T))
@@ -72,7 +72,7 @@ def test_the_table_holds_what_the_oracle_holds(cells):
 
 @pytest.mark.parametrize("cells", ram.CELLS)
 def test_a_span_is_all_that_a_cluster_sees(cells):
-    """Clusters with examples of their own, of which one has none, are clusters fitted one by one."""
+    """Clusters that have their own examples, one of them none, equal clusters that are fitted one by one."""
     inputs, targets, train, words, connections = make(6, jnp.arange(N) % 7 > 0)
     config = ram.RamConfig(cells, empty_value=0.5)
     spans = [(20, 150), (199, 200), (40, 40)]
@@ -94,7 +94,7 @@ def test_a_span_is_all_that_a_cluster_sees(cells):
 
 @pytest.mark.parametrize("cells", ["count", "quad_weighted"])
 def test_sampling_trains_that_share_of_the_pairs(cells):
-    """Every neuron draws its own examples, and the rest is as if they had never been seen."""
+    """Every neuron draws its own examples, and the other examples leave no trace."""
     rng = np.random.default_rng(0)
     count = 4000
     train = ram.Examples(jnp.zeros((1, count), jnp.uint32), jnp.asarray(rng.random((1, count)) < 0.5))
@@ -104,7 +104,7 @@ def test_sampling_trains_that_share_of_the_pairs(cells):
     written = np.asarray(table.cells)[0, :, 0].sum(axis=-1)
     assert np.all(np.abs(written / count - 0.25) < 0.03)
     assert len(set(written.tolist())) > 1, "neurons must not share their draw"
-    # With one example an address, a cell tells whether its neuron saw it: the oracle is given that.
+    # Each address has one example, so a cell shows whether its neuron drew the example; the oracle gets that.
     inputs = np.eye(64, dtype=bool)[:, :32]
     inputs[np.arange(64)] = (np.arange(64)[:, None] >> np.arange(32)[None, :] % 6) & 1
     targets = rng.random((64, 1)) < 0.5
@@ -125,7 +125,7 @@ def test_sampling_trains_that_share_of_the_pairs(cells):
 
 
 def test_the_saturating_walk_is_not_a_clipped_sum():
-    """Four ones then two zeros end at 1, not at clip(1 + 4 - 2) = 3 (design decision 4)."""
+    """Four ones and then two zeros end at 1, not at clip(1 + 4 - 2) = 3."""
     config = ram.RamConfig("quad_weighted")
     targets = jnp.asarray([[True] * 4 + [False] * 2])
     train = ram.Examples(jnp.zeros((1, 6), jnp.uint32), targets)
@@ -175,7 +175,7 @@ def test_genomes_may_have_examples_of_their_own():
 
     loop = jnp.stack([one(*(x[i] for x in stack)) for i in range(3)])
     np.testing.assert_array_equal(jax.vmap(one)(*stack), loop)
-    # The same genome on different examples, too.
+    # The same genome on other examples, too.
     shared = jax.vmap(lambda w, t: one(w, t, stack[2][0], stack[3][0]))(stack[0], stack[1])
     expected = jnp.stack([one(stack[0][i], stack[1][i], stack[2][0], stack[3][0]) for i in range(3)])
     np.testing.assert_array_equal(shared, expected)

@@ -1,4 +1,4 @@
-"""What the README says can be done, can be done."""
+"""The examples of the README run."""
 
 import pathlib
 import re

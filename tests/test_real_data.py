@@ -1,6 +1,6 @@
-"""Measured numbers on real text: the baselines, and parity with the predecessor (spec ram_lm 10).
+"""Numbers on real text: the baselines, and the scores of the predecessor.
 
-Raw WikiText-2, GPT-2 ids. The references were measured with other code on the same files.
+The text is raw WikiText-2 in GPT-2 ids. The expected numbers were measured with other code on the same files.
 """
 
 import jax
@@ -97,7 +97,7 @@ def test_closed_form_on_a_trained_model(wikitext):
 
 @pytest.mark.long
 def test_the_chain_model_beats_kneser_ney(wikitext):
-    """Both modes, on the first part of the text; and all 50,257 ids share one probability in each."""
+    """Both modes beat Kneser-Ney on the first part of the text, and their 50,257 probabilities sum to 1."""
     train, test = wikitext.train[:60_000], wikitext.test[:5_000]
     model = ngram.fit_kneser_ney(train, 5, wikitext.vocabulary)
     bar = ngram.predict(model, test).nats.mean()
@@ -120,7 +120,7 @@ def test_the_chain_model_beats_kneser_ney(wikitext):
 
 
 def test_the_tiers_hold_the_published_shares_of_the_text(wikitext):
-    """The predecessor's table (spec ram_lm 3.1), of 2.4 M tokens; here of all tokens there are."""
+    """The published shares are of 2.4 million tokens; here they are counted on the tokens of the files."""
     config = tiered.TieredConfig(wikitext.vocabulary, tiered.parse("five"))
     order = tiered_layer.rank_tokens(wikitext.train, wikitext.vocabulary)
     everything = np.concatenate([wikitext.train, wikitext.test])
@@ -130,7 +130,7 @@ def test_the_tiers_hold_the_published_shares_of_the_text(wikitext):
 
 @pytest.mark.long
 def test_tiered_models_as_published_and_repaired(wikitext):
-    """On the first part of the test text: the published score in its band, the repaired model beyond it."""
+    """On a part of the test text, the published score lies in its band and the repaired model below it."""
     train, test = wikitext.train, wikitext.test[:6_000]
 
     def ce(memory, negatives, calibrated=False):

@@ -1,4 +1,4 @@
-"""Encoders, tasks, baselines."""
+"""The encoders, protocols and baselines of the recommender."""
 
 import jax
 import jax.numpy as jnp
@@ -89,11 +89,11 @@ def test_fields_that_mean_nothing_are_refused():
         fields.Field("x", ("a",), ((0,), (1,)), (0,))
     with pytest.raises(ValueError, match="must ascend"):
         fields.thermometer("x", (2.0, 1.0))
-    with pytest.raises(ValueError, match="numbers for values and its column strings"):
+    with pytest.raises(ValueError, match="encodes numbers, but its column holds strings"):
         fields.encode([fields.thermometer("x", (1.0,))], {"x": ["a"]})
     with pytest.raises(ValueError, match=r"\[1, 2\] films"):
         fields.encode(fields.PUBLISHED, {"genres": [()], "language": ["en", "fr"]})
-    with pytest.raises(ValueError, match="'polka' has no bit of its own among genres"):
+    with pytest.raises(ValueError, match="'polka' has no bit of its own among genres: use one of"):
         fields.bit_of(fields.DEFAULT, "genres", "polka")
     assert fields.bit_of(fields.PUBLISHED, "genres", "horror") == 9
 
@@ -189,7 +189,7 @@ def test_factors_find_a_planted_structure_and_new_people_fold_in():
     asked = np.broadcast_to(np.arange(40, 60), (5, 20))
     told = np.asarray(factors.fold_in(world, config, seen, truth[:, :40], asked))
     assert np.sqrt(((told - truth[:, 40:]) ** 2).mean()) < 0.25 < truth.std()
-    # Padding teaches nothing.
+    # Padding must not change the estimates.
     padded = np.concatenate([seen, np.full((5, 3), -1)], 1)
     junk = np.concatenate([truth[:, :40], np.full((5, 3), 5.0)], 1)
     np.testing.assert_allclose(factors.fold_in(world, config, padded, junk, asked), told, atol=1e-5)
@@ -198,7 +198,7 @@ def test_factors_find_a_planted_structure_and_new_people_fold_in():
 
 
 def test_neighbours_speak_for_films_alike():
-    # Films 0 and 1 are liked by the same people; 2 by the others.
+    # The same people like films 0 and 1; the others like film 2.
     likes = np.array([[5, 5, 1], [5, 5, 1], [1, 1, 5], [1, 1, 5], [5, 5, 1], [1, 1, 5]], float)
     user, film = np.indices(likes.shape)
     ratings = movielens.Ratings(user.ravel(), film.ravel(), likes.ravel(), np.zeros(18))
@@ -250,7 +250,7 @@ def test_a_prior_is_a_thermometer():
 
 
 def test_agents_learn_made_up_tastes(world):
-    """Chance and what everybody thinks of a film stay: of 1.07 stars of error about 0.64 cannot go."""
+    """About 0.64 of the 1.07 stars of error remain: noise, and the quality of films."""
     films = world.films
     keys = fields.pack(
         fields.encode(

@@ -1,4 +1,4 @@
-"""The recommender's commands as a user runs them, on made-up ratings."""
+"""The commands of the recommender run as a user runs them, on made-up ratings."""
 
 import io
 
@@ -68,8 +68,8 @@ def test_latency(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--parts=moods"], "--parts has no 'moods': choose of published, cold_start"),
-        (["--parts="], "--parts needs one of published"),
+        (["--parts=moods"], "--parts has no 'moods': choose from published, cold_start"),
+        (["--parts="], "--parts names no experiment: give one or more of published"),
         (["--seeds=0"], "--seeds must be at least 1"),
         (["--data_dir=/nowhere"], "/nowhere"),
         (["--data=netflix"], "netflix"),
@@ -85,7 +85,7 @@ def test_bad_flags_are_one_line(tmp_path, flags, message):
 
 @pytest.fixture
 def live(tmp_path, monkeypatch):
-    """The terminal's command on lines of input."""
+    """Return a function that runs the terminal command with lines of input."""
 
     def answer(*lines, flags=()):
         monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
@@ -99,8 +99,8 @@ def live(tmp_path, monkeypatch):
 def test_rating_in_a_terminal(tmp_path, live):
     done = live("5", "0.5", "seven", "3.7", "s", "4", "forget horror", "q")
     assert done.returncode == 0, done.stderr
-    assert "'seven' is no answer" in done.stdout
-    assert "3.7 is not among" in done.stdout
+    assert "'seven' is not an answer" in done.stdout
+    assert "3.7 is not a rating" in done.stdout
     assert "3 rated" in done.stdout
     assert "ratings forgotten" in done.stdout
     assert "new" in done.stdout or "+" in done.stdout
@@ -108,7 +108,7 @@ def test_rating_in_a_terminal(tmp_path, live):
     assert kept[0] == RATINGS.strip()
     again = live("undo", "undo", "undo", "undo")
     assert f"{len(kept) - 1} rated" in again.stdout
-    assert "nothing was rated" in again.stdout
+    assert "no rating is left to undo" in again.stdout
     assert (tmp_path / "me.csv").read_text() == RATINGS
 
 

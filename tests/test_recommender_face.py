@@ -114,10 +114,10 @@ def test_old_ratings_count_less_where_asked(films):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: recommender.learn(x, ["Film"], [3]), r"no film is called 'Film' among 60: did you mean"),
-        (lambda x: recommender.learn(x, [61], [3]), r"no film has the id 61 among 60 films"),
-        (lambda x: recommender.learn(x, [1], [3.7]), r"3.7 is not among 0.5, 1, ... 5 stars"),
-        (lambda x: recommender.learn(x, [1], [np.nan]), r"nan is not among"),
+        (lambda x: recommender.learn(x, ["Film"], [3]), r"'Film' among 60 films: did you mean 'Film 1' or"),
+        (lambda x: recommender.learn(x, [61], [3]), r"no film has the id 61 among 60 films: give a title or"),
+        (lambda x: recommender.learn(x, [1], [3.7]), r"3.7 is not a rating: give one of 0.5, 1, ... 5 stars"),
+        (lambda x: recommender.learn(x, [1], [np.nan]), r"nan is not a rating"),
         (lambda x: recommender.learn(x, [1, 2], [3]), r"2 films, 1 ratings and 2 times"),
         (lambda x: recommender.forget(x, genre="polka"), r"no film is of the genre 'polka': use action"),
         (lambda x: recommender.recommend(x, top=0), r"top must be at least 1, got 0"),
@@ -136,7 +136,7 @@ def test_an_empty_catalogue_is_refused():
 
 
 def test_the_core_is_enough():
-    """The wing imports nothing that only an extra installs."""
+    """The recommender imports no package that only an extra installs."""
     root = pathlib.Path(recommender.__file__).parent
     for path in (*root.glob("*.py"), root.parent / "data" / "movielens.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -159,9 +159,13 @@ def test_a_dialogue_rates_skips_forgets_and_takes_back(blank):
     assert session.question(skipped) != film == session.question(begun)
     genre = blank.catalogue.films.genres[blank.catalogue.films.ids.tolist().index(film)][0]
     forgotten, said = session.answer(rated, film, f"forget {genre}")
-    assert said == "1 ratings forgotten"
+    assert said == "ratings forgotten: 1"
     assert not len(recommender.ratings(forgotten.person).place)
-    for line, words in (("seven", "'seven' is no answer"), ("3.7", "3.7 is not among"), ("undo", "nothing")):
+    for line, words in (
+        ("seven", "'seven' is not an answer"),
+        ("3.7", "3.7 is not a rating"),
+        ("undo", "no rating is left to undo"),
+    ):
         with pytest.raises(ValueError, match=words):
             session.answer(begun, film, line)
 

@@ -1,4 +1,4 @@
-"""Every search algorithm through one battery, on a planted problem; delta evaluation against the oracle."""
+"""Every search algorithm passes the same tests on a planted problem; delta evaluation equals the oracle."""
 
 import dataclasses
 import functools
@@ -27,7 +27,10 @@ INPUTS = CONTEXT * BITS
 
 @dataclasses.dataclass(frozen=True)
 class WholeTokens:
-    """A user's objective: are all bits of a token on the right side? It says nothing of how that changes."""
+    """An objective as a user writes it: the share of tokens whose bits are all on the right side of 1/2.
+
+    It has no method that evaluates changes.
+    """
 
     bounds: search.Bounds
     clusters: int
@@ -36,13 +39,13 @@ class WholeTokens:
     def score(self, votes, neurons, targets):
         one, _ = ram.shares(votes, neurons[:, None])
         hits = ((one > 0.5) == targets).all(axis=0)
-        # Hits alone are flat where all miss; how far the bits are off leads to them.
+        # Hits alone give no direction where all tokens miss; the distance of the bits from 1/2 does.
         off = jnp.abs(one - targets).max(axis=0)
         return off.mean(), hits.mean(dtype=jnp.float32)
 
 
 class Problem(NamedTuple):
-    """What is searched for, judged how, and the data."""
+    """The data, the objective, and the connections to find."""
 
     evaluator: search.Evaluator
     fold: search.Fold
@@ -65,9 +68,9 @@ def planted(
     rate=1.0,
     devices=1,
 ):
-    """A stream whose next token is a function of the token before last: only three input bits tell.
+    """Make a stream whose next token is a function of the token before last: three input bits decide it.
 
-    The best connectivity reads exactly those; a random one of four of twelve seldom does.
+    The best connectivity reads exactly these bits; a random neuron with four of twelve bits seldom does.
     """
     rng = np.random.default_rng(0)
     tokens = list(rng.integers(vocabulary, size=CONTEXT))
@@ -106,7 +109,7 @@ MAKE = {
 }
 OBJECTIVES = ("bitwise", "bits", "own")
 every_algorithm = pytest.mark.parametrize("name", MAKE)
-# Every algorithm for one objective, and every objective for one algorithm that evaluates by what changed.
+# Every algorithm with one objective, and every objective with one algorithm that evaluates changes only.
 battery = pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -143,7 +146,7 @@ rescore = jax.jit(evaluate.rescore, static_argnums=0)
 
 @functools.cache
 def run(name, kind="bitwise", cells="count", *, steps, seed=1, **more):
-    """States after each step, and what they reported. Cached: the laws look at the same runs."""
+    """Run a search; return the state after each step and the reports. The tests share cached runs."""
     return go_on(name, planted(kind, cells, **more), steps, seed=seed)
 
 
@@ -168,7 +171,7 @@ STEPS = 12
 
 @battery
 def test_it_finds_the_planted_connections(name, kind):
-    """At least half of the way from the start to a genome that reads just what matters."""
+    """The search gains at least half of what the genome that reads only the right bits gains."""
     problem = planted(kind)
     # Bits 6, 7 and 8 are the token before last (the context is oldest first).
     ideal = moves.pad(jnp.array([[[6, 7, 8]]] * problem.objective.clusters), problem.objective.bounds)[None]
@@ -216,14 +219,14 @@ def assert_votes_are_full(problem, states):
 
 @battery
 def test_votes_carried_are_those_of_a_full_evaluation(name, kind):
-    """Delta evaluation, step after step, drifts by nothing."""
+    """Delta evaluation makes no error that grows with the steps."""
     assert_votes_are_full(planted(kind), run(name, kind, steps=STEPS)[0][:5])
 
 
 @pytest.mark.long
 @every_algorithm
 def test_votes_of_sampled_quad_cells_are_carried_too(name):
-    """The hardest case: order and sampling matter."""
+    """Sampled quad cells are the hardest case, because the order of examples and the samples matter."""
     hard = planted("bitwise", "quad_weighted", rate=0.6)
     assert_votes_are_full(hard, run(name, "bitwise", "quad_weighted", rate=0.6, steps=4)[0])
 
@@ -232,7 +235,7 @@ def test_votes_of_sampled_quad_cells_are_carried_too(name):
 def test_it_continues_where_it_was(name, kind):
     problem = planted(kind)
     whole, _ = run(name, kind, steps=STEPS)
-    # What a file keeps: everything but the votes, which rescoring brings back.
+    # A file keeps everything except the votes, which are computed again.
     kept = whole[3]._replace(votes=jnp.zeros_like(whole[3].votes))
     kept = rescore(problem.evaluator, problem.fold, kept)
     rest, _ = go_on(name, problem, 6, state=kept, first=3)
@@ -255,14 +258,14 @@ def test_genomes_stay_within_the_bounds(name):
 def test_ga_improves_under_every_fitness(fitness):
     problem = planted(fitness=fitness)
     bounds, clusters = problem.objective.bounds, problem.objective.clusters
-    # Two input bits cannot tell eight tokens apart: there is something to gain in accuracy too.
+    # Two input bits cannot tell eight tokens apart, so that the accuracy can improve too.
     keys = jax.random.split(jax.random.key(0), MAKE["ga"][1].population)
     poor = jax.vmap(lambda key: moves.sized(key, bounds, clusters, 1, 2))(keys)
     states, _ = go_on("ga", problem, 25, state=compiled("ga", problem.evaluator)[0](problem.fold, poor))
     pool = jax.tree.map(lambda *x: jnp.stack(x), states[0].best_scores, states[-1].best_scores)
     start, end = search.fitness_of(problem.evaluator.fitness, pool)
     assert end <= start
-    # Two ranks may trade places; something must have become better.
+    # Two ranks may change places, but one of them must improve.
     assert pool.loss[1] < pool.loss[0] or pool.accuracy[1] > pool.accuracy[0]
 
 
@@ -299,7 +302,7 @@ def test_fitness_orders_as_it_says():
 
 @given(st.integers(0, 2**31 - 1), st.sampled_from(ram.CELLS), st.sampled_from([0.0, 0.1, 0.5, 1.0]))
 def test_delta_equals_full(seed, cells, share):
-    """Any genomes, from one changed neuron to all; sizes change too."""
+    """Genomes change in one neuron or in all, and their sizes change too."""
     problem = planted("bitwise", cells, rate=0.6)
     before, other = genomes_of(problem, 2, seed), genomes_of(problem, 2, seed + 1)
     rng = np.random.default_rng(seed)
@@ -328,7 +331,7 @@ def proposals(evaluator):
 @given(seed=st.integers(0, 2**31 - 1))
 @settings(max_examples=5)
 def test_neighbours_change_the_fitness_by_what_they_say(kind, vocabulary, seed):
-    """Against scoring each neighbour's whole genome; a vocabulary that fills its code and others."""
+    """The change equals that of scoring whole genomes, for vocabularies that fill their code or do not."""
     problem = planted(kind, vocabulary=vocabulary)
     evaluator, fold = problem.evaluator, problem.fold
     genomes = genomes_of(problem, 1, seed)
@@ -348,7 +351,7 @@ def test_neighbours_change_the_fitness_by_what_they_say(kind, vocabulary, seed):
 
 @functools.cache
 def moves_of(bounds, dimensions):
-    """Moves of several places of a cluster, compiled once for each set of dimensions."""
+    """Make moves at several places of a cluster; they are compiled once for each set of dimensions."""
 
     def one(key, cluster, place):
         return moves.move(key, bounds, dimensions, cluster, place)
@@ -389,7 +392,7 @@ def test_moves_change_only_what_they_may(dimensions, seed):
 
 
 def test_every_input_bit_can_be_reached():
-    """The predecessor's moves crept by two places and never left their token."""
+    """Moves must reach every input bit; the predecessor's moved by two places and never left their token."""
     bounds = search.Bounds(64, max_neurons=2, max_bits=4, min_bits=4)
     keys, cluster = jax.random.split(jax.random.key(0), 500), jnp.zeros((2, 4), jnp.int8)
     moved = moves_of(bounds, ("connections",))(keys, cluster, jnp.zeros(500, jnp.int32))
@@ -420,8 +423,8 @@ def test_adaptation_prunes_grows_and_keeps_to_the_bounds():
     assert ((lengths == 0) | ((lengths >= 2) & (lengths <= 5))).all()
     assert ((lengths > 0).sum(axis=-1) >= 1).all()
     assert (adapted != np.asarray(genome)).any()
-    # With nothing written all cells are empty: every neuron sheds one of its four connections. Such clusters
-    # err half the time, so each grows a neuron too.
+    # Nothing is written, so that all cells are EMPTY: every neuron loses one of its four connections. Such
+    # clusters have an error of 1/2, so each of them gets one more neuron.
     train = problem.fold.train
     silent = problem.fold._replace(train=train._replace(weight=jnp.zeros(train.targets.shape[1], bool)))
     shed = (np.asarray(adapt(jax.random.key(0), silent, genome)) >= 0).sum(axis=-1)
@@ -457,7 +460,7 @@ def test_a_run_reports_validates_and_returns_its_best_by_validation():
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
-    """Killed in each of two phases, between two saves and with adaptation and a changed fold behind it."""
+    """Runs are killed in both phases, between two saves, after an adaptation and a change of the fold."""
     problem = planted()
     names = ("tabu", "annealing")
     expected = whole(problem, names=names)
@@ -548,7 +551,7 @@ print(json.dumps({"devices": count, **found}))
 
 
 def processes(devices, count=1):
-    """What each of ``count`` processes of so many devices found."""
+    """Search in ``count`` processes with some devices each, and return the result of each process."""
     root = pathlib.Path(__file__).parents[1]
     port = 20_000 + os.getpid() % 20_000
     env = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests'}"}
@@ -568,7 +571,7 @@ def processes(devices, count=1):
 
 @pytest.mark.long
 def test_devices_and_processes_change_nothing():
-    """One device, eight of one process, and two processes on loopback: the same genomes and scores."""
+    """One device, eight devices, and two processes on loopback find the same genomes and scores."""
     (one,) = processes(1)
     (eight,) = processes(8)
     two = processes(2, count=2)

@@ -1,4 +1,4 @@
-"""Scores over a vocabulary, heard in chunks of any size and order."""
+"""Scores over a vocabulary, which are added in chunks of any size and order."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from wnn_jax.lm import tally
 
 
 def whole(scores, targets):
-    """Nats and best ids from all scores ``[V, N]`` at once, in float64."""
+    """Return nats and best ids from all scores ``[V, N]`` at once, in float64."""
     scores = scores.astype(np.float64)
     with np.errstate(divide="ignore"):
         mass = np.log(np.exp(scores).sum(axis=0))
@@ -18,9 +18,9 @@ def whole(scores, targets):
 
 @given(st.integers(1, 20), st.integers(0, 1000))
 def test_any_cut_of_the_vocabulary_scores_alike(vocabulary, seed):
-    """All chunks are padded to the same few shapes, so that compiled code is reused."""
+    """All chunks are padded to a few shapes, so that compiled code is reused."""
     rng, places, most = np.random.default_rng(seed), 5, 20
-    # Few levels, so that there are ties; some ids are impossible.
+    # The scores have few levels, so that there are ties; some ids are impossible.
     scores = rng.integers(-3, 4, (vocabulary, places)).astype(np.float32)
     scores[rng.random(scores.shape) < 0.1] = -np.inf
     scores[rng.integers(vocabulary)] = 0.0

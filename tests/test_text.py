@@ -1,4 +1,4 @@
-"""Corpora, tokenizers, splits and every way they can be wrong."""
+"""Corpora, tokenizers and splits, and every way in which they can be wrong."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_tokens_are_lossless_and_split_in_order(path, tokenizer):
 
 
 def test_bpe_is_learnt_from_training_text_only(path):
-    """Other held-out text leaves the tokenizer, and so the training ids, as they were."""
+    """Another held-out text changes neither the tokenizer nor the training ids."""
     before = text.load(text.TextConfig(str(path), "bpe:400"))
     data = path.read_text().splitlines(keepends=True)
     cut = len("".join(data)) * 85 // 100

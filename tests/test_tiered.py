@@ -1,4 +1,4 @@
-"""The tiered model against an oracle that writes one example after another, by the predecessor's rules."""
+"""The tiered model equals an oracle that writes one example after another by the rules of the predecessor."""
 
 from collections import Counter
 
@@ -14,7 +14,7 @@ from wnn_jax.ram import bits
 
 V, C = 24, 2
 TIERS = tiered.parse("12,3,4;rest,3,3")
-TRAIN, SCORED = 350, 50  # the same everywhere, so that compiled code serves again
+TRAIN, SCORED = 350, 50  # the same in all tests, so that compiled code is reused
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def config_for(**changes):
 
 
 def stream(length=TRAIN + SCORED, seed=0, types=17):
-    """Tokens of which the last ones tell the next, few of some and none of others."""
+    """Draw tokens whose last ones decide the next; some ids are rare and some never come."""
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, types + 1)
     follows = rng.integers(types, size=types)
@@ -40,7 +40,7 @@ def stream(length=TRAIN + SCORED, seed=0, types=17):
 
 
 def oracle(config, wiring, tokens, words, wrong):
-    """Votes ``[V, N]`` by id: TRUE into the target's cluster first, then FALSE into EMPTY cells.
+    """Return votes ``[V, N]`` by id; TRUE goes into the target's cluster first, then FALSE into EMPTY cells.
 
     ``wrong[i]`` are the ids that are negatives of example i. Other cells get the same examples in order.
     """
@@ -124,7 +124,7 @@ def test_every_training_rule_equals_the_oracle(negatives, cells, empty_value):
 
 
 def test_the_order_of_the_text_does_not_matter_to_true_wins():
-    """Two texts with the same windows: a cycle begun elsewhere."""
+    """Two texts have the same windows, because they are one cycle with two starts."""
     config = config_for()
     cycle = np.tile(stream((TRAIN - C) // 6), 7)
     one, two = cycle[:TRAIN], cycle[7 : TRAIN + 7]
@@ -195,10 +195,10 @@ def test_no_prediction_reads_its_future():
 
 
 def test_the_published_score_cannot_leave_its_band():
-    """Whatever was learnt: the best case is one full cluster and V - 1 silent ones, the worst its reverse."""
+    """The best tables have one full cluster and V - 1 empty ones, and the worst the reverse."""
     config = config_for(memory=ram.RamConfig("true_wins"))
     wiring, train, _ = fitted(config)
-    words, targets = tiered_layer.inputs(config, train[: SCORED + C])  # even on what was trained on
+    words, targets = tiered_layer.inputs(config, train[: SCORED + C])  # even on training text
     nats = np.asarray(read(config, None, wiring, train, words, targets).nats)
     low, high = tiered_readout.published_band(V)
     assert (low, high) == pytest.approx((np.log(1 + (V - 1) / np.e), np.log(V)))
@@ -222,7 +222,7 @@ def test_a_calibrated_count_model_leaves_it_and_beats_the_unigram():
 
 
 def test_the_readout_is_learnt_from_its_text_alone():
-    """The same text gives the same readout; what it is held out on is its end, so its end matters."""
+    """The same text gives the same readout; the end of the text is held out, so that the end matters."""
     config = config_for(memory=ram.RamConfig("count"), negatives="all")
     tokens, share = stream(), SCORED / (TRAIN + SCORED)
     one, two = (tiered_readout.calibrate(jax.random.key(0), config, tokens, share) for _ in range(2))
@@ -266,7 +266,7 @@ def test_a_bitwise_model_of_the_same_context_sees_the_same_bits():
 
 
 def test_a_model_in_four_lines_is_its_pieces():
-    """`fit` and `score` draw, fit and read as these do; a readout that was saved takes part in the score."""
+    """`fit` and `score` equal their parts called one by one, and a saved readout is used for the score."""
     config = config_for(memory=ram.RamConfig("count"), negatives="all")
     tokens = stream()
     model = tiered.fit(jax.random.key(0), config, tokens[:TRAIN])

@@ -1,4 +1,4 @@
-"""SentencePiece: the ids, the documents and the bytes; token files, and every way they can be wrong."""
+"""SentencePiece ids, documents and bytes; token files, and every way in which they can be wrong."""
 
 import io
 
@@ -111,14 +111,14 @@ def test_the_bytes_of_a_token_by_hand(model, sp, stream):
     assert text.count_bytes(corpus, ids, previous) == sizes.sum()
     assert [corpus.pieces[i] for i in (bos, unk, of, x20, xf0)] == [b"", b"", b" of", b" ", b"\xf0"]
     assert [len(piece) for piece in corpus.pieces] == [*corpus.token_bytes]
-    with pytest.raises(ValueError, match="3 tokens, 2 before them"):
+    with pytest.raises(ValueError, match="got 3 tokens and 2 tokens before them"):
         text.count_bytes(corpus, ids[:3], ids[:2])
 
 
 def test_all_bytes_are_those_of_the_normalised_text(sp, stream):
     corpus = text.load(text.TextConfig(str(stream), sp))
     parts = stream.read_text("utf-8").split("\n \n\n")
-    # Each split is text of its own, so a document that one cuts is two, with no space between them.
+    # Each split is a text by itself: a document that is cut becomes two, without a space between them.
     size = sum(len(" ".join(part.split()).encode()) for part in parts)
     cut = np.sum(everything(corpus) == 1) - len(parts)
     assert 0 <= cut <= 2
@@ -146,7 +146,7 @@ def test_a_stream_is_cut_at_a_token(tmp_path, stream, prefix):
     places = [made.prefix(content, ids[:i]) for i in range(1, len(ids) + 1)]
     assert places == sorted(places)
     for i in np.flatnonzero((ids == 1) | made.documents.leading_space[ids])[1:200]:
-        if ids[i - 1] != 1:  # before a document's first word is the document before
+        if ids[i - 1] != 1:  # the place before the first word belongs to the document before
             np.testing.assert_array_equal(made.encode(content[: places[i - 1]]), ids[:i])
     assert content[places[-1] :].strip() == ""
 
@@ -191,7 +191,7 @@ def test_models_that_are_none(tmp_path, model, stream):
     damaged = tmp_path / "damaged.model"
     for data in (b"", b"no model", model.read_bytes()[:3000]):
         damaged.write_bytes(data)
-        fails(rf"damaged.model \({len(data):,} bytes\) is no SentencePiece model", damaged)
+        fails(rf"damaged.model \({len(data):,} bytes\) is not a SentencePiece model", damaged)
     fails("no BOS id", write_model(tmp_path / "bare.model", bos_id=-1))
     with pytest.raises(ValueError, match=r"unknown tokenizer 'sp:'.* or sp:PATH"):
         text.load(text.TextConfig(str(stream), "sp:"))
@@ -231,7 +231,7 @@ def test_a_token_file_may_be_evaluated_on_another(tmp_path, sp):
 
 
 def test_ids_that_were_trained_on_are_refused(tmp_path, sp, monkeypatch):
-    monkeypatch.setattr(text, "_WINDOWS", 256)  # every place is looked at, also where two runs meet
+    monkeypatch.setattr(text, "_WINDOWS", 256)  # every place is checked, even where two parts meet
     rng = np.random.default_rng(0)
     train, test = (rng.integers(4, 280, size) for size in (4000, 2000))
     file = write_npy(tmp_path / "train.npy", train)
@@ -257,9 +257,9 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
     good = write_npy(tmp_path / "good.npy", np.arange(1000) % 299 + 1)
     for tokenizer in ("gpt2", "bytes", "bpe:300"):
         fails(f"good.npy needs the sp tokenizer it was made with, not {tokenizer}", good, tokenizer)
-    fails("stream.txt is no token file, and both must be or neither", good, eval_corpus=str(stream))
-    fails("stream.txt is no token file", stream, eval_corpus=good)
-    fails("overlap=drop takes lines out of a text", good, overlap="drop")
+    fails("stream.txt is not a token file: give two token files, or two texts", good, eval_corpus=str(stream))
+    fails("stream.txt is not a token file", stream, eval_corpus=good)
+    fails("overlap=drop removes lines from a text", good, overlap="drop")
     fails("cannot read the token file .*none.npy: No such file", tmp_path / "none.npy")
     (tmp_path / "folder.bin").mkdir()
     fails("cannot read the token file .*folder.bin: Is a directory", tmp_path / "folder.bin")
@@ -280,7 +280,7 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
         fails(f"should hold 100 ids of 2 bytes, 200 bytes, but {size} follow", bad)
     for data in (b"", b"text", whole[:9], whole[:40], whole.replace(b"}", b"{")):
         bad.write_bytes(data)
-        fails("bad.npy is no .npy file", bad)
+        fails("bad.npy is not a .npy file", bad)
 
     file = tmp_path / "bad.bin"
     fails("magic 7 and version 1, not 20240520 and 1", write_bin(file, [1], magic=7))
@@ -291,7 +291,7 @@ def test_token_files_that_are_none(tmp_path, sp, stream):
     fails("holds no ids", write_bin(file, []))
     fails("1 of 1 ids outside the vocabulary", write_bin(file, [999]))
     file.write_bytes(file.read_bytes()[:1000])
-    fails("has 1000 bytes, and its header alone has 1024", file)
+    fails("has 1000 bytes, and a header alone has 1024", file)
 
 
 def test_the_official_vocabulary_on_real_text(data):
@@ -302,7 +302,7 @@ def test_the_official_vocabulary_on_real_text(data):
     assert reviews.vocabulary == 1024
     assert len(everything(reviews)) == 3_186_450
     assert np.sum(everything(reviews) == 1) == 2_000, "a document a review"
-    assert total(reviews) == 7_717_287  # of 7,788,003 bytes, for newlines and spaces that meet are one
+    assert total(reviews) == 7_717_287  # of 7,788,003 bytes: runs of newlines and spaces count as one
     last, before = reviews.test[-100_000:], reviews.test[-100_001:-1]
     assert text.count_bytes(reviews, last, before) == 245_030
     web = text.load(text.TextConfig(str(data / "fineweb" / "val_131072_sp1024.npy"), sp))

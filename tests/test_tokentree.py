@@ -1,4 +1,4 @@
-"""Token trees: every id once, whatever the text and the pieces."""
+"""Token trees hold every id once, for any text and any pieces."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from wnn_jax.chain import constants, tokentree
 
 
 def check(tree, vocabulary):
-    """The paths lead to the leaves, the children say the same, and one pass over all turns sums to one."""
+    """Check that paths lead to leaves, that children agree, and that one pass over all turns sums to one."""
     assert tree.children.shape == (vocabulary - 1, 2)
     leaves = sorted(-1 - child for child in tree.children.ravel() if child < 0)
     assert leaves == list(range(vocabulary))
@@ -59,7 +59,7 @@ def test_a_plain_tree_of_bytes_is_their_digits():
 
 def test_rare_tokens_are_spelled_and_alike_ones_are_near():
     rng = np.random.default_rng(0)
-    # Ids 0-3 and 4-7 are two classes that take turns; 8 is rare, 9 never comes, 10 is of one part only.
+    # Ids 0-3 and ids 4-7 are two classes that alternate; 8 is rare, 9 never comes, 10 comes in one part only.
     train = np.stack([rng.integers(0, 4, 3000), rng.integers(4, 8, 3000)], axis=1).ravel()
     train[7] = 8
     train[100:140] = 10
@@ -71,7 +71,7 @@ def test_rare_tokens_are_spelled_and_alike_ones_are_near():
     assert len({turn[1] for turn in turns[:4]}) == 1
     assert len({turn[1] for turn in turns[4:8]}) == 1
     assert turns[0][1] != turns[4][1]
-    # Spelled nodes with the same last byte share a name, wherever they hang.
+    # Spelled nodes with the same last byte share a name, at any place of the tree.
     words = [b"e", b"xxab", b"xxac", b"yyab", b"yyac"]
     several = tokentree.clustered(np.zeros(50, int), words, rare=16)
     check(several, 5)

@@ -1,4 +1,4 @@
-"""Windows of a stream, and training that goes on where it stopped."""
+"""Windows of a stream, and training that continues where it stopped."""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +33,7 @@ def test_overlapping_windowsscore_every_token_once_after_half_a_window():
 
 
 def table_loss(params, fixed, windows):
-    """A bigram table's."""
+    """Return the loss of a bigram table."""
     logits = params[windows[:, :-1]] + fixed
     return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:]).mean()
 

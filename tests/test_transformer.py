@@ -1,4 +1,4 @@
-"""The transformer row: causal, each token scored once and as it would be in one window, and it learns."""
+"""The transformer is causal, scores each token once and as in one window, and learns."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import pytest
 
 from wnn_jax import transformer
 
-# One layer: what two do to each other is in test_eam.py.
+# One layer is enough here: test_eam.py tests two layers.
 CONFIG = transformer.TransformerConfig(20, layers=1, width=16, heads=2, window=8, dropout=0.1)
 TOKENS = np.random.default_rng(0).integers(0, 20, 400)
 
@@ -21,7 +21,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def logits(model):
-    """Logits after every token of a window, which is padded at its end, where nothing is seen."""
+    """Return the logits after every token of a window; its end is padding, which no token before it reads."""
     apply = jax.jit(transformer.apply, static_argnums=0)
 
     def of(tokens):

@@ -1,4 +1,4 @@
-"""The seventeen vocabulary-space models: sizes as published, causal by default, operations against NumPy."""
+"""The seventeen vocabulary-space models: published sizes, causality, and operations that equal NumPy's."""
 
 import dataclasses
 import functools
@@ -44,7 +44,7 @@ def small(name, leaky=False, steps=2):
 
 
 def stirred(config):
-    """Parameters away from their zeros and ones, so that every branch says something."""
+    """Move parameters away from zero and one, so that every branch changes the result."""
     leaves, tree = jax.tree.flatten(model.init(KEY, config))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [x + 0.2 * jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
@@ -60,13 +60,13 @@ def random(*shape, seed=0):
 
 
 def applied(sizes, params, x):
-    """An operation's result."""
+    """Return the result of an operation."""
     apply = model.OPERATIONS[type(sizes)].apply
     return jax.jit(lambda params, x: apply(sizes, params, x, CONTEXT))(params, x)
 
 
 def influence(config, *changed):
-    """How far changes of the tokens in each slice of places move the logits of each place, ``[T]`` each."""
+    """Change the tokens in each slice of places; return the largest change of the logits of each place."""
     logits = jax.jit(functools.partial(model.logits, config, stirred(config)))
     before = ids(windows=16)
     each = [before.at[:, places].set((before[:, places] + V // 2) % V) for places in changed]
@@ -146,12 +146,12 @@ def test_models_that_never_leaked(name):
     assert influence(small(name, leaky=True), slice(4, None))[0][:4].max() <= 1e-5
 
 
-# What is made small by training.
+# Losses that are added for training.
 
 
 @long
 def test_only_training_adds_to_the_loss():
-    """Published, v15 was also judged with what it adds for training."""
+    """The published v15 was scored with the loss that it adds for training, too."""
     windows = ids(4, 2, T + 1)
     config = small("v15_predictive")
     params = stirred(config)
@@ -177,7 +177,7 @@ def test_halting():
     loss = jax.jit(functools.partial(model.loss, config))(never, windows)
     cost = (
         jax.jit(functools.partial(model.objective, config))(never, windows) - loss
-    )  # both steps were surely taken
+    )  # both steps are taken for certain
     np.testing.assert_allclose(float(cost), 0.01 * config.steps, rtol=1e-3)
     slopes = jax.jit(jax.grad(lambda halt: model.objective(config, params | {"halt": halt}, windows, KEY)))
     assert all(bool(jnp.isfinite(x).all() & (x != 0).any()) for x in slopes(params["halt"]).values())
@@ -201,7 +201,7 @@ def test_every_state_can_be_read(name):
 
 
 def test_windows_move_with_the_steps():
-    """A step reads words from ``turn V / turns`` on and writes half the vocabulary further."""
+    """A step reads words from ``turn V / turns`` on and writes words half the vocabulary later."""
     twice = model.Sublayer(pointwise.Factor(), normed=False)
     config = model.VocabConfig(8, 2, (model.Sublayer(model.Subspace(3, (twice,)), normed=False),))
     params = model.init(KEY, config)
@@ -297,7 +297,7 @@ def test_convolution_and_average():
 
 
 def test_long_averages_stay_finite():
-    """Dividing by powers of the rate, as published, overflows; a scan does not."""
+    """The published division by powers of the rate overflows; a scan does not."""
     found = applied(mixing.MovingAverage(), {"fades": jnp.array([-2.0]), "scale": 1.0}, jnp.ones((1, 600, 1)))
     np.testing.assert_allclose(found[0, -1], 1 / (1 - 1 / (1 + np.exp(2.0))), rtol=1e-5)
 

@@ -1,4 +1,4 @@
-"""The command of the vocabulary-space models as a user runs it."""
+"""The command of the vocabulary-space models runs as a user runs it."""
 
 import os
 import signal
@@ -87,7 +87,7 @@ def test_a_killed_run_continues_to_the_same_end(tmp_path, corpus):
 
 
 def test_a_row_and_what_it_records(tmp_path, corpus):
-    # The shapes of test_vocab_face.py: scoring is compiled once for both.
+    # The shapes are those of test_vocab_face.py, so that scoring is compiled once for both.
     flags = f"--corpus={corpus}", "--models=v8_graph", "--hops=1", "--nopublished", *TINY, "--window=16"
     done = call("vocab", *flags, f"--workdir={tmp_path}", "--inspect=the word")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""The face of vocabulary-space models: train, score, inspect, compare, from Python."""
+"""Vocabulary-space models from Python: train, score, inspect and compare."""
 
 import dataclasses
 
@@ -42,7 +42,7 @@ def test_train_score_inspect(corpus, model):
 
 
 def test_each_token_is_scored_once_with_half_a_window_before_it(model, corpus):
-    """Against windows cut by hand; a longer text changes nothing before its end."""
+    """Scores equal those of windows cut by hand, and a longer text changes no score before its end."""
     half, tokens = TINY.window // 2, corpus.test[:60]
     nats, best = vocab.score(model, tokens)
     assert len(nats) == 60 - half - 1
@@ -75,7 +75,7 @@ def test_the_last_hop_is_the_prediction(model, corpus):
 
 
 def test_an_interrupted_training_continues_to_the_same_end(tmp_path, model, corpus, variant):
-    """And a finished one is read back. Ids alone are a text, too, but not one to inspect."""
+    """A finished training is read back, too. A text may be ids alone, but then it cannot be inspected."""
     reports = []
 
     def stop(report):

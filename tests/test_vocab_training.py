@@ -23,7 +23,7 @@ long = pytest.mark.long
 
 
 def chain_text(vocabulary, length, seed=0, branches=4):
-    """A Markov chain in which few words follow each."""
+    """Draw a Markov chain in which few words follow each word."""
     rng = np.random.default_rng(seed)
     after = rng.integers(0, vocabulary, (vocabulary, branches))
     choice = rng.integers(0, branches, length)
@@ -44,7 +44,7 @@ class Stop(Exception):
 @long
 @pytest.mark.parametrize("name", zoo.NAMES)
 def test_all_seventeen_train(name):
-    """200 steps at V = 256: finite, better than chance, and the same bits when done again."""
+    """200 steps at V = 256 give a finite loss, better than chance, and the same bits when run again."""
     variant = vocab.variant(name, 256, hops=4, repairs=[x for x in repairs.suited(name) if x != "bigram"])
     config = vocab.TrainConfig(steps=200, tokens_per_step=128, window=32)
     text = chain_text(256, 200 * 128 + 1)
@@ -53,7 +53,7 @@ def test_all_seventeen_train(name):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(model.params))
     losses = reports[-1].losses
     assert np.isfinite(losses).all()
-    # v15 keeps an eighth of its state, all else alike: it learns nothing so soon, as the README says.
+    # v15 keeps only an eighth of its state, and learns nothing in so few steps.
     if name != "v15_predictive":
         assert losses[-1] < losses[0]
         assert losses[-1] < np.log(256)
@@ -99,7 +99,7 @@ def test_muon_is_for_matrices():
         size = np.linalg.svd(np.asarray(matrix) / 0.01, compute_uv=False)
         assert 0.5 < size.min() <= size.max() < 1.5
     for vectors in ("taps", "bias"):
-        # Adam's first step is as long for every number.
+        # Adam's first step has the same length for every number.
         np.testing.assert_allclose(np.abs(step[vectors]), np.abs(step["bias"]).max(), rtol=1e-3)
 
 
@@ -175,7 +175,7 @@ def test_the_frequent_come_first():
 
 
 def test_words_in_like_places_come_together():
-    """Even words are followed by odd ones of the same half only: four kinds, mixed up over the ids."""
+    """Even words are followed only by odd words of the same half; the four kinds are mixed over the ids."""
     rng = np.random.default_rng(0)
     kind = rng.permutation(np.repeat(np.arange(4), 8))
     of = [np.flatnonzero(kind == k) for k in range(4)]
@@ -230,7 +230,7 @@ def test_only_a_graph_can_hold_counts():
 def test_int8_rows(x):
     whole, steps = packing.int8_rows(x)
     assert whole.dtype == np.int8
-    # Half a step, and what float16 makes of 127 steps.
+    # Half a step, and the error of float16 over 127 steps.
     most = np.abs(x).max(1, keepdims=True)
     assert (np.abs(packing.float_rows(whole, steps) - x) <= most * (0.5 / 127 + 1e-3) + 1e-5).all()
 
@@ -254,7 +254,7 @@ def test_packed_and_back(name):
 
 
 def old_config():
-    """The model in golden/vocab.bin, whose classes and fields had other names when it was packed."""
+    """Read the model in golden/vocab.bin; its classes and fields had other names when it was packed."""
     waves = vocab.WordMap("soft fourier", (1, 2))
     memory = mixing.LinearAttention(
         4,
@@ -332,7 +332,7 @@ def test_bytes_that_are_no_model():
         (data[:-20], "damaged"),
         (b"words", "damaged"),
         (lzma.compress(b"words"), "damaged"),
-        (other, "another kind of model than 'wnn_jax vocab 1'"),
+        (other, "of kind 'something else 1': give one of 'wnn_jax vocab 1'"),
     ):
         with pytest.raises(ValueError, match=message):
             vocab.unpack(bad)

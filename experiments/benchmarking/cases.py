@@ -1,4 +1,4 @@
-"""Cases that `experiments.benchmark` times: one case at a time, in a process of its own."""
+"""The cases that `experiments.benchmark` times. Each case runs in its own process."""
 
 import dataclasses
 import os
@@ -22,8 +22,8 @@ OPERATIONS = ("fused write", "write", "lookup")
 CELLS: tuple[ram.CellKind, ...] = ("ternary", "count", "quad_weighted")
 TABLE_BYTES = 1 << 32
 CONFIG = ram.RamConfig("ternary")
-# The predecessor's setting of a search: a genome of 16 clusters of 200 neurons of 20 bits, scored on the ids
-# of GPT-2. Its published figure is 50 genomes in 42 s on 16 CPU and 40 GPU cores.
+# The setting of the predecessor's search: a genome of 16 clusters of 200 neurons of 20 bits, scored on GPT-2
+# ids. The predecessor's published speed is 50 genomes in 42 s on 16 CPU and 40 GPU cores.
 SEARCH = {"train": 67_000, "scored": 47_000, "neurons": 200, "population": 50}
 SEARCH_WAYS = ("full", "mutants", "tabu")
 # Bytes of a cell in the row that the native fused kernel keeps (metal_ext/src/row.h).
@@ -32,16 +32,16 @@ PACKED = {"ternary": 2.0, "count": 4.0, "quad_weighted": 0.25}
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """How much work is timed.
+    """The amount of work that is timed.
 
     Attributes:
-      neurons: neurons, fewer where their tables pass 4 GiB.
-      examples: examples written and read.
-      input_bits: input bits of an example.
-      repeats: timed runs of each case; the fastest counts.
+      neurons: the number of neurons; fewer are used if their tables would exceed 4 GiB.
+      examples: the number of examples written and read.
+      input_bits: the number of input bits of an example.
+      repeats: the number of timed runs of each case; the fastest counts.
 
     Raises:
-      ValueError: one of them is below 1.
+      ValueError: a number is below 1.
     """
 
     neurons: int = 3200
@@ -56,7 +56,7 @@ class Sizes:
 
 
 def run_search(sizes: Sizes, seed: int, way: str, kind: ram.CellKind, address_bits: int) -> dict[str, float]:
-    """Genomes a second by full evaluation, or by what changed."""
+    """Time the evaluation of genomes, in full or of the changed neurons only."""
     count, clusters = SEARCH["train"] + SEARCH["scored"], 16
     config = bitwise.BitwiseConfig(50_257, 4, SEARCH["neurons"], address_bits, memory=ram.RamConfig(kind))
     size = SEARCH["neurons"]
@@ -105,9 +105,9 @@ def _search_row(seconds: list[float], genomes: int) -> dict[str, float]:
 def run_case(
     sizes: Sizes, seed: int, table: str, way: str, operation: Any, address_bits: str
 ) -> dict[str, float]:
-    """Time one case here; ``peak_mib`` is this process's."""
+    """Time one case in this process; ``peak_mib`` is the peak memory of the process."""
     if way.endswith(" one") and hasattr(os, "sched_setaffinity"):
-        # Before JAX sizes its pool of threads.
+        # JAX sizes its pool of threads by the cores it finds, so they are limited before its first use.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if table == "search":
         return run_search(sizes, seed, way, operation, int(address_bits))
@@ -134,7 +134,7 @@ def run_case(
 
 
 def run_bound(sizes: Sizes, row_bytes: int) -> dict[str, float]:
-    """The time that one thread needs for a random read-modify-write in a row of ``row_bytes``."""
+    """Time the random read-modify-writes of one thread in a row of ``row_bytes`` bytes."""
     backend.chosen()
     touches, tasks = 1 << 22, 8
     seconds = timed(sizes, jax.jit(lambda _: backend.touch(max(1, row_bytes), touches, tasks)), None)
@@ -142,7 +142,7 @@ def run_bound(sizes: Sizes, row_bytes: int) -> dict[str, float]:
 
 
 def fit_and_read(sizes: Sizes, kind: ram.CellKind, drawn: jax.Array, train: ram.Examples) -> list[float]:
-    """As many examples read as written, by any kind of cell."""
+    """Time `ram.fit_and_read` with cells of one kind; as many examples are read as written."""
     drawn = split_clusters(drawn)
     train = train._replace(targets=jnp.repeat(train.targets, drawn.shape[0], axis=0))
     config = ram.RamConfig(kind)
@@ -150,9 +150,9 @@ def fit_and_read(sizes: Sizes, kind: ram.CellKind, drawn: jax.Array, train: ram.
 
 
 def peak_memory() -> int:
-    """Most bytes this process ever held."""
+    """Return the largest number of bytes that this process ever held."""
     try:
-        # ru_maxrss would count what the parent held when it started this process.
+        # ru_maxrss would include the memory of the parent at the start of this process.
         status = pathlib.Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) << 10
     except OSError:
@@ -161,7 +161,10 @@ def peak_memory() -> int:
 
 
 def timed(sizes: Sizes, function: Callable, *arguments) -> list[float]:
-    """Seconds of every repeat after one run that compiles; a result is fed back as first argument."""
+    """Return the seconds of each repeat, after a first run that compiles.
+
+    The result of a run is the first argument of the next one.
+    """
     state, seconds = arguments[0], []
     for _ in range(sizes.repeats + 1):
         started = time.perf_counter()
@@ -171,7 +174,8 @@ def timed(sizes: Sizes, function: Callable, *arguments) -> list[float]:
 
 
 def neuron_major(sizes: Sizes, operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
-    # A cluster is limited in neurons only by its summed vote, which nothing here reads.
+    """Time the way of the library: one neuron after another."""
+    # The sum of votes limits the size of a cluster: the neurons are split, although no vote is read here.
     drawn = split_clusters(drawn)
     clusters, neurons, address_bits = drawn.shape
     train = train._replace(targets=jnp.repeat(train.targets, clusters, axis=0))
@@ -194,22 +198,22 @@ def neuron_major(sizes: Sizes, operation: str, drawn: jax.Array, train: ram.Exam
 
 
 def split_clusters(drawn: jax.Array) -> jax.Array:
-    """``[1, R, T]`` to at least two clusters that a vote can count."""
+    """Split connections ``[1, R, T]`` into two or more equal clusters of fewer than 1,024 neurons."""
     neurons = drawn.shape[1]
     clusters = next(k for k in range(2, neurons + 1) if neurons % k == 0 and neurons // k < 1024)
     return drawn.reshape(clusters, neurons // clusters, -1)
 
 
 def flat(sizes: Sizes, operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
-    """The way that one writes first: all addresses as ``[N, R]``, then one scatter or gather.
+    """Time the naive way: all addresses ``[N, R]`` first, then one scatter or gather.
 
-    The addresses are made beforehand and not timed, which flatters this way.
+    The time to compute the addresses is not counted, which favours this way.
     """
     connections = drawn[0]
     neurons, address_bits = connections.shape
     amount = 2 * train.targets[0].astype(jnp.int32)[:, None] - 1
     column = jnp.arange(neurons)
-    # One neuron at a time, into place: the [N, R, T] bits, or a transposed copy, would not fit.
+    # One neuron at a time, in place: the bits [N, R, T], or a transposed copy, would not fit into memory.
     address = jax.lax.fori_loop(
         0,
         neurons,
@@ -230,7 +234,7 @@ def flat(sizes: Sizes, operation: str, drawn: jax.Array, train: ram.Examples) ->
 
 
 def floor(sizes: Sizes, operation: str, drawn: jax.Array, train: ram.Examples) -> list[float]:
-    """No neuron can cost less: its addresses are given and its row has just been used."""
+    """Time a lower bound for a neuron: its addresses are given and its row is in the cache already."""
     neurons, address_bits = drawn.shape[1:]
     address = [ram.addresses(train.words, connections) for connections in drawn[0, :2]]
     amount = 2 * train.targets[0].astype(jnp.int32) - 1
@@ -259,7 +263,7 @@ WAYS = {"xla": neuron_major, "native": neuron_major, "flat": flat, "floor": floo
 
 
 def copy_bandwidth() -> float:
-    """Bytes a second, read and written, of one thread copying 512 MiB."""
+    """Return the bytes a second, read and written, of one thread that copies 512 MiB."""
     source = np.ones(1 << 26)
     target = np.empty_like(source)
     seconds = []

@@ -1,1 +1,1 @@
-"""The parts of `experiments.recommender`, an experiment a module."""
+"""The parts of `experiments.recommender`; each module is one experiment."""

@@ -1,4 +1,4 @@
-"""New categories: names the encoder does not know, and a genre that gets a bit later."""
+"""New categories: names that the encoder does not know, and a genre that gets a bit after learning."""
 
 import jax
 
@@ -10,7 +10,7 @@ CONFIG = categories.CategoriesConfig()
 
 
 def bucketing(study: common.Study) -> None:
-    """Genres and tags an encoder does not know: dropped, hashed, put with the nearest, or given bits."""
+    """Compare ways to treat genres and tags that the encoder does not know (`categories.bucketing`)."""
     table: dict[str, list[categories.Bucketed]] = {}
     for seed in study.seeds:
         for row, found in categories.bucketing(jax.random.key(seed), CONFIG, study.data).items():
@@ -28,7 +28,7 @@ def bucketing(study: common.Study) -> None:
 
 
 def addition(study: common.Study) -> None:
-    """A genre gets a bit after agents have learnt."""
+    """Compare ways to add a bit for a genre after agents have learnt (`categories.addition`)."""
     genre = CONFIG.added
     table: dict[str, list[categories.Added]] = {}
     for seed in study.seeds:
@@ -38,7 +38,7 @@ def addition(study: common.Study) -> None:
             )
             table.setdefault(name, []).append(found)
     cells = {name: [common.mean_range(x) for x in zip(*rows, strict=True)] for name, rows in table.items()}
-    heads = [f"{genre}: within one", "others", f"{genre}: rmse", "others", "others moved by"]
+    heads = [f"{genre}: within one", "others", f"{genre}: rmse", "others", "change of others"]
     tables.print_grid(f"{genre} gets a bit after learning", cells, heads)
     bars = {name: [x.within_one for x in rows] for name, rows in table.items()}
     plots.bars(study.workdir / "addition.png", bars, f"within one star, {genre} films")

@@ -1,4 +1,4 @@
-"""Cold start, as published and fairly: a row for every recommender, R and seed."""
+"""Cold start, as published and with fairer metrics: a row for each recommender, size R and seed."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def published(study: common.Study, wrong: movielens.Dataset | None) -> None:
-    """The published table: whole stars, and what is left of R ratings is asked."""
+    """Make the published table: whole stars; a fifth of the R ratings is asked."""
     rows = _rows(study, "published", cold_start.PUBLISHED, wrong)
     _print(rows, "within one star (published metric); R =", "within_one")
     plots.by_ratings(study.workdir / "published.png", rows, "within_one", "within one star, as published")
 
 
 def fair(study: common.Study) -> None:
-    """Half stars, twenty films asked of everybody, and metrics that a constant does not win."""
+    """Make the fair tables: half stars, twenty films asked, and metrics that no constant wins."""
     rows = _rows(study, "twenty", cold_start.FAIR, None)
     _print(rows, "within one star, 20 films asked; R =", "within_one")
     _print(rows, "balanced accuracy of liking; R =", "balanced")
@@ -66,7 +66,7 @@ def _print(rows: Rows, title: str, name: str) -> None:
 
 
 def _verdict(rows: Rows, seeds: Sequence[int]) -> None:
-    """Whether the hybrid beats both its parts, by balanced accuracy, seed by seed."""
+    """Print whether the hybrid has a better balanced accuracy than both its parts, with the gains by seed."""
     for size in sorted({row["shown"] for row in rows}):
         value = {(x["row"], x["seed"]): x["balanced"] for x in rows if x["shown"] == size}
         gain = {

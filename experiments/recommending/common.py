@@ -1,4 +1,4 @@
-"""Parts that the recommender's commands share: the flags that name ratings, and cells of tables."""
+"""Parts that the commands of the recommender share: the flags about ratings, and cells of tables."""
 
 import dataclasses
 import pathlib
@@ -15,12 +15,14 @@ from wnn_jax.recommender import synthetic
 
 @dataclasses.dataclass(frozen=True)
 class RatingsConfig:
-    """Which ratings are read.
+    """The ratings to read.
 
     Attributes:
-      data: the data set; made-up is a synthetic world, for machines without data.
-      data_dir: folder of the data set; by default WNN_JAX_DATA or the official download.
-      bad_rows: skip lists the rows that cannot be used, refuse stops at the first.
+      data: the data set. made-up is a synthetic one, for machines without data.
+      data_dir: folder of the data set; by default the folder movielens in WNN_JAX_DATA, or the official
+        download.
+      bad_rows: what to do with rows that cannot be used. skip: print them and go on. refuse: stop at the
+        first.
     """
 
     data: Literal["ml-latest-small", "ml-100k", "made-up"] = "ml-latest-small"
@@ -29,7 +31,14 @@ class RatingsConfig:
 
 
 class Study(NamedTuple):
-    """One run of `experiments.recommender`: where rows and pictures go, the ratings, and the seeds."""
+    """One run of `experiments.recommender`.
+
+    Attributes:
+      results: the rows of the run.
+      workdir: the folder for rows and pictures.
+      data: the films and ratings.
+      seeds: the seeds to run.
+    """
 
     results: tables.Results
     workdir: pathlib.Path
@@ -38,7 +47,7 @@ class Study(NamedTuple):
 
 
 def load(config: RatingsConfig) -> movielens.Dataset:
-    """Read the ratings; print what was read and which rows were not."""
+    """Read the ratings. Print what was read, and the rows that were not read."""
     if config.data == "made-up":
         dataset = synthetic.world(jax.random.key(0))
     else:
@@ -49,7 +58,7 @@ def load(config: RatingsConfig) -> movielens.Dataset:
 
 
 def print_problems(problems: Sequence[movielens.Problem], most: int = 20) -> None:
-    """Rows that were not read, by line; after ``most`` how many more there are."""
+    """Print the rows that were not read, at most ``most`` of them, and the number of the others."""
     for problem in problems[:most]:
         print(f"not read: {problem.file} line {problem.line}: {problem.reason}")
     if len(problems) > most:
@@ -57,6 +66,6 @@ def print_problems(problems: Sequence[movielens.Problem], most: int = 20) -> Non
 
 
 def mean_range(values: Sequence[float], digits: int = 3) -> str:
-    """Mean, and the range in brackets where there are several."""
+    """Format the mean of values; if there are several, their range follows in brackets."""
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) == 1 else f"{mean} ({np.ptp(values):.{digits}f})"

@@ -1,4 +1,4 @@
-"""Drift: how soon each policy foretells ratings again after tastes flip."""
+"""Drift: the number of ratings until each policy predicts well again after tastes flip."""
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from wnn_jax.recommender import drift
 
 
 def run(study: common.Study) -> None:
-    """Tastes flipped, and real ratings in their real order."""
+    """Compare the policies on flipped tastes, and on real ratings in their real order (`drift.compare`)."""
     config = drift.DriftConfig()
     curves: dict[str, list[np.ndarray]] = {}
     real: dict[str, list[float]] = {}
@@ -31,6 +31,9 @@ def run(study: common.Study) -> None:
         when = f"more than {config.after - 5}" if took is None else str(took)
         cells[name] = [*(f"{x:.3f}" for x in shares), when, common.mean_range(real[name])]
     heads = ["before", "first 5", "last 10", "recovered after", "real order"]
-    tables.print_grid("within one star of the next rating, tastes flipped", cells, heads)
-    print(f"five ratings in a row back to within .05, at most 10 after: {', '.join(quick) or 'no policy'}")
+    tables.print_grid("share within one star of the next rating, tastes flipped", cells, heads)
+    print(
+        "back to within .05 of the share before the flip (mean of five ratings) after at most 10 ratings: "
+        f"{', '.join(quick) or 'no policy'}"
+    )
     plots.drift(study.workdir / "drift.png", means, config.before)

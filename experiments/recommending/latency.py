@@ -1,4 +1,4 @@
-"""How long an answer takes: by rows, bits and agents, and beside the network it is said to be slower than."""
+"""The time of an answer, by the number of rows, bits and agents, and beside the time of small networks."""
 
 import jax
 
@@ -8,7 +8,7 @@ from wnn_jax.recommender import agent, latency
 
 
 def run(study: common.Study) -> None:
-    """All three tables, of random rows."""
+    """Measure and print three tables, all with random rows."""
     key, config = jax.random.key(0), agent.AgentConfig()
     _by_rows(study, key, config)
     _by_agents(study, key, config)

@@ -1,4 +1,4 @@
-"""Progress bars of long work, as the callbacks that the library takes."""
+"""Progress bars of long work, in the form of callbacks for the library."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,11 +8,13 @@ from tqdm import tqdm
 
 @contextlib.contextmanager
 def bar(name: str = "", unit: str = "id") -> Iterator[Callable[[str, int, int], None]]:
-    """A bar as an ``on_step(work, done, total)``, which begins again with each kind of work.
+    """Show a progress bar and give its callback ``on_step(work, done, total)``.
+
+    The bar shows one kind of work at a time: when ``work`` changes, it begins again.
 
     Args:
-      name: stands before the kind of work.
-      unit: of what is done.
+      name: the text before the kind of work.
+      unit: the unit of ``done`` and ``total``.
     """
     with tqdm(unit=unit, unit_scale=unit == "B", leave=False, delay=0.1, desc=name) as shown:
 

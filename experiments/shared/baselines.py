@@ -1,4 +1,4 @@
-"""Rows of what needs no table: counts of the training text, scored on the same tokens."""
+"""Rows of baselines: counts of the training text, scored on the same tokens as the models."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +19,14 @@ def add(
     cache: bool = False,
     extra: Mapping[str, Callable[[], ngram.Prediction | bitwise.Scores]] | None = None,
 ) -> dict[str, ngram.Prediction]:
-    """Rows of `ngram.baselines`; their predictions by name.
+    """Add the rows of `ngram.baselines`, and return their predictions by name.
 
     Args:
-      results: gets a row for each.
-      corpus: its training and its test text.
-      orders, cache: see `ngram.baselines`.
-      extra: rows of the command's own by name, made when their turn comes: after the uniform one.
+      results: the rows of the run.
+      corpus: the corpus; its training text is counted and its test text is scored.
+      orders: see `ngram.baselines`.
+      cache: see `ngram.baselines`.
+      extra: more rows, by name: functions that are called after the row ``uniform``.
     """
     rows: dict[str, ngram.Prediction] = {}
     started = time.perf_counter()
@@ -47,7 +48,11 @@ def add_row(
     seconds: float = float("nan"),
     **more: Any,
 ) -> None:
-    """One row, of the first test tokens or all; accuracy is not known where the best tokens are not."""
+    """Add the row of a prediction of all test tokens, or of the first ones.
+
+    The accuracy is unknown if the prediction does not name the most probable tokens (its ``best`` is
+    negative).
+    """
     nats, best = np.asarray(prediction.nats, np.float64), np.asarray(prediction.best)
     tokens = corpus.test[: len(nats)]
     summary = metrics.summarize(nats, best, tokens, corpus.token_bytes)._asdict()

@@ -1,14 +1,14 @@
-"""A command's flags, their help, the recorded settings and the validation, all made from config dataclasses.
+"""Command lines: flags, their help and the recorded settings, all made from config dataclasses.
 
-A command is a `Command` of groups; a group is a frozen dataclass whose fields are its flags:
+A command is a `Command` of groups. A group is a frozen dataclass, and its fields are flags:
 
     COMMAND = Command("chain", __doc__, main, text=Group(TextConfig), model=Group(ChainConfig))
 
     def main(options): corpus = text.load(options.text)
 
-A field's default is the flag's, its entry under ``Attributes`` in the class's docstring is the flag's help,
-and the class refuses bad values when it is made. Nothing is defined twice. Groups may share a flag, which
-then sets the fields of both.
+The default of a field is the default of its flag. The entry of the field under ``Attributes`` in the
+docstring of the class is the help of the flag. The class refuses bad values when it is made. Two groups may
+share a flag, which then sets the fields of both.
 """
 
 import dataclasses
@@ -32,8 +32,8 @@ class Common:
     """Settings of every command.
 
     Attributes:
-      seed: seed of everything that is drawn at random.
-      workdir: folder for ``results.jsonl`` and the pictures; by default ``runs/`` and the command's name.
+      seed: seed of all random choices.
+      workdir: folder for ``results.jsonl`` and the pictures.
     """
 
     seed: int = 0
@@ -45,13 +45,13 @@ class Group:
     """A config class whose fields are flags.
 
     Attributes:
-      config: a frozen dataclass, or an instance whose values are the defaults. Fields that are dataclasses
-        themselves give their fields.
-      names: flags of another name than their field, by field.
-      given: fields that no flag sets, because they follow from the data; the group is then a function of
-        them that makes the config.
-      repeats: fields of many values whose flag may be given several times, and then has them all; of other
-        flags the last counts.
+      config: a frozen dataclass, or an instance of one, whose values are then the defaults. A field that is a
+        dataclass itself is replaced by the fields of that dataclass.
+      names: the names of flags that differ from the names of their fields, by field.
+      given: fields without a flag, because they follow from the data. The option is then not the config but a
+        function that makes the config from these fields.
+      repeats: fields of many values whose flag may be given several times, and then takes the values of all.
+        Of any other flag the last occurrence counts.
     """
 
     config: Any
@@ -62,26 +62,26 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class _Flag:
-    """One flag: where its value goes, and all that `absl.flags` needs of it."""
+    """One flag: the field that it sets, and all that `absl.flags` must know of it."""
 
     name: str
-    path: tuple[str, ...]  # field, or field of a field
+    path: tuple[str, ...]  # the name of the field, or of a field of a field
     default: Any
     help: str
-    kind: type  # of one value
+    kind: type  # the type of one value
     many: bool
     optional: bool
     choices: tuple[Any, ...]
-    config: type  # whose field it is
+    config: type  # the class of the field
     repeats: bool = False
 
     @property
     def form(self) -> tuple[Any, ...]:
-        """All that two groups must agree on to share a flag: one then sets the fields of both."""
+        """The properties in which the flags of two groups must agree to be one flag."""
         return self.default, self.kind, self.many, self.choices
 
     def define(self, values: flags.FlagValues) -> None:
-        """Add it to a command's flags."""
+        """Add the flag to the flags of a command."""
         if self.many:
             default = None if self.default is None else ",".join(map(str, self.default))
             flags.DEFINE_multi_string(self.name, default, self.help, flag_values=values)
@@ -92,10 +92,10 @@ class _Flag:
             define.get(self.kind, flags.DEFINE_string)(self.name, self.default, self.help, flag_values=values)
 
     def parse(self, value: Any) -> Any:
-        """The field's value from the flag's.
+        """Turn the value of the flag into the value of the field.
 
         Raises:
-          ValueError: an entry of a list is not what it should be.
+          ValueError: an entry of a list has the wrong type or is not one of the choices.
         """
         if not self.many or value is None:
             return value
@@ -107,12 +107,12 @@ class _Flag:
         wrong = [x for x in entries if self.choices and x not in self.choices]
         if wrong:
             raise ValueError(
-                f"--{self.name} has no {wrong[0]!r}: choose of {', '.join(map(str, self.choices))}"
+                f"--{self.name} has no {wrong[0]!r}: choose from {', '.join(map(str, self.choices))}"
             )
         return entries
 
     def usage(self) -> str:
-        """Its lines of the help."""
+        """Return the lines of the help about this flag."""
         if self.kind is bool and not self.many:
             head = f"--[no]{self.name}"
             value = str(self.default).lower()
@@ -131,11 +131,12 @@ class Command:
     """A command: its groups of flags and its ``main``.
 
     Args:
-      name: of the module under ``experiments``.
-      about: the module's docstring.
-      main: called with the options: for each group its config, or, where fields are given by the data, a
-        function of them that makes it; ``common`` is always there. An exit code may be returned.
-      groups: by the name under which ``main`` finds them; a ``common`` of one's own has other defaults.
+      name: the name of the module in ``experiments``.
+      about: the docstring of the module.
+      main: the function to call with the options: one attribute for each group, which is the config, or a
+        function that makes it if the group has fields that are ``given``. ``main`` may return an exit code.
+      groups: the groups, by the names of their attributes; the group ``common`` is there by default, and may
+        be given with other defaults.
     """
 
     def __init__(self, name: str, about: str | None, main: Callable[[Any], int | None], /, **groups: Group):
@@ -151,7 +152,7 @@ class Command:
                 )
 
     def help(self) -> str:
-        """All flags, by group, with their defaults."""
+        """Return the help: all flags, by group, with their defaults."""
         lines = [f"python -m experiments.{self.name} [--flag=value ...]", "", self._about.strip(), ""]
         for title, found in self.flags.items():
             source = None
@@ -173,11 +174,11 @@ class Command:
         return values
 
     def accepted(self) -> list[str]:
-        """The names of all flags that `absl.flags` would take."""
+        """Return the names of all flags that `absl.flags` would accept."""
         return list(self._values())
 
     def parse(self, arguments: Sequence[str]) -> types.SimpleNamespace:
-        """Options from flags.
+        """Make the options from the arguments.
 
         Raises:
           ValueError: a flag is unknown, or a value is refused.
@@ -188,7 +189,7 @@ class Command:
         except flags.Error as error:
             raise ValueError(str(error)) from error
         if len(rest) > 1:
-            raise ValueError(f"unexpected argument {rest[1]!r}: every option is a --flag")
+            raise ValueError(f"unexpected argument {rest[1]!r}: give every option as --flag=value")
         parsed = {}
         for title, group in self._groups.items():
             chosen = {flag.path: flag.parse(values[flag.name].value) for flag in self.flags[title]}
@@ -197,19 +198,20 @@ class Command:
         return types.SimpleNamespace(**parsed)
 
     def run(self, arguments: Sequence[str] | None = None) -> int:
-        """Run the command; a bad flag or input ends it with one line on stderr.
+        """Run the command. After a bad flag or input, it prints one line to stderr and ends.
 
         Args:
-          arguments: flags; those of the process by default.
+          arguments: the flags; None means the arguments of the process.
 
         Returns:
-          The exit code: 0 or what ``main`` returned, 2 after a bad flag or input, 130 after an interrupt.
+          The exit code: the one that ``main`` returned, or 0; 2 after a bad flag or input; 130 after an
+          interrupt.
         """
         arguments = sys.argv[1:] if arguments is None else list(arguments)
         if {"--help", "-help", "-h", "--helpfull", "--helpshort"} & set(arguments):
             print(self.help(), end="")
             return 0
-        # jax and orbax narrate at INFO and WARNING; a command's output is its table.
+        # jax and orbax log much at INFO and WARNING; the output of a command is its table.
         logging.set_verbosity(logging.ERROR)
         try:
             return self._main(self.parse(arguments)) or 0
@@ -221,15 +223,15 @@ class Command:
 
 
 def plain(options: types.SimpleNamespace, *titles: str) -> dict[str, Any]:
-    """Groups of options as JSON data, by the names of their fields: what rows and progress record."""
+    """Return groups of options as JSON data, by the names of their fields; rows and progress record it."""
     return {title: dataclasses.asdict(getattr(options, title)) for title in titles}
 
 
 def documented(config: type) -> dict[str, str]:
-    """The entry of a config class's docstring for each field, by the field's name.
+    """Return the text about each field in the docstring of a config class, by the name of the field.
 
     Raises:
-      ValueError: it says nothing of one.
+      ValueError: the docstring says nothing about a field.
     """
     text = inspect.cleandoc(config.__doc__ or "")
     section = re.search(r"^Attributes:\n(.*?)(?=^\w|\Z)", text, re.S | re.M)
@@ -239,7 +241,7 @@ def documented(config: type) -> dict[str, str]:
             found[name] = " ".join(entry[1].split()).replace("``", "").replace("`", "")
     missing = [field.name for field in dataclasses.fields(config) if field.name not in found]
     if missing:
-        raise ValueError(f"the docstring of {config.__name__} says nothing of its field {missing[0]!r}")
+        raise ValueError(f"the docstring of {config.__name__} says nothing about its field {missing[0]!r}")
     return found
 
 
@@ -269,7 +271,7 @@ def _default(config: Any, field: dataclasses.Field) -> Any:
 
 
 def _form(hint: Any) -> tuple[type, bool, bool, tuple[Any, ...]]:
-    """Kind of one value, whether there are many, whether there may be none, and the choices."""
+    """Return the type of one value, whether there are many, whether there may be none, and the choices."""
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (inner,) = (x for x in arguments if x is not type(None))
@@ -284,7 +286,7 @@ def _form(hint: Any) -> tuple[type, bool, bool, tuple[Any, ...]]:
 
 
 def _make(config: Any, chosen: Mapping[tuple[str, ...], Any], **given: Any) -> Any:
-    """The config, its fields chosen by flags or given."""
+    """Make the config from the fields that flags chose and the fields that are given."""
     kind = config if isinstance(config, type) else type(config)
     values = dict(given)
     for field in dataclasses.fields(kind):

@@ -1,4 +1,4 @@
-"""Gates on a language model: their flags, and the rows that a model gets behind them."""
+"""Gates on a language model: their flags, and the rows of a model with gates."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,13 +28,13 @@ GROUP = Group(
 
 
 def add(results: tables.Results, name: str, scores: Mapping[str, Any], corpus: text.Corpus) -> None:
-    """A row for each kind of gate, with how much it changed a token's nats: mean and its standard error.
+    """Add a row for each kind of gate. It holds the mean change in nats a token, and its standard error.
 
     Args:
-      results: gets the rows.
-      name: of the model's own row.
-      scores: `bitwise.Scores` by kind, and those without gates as ``none``.
-      corpus: of whose test text the scored tokens are the first.
+      results: the rows of the run.
+      name: the name of the row of the model without gates.
+      scores: `bitwise.Scores` by kind of gate; ``none`` are the scores without gates.
+      corpus: the corpus; the scored tokens are the first tokens of its test text.
     """
     without = np.asarray(scores["none"].nats, np.float64)
     for kind, behind in scores.items():

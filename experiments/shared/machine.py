@@ -1,4 +1,4 @@
-"""The machine that a number was measured on: device, backend, versions; clocks; memory that is free."""
+"""The machine on which numbers are measured: its device, backend, versions, clock and free memory."""
 
 import importlib.metadata
 import os
@@ -17,7 +17,7 @@ from wnn_jax.ram import backend
 
 
 def backend_name() -> str:
-    """Which kernels do the table work, in words."""
+    """Name the kernels that do the work on tables, in words."""
     chosen = backend.chosen()
     if chosen == "metal":
         return f"native kernels, large work on {backend.device_name()}"
@@ -25,7 +25,7 @@ def backend_name() -> str:
 
 
 def device() -> str:
-    """The device results are computed on, in words."""
+    """Name the device that computes the results, in words."""
     first = jax.devices()[0]
     name = first.device_kind
     if first.platform == "cpu":
@@ -42,14 +42,14 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a number depends on besides the code of the model."""
+    """Return the versions of the software that a number depends on."""
     names = ("jax", "jaxlib", "numpy")
     found = {name: importlib.metadata.version(name) for name in names}
     return {"wnn_jax": wnn_jax.__version__, "python": platform.python_version(), **found}
 
 
 def clock(call: Callable[[], Any], repeats: int) -> float:
-    """Median seconds of a call, after one that compiles."""
+    """Return the median seconds of a call, measured after a first call that compiles."""
     jax.block_until_ready(call())
     times = []
     for _ in range(repeats):
@@ -60,14 +60,17 @@ def clock(call: Callable[[], Any], repeats: int) -> float:
 
 
 def check_memory(need: int, remedy: str) -> None:
-    """Refuse work that the machine cannot hold.
+    """Refuse work that needs more memory than the machine has free.
+
+    Args:
+      need: the bytes that the work needs.
+      remedy: the end of the message: what the user can do.
 
     Raises:
-      ValueError: ``need`` bytes are more than is free, with both numbers and the flag that helps.
+      ValueError: ``need`` is more than the free memory.
     """
     free = psutil.virtual_memory().available
     if need > free:
         raise ValueError(
-            f"this needs about {need / 2**30:.1f} GiB and the machine has {free / 2**30:.1f} GiB "
-            f"free: {remedy}"
+            f"this needs about {need / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free: {remedy}"
         )

@@ -1,4 +1,4 @@
-"""Pictures of a run. Every function takes arrays and writes one PNG."""
+"""Pictures of a run. Each function takes arrays and writes one PNG file."""
 
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from wnn_jax import metrics, search
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # after the choice of its backend
+from matplotlib import pyplot as plt  # pyplot must be imported after the backend is chosen
 
 _SIZE = (7.0, 4.2)
 
@@ -22,7 +22,7 @@ def _save(figure, path: pathlib.Path) -> None:
 
 
 def bit_accuracy(path: pathlib.Path, model: np.ndarray, marginal: np.ndarray, label: str) -> None:
-    """Accuracy of every bit of the token beside always guessing its commoner value."""
+    """Draw the accuracy of each bit of the token, beside that of always guessing the commoner value."""
     figure, axes = plt.subplots(figsize=_SIZE)
     place = np.arange(len(model))
     axes.bar(place - 0.2, marginal, 0.4, color="0.75", label="always the commoner value")
@@ -31,12 +31,12 @@ def bit_accuracy(path: pathlib.Path, model: np.ndarray, marginal: np.ndarray, la
     axes.set_ylim(max(0.0, min(model.min(), marginal.min()) - 0.05), 1.0)
     axes.set_xticks(place)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
-    axes.set_title("What each bit's neurons add to its marginal")
+    axes.set_title("Accuracy of each bit, beside guessing its commoner value")
     _save(figure, path)
 
 
 def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -> None:
-    """Predicted against observed frequency of ones; the size of a dot is the share of predictions."""
+    """Draw predicted against observed frequencies of ones; the area of a dot is its share of predictions."""
     figure, axes = plt.subplots(figsize=(5.2, 5.0))
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1, label="calibrated")
     for label, curve in curves.items():
@@ -50,14 +50,14 @@ def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -
 
 
 def learning_curve(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
-    """Cross-entropy of the same held-out text against the number of training tokens."""
+    """Draw the cross-entropy of one held-out text against the number of training tokens."""
     title = "Cross-entropy of the evaluated text; lower is better"
     _against_tokens(path, tokens, curves, "cross-entropy (nats a token)", title)
 
 
 def training_cost(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
-    """Microseconds a training token against the number of training tokens."""
-    _against_tokens(path, tokens, curves, "microseconds a token", "What a training token costs")
+    """Draw the microseconds a training token against the number of training tokens."""
+    _against_tokens(path, tokens, curves, "microseconds a token", "Training time a token")
 
 
 def _against_tokens(path, tokens, curves, unit: str, title: str) -> None:
@@ -76,7 +76,7 @@ def _against_tokens(path, tokens, curves, unit: str, title: str) -> None:
 
 
 def search_curve(path: pathlib.Path, history: Sequence[search.Report]) -> None:
-    """Best and mean cross-entropy by generation on the scored fold, and the best on validation text."""
+    """Draw the best and mean cross-entropy of each generation, on the scored fold and on validation text."""
     figure, axes = plt.subplots(figsize=_SIZE)
     steps = np.arange(1, len(history) + 1)
     axes.plot(steps, [line.mean for line in history], color="0.7", linewidth=1, label="mean, scored fold")
@@ -88,14 +88,14 @@ def search_curve(path: pathlib.Path, history: Sequence[search.Report]) -> None:
         if history[i].phase != history[i - 1].phase:
             axes.axvline(i + 0.5, color="0.85", linewidth=1)
     axes.set(xlabel="generation (a line where a phase ends)", ylabel="cross-entropy (nats a token)")
-    axes.set_title("The search; the scored fold changes, so its curve jumps")
+    axes.set_title("The search; its curve jumps when the scored fold changes")
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)
 
 
 def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, context: int) -> None:
-    """How many neurons of each cluster read each input bit, before and after a search."""
+    """Draw the number of neurons of each cluster that read each input bit, before and after a search."""
     figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.0), sharex=True)
     inputs = int(max(before.max(), after.max())) + 1
     counts = [
@@ -111,14 +111,14 @@ def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, conte
         for token in range(1, context):
             axes.axvline(token * inputs / context - 0.5, color="white", linewidth=0.5)
     panels[1].set_xlabel("input bit, oldest token first (white: token borders)")
-    panels[0].set_title("Neurons that read each input bit")
+    panels[0].set_title("The number of neurons that read each input bit")
     figure.colorbar(images[0], ax=panels, label="neurons")
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def size_against_loss(path: pathlib.Path, checks: Sequence[search.Report]) -> None:
-    """Validation cross-entropy of the best genomes against the size of their tables."""
+    """Draw the validation cross-entropy of the best genomes against the size of their tables."""
     figure, axes = plt.subplots(figsize=_SIZE)
     for name in dict.fromkeys(line.phase for line in checks):
         lines = [line for line in checks if line.phase == name]
@@ -134,7 +134,7 @@ def size_against_loss(path: pathlib.Path, checks: Sequence[search.Report]) -> No
 
 
 def by_ratings(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], value: str, label: str) -> None:
-    """A score against how many ratings of a person were known, mean over seeds; what is plain in grey."""
+    """Draw a score, the mean over seeds, against the number of ratings of a person; baselines are grey."""
     figure, axes = plt.subplots(figsize=(8.0, 5.0))
     grey = ("always", "copy", "user")
     axes.set_prop_cycle(color=matplotlib.colormaps["tab20"](range(20)))
@@ -157,7 +157,7 @@ def by_ratings(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], value: str
 
 
 def latency(path: pathlib.Path, rows: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
-    """Microseconds an answer against the rows of an agent."""
+    """Draw the microseconds an answer against the number of rows of an agent."""
     figure, axes = plt.subplots(figsize=_SIZE)
     for label, values in curves.items():
         axes.loglog(rows, values, marker="o", markersize=4, label=label)
@@ -169,7 +169,7 @@ def latency(path: pathlib.Path, rows: Sequence[int], curves: Mapping[str, Sequen
 
 
 def forgetting(path: pathlib.Path, means: Mapping[str, np.ndarray], heads: Sequence[str]) -> None:
-    """Mean stars of films of the forgotten genre and of others, before and after."""
+    """Draw the mean stars of films of the forgotten genre and of other films, before and after."""
     figure, axes = plt.subplots(figsize=_SIZE)
     width = 0.8 / len(means)
     for i, (name, values) in enumerate(means.items()):
@@ -187,13 +187,13 @@ def forgetting(path: pathlib.Path, means: Mapping[str, np.ndarray], heads: Seque
 
 
 def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> None:
-    """Share of ratings told within a star, five at a time, about the flip of tastes."""
+    """Draw the share of ratings predicted within one star, a running mean of five, about the flip."""
     figure, axes = plt.subplots(figsize=(8.0, 4.6))
     for name, curve in curves.items():
         smooth = np.convolve(curve, np.ones(5) / 5, "valid")
         axes.plot(np.arange(len(smooth)) - flip, smooth, linewidth=1.2, label=name)
     axes.axvline(0, color="0.6", linewidth=1)
-    axes.set(xlabel="ratings since tastes flipped (five at a time)", ylabel="within one star")
+    axes.set(xlabel="ratings since tastes flipped (mean of five)", ylabel="share within one star")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
     _save(figure, path)
@@ -202,7 +202,14 @@ def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> No
 def bars(
     path: pathlib.Path, values: Mapping[str, Sequence[float]], label: str, gray: Collection[str] = ()
 ) -> None:
-    """A bar a row, the mean over seeds; whiskers from least to most; ``gray`` rows are to compare with."""
+    """Draw a bar for each row: the mean over seeds, with whiskers from the lowest to the highest.
+
+    Args:
+      path: the file to write.
+      values: the values of each row, one for each seed.
+      label: the label of the axis.
+      gray: the rows to draw in gray, such as baselines.
+    """
     figure, axes = plt.subplots(figsize=(_SIZE[0], 1.2 + 0.35 * len(values)))
     means = np.array([np.mean(x) for x in values.values()])
     ends = np.array([[m - min(x), max(x) - m] for m, x in zip(means, values.values(), strict=True)]).T
@@ -217,7 +224,12 @@ def bars(
 
 
 def reconstruction(path: pathlib.Path, points: np.ndarray) -> None:
-    """Cosine of what is read, held out and written, by patterns a location, beside the published."""
+    """Draw the cosine of reads at held-out and written keys by patterns a location, beside published ones.
+
+    Args:
+      path: the file to write.
+      points: ``[n, 3]``: patterns a location, the cosine of held-out keys, the cosine of written keys.
+    """
     figure, axes = plt.subplots(figsize=_SIZE)
     axes.plot([410, 205, 82], [0.768, 0.805, 0.844], color="0.6", linestyle="--", label="published")
     for column, label in ((1, "held out"), (2, "written")):
@@ -225,33 +237,33 @@ def reconstruction(path: pathlib.Path, points: np.ndarray) -> None:
     axes.set_xscale("log")
     axes.set_xticks(points[:, 0], [f"{x:.0f}" for x in points[:, 0]])
     axes.minorticks_off()
-    axes.set(xlabel="patterns a location", ylabel="cosine of a state and what is read at its key")
+    axes.set(xlabel="patterns a location", ylabel="cosine of a state and the read at its key")
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)
 
 
 def continual(path: pathlib.Path, shares: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
-    """Cosine of the earliest patterns as more is written."""
+    """Draw the cosine of the first tenth of the patterns against the share of the text that is written."""
     figure, axes = plt.subplots(figsize=_SIZE)
     for name, curve in curves.items():
         axes.plot(
             [100 * x for x in shares], curve, marker="o", markersize=4, label=f"locations begin: {name}"
         )
-    axes.set(xlabel="% of the text written", ylabel="cosine of the first tenth")
+    axes.set(xlabel="% of the text written", ylabel="cosine of the first tenth of the patterns")
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)
 
 
 def hops(path: pathlib.Path, words: Sequence[str], best: np.ndarray, share: np.ndarray) -> None:
-    """The likeliest next word at each place after every hop, darker where it is surer.
+    """Draw the most probable next word at each place after each hop; darker means more probable.
 
     Args:
-      path: of the picture.
-      words: the text's.
-      best: the words ``[hops + 1, T]``.
-      share: their probabilities, of the same shape.
+      path: the file to write.
+      words: the words of the text.
+      best: the most probable next words ``[hops + 1, T]``.
+      share: their probabilities ``[hops + 1, T]``.
     """
     figure, axes = plt.subplots(figsize=(1.2 + 0.8 * len(words), 1.2 + 0.4 * len(best)))
 
@@ -264,12 +276,12 @@ def hops(path: pathlib.Path, words: Sequence[str], best: np.ndarray, share: np.n
         axes.text(place, hop, shown(word), ha="center", va="center", color=color, fontsize=8)
     axes.set_xticks(np.arange(len(words)), [shown(word) for word in words])
     axes.set_yticks(np.arange(len(best)))
-    axes.set(xlabel="the word at a place", ylabel="hops", title="The likeliest next word after every hop")
+    axes.set(xlabel="the word at a place", ylabel="hops", title="The most probable next word after each hop")
     _save(figure, path)
 
 
 def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Cross-entropy and accuracy of every row on the tokens of every tier."""
+    """Draw the cross-entropy and accuracy of each row on the tokens of each tier."""
     figure, panels = plt.subplots(2, 1, figsize=(_SIZE[0], 6.4), sharex=True)
     width = 0.8 / len(table)
     for axes, value in zip(panels, ("ce", "accuracy"), strict=True):
@@ -281,7 +293,7 @@ def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence
         axes.grid(alpha=0.3, axis="y")
     panels[0].set_ylabel("cross-entropy (nats)")
     panels[1].set_ylabel("accuracy")
-    panels[0].set_title("Tier by tier: lower is better above, higher is better below")
+    panels[0].set_title("By tier. Cross-entropy: lower is better; accuracy: higher is better")
     panels[1].legend(fontsize="small")
     panels[1].set_xticks(np.arange(len(names)), names)
     panels[1].set_xlabel("rank of the token in the training text")

@@ -1,4 +1,4 @@
-"""Rows of models that see a text in windows, beside counts of the same training text."""
+"""Rows of models that read a text in windows, and rows of baselines that count the same training text."""
 
 import time
 
@@ -11,14 +11,25 @@ from wnn_jax.lm import ngram
 
 
 def targets_of(windows: np.ndarray) -> np.ndarray:
-    """The tokens ``[N T]`` that windows ``[N, T + 1]`` score, in order."""
+    """Return the tokens ``[N T]`` that windows ``[N, T + 1]`` score, in order."""
     return windows[:, 1:].ravel()
 
 
 def add(
     results: tables.Results, corpus: text.Corpus, row: str, nats, best, windows, seconds: float, **more
 ) -> None:
-    """One row: every evaluated token scored once."""
+    """Add the row of a model that scored every target of the windows once.
+
+    Args:
+      results: the rows of the run.
+      corpus: the corpus of the tokens.
+      row: the name of the row.
+      nats: floats ``[N T]``, the loss of each target.
+      best: integers ``[N T]``, the most probable token at each target, or None if it is not known.
+      windows: integers ``[N, T + 1]``.
+      seconds: the time that the model took.
+      more: other values of the row.
+    """
     tokens = targets_of(windows)
     guesses = np.full(len(tokens), -1) if best is None else best
     summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, corpus.token_bytes)._asdict()
@@ -35,7 +46,7 @@ def add_baselines(
     scored: np.ndarray,
     orders: tuple[int, ...] = (2, 5),
 ) -> None:
-    """Counts of the same training windows; their contexts do not end where windows do."""
+    """Add the rows of `ngram.baselines`, counted on the training windows; contexts may cross their ends."""
     names = {"Kneser-Ney 2": "bigram (Kneser-Ney 2)", "Kneser-Ney 3": "trigram (Kneser-Ney 3)"}
     stream, seen = streams.stream(scored), streams.stream(train)
     started = time.perf_counter()

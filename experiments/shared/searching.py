@@ -1,4 +1,4 @@
-"""The search of `experiments.bitwise`: its flags, its bar, its pictures."""
+"""The search of `experiments.bitwise`: its flags, progress bar and pictures."""
 
 import dataclasses
 import pathlib
@@ -15,14 +15,14 @@ from wnn_jax import lm, ram, search
 
 @dataclasses.dataclass(frozen=True)
 class SearchRun:
-    """Where a search runs, and what is kept of it.
+    """The processes of a search, and the files that it writes.
 
     Attributes:
-      resume: folder to save the search's progress to, and to continue from.
-      tensorboard: whether TensorBoard events go to the workdir too.
-      coordinator: host:port of process 0, to search on several hosts.
-      num_processes: the number of processes of such a search.
-      process_id: which of them this is.
+      resume: folder to save the progress of the search to, and to continue from.
+      tensorboard: whether to write TensorBoard events to the workdir too.
+      coordinator: host:port of process 0, to search in several processes or on several hosts.
+      num_processes: the number of processes of the search.
+      process_id: the number of this process, from 0.
     """
 
     resume: str | None = None
@@ -39,10 +39,12 @@ class SearchRun:
                 f"--num_processes - 1, got process {self.process_id} of {self.num_processes}"
             )
         if several and self.resume:
-            raise ValueError("--resume saves the progress of one process: drop it, or --num_processes")
+            raise ValueError(
+                "--resume saves the progress of one process: leave out --resume, or search in one process"
+            )
 
     def connect(self) -> None:
-        """Join the other processes, before JAX is used."""
+        """Connect to the other processes. It must be called before JAX is used."""
         if self.coordinator:
             jax.distributed.initialize(self.coordinator, self.num_processes, self.process_id)
 
@@ -59,14 +61,15 @@ GROUPS = {
 
 
 def run(options: Any, model: lm.BitwiseConfig, train: ram.Examples, start: jax.Array) -> search.Result:
-    """Search with a bar for each algorithm; says how far it came if it is interrupted."""
+    """Search, with a progress bar for each algorithm. After an interrupt, print the best loss so far."""
     asked = lm.BitwiseObjective(model, options.sizes.bounds(model))
     plan = options.search()
     plan = dataclasses.replace(plan, random=dataclasses.replace(plan.random, neurons=model.neurons))
     made, config = plan.build(asked, search.mesh()), options.steps
     quiet = options.search_run.process_id != 0
     if not quiet:
-        print(f"search: {search.votes_mebibytes(config, made, *train.targets.shape):.0f} MiB of votes kept")
+        votes = search.votes_mebibytes(config, made, *train.targets.shape)
+        print(f"search: {votes:.0f} MiB for the votes that are kept")
     reports: list[search.Report] = []
     bars: dict[str, tqdm] = {}
 
@@ -93,7 +96,7 @@ def run(options: Any, model: lm.BitwiseConfig, train: ram.Examples, start: jax.A
 
 
 def show(workdir: pathlib.Path, start: jax.Array, result: search.Result, context: int, events: bool) -> None:
-    """Pictures of a search, its history, and a table of its phases."""
+    """Draw the pictures of a search, print the table of its phases, and write its TensorBoard events."""
     checks = [line for line in result.history if line.validation is not None]
     print(f"search: validation {result.start_loss:.4f} at the start, {result.loss:.4f} at the end")
     print(f"{'phase':>24} {'generation':>10} {'fits':>12} {'best':>9} {'validation':>11} {'Mibit':>9}")

@@ -1,4 +1,4 @@
-"""Rows of a run: a table on the terminal, lines of ``results.jsonl``, and the folder they go to."""
+"""The rows of a run: a table on the terminal, lines in ``results.jsonl``, and the folder of that file."""
 
 import datetime
 import json
@@ -16,10 +16,10 @@ _FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_by
 
 
 def make_workdir(path: str) -> pathlib.Path:
-    """The folder, made and seen to be writable before any work is done.
+    """Make a folder and check that it can be written, before any work is done.
 
     Raises:
-      ValueError: it cannot be made or written.
+      ValueError: the folder cannot be made or written.
     """
     folder = pathlib.Path(path)
     try:
@@ -33,7 +33,7 @@ def make_workdir(path: str) -> pathlib.Path:
 
 
 class Results:
-    """Rows of one run: printed as a table, appended to ``results.jsonl`` as they come."""
+    """The rows of one run. Each row is appended to ``results.jsonl`` at once; `print` shows the table."""
 
     def __init__(self, workdir: pathlib.Path, common: Mapping[str, Any]):
         self._path = workdir / "results.jsonl"
@@ -47,8 +47,8 @@ class Results:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: str, **values: Any) -> None:
-        """Append one object, in a single write, so a killed run leaves whole lines."""
-        # What is not known of a row is null in the file and a dash in the table.
+        """Append a row to the file in a single write, so that a killed run leaves whole lines."""
+        # An unknown value is NaN here, null in the file and a dash in the table.
         known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
         record = {"row": row, **known, **self._common}
         with open(self._path, "a") as file:
@@ -56,7 +56,7 @@ class Results:
         self.rows.append(record)
 
     def print(self) -> None:
-        """The table, in the order the rows came."""
+        """Print the table, in the order in which the rows were added."""
         width = max(len(row["row"]) for row in self.rows)
         print(f"{'':{width}}" + "".join(f"{name.replace('_', ' '):>15}" for name in COLUMNS))
         for row in self.rows:
@@ -66,7 +66,7 @@ class Results:
 
 
 def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
-    """A table of ready cells."""
+    """Print a table of cells that are text already."""
     width = max(len(title), *map(len, rows))
     wide = max(8, 2 + max(len(x) for cells in (*rows.values(), columns) for x in cells))
     print(f"\n{title:{width}}" + "".join(f"{name:>{wide}}" for name in columns))
@@ -77,10 +77,14 @@ def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[
 def begin(
     experiment: str, workdir: pathlib.Path, corpus: text.Corpus, config: Mapping[str, Any], seed: int
 ) -> Results:
-    """The results of a command that scores a corpus's test text; prints what is trained on and scored.
+    """Start the results of a command that scores the test text of a corpus, and print the sizes of the texts.
 
     Args:
-      config: all settings that decide the numbers, as plain data.
+      experiment: the name of the command.
+      workdir: the folder of ``results.jsonl``.
+      corpus: the corpus.
+      config: all settings that decide the numbers, as JSON data.
+      seed: the seed of the run.
     """
     print(
         f"{corpus.description}: {len(corpus.train):,} training tokens, {len(corpus.test):,} evaluated, "

@@ -43,7 +43,7 @@ def main(out: pathlib.Path) -> None:
         scores = {"ce": float(chain.nats(model, reading).mean())}
         arrays = chain.arrays(model, memory)
         checkpoint.save(out / mode, model.connections, {**SETTINGS, "mode": mode}, scores, arrays)
-        # What the model spends on the first 20 bytes of the text, read once more without learning.
+        # The nats of the first 20 bytes of the text, which is read once more without learning.
         print(mode, chain.nats(model, chain.read(model, memory, ids[:20], False)[1]).sum())
 
 

@@ -41,7 +41,7 @@ CONFIG = skeleton.VocabConfig(8, 2, MOVES, repeats=2, halting=True, embedding=4,
 
 
 def stirred() -> within.Params:
-    """Parameters away from their zeros and ones, in sixteenths, which pack small."""
+    """Move parameters away from zero and one, by multiples of 1/16, which compress well."""
     leaves, tree = jax.tree.flatten(skeleton.init(jax.random.key(0), CONFIG))
     rng = np.random.default_rng(0)
     moved = [x + 0.2 * rng.normal(size=x.shape) for x in leaves]

@@ -1,4 +1,4 @@
-"""Writes votes.json: what a small layer of every cell kind votes for fixed keys.
+"""Writes votes.json: the votes of a small layer of every kind of cell, for fixed keys.
 
 python tests/golden/make_votes.py     (only when a change of the numbers is meant)
 

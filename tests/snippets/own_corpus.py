@@ -1,4 +1,4 @@
-"""A corpus of one's own: a text file, a tokenizer learnt on its training split, two models and a baseline."""
+"""Your own corpus: a text file, a tokenizer learnt on its training split, two models and a baseline."""
 
 import pathlib
 import tempfile

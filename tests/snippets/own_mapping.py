@@ -1,4 +1,4 @@
-"""A mapping of one's own: neurons that look at patches of a picture instead of at random pixels."""
+"""Your own mapping: neurons that read patches of a picture instead of random pixels."""
 
 import jax
 import numpy as np

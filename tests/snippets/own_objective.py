@@ -1,4 +1,4 @@
-"""An objective of one's own: find the input bits whose votes order examples as a hidden number does."""
+"""Your own objective: find the input bits whose votes order the examples as a hidden number does."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ import wnn_jax as wnn
 
 @dataclasses.dataclass(frozen=True)
 class Margin:
-    """Examples should stand clear of 1/2, on the right side."""
+    """The objective that votes lie far from 1/2, on the right side."""
 
     bounds: wnn.search.Bounds
     clusters: int

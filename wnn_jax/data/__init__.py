@@ -1,7 +1,9 @@
-"""Data in: texts as tokens, tokenizers, windows of a stream, ratings.
+"""Data: texts as token ids, tokenizers, windows of a stream of tokens, and ratings of films.
 
-corpus = data.text.load(data.TextConfig("my.txt", tokenizer="bpe:4096"))   # train, validation, test
-ratings = data.movielens.load("ml-latest-small")
+    corpus = data.text.load(data.TextConfig("my.txt", tokenizer="bpe:4096"))   # train, validation, test
+    ratings = data.movielens.load("ml-latest-small")
+
+Source: docs/architecture.md.
 """
 
 from wnn_jax.data import movielens, streams, text, tokenizers

@@ -1,6 +1,8 @@
-"""MovieLens in: films, ratings and TMDB metadata to arrays.
+"""MovieLens: films, ratings and TMDB metadata as arrays.
 
 A row that cannot be used is never dropped silently: it becomes a `Problem`, or an error.
+
+Source: Harper and Konstan 2015, "The MovieLens Datasets: History and Context"; docs/semantics/recommender.md.
 """
 
 import contextlib
@@ -32,11 +34,16 @@ class Films(NamedTuple):
     """F films.
 
     Attributes:
-      ids: ``int32 [F]`` the data set's own film ids, ascending.
-      genres: F tuples in lower case, in the order of the file; ``()`` where none is listed.
-      tags: F tuples of free-text tags in lower case, distinct and sorted; ``()`` where none.
-      titles, language: F strings; the latter TMDB's ``original_language``, "" where unknown.
-      vote_average, vote_count, popularity: ``float32 [F]`` of TMDB, NaN where unknown.
+      ids: ``int32 [F]``, the film ids of the data set, ascending.
+      titles: F strings.
+      genres: F tuples of genres in lower case, in the order of the file; ``()`` if no genre is listed.
+      tags: F tuples of free-text tags in lower case, distinct and sorted; ``()`` if there is no tag.
+      language: F strings, TMDB's ``original_language``; "" if it is unknown.
+      vote_average: ``float32 [F]``, TMDB's mean vote, 0 to 10; NaN if it is unknown.
+      vote_count: ``float32 [F]``, TMDB's number of votes; NaN if it is unknown.
+      popularity: ``float32 [F]``, TMDB's popularity; NaN if it is unknown.
+
+    Source: docs/semantics/recommender.md.
     """
 
     ids: np.ndarray
@@ -50,10 +57,15 @@ class Films(NamedTuple):
 
 
 class Ratings(NamedTuple):
-    """N ratings by user, then time, then line; no user and film twice.
+    """N ratings, ordered by user, then by time, then by line. No pair of a user and a film occurs twice.
 
-    ``user`` and ``film`` are ``int32 [N]`` indices into users and films, ``stars`` is ``float32 [N]``,
-    0.5 to 5.0 in halves, ``time`` ``int64 [N]`` seconds since 1970.
+    Attributes:
+      user: ``int32 [N]``, indices into the users.
+      film: ``int32 [N]``, indices into the films.
+      stars: ``float32 [N]``, 0.5 to 5.0 in halves.
+      time: ``int64 [N]``, seconds since 1970.
+
+    Source: docs/semantics/recommender.md.
     """
 
     user: np.ndarray
@@ -63,7 +75,15 @@ class Ratings(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Why a row was not read or a user has no row left. ``line``, from 1, is the first one of the row."""
+    """A row that was not read, or a user who has no row left.
+
+    Attributes:
+      file: the name of the file.
+      line: the first line of the row, counted from 1.
+      reason: why the row was not read, in words.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     file: str
     line: int
@@ -73,8 +93,15 @@ class Problem(NamedTuple):
 class Dataset(NamedTuple):
     """A data set, as it was read.
 
-    ``users`` is ``int32 [U]``, the data set's own user ids, ascending; each has a rating. Problems come file
-    by file, by line. The description tells name, sizes, a wrong join and how many problems there are.
+    Attributes:
+      films: the films.
+      ratings: the ratings.
+      users: ``int32 [U]``, the user ids of the data set, ascending; each user has a rating.
+      problems: the rows that were not read, file by file, then by line.
+      description: the name, the sizes, whether films were joined by the wrong ids, and the number of
+        problems.
+
+    Source: docs/semantics/recommender.md.
     """
 
     films: Films
@@ -85,26 +112,26 @@ class Dataset(NamedTuple):
 
 
 class _Bad(Exception):
-    """Why a row cannot be used."""
+    """The reason why a row cannot be used."""
 
 
 class _Table(NamedTuple):
     file: str
     columns: tuple[tuple[str, Callable[[str, str], Any]], ...]
-    unique: bool = False  # of rows alike in the first column the first stays
+    unique: bool = False  # of rows with the same first column, the first is kept
     separator: str = ","
-    old: bool = False  # as in 1998: latin-1, no header, no quotes
+    old: bool = False  # the format of 1998: latin-1, no header, no quotes
     multiline: bool = False
 
 
 def _kind(what: str, read: Callable[[str], Any], valid: Callable[[Any], bool] = bool, *blank: Any):
-    """A function from a column's name and a field to its value, which is ``blank`` for an empty field."""
+    """Make a function that converts a field of a column; an empty field gives ``blank`` if that is given."""
 
     def convert(name: str, field: str):
         if blank and not field.strip():
             return blank[0]
         with contextlib.suppress(ValueError):
-            # Python reads 1_0 as ten.
+            # Python would read 1_0 as ten.
             if ("_" not in field or read not in (int, float)) and valid(value := read(field)):
                 return value
         raise _Bad(f"{name} {field!r:.80} is not {what}")
@@ -138,7 +165,7 @@ _FORMATS: dict[str, dict[str, _Table]] = {
     "ml-100k": {
         "ratings": _Table("u.data", _RATING, separator="\t", old=True),
         "films": _Table("u.item", (_FILM, _TITLE, *[("", _TEXT)] * 3), unique=True, separator="|", old=True),
-        # The names of the flags that end a row of films.
+        # The names of the last columns of a row of films, which are 0 or 1.
         "genres": _Table("u.genre", (("name", _TEXT), ("index", _INTEGER)), separator="|", old=True),
     },
 }
@@ -148,22 +175,30 @@ _CHOICES = {"name": tuple(_FORMATS), "bad": ("skip", "refuse"), "join": ("links"
 def load(
     data_dir: str | None = None, name: str = "ml-latest-small", bad: str = "skip", join: str = "links"
 ) -> Dataset:
-    """Read a data set, and ``tmdb_metadata.csv`` if it is in the same folder or the one above.
+    """Read a data set, with ``tmdb_metadata.csv`` if that file is in the same folder or in the one above.
 
     Args:
-      data_dir: the folder of the data set, or one that holds a folder called ``name``. Without it
+      data_dir: the folder of the data set, or a folder that holds a folder called ``name``. None means
         ``$WNN_JAX_DATA/movielens`` if the data set is there, else the official download, kept in the cache.
       name: ``ml-latest-small``, or ``ml-100k``, which has neither tags nor TMDB fields.
-      bad: what becomes of a row that cannot be used: ``skip`` lists it in the problems, ``refuse`` raises.
-        Of rows with one id in movies.csv, links.csv or the metadata the first stays. Blank lines are no rows.
-      join: ``links`` finds a film's metadata by the TMDB id that links.csv gives it. ``ids`` reproduces a
-        published fault: film m gets genres, tags and TMDB fields of the film whose TMDB id equals m's
-        MovieLens id (of several the one of lowest MovieLens id; no genres and tags if none has it). Films
-        whose id is not in the metadata are removed with their ratings, and users with their last rating.
+      bad: what to do with a row that cannot be used. ``skip``: list it in the problems. ``refuse``: raise. Of
+        rows with the same id in movies.csv, links.csv or the metadata, the first is kept and the others
+        cannot be used. Blank lines are ignored.
+      join: how a film gets its metadata. ``links``: by the TMDB id that links.csv gives. ``ids``: by a
+        published mistake, which takes the MovieLens id m of a film for a TMDB id. Film m then gets the
+        genres, tags and TMDB fields of the film whose TMDB id is m (of several such films, the one with the
+        lowest MovieLens id; no genres and tags if there is no such film). Films whose id is not in the
+        metadata are removed with their ratings, and so are users who have no rating left.
+
+    Returns:
+      The data set.
 
     Raises:
-      ValueError: an unknown choice; a data set that is not there and cannot be downloaded; a file missing,
-        empty, not decodable or without a column; ``ids`` without links.csv or metadata; a bad row, refused.
+      ValueError: a choice is unknown; the data set is not there and cannot be downloaded; a file is missing,
+        empty, not decodable or lacks a column; ``ids`` is chosen without links.csv or metadata; or a row
+        cannot be used and ``bad`` is ``refuse``.
+
+    Source: docs/semantics/recommender.md.
     """
     _check(name=name, bad=bad, join=join)
     form, folder = _FORMATS[name], _folder(data_dir, name)
@@ -171,7 +206,7 @@ def load(
     above = next((x for x in places if (x / _TMDB.file).exists()), None)
     if join == "ids" and not ("links" in form and (folder / form["links"].file).exists() and above):
         raise ValueError(
-            f"join='ids' needs links.csv and {_TMDB.file}, not both in {folder}: use join='links'"
+            f"join='ids' needs links.csv and {_TMDB.file}, and {folder} lacks one of them: use join='links'"
         )
     problems: list[Problem] = []
     known, links, tmdb, tags = _films(folder, form, problems), {}, {}, {}
@@ -215,18 +250,27 @@ def load(
 def read_ratings(
     path: str | os.PathLike, films: Films, bad: str = "skip", ordered: bool = False
 ) -> tuple[Ratings, np.ndarray, list[Problem]]:
-    """Read one file in the format of ratings.csv (columns userId, movieId, rating, timestamp, by name).
+    """Read one file in the format of ratings.csv: the columns userId, movieId, rating and timestamp, by name.
 
-    Of rows for one user and film the newest stays, of equally new ones the last; the others are problems.
-    With ``ordered`` the file is a log written as it happened: a row older than the newest one read above it
-    for the same user is a problem too.
+    Of several rows for one user and film the newest is kept; of equally new ones the last. The others become
+    problems.
+
+    Args:
+      path: the file.
+      films: the films that may be rated.
+      bad: what to do with a row that cannot be used. ``skip``: list it in the problems. ``refuse``: raise.
+      ordered: whether the file is a log in the order of time. A row that is older than an earlier row of the
+        same user is then a problem too.
 
     Returns:
-      Ratings of the given films, ``int32 [U]`` user ids (ascending, each with a rating), problems by line.
-      A user whose rows are all lost is one more problem, at the line of the first.
+      The ratings; the user ids ``int32 [U]``, ascending, each with a rating; and the problems by line. A user
+      who has no usable row is one more problem, at the line of the user's first row.
 
     Raises:
-      ValueError: the file is missing, empty, not UTF-8 or lacks a column; a bad row, if ``bad="refuse"``.
+      ValueError: the file is missing, empty, not UTF-8 or lacks a column; or a row cannot be used and ``bad``
+        is ``refuse``.
+
+    Source: docs/semantics/recommender.md.
     """
     _check(bad=bad)
     folder, file = os.path.split(path)
@@ -238,7 +282,7 @@ def read_ratings(
 def _check(**chosen: str) -> None:
     for what, value in chosen.items():
         if value not in _CHOICES[what]:
-            raise ValueError(f"unknown {what} {value!r}: {' or '.join(_CHOICES[what])}")
+            raise ValueError(f"unknown {what} {value!r}: use {' or '.join(_CHOICES[what])}")
 
 
 def _refuse(problems: list[Problem], bad: str) -> None:
@@ -247,7 +291,7 @@ def _refuse(problems: list[Problem], bad: str) -> None:
 
 
 def _keep(films: Films, ratings: Ratings, users: np.ndarray, kept: np.ndarray):
-    """The films where ``kept``, their ratings, and the users who have one."""
+    """Keep the films where ``kept`` is true, their ratings, and the users who still have a rating."""
     places = np.flatnonzero(kept)
     films = Films._make(x[kept] if isinstance(x, np.ndarray) else [x[i] for i in places] for x in films)
     user, film, stars, time = (x[kept[ratings.film]] for x in ratings)
@@ -257,12 +301,12 @@ def _keep(films: Films, ratings: Ratings, users: np.ndarray, kept: np.ndarray):
 
 
 def _films(folder: pathlib.Path, form: dict[str, _Table], problems: list[Problem]) -> dict[int, tuple]:
-    """Film id to title and genres."""
+    """Return the title and genres of each film, by film id."""
     table, names, width = form["films"], [], len(form["films"].columns)
     if "genres" in form:
         wrong: list[Problem] = []
         found = sorted(_parsed(folder, form["genres"], wrong)[0], key=lambda x: x[1])
-        _refuse(wrong, "refuse")  # like a header, it decides what all other rows mean
+        _refuse(wrong, "refuse")  # this file decides what the columns of all films mean, as a header does
         if [index for _, index, _ in found] != list(range(len(found))):
             raise ValueError(f"{folder / form['genres'].file} must number its genres from 0, each once")
         names = [name for name, *_ in found]
@@ -281,7 +325,7 @@ def _ratings(folder: pathlib.Path, table: _Table, films: Films, ordered: bool):
         user, film, _, time, line = row
         last, above = newest.get(user, (time, line))
         if ordered and time < last:
-            reason = f"time {time} is before {last} of the same user's line {above}"
+            reason = f"time {time} is before time {last} on line {above} of the same user"
             problems.append(Problem(table.file, line, reason))
         else:
             newest[user] = time, line
@@ -290,11 +334,11 @@ def _ratings(folder: pathlib.Path, table: _Table, films: Films, ordered: bool):
     for user, film, _, _, line in read:
         if line != (stays := best[user, film][1]):
             why = f"older than line {stays}" if line > stays else f"rated again on line {stays}"
-            reason = f"user {user} and film {film} twice: {why}, which stays"
+            reason = f"user {user} rated film {film} twice: {why}, which is kept"
             problems.append(Problem(table.file, line, reason))
     lost = first.keys() - {user for user, _ in best}
     problems += [Problem(table.file, first[x], f"user {x} has no rating left") for x in lost]
-    problems.sort(key=lambda x: x.line)  # stable, so a row's own reason comes before its user's
+    problems.sort(key=lambda x: x.line)  # stable: the problem of a row comes before the problem of its user
 
     rows = sorted((x for x in read if best[x[:2]][1] == x[4]), key=lambda x: (x[0], x[3], x[4]))
     user, film, stars, time, _ = zip(*rows, strict=True) if rows else ((),) * 5
@@ -306,7 +350,7 @@ def _ratings(folder: pathlib.Path, table: _Table, films: Films, ordered: bool):
 def _parsed(
     folder: pathlib.Path, table: _Table, problems: list[Problem], known: Collection[int] | None = None
 ) -> tuple[list[tuple], dict[Any, int]]:
-    """Values of the columns and line of each good row; the line where each first value is first seen."""
+    """Read a table: the values and line of each good row, and the first line of each value of column one."""
     records = ((line, row) for line, row in _records(folder / table.file, table) if row)
     header = names = [name for name, _ in table.columns]
     if not table.old:
@@ -325,7 +369,7 @@ def _parsed(
                 raise _Bad(row)
             if len(row) != len(header):
                 raise _Bad(f"{len(row)} columns instead of {len(header)}: {table.separator.join(row)!r:.60}")
-            row.append("")  # the field at -1: of a column that the file does not have
+            row.append("")  # place -1, the field of a column that the file does not have
             values = []
             for place, name, convert in fields:
                 values.append(convert(name, row[place]))
@@ -333,7 +377,7 @@ def _parsed(
             if known is not None and (film := values[names.index("movieId")]) not in known:
                 raise _Bad(f"film {film} is not one of the {len(known)} films")
             if table.unique and taken.setdefault(values[0], line) != line:
-                raise _Bad(f"{names[0]} {values[0]} is on line {taken[values[0]]} already, which stays")
+                raise _Bad(f"{names[0]} {values[0]} is on line {taken[values[0]]} already, which is kept")
             good.append((*values, line))
         except _Bad as error:
             problems.append(Problem(table.file, line, str(error)))
@@ -341,7 +385,7 @@ def _parsed(
 
 
 def _records(path: pathlib.Path, table: _Table) -> Iterator[tuple[int, list[str] | str]]:
-    """First line and fields of every record, or what is wrong with its quotes."""
+    """Yield the first line of every record with its fields, or with the reason why its quotes are wrong."""
     try:
         content = path.read_bytes().decode("latin-1" if table.old else "utf-8-sig")
     except OSError as error:
@@ -350,9 +394,9 @@ def _records(path: pathlib.Path, table: _Table) -> Iterator[tuple[int, list[str]
         byte, line = error.object[error.start], error.object.count(10, 0, error.start) + 1
         raise ValueError(f"{path} is not UTF-8: byte 0x{byte:02x} on line {line}") from error
     if not content.strip():
-        raise ValueError(f"{path} is empty")
+        raise ValueError(f"{path} is empty: give the file of the data set")
     stream = io.StringIO(content, newline="")
-    # Where rows have one line each, a stray quote costs one row and not all up to the next quote.
+    # If each row has one line, a stray quote must not swallow all rows up to the next quote.
     chunks = [stream] if table.multiline else ([x] for x in stream)
     quoting, above = csv.QUOTE_NONE if table.old else csv.QUOTE_MINIMAL, 0
     for chunk in chunks:
@@ -389,7 +433,7 @@ def _download(cache: pathlib.Path, name: str) -> pathlib.Path:
         data, listed = (page.read() for page in pages)
         digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
         if digest not in listed.decode("latin-1").lower():
-            raise ValueError(f"{address} is damaged: MD5 {digest}, not {listed.strip()!r}: {by_hand}")
+            raise ValueError(f"{address} is damaged: MD5 is {digest}, not {listed.strip()!r}: {by_hand}")
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             zipfile.ZipFile(io.BytesIO(data)).extractall(temporary)

@@ -1,39 +1,71 @@
-"""A stream of tokens as windows, for models that see a fixed length at once, and back."""
+"""Cut a stream of tokens into windows, for models that see a fixed length at once.
+
+Source: docs/architecture.md.
+"""
 
 import numpy as np
 
 
 def cut(tokens: np.ndarray, window: int) -> np.ndarray:
-    """Windows ``int32 [N, window + 1]`` of a stream that overlap in one token, so that each is a target once.
+    """Cut a stream into windows that overlap in one token, so that each token is a target once.
 
-    The first token is no target; what does not fill a window at the end is left out.
+    The first token is never a target. Tokens at the end that do not fill a window are left out.
+
+    Args:
+      tokens: integers, the stream.
+      window: the number of targets of a window.
+
+    Returns:
+      ``int32 [N, window + 1]``.
 
     Raises:
-      ValueError: there is no whole window.
+      ValueError: the stream is shorter than one window.
+
+    Source: docs/architecture.md.
     """
     count = (len(tokens) - 1) // window
     if count < 1:
-        raise ValueError(f"{len(tokens)} tokens hold no window of {window} and a target")
+        raise ValueError(
+            f"{len(tokens)} tokens hold no window of {window} and a target: give {window + 1} or more tokens"
+        )
     return np.stack([tokens[i * window : (i + 1) * window + 1] for i in range(count)]).astype(np.int32)
 
 
 def stream(windows: np.ndarray) -> np.ndarray:
-    """The tokens that `cut` made windows of, each once."""
+    """Join the windows of `cut` to one stream again, each token once.
+
+    Args:
+      windows: ``int32 [N, window + 1]``.
+
+    Returns:
+      ``int32 [N window + 1]``.
+
+    Source: docs/architecture.md.
+    """
     return np.concatenate([windows[:, :-1].ravel(), windows[-1:, -1]])
 
 
 def overlapping(tokens: np.ndarray, window: int) -> np.ndarray:
-    """Windows ``int32 [N, window + 1]`` of a stream, each half a window after the one before.
+    """Cut a stream into windows, each of which begins half a window after the one before.
 
-    The targets of their second halves are the stream's, each once, after the first half window.
+    The targets in the second halves of the windows are all tokens after the first half window, each once.
+
+    Args:
+      tokens: integers, the stream.
+      window: the number of targets of a window, an even number.
+
+    Returns:
+      ``int32 [N, window + 1]``.
 
     Raises:
-      ValueError: the window is odd, or there is no whole one.
+      ValueError: the window is odd, or the stream is shorter than one window.
+
+    Source: docs/architecture.md.
     """
     if window % 2 or len(tokens) <= window:
         raise ValueError(
-            f"windows that overlap by half need an even length and a token more, got {len(tokens)} tokens "
-            f"and windows of {window}"
+            "windows that overlap by half need an even length and more tokens than a window has, got "
+            f"{len(tokens)} tokens and windows of {window}: give an even window, or more tokens"
         )
     halves = cut(tokens, window // 2)
     return np.concatenate([halves[:-1, :-1], halves[1:]], axis=1)

@@ -1,7 +1,9 @@
-"""Text in: corpora and tokenizers to token arrays.
+"""Corpora: texts that are split into training, validation and test text, and turned into token ids.
 
-A corpus is split first and tokenized after, so a tokenizer that learns sees training text only.
-Splits that share text are refused. A file of ids is a corpus too, of the sp tokenizer that made it.
+A corpus is split first and tokenized afterwards, so that a tokenizer that learns sees the training text only.
+Splits that share text are refused. A file of ids can be a corpus too; it needs the sp tokenizer that made it.
+
+Source: docs/architecture.md.
 """
 
 import dataclasses
@@ -15,34 +17,36 @@ from wnn_jax import optional
 from wnn_jax.data import tokenizers
 
 OVERLAP_BYTES = 1024
-OVERLAP_IDS = 512  # of token files, whose text is not at hand
-OVERLAP_LINE = 40  # shorter lines are phrases that anyone may write
-_WINDOWS = 1 << 22  # hashed at a time
+OVERLAP_IDS = 512  # token files are compared by ids, because their text is not known
+OVERLAP_LINE = 40  # shorter lines are phrases that two texts may share by chance
+_WINDOWS = 1 << 22  # the number of windows that are hashed at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """Which text is read and how it is cut into tokens and splits.
+    """The text to read, its tokenizer, and how it is split.
 
     Attributes:
-      corpus: ``builtin`` (the documentation inside CPython, on every machine), ``wikitext2`` (files
-        under ``$WNN_JAX_DATA/wikitext2`` if there, else Hugging Face), or a path to UTF-8 text or to
-        a token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
-      tokenizer: ``gpt2``, ``bpe:SIZE`` (trained on the training split), ``bytes``, or ``sp:PATH`` (a
-        SentencePiece model). For sp, text is documents between blank lines, each encoded alone after a
-        BOS id; it is not lossless, for newlines and runs of spaces become one space.
-      eval_corpus: path to the test text, or to a token file if the corpus is one; then all of
-        ``corpus`` (its training split, if it has one) is for training.
-      train_tokens: with one stream and no ``eval_corpus``, train on this number of tokens and
-        test on the rest; with separate texts, train on the first of the training one. A single stream
-        without it is split 80/10/10 at line ends, a token file where documents start (anywhere, if there
-        are none).
-      overlap: what becomes of text that is both trained on and scored: ``refuse`` raises, ``drop`` takes
-        out of the training text every line of `OVERLAP_LINE` bytes or more that the scored text has too
-        (not of a token file, which has no lines).
+      corpus: the text. ``builtin``: the documentation inside CPython, on every machine. ``wikitext2``: the
+        files in ``$WNN_JAX_DATA/wikitext2`` if they are there, else a download from Hugging Face. Otherwise
+        the path of a UTF-8 text or of a token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
+      tokenizer: ``gpt2``; ``bytes``, one id for each byte; ``bpe:SIZE``, learnt from the training text; or
+        ``sp:PATH``, a SentencePiece model. sp encodes each document (the text between two blank lines) by
+        itself, after a BOS id; it loses text, because newlines and runs of spaces become one space.
+      eval_corpus: path of the test text, or of a token file if the corpus is one. The whole corpus, or its
+        training split if it has splits, is then training text.
+      train_tokens: the number of training tokens. A single text without ``eval_corpus`` is cut there, and the
+        rest is test text. If there is a separate test text, the training text is cut there and the rest is
+        not used. By default a single text is split 80/10/10 at line ends, and a token file at the starts of
+        documents, or anywhere if it marks no documents.
+      overlap: what to do if the training text and a scored text share text. ``refuse``: stop with an error.
+        ``drop``: remove from the training text every line of at least 40 bytes that a scored text has too; a
+        token file has no lines and cannot use it.
 
     Raises:
       ValueError: a value is unknown or out of range.
+
+    Source: docs/architecture.md.
     """
 
     corpus: str = "builtin"
@@ -54,7 +58,7 @@ class TextConfig:
     def __post_init__(self):
         tokenizers.parse_tokenizer(self.tokenizer)
         if self.overlap not in ("refuse", "drop"):
-            raise ValueError(f"unknown overlap {self.overlap!r}: refuse or drop")
+            raise ValueError(f"unknown overlap {self.overlap!r}: use refuse or drop")
         if self.train_tokens is not None and self.train_tokens < 1:
             raise ValueError(f"train_tokens must be at least 1, got {self.train_tokens}")
 
@@ -63,9 +67,13 @@ class Corpus(NamedTuple):
     """A tokenized corpus.
 
     Attributes:
-      train, validation, test: ``int32`` ids; validation is empty where the corpus has none.
-      tokenizer: what made the ids, and turns other text into ids.
-      description: which text, which tokenizer, how it was split.
+      train: ``int32``, the ids of the training text.
+      validation: ``int32``, the ids of the validation text; empty if the corpus has none.
+      test: ``int32``, the ids of the test text.
+      tokenizer: the tokenizer that made the ids, which turns other text into ids too.
+      description: the text, the split and the tokenizer, in words.
+
+    Source: docs/architecture.md.
     """
 
     train: np.ndarray
@@ -76,18 +84,20 @@ class Corpus(NamedTuple):
 
     @property
     def vocabulary(self) -> int:
-        """V."""
+        """V, the number of ids."""
         return len(self.tokenizer.pieces)
 
     @property
     def pieces(self) -> list[bytes]:
-        """The bytes that each id stands for."""
+        """The bytes that each id stands for, ``V`` entries."""
         return self.tokenizer.pieces
 
     @property
     def token_bytes(self) -> np.ndarray:
-        """``int32 [V]``: how many UTF-8 bytes each id stands for. Of sp, its leading space is one of them,
-        also where `count_bytes` does not count it."""
+        """``int32 [V]``, the number of UTF-8 bytes that each id stands for.
+
+        For sp the leading space of an id is one of its bytes, even if `count_bytes` does not count it.
+        """
         return self.tokenizer.token_bytes
 
 
@@ -99,12 +109,18 @@ class _Splits(NamedTuple):
 
 
 def load(config: TextConfig = TextConfig()) -> Corpus:
-    """Read, split, tokenize.
+    """Read a text, split it, and turn its parts into ids.
+
+    Ids are kept in the cache, so that a text is tokenized only once.
+
+    Args:
+      config: the text, the tokenizer and the split.
 
     Raises:
-      ValueError: a text is missing, empty, not UTF-8, too short for the split, or the splits
-        overlap; a token file or a SentencePiece model is damaged, or the two do not go together;
-        something must be downloaded and cannot be.
+      ValueError: a text is missing, empty, not UTF-8 or too short for the split; the splits overlap; a token
+        file or a SentencePiece model is damaged, or they do not belong together; or a download fails.
+
+    Source: docs/architecture.md; WikiText-2: Merity et al. 2016, "Pointer Sentinel Mixture Models".
     """
     tokenizer, train_tokens = config.tokenizer, config.train_tokens
     if any(tokenizers.is_token_file(name) for name in (config.corpus, config.eval_corpus) if name):
@@ -115,7 +131,7 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
         if tokenizer.startswith("bpe"):
             raise ValueError(
                 f"train_tokens={train_tokens} cannot cut a stream for {tokenizer}, which must see "
-                "the training text before it can count tokens: name an eval_corpus, or drop it"
+                "the training text before it can count tokens: set eval_corpus, or leave train_tokens out"
             )
         return _cut_stream(config, tokenizer_for(""))
     splits = _kept(_splits(config.corpus, config.eval_corpus), config.overlap)
@@ -124,33 +140,51 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
     made = tokenizer_for(splits.train)
     train, validation, test = (tokenizers.cached_ids(made, part) for part in splits[:3])
     if train_tokens is not None and train_tokens > len(train):
-        raise ValueError(f"train_tokens={train_tokens}, but the training text has {len(train)}")
+        raise ValueError(
+            f"train_tokens={train_tokens} is too many: the training text has {len(train)} tokens, give at "
+            "most that number"
+        )
     return Corpus(train[:train_tokens], validation, test, made, f"{splits.description}; {tokenizer}")
 
 
 def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
-    """The tokenizer of `load`, without reading more text than one that learns must see."""
+    """Make the tokenizer that `load` would use; text is read only if the tokenizer learns from it.
+
+    Args:
+      config: the text, the tokenizer and the split.
+
+    Raises:
+      ValueError: see `load`.
+
+    Source: docs/architecture.md.
+    """
     learns = config.tokenizer.startswith("bpe")
     text = _kept(_splits(config.corpus, config.eval_corpus), config.overlap).train if learns else ""
     return tokenizers.parse_tokenizer(config.tokenizer)(text)
 
 
 def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int:
-    """How many UTF-8 bytes tokens stand for, each after the one before it.
+    """Count the UTF-8 bytes that tokens stand for, which is the divisor of bits/byte.
 
-    For sp these are the bytes of the normalised text: a leading space is free after an id that stands for
-    nothing, as after BOS. For the other tokenizers, ``previous`` changes nothing.
+    For an sp tokenizer these are the bytes of the normalised text: the leading space of a token is not
+    counted if the token before stands for no bytes, as BOS does. For other tokenizers ``previous`` changes
+    nothing.
 
     Args:
-      corpus: what they are tokens of.
-      tokens, previous: equally many; ``previous[i]`` came just before ``tokens[i]``.
+      corpus: the corpus that the tokens belong to.
+      tokens: integers ``[N]``, the tokens to count.
+      previous: integers ``[N]``; ``previous[i]`` is the token just before ``tokens[i]``.
 
     Raises:
       ValueError: the lengths differ.
+
+    Source: docs/architecture.md.
     """
     tokens, previous = np.asarray(tokens), np.asarray(previous)
     if tokens.shape != previous.shape:
-        raise ValueError(f"need the token before each: {len(tokens)} tokens, {len(previous)} before them")
+        raise ValueError(
+            f"got {len(tokens)} tokens and {len(previous)} tokens before them: give one before each token"
+        )
     size = int(corpus.token_bytes[tokens].sum(dtype=np.int64))
     documents = corpus.tokenizer.documents
     if documents is None:
@@ -169,7 +203,9 @@ def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
     text, description = _stream(config.corpus)
     ids, size = tokenizers.cached_ids(tokenizer, text), config.train_tokens or 0
     if size >= len(ids):
-        raise ValueError(f"train_tokens={size} leaves nothing to test on: {description} has {len(ids)}")
+        raise ValueError(
+            f"train_tokens={size} leaves nothing to test on: {description} has {len(ids)} tokens, give fewer"
+        )
     data = text.encode()
     if tokenizer.prefix is None:
         cut = int(tokenizer.token_bytes[ids[:size]].sum())
@@ -191,22 +227,28 @@ def _token_files(config: TextConfig) -> Corpus:
     names = [name for name in (config.corpus, config.eval_corpus) if name is not None]
     for name in names:
         if not tokenizers.is_token_file(name):
-            raise ValueError(f"{' and '.join(names)}: {name} is no token file, and both must be or neither")
+            raise ValueError(
+                f"{' and '.join(names)}: {name} is not a token file: give two token files, or two texts"
+            )
     tokenizer, train_tokens = config.tokenizer, config.train_tokens
     made = tokenizers.parse_tokenizer(tokenizer)("") if tokenizer.startswith("sp:") else None
     if made is None or made.documents is None:
         raise ValueError(
-            f"the token file {config.corpus} needs the sp tokenizer it was made with, not {tokenizer}"
+            f"the token file {config.corpus} needs the sp tokenizer it was made with, not {tokenizer}: use "
+            "sp:PATH"
         )
     if config.overlap == "drop":
         raise ValueError(
-            f"overlap=drop takes lines out of a text, and the token file {config.corpus} has none"
+            f"overlap=drop removes lines from a text, and the token file {config.corpus} has none: use "
+            "overlap=refuse"
         )
     paths = [pathlib.Path(name) for name in names]
     ids, *held_out = [tokenizers.read_token_file(path, len(made.pieces)) for path in paths]
     description = " -> ".join(path.name for path in paths)
     if train_tokens is not None and train_tokens + (not held_out) > len(ids):
-        raise ValueError(f"train_tokens={train_tokens} is too many: {paths[0]} has {len(ids)} ids")
+        raise ValueError(
+            f"train_tokens={train_tokens} is too many: {paths[0]} has {len(ids)} ids, give a smaller number"
+        )
     if held_out:
         parts = ids[:train_tokens], ids[:0], held_out[0]
     elif train_tokens is not None:
@@ -218,30 +260,44 @@ def _token_files(config: TextConfig) -> Corpus:
         description += " split 80/10/10"
         if not all(map(len, parts)):
             count = np.sum(ids == made.documents.bos)
-            raise ValueError(f"{paths[0]} is too short to split 80/10/10: {len(ids)} ids, {count} documents")
+            raise ValueError(
+                f"{paths[0]} is too short to split 80/10/10: {len(ids)} ids, {count} documents; give more ids"
+            )
     for name, part in (("validation", parts[1]), ("test", parts[2])):
         check_disjoint(parts[0], part, name)
     return Corpus(*parts, made, f"{description}; {tokenizer}")
 
 
 def _document_start(ids: np.ndarray, bos: int, fraction: float) -> int:
-    """Where the next document starts; if none but the first is marked, the place itself."""
+    """Return the start of the next document after a fraction of the ids.
+
+    If no document but the first is marked, it is the fraction itself.
+    """
     place, starts = int(len(ids) * fraction), np.flatnonzero(ids[1:] == bos) + 1
     return next((int(x) for x in starts if x >= place), len(ids)) if starts.size else place
 
 
 def _without(train: str, held_out: str) -> str:
-    """The training text without its long lines that the held-out text has too."""
+    """Remove from the training text the long lines that the held-out text has too."""
     scored = {line for line in held_out.splitlines() if len(line.encode()) >= OVERLAP_LINE}
     return "".join(line for line in train.splitlines(keepends=True) if line.rstrip("\r\n") not in scored)
 
 
 def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name: str) -> None:
-    """Refuse to evaluate text that was trained on; both are UTF-8, or both are ids.
+    """Check that a held-out text shares no long block with the training text.
+
+    The held-out text is cut into blocks of `OVERLAP_BYTES` bytes, or `OVERLAP_IDS` ids; a text that is
+    shorter than a block is one block. No block may occur at any place of the training text.
+
+    Args:
+      train: the training text, UTF-8 bytes or integers ``[N]``.
+      held_out: the held-out text, of the same kind.
+      name: the name of the held-out text, for the message.
 
     Raises:
-      ValueError: an aligned block of `OVERLAP_BYTES` (`OVERLAP_IDS` of ids) of ``held_out`` (or all of
-        it, if shorter) occurs anywhere in ``train``.
+      ValueError: a block occurs in the training text.
+
+    Source: docs/architecture.md.
     """
     length, unit = (OVERLAP_BYTES, "byte") if isinstance(held_out, bytes) else (OVERLAP_IDS, "id")
     size = min(length, len(held_out), len(train))
@@ -250,7 +306,7 @@ def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name
     blocks = _window_hashes(held_out, size)[::size]
     found = np.zeros(len(blocks), bool)
     for start in range(0, len(train) - size + 1, _WINDOWS):
-        # Sorted: NumPy 2.0 overflows when it looks few large unsigned integers up in a table.
+        # kind="sort", because NumPy 2.0 overflows when it looks up a few large unsigned integers in a table.
         hashes = _window_hashes(train[start : start + _WINDOWS + size - 1], size)
         found |= np.isin(blocks, hashes, kind="sort")
     if found.any():
@@ -262,7 +318,7 @@ def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name
 
 
 def _window_hashes(data: bytes | np.ndarray, size: int) -> np.ndarray:
-    """A 64-bit polynomial hash of every run of ``size`` bytes or ids, by joining runs of powers of two."""
+    """Hash every run of ``size`` bytes or ids by a 64-bit polynomial, from hashes of runs of 2^i items."""
     items = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
     values = items.astype(np.uint64) + np.uint64(1)
     count = len(values) - size + 1
@@ -316,21 +372,21 @@ def _read(path: pathlib.Path) -> str:
     except OSError as error:
         raise ValueError(f"cannot read the corpus {path}: {error.strerror}") from error
     if not data.strip():
-        raise ValueError(f"the corpus {path} is empty")
+        raise ValueError(f"the corpus {path} is empty: give a file with text")
     try:
         return data.decode()
     except UnicodeDecodeError as error:
         raise ValueError(
             f"the corpus {path} is not UTF-8: byte 0x{data[error.start]:02x} at offset "
-            f"{error.start} (line {data.count(10, 0, error.start) + 1})"
+            f"{error.start} (line {data.count(10, 0, error.start) + 1}): convert it to UTF-8"
         ) from error
 
 
 def _builtin() -> str:
-    """The topics of CPython's ``help()``, each paragraph once.
+    """Return the topics of CPython's ``help()``, each paragraph once.
 
-    Topics quote each other at length ("compound" holds all of "if", "for", ...), so without the
-    removal of repeated paragraphs the test split would largely be training text.
+    Topics repeat each other at length: "compound" holds all of "if", "for" and more. If repeated paragraphs
+    stayed, most of the test split would be training text.
     """
     from pydoc_data.topics import topics
 
@@ -356,8 +412,8 @@ def _wikitext2() -> _Splits:
     datasets = optional.need("datasets", "text")
     try:
         rows = datasets.load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1")
-        # Rows already end in a newline; the predecessor's drivers join all of them, blank ones too,
-        # with another.
+        # Rows end in a newline already. The predecessor joined all rows, blank ones too, with one more
+        # newline, and so its splits are reproduced.
         parts = ["\n".join(rows[name]["text"]) for name in ("train", "validation", "test")]
     except Exception as error:
         raise ValueError(

@@ -1,6 +1,10 @@
-"""Tokenizers: text to ids. Token files, which are ids already, and the cache of ids.
+"""Tokenizers, which turn text into ids; token files, which hold ids; and the cache of ids.
 
-The sp tokenizer is not lossless: SentencePiece normalises, so newlines and runs of spaces become one space.
+The sp tokenizer is not lossless: SentencePiece normalises, so that newlines and runs of spaces become one
+space.
+
+Source: docs/architecture.md. Byte-level BPE: Radford et al. 2019, "Language Models are Unsupervised Multitask
+Learners". SentencePiece: Kudo and Richardson 2018.
 """
 
 import hashlib
@@ -24,12 +28,15 @@ _BIN_MAGIC, _BIN_VERSION, _BIN_HEADER = 20240520, 1, 256
 
 
 class Documents(NamedTuple):
-    """How a tokenizer of documents marks them, and which spaces are then no part of the text.
+    """How a tokenizer marks documents, and the leading spaces that are then not part of the text.
 
     Attributes:
       bos: the id that every document starts with.
-      leading_space: ``bool [V]`` ids that begin with a space.
-      boundary: ``bool [V]`` ids that stand for nothing; a leading space after one of them is free.
+      leading_space: ``bool [V]``, whether an id begins with a space.
+      boundary: ``bool [V]``, whether an id stands for no bytes; a leading space after such an id is not
+        counted.
+
+    Source: docs/architecture.md.
     """
 
     bos: int
@@ -38,14 +45,18 @@ class Documents(NamedTuple):
 
 
 class Tokenizer(NamedTuple):
-    """A map from text to ids, lossless unless it has documents.
+    """A map from text to ids. It is lossless, unless it marks documents.
 
     Attributes:
-      name: everything that decides the ids, for the cache key.
-      encode: text to ids.
-      pieces: the UTF-8 bytes each id stands for; of sp its leading space too, and nothing for control ids.
-      documents: of sp only: how documents are marked.
-      prefix: of sp only: how many characters of a text its first ids stand for, from the text and those ids.
+      name: everything that decides the ids; a part of the cache's key.
+      encode: a function from a text to its ids ``int32``.
+      pieces: the UTF-8 bytes that each id stands for. For sp the leading space is one of them, and control
+        ids stand for no bytes.
+      documents: how documents are marked; None except for sp.
+      prefix: a function from a text and its first ids to the number of characters that those ids stand for;
+        None except for sp.
+
+    Source: docs/architecture.md.
     """
 
     name: str
@@ -56,16 +67,23 @@ class Tokenizer(NamedTuple):
 
     @property
     def token_bytes(self) -> np.ndarray:
-        """``int32 [V]``: how many bytes each id stands for."""
+        """``int32 [V]``, the number of bytes that each id stands for."""
         return np.array([len(piece) for piece in self.pieces], np.int32)
 
 
 def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
-    """``gpt2``, ``bytes``, ``bpe:SIZE`` or ``sp:PATH`` to a function from training text to a tokenizer.
+    """Turn a tokenizer's name into a function from the training text to the tokenizer.
+
+    Only ``bpe:SIZE`` learns from the training text; the other tokenizers ignore it.
+
+    Args:
+      name: ``gpt2``, ``bytes``, ``bpe:SIZE`` or ``sp:PATH``.
 
     Raises:
       ValueError: the name is unknown, SIZE is not an integer of at least 256, or PATH is not a
         SentencePiece model with a BOS id.
+
+    Source: docs/architecture.md.
     """
     if name == "gpt2":
         return lambda _: _gpt2()
@@ -118,7 +136,7 @@ def _bpe(train: str, size: int) -> Tokenizer:
     if path.exists():
         try:
             model = tokenizers.Tokenizer.from_file(str(path))
-        except Exception:  # a damaged cache entry is only a miss
+        except Exception:  # a damaged cache file counts as missing
             model = None
     if model is None:
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
@@ -145,7 +163,10 @@ def _bpe(train: str, size: int) -> Tokenizer:
 
 
 def _byte_characters() -> dict[str, int]:
-    """The character that byte-level BPE writes for each byte: itself if printable, else one from 256 on."""
+    """Map the characters that byte-level BPE writes to bytes.
+
+    A printable byte is written as itself, and the other bytes as the characters from 256 on.
+    """
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
@@ -162,10 +183,12 @@ def _sentencepiece(path: pathlib.Path) -> Tokenizer:
     try:
         model.load_from_serialized_proto(data)
     except Exception as error:
-        raise ValueError(f"{path} ({len(data):,} bytes) is no SentencePiece model: {error}") from error
+        raise ValueError(f"{path} ({len(data):,} bytes) is not a SentencePiece model: {error}") from error
     bos, ids = model.bos_id(), range(model.vocab_size())
     if bos < 0:
-        raise ValueError(f"the SentencePiece model {path} has no BOS id to start a document with")
+        raise ValueError(
+            f"the SentencePiece model {path} has no BOS id, with which documents start: give another model"
+        )
     names = [model.id_to_piece(i) for i in ids]
     byte = [model.is_byte(i) for i in ids]
     nothing = [model.is_control(i) or model.is_unknown(i) or model.is_unused(i) for i in ids]
@@ -186,7 +209,7 @@ def _sentencepiece(path: pathlib.Path) -> Tokenizer:
         some = len(tokens) - begun[-1] - 1
         spelled = zip(model.encode(text[start:end]), model.encode(text[start:end], out_type=str), strict=True)
         parts = [pieces[i] if byte[i] else part.encode() for i, part in spelled]
-        # Where normalised text came from: SentencePiece has no other way to ask in all its versions.
+        # The place in the text of each normalised character. All versions of SentencePiece have this call.
         _, origin = model.normalize(text[start:end], with_offsets=True)
         return start + origin[len(b"".join(parts[:some]).decode(errors="ignore"))]
 
@@ -201,7 +224,7 @@ def _spaced(piece: str) -> str:
 
 
 def _documents(text: str) -> list[tuple[int, int]]:
-    """Where the documents of a text are: what stands between blank lines."""
+    """Return the first and last place of each document of a text; documents stand between blank lines."""
     gaps = [gap.span() for gap in re.finditer(r"\n\s*\n", text)]
     starts, ends = [0, *(end for _, end in gaps)], [*(start for start, _ in gaps), len(text)]
     spans = zip(starts, ends, strict=True)
@@ -209,19 +232,28 @@ def _documents(text: str) -> list[tuple[int, int]]:
 
 
 def is_token_file(name: str) -> bool:
-    """Whether a corpus of this name is ids and not text."""
+    """Whether a corpus of this name holds ids and not text: the name ends in ``.npy`` or ``.bin``.
+
+    Source: docs/architecture.md.
+    """
     return pathlib.Path(name).suffix in (".npy", ".bin")
 
 
 def read_token_file(path: pathlib.Path, vocabulary: int) -> np.ndarray:
-    """``int32`` ids of a file, ``.npy`` (one row of integers) or ``.bin``.
+    """Read the ids of a token file: ``int32 [N]``.
 
-    A ``.bin`` file has a header of 256 ``int32`` (20240520, version 1, how many ids), then the ids as
-    ``uint16``; all of it little-endian.
+    A ``.npy`` file holds one row of integers. A ``.bin`` file has a header of 256 ``int32`` (20240520, the
+    version 1, the number of ids, then anything) and the ids as ``uint16``, all little-endian.
+
+    Args:
+      path: the file.
+      vocabulary: V; ids must be below.
 
     Raises:
-      ValueError: the file is missing, of another form, cut short or too long, or holds no ids or ids
+      ValueError: the file is missing, has another form, is cut short or too long, holds no ids, or holds ids
         outside the vocabulary.
+
+    Source: docs/architecture.md.
     """
     try:
         with path.open("rb") as file:
@@ -236,12 +268,12 @@ def read_token_file(path: pathlib.Path, vocabulary: int) -> np.ndarray:
     except OSError as error:
         raise ValueError(f"cannot read the token file {path}: {error.strerror}") from error
     if not count:
-        raise ValueError(f"the token file {path} holds no ids")
+        raise ValueError(f"the token file {path} holds no ids: give another file")
     wrong = np.flatnonzero((ids < 0) | (ids >= vocabulary))
     if wrong.size:
         raise ValueError(
             f"the token file {path} has {wrong.size} of {count} ids outside the vocabulary of {vocabulary}, "
-            f"the first {ids[wrong[0]]} at place {wrong[0]}: it was made with another tokenizer"
+            f"the first {ids[wrong[0]]} at place {wrong[0]}: use the tokenizer that it was made with"
         )
     return ids.astype(np.int32)
 
@@ -253,8 +285,8 @@ def _npy_header(file: BinaryIO, path: pathlib.Path) -> tuple[int, np.dtype]:
         shape, _, dtype = read(file)
     except OSError:
         raise
-    except Exception as error:  # a damaged header fails in numpy's parser in many ways
-        raise ValueError(f"the token file {path} is no .npy file: {error}") from error
+    except Exception as error:  # numpy's parser fails in many ways on a damaged header
+        raise ValueError(f"the token file {path} is not a .npy file: {error}") from error
     if len(shape) != 1 or dtype.kind not in "iu":
         raise ValueError(f"the token file {path} must hold one row of integers, not {dtype} of shape {shape}")
     return shape[0], dtype
@@ -264,33 +296,45 @@ def _bin_header(file: BinaryIO, path: pathlib.Path) -> tuple[int, np.dtype]:
     data = file.read(4 * _BIN_HEADER)
     if len(data) < 4 * _BIN_HEADER:
         raise ValueError(
-            f"the token file {path} has {len(data)} bytes, and its header alone has {4 * _BIN_HEADER}"
+            f"the token file {path} has {len(data)} bytes, and a header alone has {4 * _BIN_HEADER}: give a "
+            "whole file"
         )
     magic, version, count = (int(x) for x in np.frombuffer(data, "<i4", 3))
     if (magic, version) != (_BIN_MAGIC, _BIN_VERSION):
         raise ValueError(
             f"the token file {path} starts with magic {magic} and version {version}, "
-            f"not {_BIN_MAGIC} and {_BIN_VERSION}"
+            f"not {_BIN_MAGIC} and {_BIN_VERSION}: give a file of that format"
         )
     return count, np.dtype("<u2")
 
 
 def cached_ids(tokenizer: Tokenizer, text: str) -> np.ndarray:
-    """Ids of a text, from the cache if they are there.
+    """Tokenize a text, or take its ids from the cache: ``int32 [N]``.
+
+    A damaged cache file is made again. A cache that cannot be written is not used.
+
+    Args:
+      tokenizer: the tokenizer.
+      text: the text.
 
     Raises:
-      ValueError: a tokenizer without documents, which must be lossless, loses bytes of this text.
+      ValueError: a tokenizer that must be lossless (it marks no documents) loses bytes of the text.
+
+    Source: docs/architecture.md.
     """
     path = _cache_path(tokenizer.name, text, "npy")
     if path.exists():
         try:
             return np.load(path)
-        except (ValueError, OSError, EOFError):  # a damaged cache entry is only a miss
+        except (ValueError, OSError, EOFError):  # a damaged cache file counts as missing
             pass
     ids = tokenizer.encode(text)
     covered = int(tokenizer.token_bytes[ids].sum())
     if tokenizer.documents is None and covered != len(text.encode()):
-        raise ValueError(f"{tokenizer.name} is not lossless here: {covered} of {len(text.encode())} bytes")
+        raise ValueError(
+            f"{tokenizer.name} loses text: its ids stand for {covered} of {len(text.encode())} bytes: use "
+            "another tokenizer"
+        )
     _write_atomically(path, lambda file: np.save(file, ids))
     return ids
 
@@ -301,13 +345,18 @@ def _cache_path(tokenizer: str, text: str, suffix: str) -> pathlib.Path:
 
 
 def cache_folder() -> pathlib.Path:
-    """Where what can be made again is kept: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache."""
+    """Return the folder of the cache: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache folder.
+
+    It holds only files that can be made again.
+
+    Source: docs/architecture.md.
+    """
     default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     return pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
 
 
 def _write_atomically(path: pathlib.Path, write: Callable) -> None:
-    """A cache that cannot be written is no reason to stop, so an OSError is swallowed."""
+    """Write a cache file as a whole. An OSError is ignored: work goes on without the cache."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent)

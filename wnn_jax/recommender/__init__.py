@@ -1,14 +1,18 @@
-"""Weightless recommenders: one memory for each person, which learns and forgets as it is used.
+"""Weightless recommenders: each person has a memory that learns ratings and forgets them exactly.
 
     films = recommender.build_catalogue(key, movielens.load(folder))
     person = recommender.learn(recommender.new(key, films), ["Alien (1979)", "Big (1988)"], [5, 2])
     print(recommender.recommend(person, top=8))
     person = recommender.forget(person, ["Alien (1979)"])
 
-Forgetting is exact to the last bit. Without data, `synthetic.world` stands in for MovieLens. Below the face:
-`agent` (a person's memory; `reading` is how it answers), `fields` (films to bits), `factors` and `baselines`,
-`session` (a dialogue that rates films), `protocol` and `trials` (how recommenders are tried), and the studies
-`cold_start`, `drift`, `forgetting`, `categories` and `latency`.
+After `forget` the person gives the same answers, to the last bit, as one who never gave the rating. On a
+machine without MovieLens, `synthetic.world` makes up films and ratings.
+
+The modules: `agent` is a person's memory and `reading` is how it answers; `fields` turns films into bits;
+`factors` and `baselines` are the models to compare with; `session` is a dialogue that rates films; `protocol`
+and `trials` test recommenders; `cold_start`, `drift`, `forgetting`, `categories` and `latency` are studies.
+
+Source: docs/semantics/recommender.md.
 """
 
 from wnn_jax.recommender import (

@@ -1,11 +1,13 @@
-"""One memory a person: rows of what a film is and how it was rated, added and deleted at any time.
+"""Agents, the memories of persons: each rated film is a row of bits, which can be deleted at any time.
 
-An agent is a table whose addresses are the rows themselves: a query reads every row by how far its bits lie
-from the row's. All agents are one pytree with a leading axis of users; the functions that take `Agents` map
-over it, and everything below them is written for one agent. Deleting rows is exact: what is left is what an
-agent would hold that was never shown them.
+A row has a key (the bits of the film) and a label (the bits of the rating). A query is the key of another
+film; the agent compares it with the keys of all rows by Hamming distance. All agents are one pytree with a
+leading axis of users. The public functions map over that axis; the private ones handle one agent. Deleting
+rows is exact: the agent then answers as an agent that was never shown those rows.
 
 Shapes: U agents, M rows each (a power of two, or the cap), W words a key, Q queries, L label bits.
+
+Source: docs/semantics/recommender.md.
 """
 
 import functools
@@ -53,13 +55,30 @@ __all__ = [
 
 
 def rows(film_keys: jax.Array, film: np.ndarray, labels: np.ndarray, time: np.ndarray) -> Rows:
-    """Rows of rated films: keys ``uint32 [F, W]``, and three arrays ``[U, n]``; -1 in ``film`` is padding."""
+    """Make the rows of rated films.
+
+    Args:
+      film_keys: ``uint32 [F, W]``, the key of each film.
+      film: integers ``[U, n]``, the place of each rated film; -1 is padding, which teaches nothing.
+      labels: integers ``[U, n]``, the label of each rating (`fields.stars_to_bits`).
+      time: integers ``[U, n]``, in any unit that grows.
+
+    Source: docs/semantics/recommender.md.
+    """
     item = jnp.asarray(film, jnp.int32)
     return Rows(film_keys[item], jnp.asarray(labels, jnp.uint32), item, jnp.asarray(time, jnp.int32))
 
 
 def empty(users: int, words: int, rows: int = 8) -> Agents:
-    """U agents that know nothing, with room for ``rows`` each."""
+    """Make agents without rows.
+
+    Args:
+      users: U, the number of agents.
+      words: W, the number of words of a key.
+      rows: M, the number of rows that each agent has room for.
+
+    Source: docs/semantics/recommender.md.
+    """
     shape = (users, rows)
     return Agents(
         jnp.zeros((*shape, words), jnp.uint32),
@@ -71,12 +90,18 @@ def empty(users: int, words: int, rows: int = 8) -> Agents:
 
 
 def memory_bytes(users: int, rows: int, words: int) -> int:
-    """Bytes of agents with ``rows`` rows each."""
+    """Count the bytes of ``users`` agents with room for ``rows`` rows each: ``4 words + 16`` a row.
+
+    Source: docs/semantics/recommender.md.
+    """
     return users * rows * (4 * words + 16)
 
 
 def grow(agents: Agents, rows: int, cap: int) -> Agents:
-    """Agents with room for ``rows`` more rows each, by doubling, or for ``cap`` in all if that is less."""
+    """Double the room of agents until each can take ``rows`` more rows, but never beyond ``cap`` rows in all.
+
+    Source: docs/semantics/recommender.md.
+    """
     have = agents.order.shape[1]
     need = min(int((np.asarray(agents.order) > 0).sum(1).max(initial=0)) + rows, cap)
     room = have
@@ -92,29 +117,43 @@ def _grow(agents: Agents, rows: int) -> Agents:
 
 
 def widen(agents: Agents, words: int) -> Agents:
-    """Agents whose keys have ``words`` words: old rows have 0 in every new bit.
+    """Lengthen the keys of agents to ``words`` words; old rows get 0 in every new bit.
 
     Raises:
-      ValueError: that is fewer than they have.
+      ValueError: the keys have more than ``words`` words.
+
+    Source: docs/semantics/recommender.md.
     """
     more = words - agents.keys.shape[2]
     if more < 0:
         raise ValueError(
-            f"keys of {agents.keys.shape[2]} words cannot be cut to {words}: forget rows instead"
+            f"keys of {agents.keys.shape[2]} words cannot be cut to {words}: give words of at least "
+            f"{agents.keys.shape[2]}, or make new agents"
         )
     return agents._replace(keys=jnp.pad(agents.keys, ((0, 0), (0, 0), (0, more))))
 
 
 def learn(config: AgentConfig, agents: Agents, rows: Rows) -> Agents:
-    """Show every agent its rows, one after the other; agents grow by doubling up to the cap.
+    """Teach every agent its rows, one after the other; agents grow by doubling up to the cap.
+
+    A new row first deletes the rows that contradict it (`AgentConfig.contradiction`). At the cap it takes the
+    place of the row that `AgentConfig.eviction` names. A row that is learnt twice is held twice.
+
+    Args:
+      config: how the agents learn and forget.
+      agents: the memories.
+      rows: the rows of each agent, in the order of learning.
 
     Raises:
-      ValueError: keys of other words than the agents', or rows for another number of agents.
+      ValueError: the rows are for another number of agents, or their keys have another number of words.
+
+    Source: docs/semantics/recommender.md.
     """
     if rows.keys.shape[0] != agents.keys.shape[0] or rows.keys.shape[2] != agents.keys.shape[2]:
         raise ValueError(
-            f"rows are for {rows.keys.shape[0]} agents with {rows.keys.shape[2]} words a key, and there are "
-            f"{agents.keys.shape[0]} agents with {agents.keys.shape[2]}"
+            f"got rows for {rows.keys.shape[0]} agents with {rows.keys.shape[2]} words a key, but there are "
+            f"{agents.keys.shape[0]} agents with {agents.keys.shape[2]}: give rows for each agent, with keys "
+            "of the agents' width (widen lengthens the agents' keys)"
         )
     shown = int((np.asarray(rows.item) >= 0).sum(1).max(initial=0))
     return _learn(form_of(config), numbers_of(config), grow(agents, shown, config.cap), rows)
@@ -130,7 +169,7 @@ def _learn(form: AgentConfig, numbers: Numbers, agents: Agents, rows: Rows) -> A
 
 
 def _learn_row(form: AgentConfig, numbers: Numbers, agent: Agents, row: Rows) -> Agents:
-    """One agent ``[M, ...]``, one row."""
+    """Teach one agent ``[M, ...]`` one row."""
     near = distance(agent.keys, row.keys) <= numbers.contradiction
     against = jax.lax.population_count(agent.labels ^ row.labels) > numbers.tolerance
     order = jnp.where(near & against & (row.item >= 0), 0, agent.order)
@@ -142,7 +181,7 @@ def _learn_row(form: AgentConfig, numbers: Numbers, agent: Agents, row: Rows) ->
         apart = jax.vmap(lambda key: distance(agent.keys, key))(agent.keys)
         other = alive[None] & ~jnp.eye(count, dtype=bool)
         redundancy = jnp.where(other, apart, jnp.iinfo(jnp.int32).max).min(1)
-    # The first free row; at the cap, the row that the rule gives up.
+    # The new row goes to the first free place or, at the cap, to the place of the row that is evicted.
     goes = alive
     for rank in (redundancy, agent.time, order):
         goes = goes & (rank == jnp.where(goes, rank, jnp.iinfo(jnp.int32).max).min())
@@ -154,27 +193,42 @@ def _learn_row(form: AgentConfig, numbers: Numbers, agent: Agents, row: Rows) ->
 
 @jax.jit
 def forget(agents: Agents, where: jax.Array | np.ndarray) -> Agents:
-    """Delete rows. What an eviction or a contradiction had deleted because of them does not come back.
+    """Delete rows. Rows that an eviction or a contradiction deleted earlier do not come back.
 
     Args:
       agents: the memories.
-      where: ``bool [U, M]``; any predicate of the rows, such as `of_items`, `with_bit` or `before`.
+      where: ``bool [U, M]``, the rows to delete; `of_items`, `with_bit` and `before` make such arrays.
+
+    Source: docs/semantics/recommender.md.
     """
     return agents._replace(order=jnp.where(where, 0, agents.order))
 
 
 def of_items(agents: Agents, items: jax.Array | np.ndarray) -> np.ndarray:
-    """``bool [U, M]``: rows that came of one of ``items``. Host code, which compiles nothing."""
+    """Mark the rows of certain films, ``bool [U, M]``. It runs on the host and compiles nothing.
+
+    Args:
+      agents: the memories.
+      items: integers of any shape, the places of the films.
+
+    Source: docs/semantics/recommender.md.
+    """
     return np.isin(np.asarray(agents.item), np.asarray(items)) & (np.asarray(agents.order) > 0)
 
 
 def with_bit(agents: Agents, bit: int) -> jax.Array:
-    """``bool [U, M]``: rows whose film has this bit, such as a genre's (`catalogue.bit_of`)."""
+    """Mark the rows whose film has a certain bit, ``bool [U, M]``; `fields.bit_of` finds the bit of a genre.
+
+    Source: docs/semantics/recommender.md.
+    """
     return ((agents.keys[..., bit // bits.WORD] >> (bit % bits.WORD)) & 1).astype(bool) & agents.alive
 
 
 def before(agents: Agents, time: int) -> jax.Array:
-    """``bool [U, M]``: rows older than ``time``."""
+    """Mark the rows whose time is less than ``time``: ``bool [U, M]``.
+
+    Source: docs/semantics/recommender.md.
+    """
     return (agents.time < time) & agents.alive
 
 
@@ -186,15 +240,21 @@ def predict(
     now: jax.Array | int = 0,
     prior: jax.Array | None = None,
 ) -> jax.Array:
-    """How far each label bit is believed to be set: ``float32 [U, Q, L]``.
+    """Estimate the chance that each label bit of each query is set.
 
     Args:
       key: decides random ties and nothing else.
-      config: how to read.
+      config: how the agents read.
       agents: the memories.
-      queries: ``uint32 [U, Q, W]``.
-      now: ``int32`` scalar or ``[U]``, the time from which the age of rows counts.
-      prior: ``float32 [U, Q, L]``, what to believe before any row has spoken; only ``vote`` listens to it.
+      queries: ``uint32 [U, Q, W]``, the keys to ask about.
+      now: ``int32`` scalar or ``[U]``; a row's age is the time from the row to ``now``.
+      prior: ``float32 [U, Q, L]``, the chances before any row is read; only the read ``vote`` uses it.
+
+    Returns:
+      ``float32 [U, Q, L]`` in 0 .. 1. An agent without rows answers with the prior if there is one and the
+      read is ``vote``, and otherwise as `AgentConfig.ties` says.
+
+    Source: docs/semantics/recommender.md.
     """
     users = agents.order.shape[0]
     times = np.broadcast_to(np.asarray(now, np.int32), (users,))
@@ -215,10 +275,21 @@ def _predict(form: AgentConfig, numbers: Numbers, agents: Agents, queries: Query
 
 
 def replay(key: jax.Array, config: AgentConfig, agents: Agents, rows: Rows) -> tuple[Agents, jax.Array]:
-    """Ask for every row in turn, then learn it, as life goes: what was learnt, and ``float32 [U, n, L]``.
+    """Predict the label of every row from the rows before it, then learn the row.
 
-    Ages count from the time of the row. The agents must have room for the rows (`grow`); without it rows are
-    evicted as at the cap.
+    A row's age is counted from the time of the row that is predicted. Agents do not grow here: call `grow`
+    first, or rows are evicted as at the cap.
+
+    Args:
+      key: decides random ties and nothing else.
+      config: how the agents read, learn and forget.
+      agents: the memories.
+      rows: the rows of each agent ``[U, n]``, in the order of learning.
+
+    Returns:
+      The agents after all rows, and the predicted chances of the label bits, ``float32 [U, n, L]``.
+
+    Source: docs/semantics/recommender.md.
     """
     return _replay(key, form_of(config), numbers_of(config), agents, rows)
 

@@ -1,4 +1,7 @@
-"""Baselines of a weightless recommender: constants, means, copies, networks, neighbours."""
+"""Baselines of a weightless recommender: constants, means, copied ratings, small networks and item-kNN.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 import functools
@@ -15,36 +18,55 @@ from wnn_jax.recommender.protocol import Estimate, Holdout
 
 
 def constant(holdout: Holdout, stars: float) -> Estimate:
-    """The same for everybody."""
+    """Estimate ``stars`` for every person and film.
+
+    Source: docs/semantics/recommender.md.
+    """
     return protocol.from_stars(np.full(holdout.asked.shape, stars))
 
 
 def user_mean(holdout: Holdout) -> Estimate:
-    """The mean of the ratings that a person was seen to give."""
+    """Estimate the mean of the ratings shown of the person; gaps do not count.
+
+    Source: docs/semantics/recommender.md.
+    """
     return protocol.from_stars(np.repeat(np.nanmean(holdout.stars, 1)[:, None], holdout.asked.shape[1], 1))
 
 
 def user_median(holdout: Holdout) -> Estimate:
-    """The median of the ratings that a person was seen to give; halfway between two in the middle."""
+    """Estimate the median of the ratings shown of the person; gaps do not count.
+
+    With an even number of ratings the median is the mean of the two in the middle.
+
+    Source: docs/semantics/recommender.md.
+    """
     return protocol.from_stars(np.repeat(np.nanmedian(holdout.stars, 1)[:, None], holdout.asked.shape[1], 1))
 
 
 def copied(key: jax.Array, holdout: Holdout) -> Estimate:
-    """For every film asked one of the person's shown ratings at random."""
+    """Estimate for every film a rating drawn at random from those shown of the person.
+
+    The holdout must have no gaps: every person is shown n ratings.
+
+    Source: docs/semantics/recommender.md.
+    """
     at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1])
     return protocol.from_stars(np.take_along_axis(holdout.stars, np.asarray(at), 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class MlpConfig:
-    """One small network for each person, of 32 and 16 hidden units as published.
+    """Settings of one small network for each person. The default layers are those of arXiv 2511.05499.
 
     Attributes:
       hidden: units of each hidden layer.
       rate: step size of Adam.
-      steps: the most steps, each on all of a person's rows.
-      published: train as published, on all rows, with a loss that takes the sigmoid of a sigmoid; otherwise
-        a fifth of the rows (one at least) says when to stop.
+      steps: the number of steps; each step uses all training rows of a person.
+      published: whether to train as published: on all rows, with a loss that takes the sigmoid of a sigmoid.
+        Otherwise a fifth of the rows (at least one) is held out, and the weights of the step with the lowest
+        loss on those rows are kept.
+
+    Source: docs/semantics/recommender.md.
     """
 
     hidden: tuple[int, ...] = (32, 16)
@@ -60,14 +82,19 @@ PUBLISHED_MLP = MlpConfig(rate=1e-3, steps=25, published=True)
 def mlp(
     key: jax.Array, config: MlpConfig, rows: jax.Array, labels: jax.Array, queries: jax.Array
 ) -> jax.Array:
-    """Train a network for every person and ask it: chances ``float32 [U, q, L]``.
+    """Train a network for every person and predict the label bits of the queries.
 
     Args:
-      key: first weights, and the rows held out.
+      key: draws the first weights and the rows that are held out.
       config: sizes and training.
-      rows: ``bool [U, n, I]``, all of them given.
-      labels: ``bool [U, n, L]``.
-      queries: ``bool [U, q, I]``.
+      rows: ``bool [U, n, I]``, the input bits of the rated films, without padding.
+      labels: ``bool [U, n, L]``, the label bits of the ratings.
+      queries: ``bool [U, q, I]``, the input bits of the films asked.
+
+    Returns:
+      The chance of each label bit, ``float32 [U, q, L]``.
+
+    Source: docs/semantics/recommender.md; the published training is that of arXiv 2511.05499.
     """
     keys = jax.random.split(key, rows.shape[0])
     return jax.vmap(lambda *x: _mlp_one(config, *x))(keys, rows, labels, queries)
@@ -76,7 +103,7 @@ def mlp(
 def _mlp_one(config: MlpConfig, key, rows, labels, queries) -> jax.Array:
     sizes = (rows.shape[1], *config.hidden, labels.shape[1])
     keys = jax.random.split(key, len(sizes))
-    # PyTorch's first weights, as published: uniform within 1 / sqrt(inputs).
+    # The published network starts from PyTorch's default weights: uniform within 1 / sqrt(inputs).
     params = [
         (
             jax.random.uniform(k, (a, b), minval=-1, maxval=1) / np.sqrt(a),
@@ -121,13 +148,15 @@ def _mlp_one(config: MlpConfig, key, rows, labels, queries) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class NeighbourConfig:
-    """Item-kNN.
+    """Settings of item-kNN, which estimates a rating from the person's ratings of similar films.
 
     Attributes:
-      nearest: the number of rated films that speak for a film.
-      shrink: the number of common raters at which a similarity counts half.
-      bias_shrink: the number of ratings at which a bias in the world counts half.
-      own_shrink: the number of ratings at which a new person's bias counts half.
+      nearest: the number of most similar rated films that are averaged.
+      shrink: the number of common raters at which a similarity is halved.
+      bias_shrink: the number of ratings at which the bias of a film or person of the world is halved.
+      own_shrink: the number of ratings at which the bias of a new person is halved.
+
+    Source: docs/semantics/recommender.md.
     """
 
     nearest: int = 30
@@ -137,13 +166,15 @@ class NeighbourConfig:
 
 
 class Neighbours(NamedTuple):
-    """The ratings of the world, without their mean and biases.
+    """The ratings of the world, split into a mean, biases and residuals.
 
     Attributes:
-      mean: of all ratings.
-      bias: ``[F]``, of films.
-      film: ``float32 [people, F]``, what is left of each rating; 0 where there is none.
-      rated: ``float32 [people, F]``, 1 where there is a rating.
+      mean: the mean of all ratings.
+      bias: ``float64 [F]``, the bias of each film.
+      film: ``float32 [people, F]``, each rating less the mean and both biases; 0 where there is no rating.
+      rated: ``float32 [people, F]``, 1 where there is a rating, else 0.
+
+    Source: docs/semantics/recommender.md.
     """
 
     mean: float
@@ -153,7 +184,15 @@ class Neighbours(NamedTuple):
 
 
 def fit_neighbours(config: NeighbourConfig, ratings: movielens.Ratings, films: int) -> Neighbours:
-    """Take mean and biases out of the world's ratings of F films."""
+    """Subtract the mean and the biases from the ratings of the world.
+
+    Args:
+      config: the shrinkage of the biases.
+      ratings: the ratings of the world.
+      films: F, the number of films of the data set.
+
+    Source: docs/semantics/recommender.md.
+    """
     film, stars, shrink = ratings.film, ratings.stars, config.bias_shrink
     people, user = np.unique(ratings.user, return_inverse=True)
     mean = float(np.mean(stars))
@@ -168,10 +207,18 @@ def fit_neighbours(config: NeighbourConfig, ratings: movielens.Ratings, films: i
 
 
 def ask_neighbours(config: NeighbourConfig, model: Neighbours, holdout: Holdout) -> Estimate:
-    """A person's bias, and what the person gave the films most like the one asked.
+    """Estimate ratings from the person's bias and the person's ratings of the most similar films.
 
-    Films are alike by the cosine of their vectors over the people who rated both, shrunk where these are few;
-    films of negative similarity do not speak.
+    The similarity of two films is the cosine of their residuals over the people who rated both, shrunk where
+    those people are few. Films of negative similarity do not count. Films that tie for the last place among
+    the nearest all count. Estimates are cut to 0.5 .. 5 stars.
+
+    Args:
+      config: the number of neighbours and the shrinkage.
+      model: the residuals of the world, from `fit_neighbours`.
+      holdout: the ratings shown and the films asked; gaps are skipped.
+
+    Source: docs/semantics/recommender.md.
     """
     shrink, nearest = config.shrink, config.nearest
     out = np.zeros(holdout.asked.shape)
@@ -190,7 +237,16 @@ def ask_neighbours(config: NeighbourConfig, model: Neighbours, holdout: Holdout)
 
 
 def mlp_estimate(key: jax.Array, config: MlpConfig, film_bits: np.ndarray, holdout: Holdout) -> Estimate:
-    """`mlp` on a holdout without gaps; ``film_bits`` are ``bool [I, F]``."""
+    """Train `mlp` on the ratings that a holdout shows, and estimate the films that it asks.
+
+    Args:
+      key: draws the first weights and the rows that are held out.
+      config: sizes and training.
+      film_bits: ``bool [I, F]``, the input bits of each film.
+      holdout: the ratings shown, without gaps, and the films asked.
+
+    Source: docs/semantics/recommender.md.
+    """
     labels = fields.stars_to_bits(holdout.stars)
     bit = ((labels[..., None] >> np.arange(fields.STAR_BITS, dtype=np.uint32)) & 1).astype(bool)
     of_film = film_bits.T
@@ -199,7 +255,13 @@ def mlp_estimate(key: jax.Array, config: MlpConfig, film_bits: np.ndarray, holdo
 
 
 def plain(key: jax.Array) -> dict[str, protocol.Recommender]:
-    """Baselines that know nothing of films, by the names of their rows."""
+    """Return the baselines that use no fact about films, by the names of their result rows.
+
+    Args:
+      key: draws the copied ratings.
+
+    Source: docs/semantics/recommender.md.
+    """
     always = {f"always {stars:g} stars": functools.partial(constant, stars=stars) for stars in (3, 3.5, 4)}
     return always | {
         "copy of a rating": functools.partial(copied, key),
@@ -209,7 +271,14 @@ def plain(key: jax.Array) -> dict[str, protocol.Recommender]:
 
 
 def networks(key: jax.Array, film_bits: np.ndarray) -> dict[str, protocol.Recommender]:
-    """A network for each person, by the names of their rows."""
+    """Return the two networks of `mlp`, as published and trained right, by the names of their result rows.
+
+    Args:
+      key: draws the first weights and the rows that are held out.
+      film_bits: ``bool [I, F]``, the input bits of each film.
+
+    Source: docs/semantics/recommender.md.
+    """
     kinds = {"as published": PUBLISHED_MLP, "trained right": MlpConfig()}
     return {
         f"MLP a person, {name}": functools.partial(mlp_estimate, key, config, film_bits)
@@ -218,5 +287,13 @@ def networks(key: jax.Array, film_bits: np.ndarray) -> dict[str, protocol.Recomm
 
 
 def neighbours(config: NeighbourConfig, ratings: movielens.Ratings, films: int) -> protocol.Recommender:
-    """Item-kNN on the ratings of the world."""
+    """Fit item-kNN to the ratings of the world and return it as a recommender.
+
+    Args:
+      config: the number of neighbours and the shrinkage.
+      ratings: the ratings of the world.
+      films: F, the number of films of the data set.
+
+    Source: docs/semantics/recommender.md.
+    """
     return functools.partial(ask_neighbours, config, fit_neighbours(config, ratings, films))

@@ -1,4 +1,7 @@
-"""A catalogue: films, their bits, and what the ratings of the world say of them."""
+"""A catalogue: films, their keys, and the factors and counts of the ratings that other people gave them.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 from collections.abc import Iterable
@@ -17,8 +20,10 @@ class CatalogueConfig:
     """How films become bits.
 
     Attributes:
-      fields: the encoder of a film's facts; bits of its factors follow them.
-      factors: the factorisation of the world's ratings, a new person's prior.
+      fields: the encoder of a film's facts; the bits of its factors follow the bits of its facts.
+      factors: the factorisation of the world's ratings, which gives the prior of a new person.
+
+    Source: docs/semantics/recommender.md.
     """
 
     fields: tuple[encoder.Field, ...] = encoder.DEFAULT
@@ -26,14 +31,16 @@ class CatalogueConfig:
 
 
 class Catalogue(NamedTuple):
-    """F films; nothing in it changes while persons learn and forget.
+    """F films. A catalogue does not change while persons learn and forget.
 
     Attributes:
-      config: how it was built.
-      films: titles, genres, ids.
-      keys: ``uint32 [F, W]``, the address of each film.
-      factors: what the world says of the films.
-      ratings: ``int64 [F]``, the number of ratings each film has in the world.
+      config: how the catalogue was built.
+      films: titles, genres, ids and other facts of the films.
+      keys: ``uint32 [F, W]``, the key of each film.
+      factors: the factors of the films, fitted to the world's ratings.
+      ratings: ``int64 [F]``, the number of ratings of each film in the world.
+
+    Source: docs/semantics/recommender.md.
     """
 
     config: CatalogueConfig
@@ -44,21 +51,24 @@ class Catalogue(NamedTuple):
 
 
 def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | None = None) -> Catalogue:
-    """The catalogue of a data set's films, with everybody's ratings as the world.
+    """Build the catalogue of the films of a data set; all its ratings together are the world.
 
     Args:
-      key: the first factors.
-      dataset: of `wnn_jax.data.movielens.load`, or made up by `wnn_jax.recommender.synthetic.world`.
-      config: by default the tuned one.
+      key: draws the first factors.
+      dataset: from `wnn_jax.data.movielens.load` or `wnn_jax.recommender.synthetic.world`.
+      config: how films become bits; None means the tuned default.
 
     Raises:
       ValueError: there is no film or no rating.
+
+    Source: docs/semantics/recommender.md.
     """
     films, ratings = dataset.films, dataset.ratings
     count = len(films.ids)
     if not count or not len(ratings.stars):
         raise ValueError(
-            f"a catalogue needs films and ratings, got {count} films and {len(ratings.stars)} ratings"
+            f"a catalogue needs films and ratings, got {count} films and {len(ratings.stars)} ratings: give "
+            "another data set"
         )
     config = config or CatalogueConfig()
     world = factorisation.factorise(key, config.factors, ratings, count)
@@ -70,16 +80,34 @@ def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | 
 
 
 def columns(films: movielens.Films, world: movielens.Ratings) -> dict[str, Any]:
-    """The facts of films by name, as `fields.encode` takes them, with what the world thinks of the films."""
+    """Collect the facts of F films by name, as `fields.encode` takes them.
+
+    Args:
+      films: the films; their TMDB facts and tags become columns.
+      world: the ratings from which the columns ``crowd_stars`` and ``crowd_count`` are made (`crowd`).
+
+    Source: docs/semantics/recommender.md.
+    """
     names = ("genres", "language", "tags", "vote_average", "vote_count", "popularity")
     known = {name: getattr(films, name) for name in names}
     return known | crowd(world.film, world.stars, len(films.ids))
 
 
 def crowd(film: np.ndarray, stars: np.ndarray, films: int) -> dict[str, np.ndarray]:
-    """Columns ``crowd_stars`` (the mean; NaN where nobody rated) and ``crowd_count`` of ratings.
+    """Return the mean and the number of the ratings of each film.
 
-    In an experiment they must not be ratings of the users that a model is tried on.
+    In an experiment, leave out the ratings of the users that a model is tried on.
+
+    Args:
+      film: integers ``[N]``, the rated films.
+      stars: ``float32 [N]``, their ratings.
+      films: F, the number of films.
+
+    Returns:
+      ``crowd_stars``, ``float64 [F]``, the mean, NaN for a film that nobody rated; and ``crowd_count``,
+      ``float64 [F]``, the number of ratings.
+
+    Source: docs/semantics/recommender.md.
     """
     count = np.bincount(film, minlength=films)
     total = np.bincount(film, stars, minlength=films)
@@ -88,14 +116,16 @@ def crowd(film: np.ndarray, stars: np.ndarray, films: int) -> dict[str, np.ndarr
 
 
 def places(catalogue: Catalogue, films: Iterable[int | str]) -> np.ndarray:
-    """Where films stand in the catalogue: ``int32 [n]``.
+    """Find the places of films in the catalogue: ``int32 [n]``, in the order given.
 
     Args:
       catalogue: the films.
-      films: ids of the data set, or titles; of films with one title the first.
+      films: n ids of the data set, or titles; a title of several films means the first of them.
 
     Raises:
       ValueError: a film is not in the catalogue.
+
+    Source: docs/semantics/recommender.md.
     """
     return np.array([_place(catalogue.films, film) for film in films], np.int32)
 
@@ -105,19 +135,23 @@ def _place(films: movielens.Films, film: int | str) -> int:
         if film in films.titles:
             return films.titles.index(film)
         close = [title for title in films.titles if film.lower() in title.lower()][:3]
-        hint = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ValueError(f"no film is called {film!r} among {len(films.titles):,}{hint}")
+        hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "give a title or an id of one"
+        raise ValueError(f"no film is called {film!r} among {len(films.titles):,} films: {hint}")
     place = int(np.searchsorted(films.ids, film))
     if place == len(films.ids) or films.ids[place] != film:
-        raise ValueError(f"no film has the id {film} among {len(films.ids):,} films")
+        raise ValueError(
+            f"no film has the id {film} among {len(films.ids):,} films: give a title or an id of one"
+        )
     return place
 
 
 def of_genre(catalogue: Catalogue, genre: str) -> np.ndarray:
-    """Where the films of a genre stand: ``int32 [n]``.
+    """Find the places of the films of a genre in the catalogue: ``int32 [n]``, ascending.
 
     Raises:
       ValueError: no film has the genre.
+
+    Source: docs/semantics/recommender.md.
     """
     found = [i for i, genres in enumerate(catalogue.films.genres) if genre in genres]
     if not found:

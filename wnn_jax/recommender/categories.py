@@ -1,4 +1,9 @@
-"""New categories: buckets for names that an encoder does not know, and a field that is added later."""
+"""New categories: names that an encoder does not know, and a genre that gets a bit after agents have learnt.
+
+A bucket is a known category whose bit an unknown name uses.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 import zlib
@@ -13,7 +18,16 @@ from wnn_jax.recommender import agent, fields, protocol, trials
 
 
 def vectors(sets: Iterable[Iterable[str]]) -> tuple[list[str], np.ndarray]:
-    """Names and their vectors ``[n, n]``: positive pointwise mutual information of coming together."""
+    """Describe names by the names that they occur with: positive pointwise mutual information.
+
+    Args:
+      sets: the names of each film; a name that is given twice for a film counts once.
+
+    Returns:
+      The n names, sorted, and their vectors ``float64 [n, n]``; a pair that never occurs together has 0.
+
+    Source: docs/semantics/recommender.md.
+    """
     listed = [sorted(set(names)) for names in sets]
     names = sorted({name for one in listed for name in one})
     place = {name: i for i, name in enumerate(names)}
@@ -29,7 +43,17 @@ def vectors(sets: Iterable[Iterable[str]]) -> tuple[list[str], np.ndarray]:
 
 
 def spelling(names: Sequence[str], width: int = 256) -> np.ndarray:
-    """Vectors ``[n, width]`` of names: their runs of 2 to 4 characters, hashed and counted."""
+    """Describe names by their spelling: the runs of 2 to 4 characters, hashed and counted.
+
+    Args:
+      names: n names.
+      width: the number of hash values.
+
+    Returns:
+      ``float64 [n, width]``.
+
+    Source: docs/semantics/recommender.md.
+    """
     out = np.zeros((len(names), width))
     for row, name in zip(out, names, strict=True):
         padded = f" {name} "
@@ -40,10 +64,17 @@ def spelling(names: Sequence[str], width: int = 256) -> np.ndarray:
 
 
 def buckets(unseen: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Which known category each unseen one falls in: ``int [n]``, the nearest by cosine, -1 where all are 0.
+    """Find the known category nearest to each unseen one, by cosine.
 
     Args:
-      unseen, known: vectors ``[n, d]`` and ``[m, d]``; ties go to the first.
+      unseen: ``float64 [n, d]``, the vectors of the unseen categories.
+      known: ``float64 [m, d]``, the vectors of the known categories.
+
+    Returns:
+      ``int64 [n]``, the place of the nearest known category; of several nearest the first; -1 where no cosine
+      is positive.
+
+    Source: docs/semantics/recommender.md.
     """
     norm = np.linalg.norm(unseen, axis=1)[:, None] * np.linalg.norm(known, axis=1)[None]
     cosine = np.divide(unseen @ known.T, norm, out=np.zeros((len(unseen), len(known))), where=norm > 0)
@@ -51,19 +82,29 @@ def buckets(unseen: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def rename(column: Sequence[Sequence[str]], into: Mapping[str, str]) -> list[tuple[str, ...]]:
-    """The column with the categories that have a bucket called by its name; others stay."""
+    """Replace each category that has a bucket by the bucket's name; other categories stay.
+
+    Args:
+      column: the categories of each film.
+      into: the bucket of a category, by the category's name.
+
+    Source: docs/semantics/recommender.md.
+    """
     return [tuple(into.get(name, name) for name in names) for names in column]
 
 
 @dataclasses.dataclass(frozen=True)
 class CategoriesConfig:
-    """Films shown and asked, and which categories are new.
+    """The ratings shown and asked, and the new categories.
 
     Attributes:
-      shown: the most ratings shown of a person; half the people must have ``asked`` more.
-      asked: the number of films asked of everybody.
-      tags: the number of tags that the encoder of tags knows.
+      shown: the most ratings shown of a person; the median number of ratings a person, less ``asked``, is a
+        limit too.
+      asked: the number of films asked of every person.
+      tags: the number of tags that the encoder of tags knows, the most common ones.
       added: the genre that gets a bit after agents have learnt.
+
+    Source: docs/semantics/recommender.md.
     """
 
     shown: int = 80
@@ -73,14 +114,38 @@ class CategoriesConfig:
 
 
 class Bucketed(NamedTuple):
-    """One way to treat unknown names: the bits that the field takes, and how good the agents are."""
+    """The result of one way to treat unknown names.
+
+    Attributes:
+      bits: the number of bits of the field.
+      scores: how good agents with this field are.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     bits: int
     scores: protocol.RatingScores
 
 
 def bucketing(key: jax.Array, config: CategoriesConfig, dataset: movielens.Dataset) -> dict[str, Bucketed]:
-    """Try agents by how their encoder treats genres and tags that it does not know: five ways each."""
+    """Compare five ways to treat unknown genres, and the same five for unknown tags.
+
+    The ways: drop the name; give it the bucket of its hash, of the nearest name by spelling, or of the
+    nearest name by company (the names that it occurs with); or give it a bit of its own.
+
+    Args:
+      key: decides the division of people and random ties.
+      config: the ratings shown and asked, and the number of known tags.
+      dataset: films and ratings.
+
+    Returns:
+      A `Bucketed` for each column and way, by the name of its result row.
+
+    Raises:
+      ValueError: too few people rated enough films (`protocol.divide`).
+
+    Source: docs/semantics/recommender.md.
+    """
     trial = _trial(key, config, dataset)
     found = {}
     for column, known in (("genres", fields.GENRES), ("tags", _commonest(dataset.films.tags, config.tags))):
@@ -94,12 +159,16 @@ def bucketing(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datas
 
 
 class Added(NamedTuple):
-    """Agents after a genre got a bit.
+    """How good agents are after a genre got a bit.
 
     Attributes:
-      within_one, rmse: of films of the genre, by the published metric and in stars.
-      others_within_one, others_rmse: of other films.
-      old_films_moved: the largest change of a label bit of other films.
+      within_one: the share of films of the genre that are estimated within one star.
+      others_within_one: the same share of the other films.
+      rmse: the root mean squared error on films of the genre, in stars.
+      others_rmse: the same error on the other films.
+      old_films_moved: the largest change of the chance of a label bit, over the other films.
+
+    Source: docs/semantics/recommender.md.
     """
 
     within_one: float
@@ -110,16 +179,28 @@ class Added(NamedTuple):
 
 
 def addition(key: jax.Array, config: CategoriesConfig, dataset: movielens.Dataset) -> dict[str, Added]:
-    """Try agents whose encoder gets a bit for a genre after they have learnt.
+    """Compare ways to add a bit for a genre to agents that have learnt already.
 
-    Old rows get 0 there, or are read again, or the genre uses the bit of the nearest known one.
+    The ways: no bit; a bit that is 0 in old rows; a bit that old rows get by learning their films again; or
+    the bit of the known genre that occurs with the same genres.
+
+    Args:
+      key: decides the division of people and random ties.
+      config: the ratings shown and asked, and the genre.
+      dataset: films and ratings.
+
+    Returns:
+      An `Added` for each way, by the name of its result row.
 
     Raises:
-      ValueError: no film is of the genre; or the bit moved predictions of other films, where old rows have 0.
+      ValueError: no film is of the genre; too few people rated enough films; or a bit that is 0 in old rows
+        changed the prediction of a film without it, which is a fault of the library.
+
+    Source: docs/semantics/recommender.md.
     """
     genre, genres = config.added, dataset.films.genres
     if not any(genre in x for x in genres):
-        raise ValueError(f"no film of the data set is of the genre {genre!r}")
+        raise ValueError(f"no film of the data set is of the genre {genre!r}: set added to a genre it has")
     trial = _trial(key, config, dataset)
     old = (fields.one_hot("genres", fields.GENRES), *fields.DEFAULT[1:])
     new = (*old, fields.Field("genres", (genre,), ((1,),), (0,)))
@@ -154,7 +235,7 @@ def addition(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datase
             old_films_moved=float(np.abs(each - chances["without the genre"])[~has].max()),
         )
     if found["0 in old rows"].old_films_moved:
-        raise ValueError("widening moved the predictions of films without the new genre")
+        raise ValueError("a bit that is 0 in old rows changed predictions of films without the new genre")
     return found
 
 
@@ -164,7 +245,7 @@ def _trial(key: jax.Array, config: CategoriesConfig, dataset: movielens.Dataset)
 
 
 def _ways(column: str, known: Sequence[str], trial: protocol.Trial) -> dict[str, tuple[fields.Field, list]]:
-    """The field and the column's names by how a name that is not ``known`` is treated."""
+    """Return the field and the renamed column for each way to treat a name that is not ``known``."""
     films = trial.films
     values = getattr(films, column)
     unseen = sorted({name for some in values for name in some} - set(known))
@@ -185,7 +266,7 @@ def _ways(column: str, known: Sequence[str], trial: protocol.Trial) -> dict[str,
 def _nearest(
     vectors_of: Callable[[Sequence[str]], np.ndarray], unseen: Sequence[str], known: Sequence[str]
 ) -> dict[str, str]:
-    """The known name nearest to each unseen one that has any."""
+    """Find the nearest known name; unseen names without a positive cosine are left out."""
     found = buckets(vectors_of(unseen), vectors_of(known)).tolist()
     return {name: known[int(i)] for name, i in zip(unseen, found, strict=True) if i >= 0}
 
@@ -193,7 +274,7 @@ def _nearest(
 def _nearest_company(
     sets: Iterable[Iterable[str]], unseen: Sequence[str], known: Sequence[str]
 ) -> dict[str, str]:
-    """The same by the names that come together with them in ``sets``."""
+    """Find the nearest known name by the names that occur with it in ``sets``."""
     names, vector = vectors(sets)
     place = {name: i for i, name in enumerate(names)}
     listed = [name for name in known if name in place]

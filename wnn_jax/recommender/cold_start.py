@@ -1,4 +1,7 @@
-"""Cold start: what R ratings of a person are worth, by the published metric and by fairer ones."""
+"""Cold start: how well recommenders do with few ratings of a person, by the published metric and by others.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 from typing import NamedTuple
@@ -16,17 +19,20 @@ _LEAST_PEOPLE = 8
 
 @dataclasses.dataclass(frozen=True)
 class ColdStartConfig:
-    """The films shown and asked.
+    """The ratings shown and asked, and the hyper-parameters to choose from.
 
     Attributes:
-      sizes: numbers R of a person's ratings; four fifths of them are shown.
-      asked: the number of films asked of everybody.
-      published: cut ratings to whole stars and ask only what is left of R, as arXiv 2511.05499 did.
+      sizes: the numbers R of a person's ratings; four fifths of the R ratings are shown.
+      asked: the number of films asked of every person.
+      published: whether to do as arXiv 2511.05499 did: cut ratings to whole stars, and ask only the fifth of
+        the R ratings that is not shown.
       scales: scales of the vote to choose from.
       decays: decays of the factorisation to choose from.
       shrinks: ridges of a new person's factors to choose from.
       hybrid_scales: scales of the hybrid's vote to choose from.
       hybrid_weights: weights of the hybrid's prior to choose from.
+
+    Source: docs/semantics/recommender.md.
     """
 
     sizes: tuple[int, ...] = (5, 10, 25, 100, 200)
@@ -40,15 +46,15 @@ class ColdStartConfig:
 
     @property
     def measure(self) -> str:
-        """The score that chooses hyper-parameters."""
+        """The name of the score that chooses hyper-parameters."""
         return "within_one" if self.published else "rmse"
 
     def shown(self, size: int) -> int:
-        """The number of ratings shown of R."""
+        """Return the number of ratings that are shown of R = ``size`` ratings."""
         return 4 * size // 5
 
     def held_out(self, size: int) -> int:
-        """The number of ratings asked."""
+        """Return the number of films that are asked of a person with R = ``size`` ratings."""
         return size - self.shown(size) if self.published else self.asked
 
 
@@ -57,7 +63,15 @@ PUBLISHED = ColdStartConfig(published=True)
 
 
 class Entrant(NamedTuple):
-    """A recommender and the trial that it takes part in."""
+    """A recommender and the trial that it takes part in.
+
+    Attributes:
+      name: the name of its result row.
+      trial: the people, the ratings shown and the ratings asked.
+      recommender: the recommender, fitted to the world of the trial.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     name: str
     trial: protocol.Trial
@@ -65,7 +79,10 @@ class Entrant(NamedTuple):
 
 
 def sizes(config: ColdStartConfig, ratings: movielens.Ratings) -> list[int]:
-    """Those R for which eight people or more rated enough films."""
+    """Return the sizes R for which at least eight people rated ``R + asked`` films or more.
+
+    Source: docs/semantics/recommender.md.
+    """
     count = np.bincount(ratings.user)
     return [x for x in config.sizes if (count >= x + config.asked).sum() >= _LEAST_PEOPLE]
 
@@ -77,14 +94,23 @@ def entrants(
     dataset: movielens.Dataset,
     wrong: movielens.Dataset | None = None,
 ) -> list[Entrant]:
-    """Every recommender of the study, fitted to the world, hyper-parameters chosen.
+    """Fit every recommender of the study to the world and choose its hyper-parameters.
 
     Args:
-      key: of the study; the size is folded in.
-      config: what is shown and asked.
-      size: R.
+      key: decides everything drawn at random; the size is folded in.
+      config: the ratings shown and asked, and the hyper-parameters to choose from.
+      size: R, the number of ratings of a person.
       dataset: films and ratings.
-      wrong: the data set with films joined by the ids of another system; of the published study only.
+      wrong: the data set with films joined by the ids of another system, or None; only the published study
+        uses it.
+
+    Returns:
+      The recommenders, in the order of their result rows.
+
+    Raises:
+      ValueError: too few people rated enough films (`protocol.divide`).
+
+    Source: docs/semantics/recommender.md.
     """
     key = jax.random.fold_in(key, size)
     shown, asked = config.shown(size), config.held_out(size)
@@ -104,7 +130,15 @@ def entrants(
 
 
 def published(key: jax.Array, trial: protocol.Trial, order: np.ndarray | None = None) -> protocol.Recommender:
-    """The published encoder under its agent; ``order`` gives every film the facts of another."""
+    """Return agents with the published encoder: per-bit Hamming distance, random ties.
+
+    Args:
+      key: decides random ties.
+      trial: the people and the facts of films.
+      order: integers ``[F]``, a permutation that gives every film the facts of another, or None.
+
+    Source: arXiv 2511.05499; docs/semantics/recommender.md.
+    """
     film_bits = fields.encode(fields.PUBLISHED, trial.columns)
     film_keys = fields.pack(film_bits if order is None else film_bits[:, order])
     return trials.recommender(key, agent.AgentConfig(read="hamming", ties="random"), film_keys)
@@ -113,7 +147,7 @@ def published(key: jax.Array, trial: protocol.Trial, order: np.ndarray | None = 
 def _recommenders(
     key: jax.Array, config: ColdStartConfig, trial: protocol.Trial
 ) -> dict[str, protocol.Recommender]:
-    """Every row that knows the right films."""
+    """Return the recommenders that get the right facts of films, by the names of their rows."""
     film_bits = fields.encode(fields.DEFAULT, trial.columns)
     film_keys = fields.pack(film_bits)
     found = baselines.plain(key) | baselines.networks(key, film_bits)
@@ -142,7 +176,7 @@ def _recommenders(
 
 
 class _Weights(NamedTuple):
-    """A factorisation of the world as a recommender and as the hybrid's prior."""
+    """A factorisation of the world, which is a recommender and the prior of the hybrid."""
 
     factors: factorisation.Factors
     config: factorisation.FactorConfig

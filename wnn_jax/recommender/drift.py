@@ -1,4 +1,7 @@
-"""Drift: tastes that turn over, and how soon each way of forgetting follows."""
+"""Drift: a person's tastes flip, and each way of forgetting takes some time to follow.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -12,11 +15,11 @@ from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, factors, fields, protocol, trials
 
 _GENRES = (fields.one_hot("genres", (*fields.GENRES, *fields.MORE_GENRES)),)
-_ROOM = 128  # rows an agent has room for, so that all policies share a compilation
+_ROOM = 128  # rows that an agent has room for: one number, so that the policies share compiled code
 _LEAST_PEOPLE = 8
 _SCALES = (0.5, 1.0, 2.0)
 
-# The configs each policy may choose among, on people who are not tried.
+# The configs of each policy; the best one is chosen on people who are not tried.
 POLICIES: dict[str, list[agent.AgentConfig]] = {
     "append only": [agent.AgentConfig(scale=s) for s in _SCALES],
     "sliding window": [agent.AgentConfig(scale=s, cap=c) for s in _SCALES for c in (10, 20, 40)],
@@ -34,12 +37,14 @@ Weights = Callable[[protocol.Holdout], np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class DriftConfig:
-    """How long tastes last.
+    """The length of a history, and when tastes flip.
 
     Attributes:
-      before: ratings of a person before tastes flip.
-      after: ratings of a person after tastes flip.
-      refit: ratings between two fits of the weights that agents are compared with.
+      before: the number of ratings of a person before tastes flip.
+      after: the number of ratings of a person after tastes flip.
+      refit: the number of ratings between two fits of the weights that agents are compared with.
+
+    Source: docs/semantics/recommender.md.
     """
 
     before: int = 40
@@ -48,12 +53,14 @@ class DriftConfig:
 
 
 class Drift(NamedTuple):
-    """Predictions of each policy, by the policy's name.
+    """How well each policy predicts the next rating, by the policy's name.
 
     Attributes:
-      flipped: mean over people, for each place in the history, of whether the next rating was foretold within
-        a star; tastes flip at place ``before``.
-      real: the same share over the ratings after place ``before``, of real ratings in their real order.
+      flipped: ``float64 [before + after]``, for each place in the history the share of people whose rating
+        was predicted within one star; tastes flip at place ``before``.
+      real: the same share for real ratings in their real order, over the ratings from place ``before`` on.
+
+    Source: docs/semantics/recommender.md.
     """
 
     flipped: dict[str, np.ndarray]
@@ -61,13 +68,16 @@ class Drift(NamedTuple):
 
 
 class Recovery(NamedTuple):
-    """How far a curve falls when tastes flip, and how soon it is back.
+    """How far a curve falls when tastes flip, and how soon it rises again.
 
     Attributes:
-      before: share in the second half of the ratings before the flip.
-      first_five: share in the first five ratings after it.
-      last_ten: share in the last ten.
-      ratings_to_recover: ratings until five in a row are back to within .05; None if they never are.
+      before: the mean share over the second half of the ratings before the flip.
+      first_five: the mean share over the first five ratings after the flip.
+      last_ten: the mean share over the last ten ratings.
+      ratings_to_recover: the number of ratings after the flip until the mean of the next five is no more than
+        .05 below ``before``; None if that never happens.
+
+    Source: docs/semantics/recommender.md.
     """
 
     before: float
@@ -77,15 +87,25 @@ class Recovery(NamedTuple):
 
 
 def compare(key: jax.Array, config: DriftConfig, dataset: movielens.Dataset) -> Drift:
-    """Follow tastes flipped after ``before`` ratings, and real ratings in their real order.
+    """Compare the policies on tastes that flip after ``before`` ratings, and on real ratings in real order.
+
+    Args:
+      key: decides the division of people, their made-up tastes and random ties.
+      config: the length of a history, and when tastes flip.
+      dataset: films and ratings.
 
     Raises:
-      ValueError: fewer than eight people rated enough films.
+      ValueError: fewer than eight people rated ``before + after`` films.
+
+    Source: docs/semantics/recommender.md.
     """
     length = config.before + config.after
     enough = int((np.bincount(dataset.ratings.user) >= length).sum())
     if enough < _LEAST_PEOPLE:
-        raise ValueError(f"{enough} people rated {length} films: drift needs {_LEAST_PEOPLE} of them")
+        raise ValueError(
+            f"{enough} people rated {length} films or more, and drift needs at least {_LEAST_PEOPLE}: give a "
+            "larger data set"
+        )
     trial = protocol.divide_and_hold_out(key, dataset, length, 0)
     tried, choosing = (
         _flip(config, k, holdout, trial.films)
@@ -101,7 +121,14 @@ def compare(key: jax.Array, config: DriftConfig, dataset: movielens.Dataset) -> 
 
 
 def recovery(config: DriftConfig, curve: np.ndarray) -> Recovery:
-    """Judge one curve of `Drift.flipped`."""
+    """Measure one curve of `Drift.flipped`.
+
+    Args:
+      config: when tastes flip.
+      curve: ``float64 [before + after]``, the share of ratings predicted within one star.
+
+    Source: docs/semantics/recommender.md.
+    """
     before = float(curve[config.before // 2 : config.before].mean())
     later = curve[config.before :]
     back = np.flatnonzero(np.convolve(later, np.ones(5) / 5, "valid") >= before - 0.05)
@@ -112,7 +139,7 @@ def recovery(config: DriftConfig, curve: np.ndarray) -> Recovery:
 def _flip(
     config: DriftConfig, key: jax.Array, holdout: protocol.Holdout, films: movielens.Films
 ) -> protocol.Holdout:
-    """Real histories, synthetic tastes: genres are loved or hated, and after a while the other way round."""
+    """Give real histories made-up ratings: each person loves or hates a genre, later the reverse."""
     names = _GENRES[0].values
     member = np.array([[name in some for name in names] for some in films.genres])
     taste = np.asarray(jax.random.choice(key, jnp.array([-1, 1]), (len(holdout.users), len(names))))
@@ -124,9 +151,9 @@ def _flip(
 def _foretold(
     key: jax.Array, config: DriftConfig, encoder, trial: protocol.Trial, weights: Weights
 ) -> Mapping[str, np.ndarray]:
-    """Whether the next rating was foretold within a star: ``bool [U, n]`` by policy, for people tried.
+    """Mark the ratings of the people tried that are predicted within one star: ``bool [U, n]`` by policy.
 
-    A policy's config is the one that foretells most ratings after the flip of the people for choosing.
+    A policy uses the config that predicts most ratings after the flip, of the people for choosing.
     """
     film_keys = fields.film_keys(encoder, trial.columns)
 
@@ -155,7 +182,7 @@ def _within_one(holdout: protocol.Holdout, stars: np.ndarray) -> np.ndarray:
 
 
 def _ridge(config: DriftConfig, trial: protocol.Trial) -> Weights:
-    """Ridge regression on the genres."""
+    """Return predictions by ridge regression on the genres."""
     film = jnp.asarray(fields.encode(_GENRES, trial.columns).T, jnp.float32)
     world = factors.Factors(jnp.float32(3), jnp.zeros(len(film)), film)
     ridge = factors.FactorConfig(shrink=1.0, bias_shrink=1.0)
@@ -163,7 +190,7 @@ def _ridge(config: DriftConfig, trial: protocol.Trial) -> Weights:
 
 
 def _factors(key: jax.Array, config: DriftConfig, trial: protocol.Trial) -> Weights:
-    """Factors of the world, a person's own fitted anew."""
+    """Return predictions by the factors of the world; a person's own factors are refitted."""
     fitted = factors.FactorConfig()
     world = factors.factorise(key, fitted, trial.world, len(trial.films.ids))
     return lambda holdout: _refitted(config, world, fitted, holdout)
@@ -172,7 +199,7 @@ def _factors(key: jax.Array, config: DriftConfig, trial: protocol.Trial) -> Weig
 def _refitted(
     config: DriftConfig, world: factors.Factors, ridge: factors.FactorConfig, holdout: protocol.Holdout
 ) -> np.ndarray:
-    """Each rating foretold by weights fitted to all ratings before the last refit."""
+    """Predict each rating by weights fitted to all ratings before the last refit."""
     length, found = holdout.film.shape[1], []
     for start in range(0, length, config.refit):
         seen = np.where(np.arange(length) < start, holdout.film, -1)

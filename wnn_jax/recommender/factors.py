@@ -1,4 +1,7 @@
-"""Matrix factorisation: the films of the world, and a new person folded in from a few ratings."""
+"""Matrix factorisation: factors of films from the world's ratings, and of a new person from a few ratings.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 import functools
@@ -18,12 +21,17 @@ class FactorConfig:
 
     Attributes:
       factors: k, the number of factors of a film and of a person.
-      steps: steps of Adam, each on all ratings.
+      steps: the number of steps of Adam; each step uses all ratings.
       rate: step size of Adam.
-      decay: squared penalty of factors and biases, for each rating.
+      decay: weight of the squared factors and biases in the loss of each rating.
       bias_shrink: ridge of a new person's bias.
       shrink: ridge of a new person's factors.
       spread: width in stars of the logistic that turns expected stars into chances of label bits (`prior`).
+
+    Raises:
+      ValueError: a value is out of range.
+
+    Source: docs/semantics/recommender.md.
     """
 
     factors: int = 16
@@ -37,23 +45,25 @@ class FactorConfig:
     def __post_init__(self):
         if self.factors < 1 or self.steps < 0:
             raise ValueError(
-                f"factors must be at least 1 and steps not negative, got {self.factors} and {self.steps}"
+                f"factors must be at least 1 and steps at least 0, got {self.factors} and {self.steps}"
             )
         positive = {name: getattr(self, name) for name in ("rate", "bias_shrink", "shrink", "spread")}
         for name, value in positive.items():
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
         if not self.decay >= 0:
-            raise ValueError(f"decay must not be negative, got {self.decay}")
+            raise ValueError(f"decay must be at least 0, got {self.decay}")
 
 
 class Factors(NamedTuple):
-    """Films as everybody's ratings describe them.
+    """The factors of F films.
 
     Attributes:
-      mean: ``float32 []``, of all ratings.
-      bias: ``float32 [F]``; 0 for films nobody rated.
-      film: ``float32 [F, k]``; the same.
+      mean: ``float32 []``, the mean of all ratings.
+      bias: ``float32 [F]``, the bias of each film; 0 for a film that nobody rated.
+      film: ``float32 [F, k]``, the factors of each film; 0 for a film that nobody rated.
+
+    Source: docs/semantics/recommender.md.
     """
 
     mean: jax.Array
@@ -62,13 +72,15 @@ class Factors(NamedTuple):
 
 
 def factorise(key: jax.Array, config: FactorConfig, ratings: movielens.Ratings, films: int) -> Factors:
-    """Fit the ratings of the world.
+    """Fit factors and biases to the ratings of the world.
 
     Args:
-      key: the first factors.
+      key: draws the first factors.
       config: sizes and training.
-      ratings: of anybody; times do not count.
-      films: F.
+      ratings: the ratings of the world; their times are not used.
+      films: F, the number of films of the data set.
+
+    Source: docs/semantics/recommender.md.
     """
     people, user = np.unique(ratings.user, return_inverse=True)
     arrays = _Arrays(jnp.asarray(user), jnp.asarray(ratings.film), jnp.asarray(ratings.stars, jnp.float32))
@@ -111,16 +123,21 @@ def _factorise(key, config: FactorConfig, ratings: _Arrays, users: int, films: i
 
 
 def fold_in(factors: Factors, config: FactorConfig, film, stars, asked) -> jax.Array:
-    """Expect stars of new people: their bias and factors by ridge regression, the films' held fixed.
+    """Estimate the ratings of new people; ridge regression finds their bias and factors.
+
+    The biases and factors of the films stay as they are.
 
     Args:
-      factors: the world's.
-      config: its ridges.
-      film, stars: ``[U, n]``, what the people rated; -1 and any number where there are fewer than n.
-      asked: ``[U, q]`` films.
+      factors: the factors of the films.
+      config: the ridges.
+      film: integers ``[U, n]``, the films that the people rated; -1 is padding.
+      stars: ``float32 [U, n]``, the ratings; any number where ``film`` is -1.
+      asked: integers ``[U, q]``, the films to estimate.
 
     Returns:
-      ``float32 [U, q]`` stars, within 0.5 .. 5.
+      ``float32 [U, q]``, the expected stars, cut to 0.5 .. 5.
+
+    Source: docs/semantics/recommender.md.
     """
     return _fold_in(factors, np.float32(config.bias_shrink), np.float32(config.shrink), film, stars, asked)
 
@@ -140,9 +157,17 @@ def _fold_in(factors: Factors, bias_shrink, shrink, film, stars, asked) -> jax.A
 
 
 def prior(config: FactorConfig, stars: jax.Array, whole: bool = False) -> jax.Array:
-    """Expected stars ``[U, q]`` as the chance of every label bit, ``[U, q, 10]``: a logistic about the stars.
+    """Turn expected stars into the chance of every label bit, by a logistic around the expected stars.
 
-    With ``whole`` the labels are of whole stars, as published, and bits come in pairs.
+    Args:
+      config: the width of the logistic.
+      stars: ``float32 [U, q]``, the expected stars.
+      whole: whether labels are whole stars, as published; the label bits are then equal in pairs.
+
+    Returns:
+      ``float32 [U, q, 10]``.
+
+    Source: docs/semantics/recommender.md.
     """
     levels = jnp.arange(1, 11) / 2
     levels = jnp.ceil(levels) if whole else levels
@@ -150,9 +175,12 @@ def prior(config: FactorConfig, stars: jax.Array, whole: bool = False) -> jax.Ar
 
 
 def code_bits(factors: Factors) -> np.ndarray:
-    """A film's factors as bits ``bool [k, F]``: whether each lies above its median over the rated films.
+    """Turn the factors of films into bits, ``bool [k, F]``.
 
-    Films that nobody rated have no bit.
+    A bit is set if the factor lies above its median over the rated films. A film that nobody rated sets no
+    bit.
+
+    Source: docs/semantics/recommender.md.
     """
     film = np.asarray(factors.film)
     seen = (film != 0).any(1, keepdims=True)

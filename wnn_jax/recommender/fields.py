@@ -1,8 +1,10 @@
-"""Films to bits, ratings to bits.
+"""Encoders that turn the facts of films, and ratings, into bits.
 
-An encoder is a tuple of fields; each turns one column of facts into a few bits, and new fields go to the end,
-so the bits of old ones stay where they were and an old key is a new key whose last bits are 0. Facts that are
-not known, and categories that are not listed, set no bit unless the field's table says otherwise.
+An encoder is a tuple of fields. Each field turns one column of facts into a few bits. A new field goes to the
+end: the bits of the old fields keep their places, and an old key becomes a new key by adding 0 bits. A fact
+that is not known and a category that is not listed set no bit, unless the field's table says otherwise.
+
+Source: docs/semantics/recommender.md.
 """
 
 import dataclasses
@@ -18,20 +20,25 @@ from wnn_jax.ram import bits
 STAR_BITS = 10
 
 Columns = Mapping[str, Any]
-"""Facts by name: ``float [F]`` with NaN where not known, or F strings, or F tuples of strings."""
+"""Facts of F films by name: numbers ``[F]``, NaN where not known; or F strings; or F tuples of strings."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Field:
-    """One column of facts as bits: which row of a code table a value reads.
+    """A code table that turns one column of facts into bits.
 
     Attributes:
-      name: the column.
-      values: what the column may hold. Strings: row i is that of ``values[i]``. Numbers are edges, ascending:
-        x reads the row of how many edges are at most x.
-      codes: the table, rows of 0 and 1: a row for every string, or one row more than there are edges. A value
-        that is a set of strings reads the OR of its rows.
+      name: the name of the column.
+      values: the listed strings, or ascending edges. ``values[i]`` reads row i of the table; a number reads
+        row j if j edges are at most the number.
+      codes: the table, rows of 0 and 1: one row for each string, or one row more than there are edges. A set
+        of strings reads the OR of their rows; an empty set sets no bit.
       other: the row of a value that is not listed or not known.
+
+    Raises:
+      ValueError: the rows are too few or too many or differ in length, or the edges do not ascend.
+
+    Source: docs/semantics/recommender.md.
     """
 
     name: str
@@ -57,28 +64,38 @@ class Field:
 
     @property
     def width(self) -> int:
-        """The number of its bits."""
+        """The number of bits of the field."""
         return len(self.other)
 
 
 def one_hot(name: str, values: Sequence[str]) -> Field:
-    """A bit a string; a set of strings sets several (multi-hot)."""
+    """Make a field with one bit for each string; a set of strings sets several bits (multi-hot).
+
+    A string that is not listed sets no bit.
+
+    Source: docs/semantics/recommender.md.
+    """
     codes = np.eye(len(values), dtype=int)
     return Field(name, tuple(values), tuple(map(tuple, codes.tolist())), (0,) * len(values))
 
 
 def thermometer(name: str, edges: Sequence[float]) -> Field:
-    """Bit i is set where the number is at least ``edges[i]``: near numbers differ in few bits."""
+    """Make a field whose bit i is set if the number is at least ``edges[i]``.
+
+    Near numbers differ in few bits. A number that is not known sets no bit.
+
+    Source: docs/semantics/recommender.md.
+    """
     codes = np.tri(len(edges) + 1, len(edges), -1, dtype=int)
     return Field(name, tuple(edges), tuple(map(tuple, codes.tolist())), (0,) * len(edges))
 
 
-# The published ten, in its order.
+# The ten genres of arXiv 2511.05499, in its order.
 GENRES = ["drama", "comedy", "action", "romance", "documentary", "thriller", "adventure", "fantasy"]
 GENRES += ["crime", "horror"]
 MORE_GENRES = ["sci-fi", "children", "animation", "mystery", "war", "musical", "western", "imax", "film-noir"]
 
-# The 26 bits of arXiv 2511.05499 as its code has them: TMDB votes of 0 to 10 are cut at 1 to 4.
+# The 26 bits of arXiv 2511.05499 as its code makes them: its edges 1 to 4 cut TMDB votes of 0 to 10.
 PUBLISHED = (
     one_hot("genres", GENRES),
     Field(
@@ -101,8 +118,8 @@ PUBLISHED = (
     ),
 )
 
-# The facts that the published fields were meant to hold, and what earlier users thought of the film.
-# Metadata without language or TMDB popularity sets none of their bits.
+# The facts that the published fields were meant to hold, and the mean and number of earlier users' ratings.
+# Without metadata the fields of language, votes and popularity set no bit.
 DEFAULT = (
     one_hot("genres", GENRES),
     thermometer("vote_average", (5.5, 6.0, 6.5, 7.0, 7.5)),
@@ -115,21 +132,28 @@ DEFAULT = (
 
 
 def width(fields: Sequence[Field]) -> int:
-    """I, the bits of an encoder."""
+    """Return I, the number of bits of an encoder.
+
+    Source: docs/semantics/recommender.md.
+    """
     return sum(field.width for field in fields)
 
 
 def encode(fields: Sequence[Field], columns: Columns) -> np.ndarray:
-    """``bool [I, F]``: the bits of F films, field after field.
+    """Encode the facts of F films: ``bool [I, F]``, field after field.
 
-    A column that is missing altogether reads as not known everywhere.
+    Args:
+      fields: the encoder.
+      columns: the facts by name. Of a column that is missing, every value counts as not known.
 
     Raises:
-      ValueError: columns of different lengths, or numbers where a field expects strings or the reverse.
+      ValueError: columns differ in length, or a column holds numbers and its field strings, or the reverse.
+
+    Source: docs/semantics/recommender.md.
     """
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1:
-        raise ValueError(f"the columns describe {sorted(lengths)} films: give one length")
+        raise ValueError(f"the columns describe {sorted(lengths)} films: give columns of one length")
     films = lengths.pop()
     return np.concatenate([_encode_field(field, columns.get(field.name), films) for field in fields])
 
@@ -141,8 +165,8 @@ def _encode_field(field: Field, column, films: int) -> np.ndarray:
     given = isinstance(column, np.ndarray) and column.dtype.kind in "fiu"
     if given != field.numeric:
         raise ValueError(
-            f"field {field.name!r} has {'numbers' if field.numeric else 'strings'} for values and its column "
-            f"{'numbers' if given else 'strings'}"
+            f"field {field.name!r} encodes {'numbers' if field.numeric else 'strings'}, but its column holds "
+            f"{'numbers' if given else 'strings'}: give another column, or another field"
         )
     if field.numeric:
         level = np.searchsorted(np.array(field.values, float), column, side="right")
@@ -158,20 +182,31 @@ def _encode_field(field: Field, column, films: int) -> np.ndarray:
 
 
 def pack(film_bits: np.ndarray) -> jax.Array:
-    """Bits ``bool [I, F]`` to keys ``uint32 [F, W]``, as agents hold them."""
+    """Pack bits ``bool [I, F]`` into keys ``uint32 [F, W]``, which agents hold.
+
+    Source: docs/semantics/recommender.md.
+    """
     return bits.pack(jnp.asarray(film_bits)).T
 
 
 def film_keys(fields: Sequence[Field], columns: Columns) -> jax.Array:
-    """The keys ``uint32 [F, W]`` of F films: `encode`, then `pack`."""
+    """Encode the facts of F films and pack them into keys ``uint32 [F, W]``.
+
+    Raises:
+      ValueError: see `encode`.
+
+    Source: docs/semantics/recommender.md.
+    """
     return pack(encode(fields, columns))
 
 
 def bit_of(fields: Sequence[Field], name: str, value: str) -> int:
-    """The place of the bit that ``value`` alone sets in field ``name``.
+    """Find the place, among the I bits, of the one bit that ``value`` sets in field ``name``.
 
     Raises:
-      ValueError: there is no such field or value, or it has no bit of its own.
+      ValueError: no field of that name lists the value, or the value does not set exactly one bit.
+
+    Source: docs/semantics/recommender.md.
     """
     place = 0
     for field in fields:
@@ -181,17 +216,24 @@ def bit_of(fields: Sequence[Field], name: str, value: str) -> int:
                 return place + code.index(1)
         place += field.width
     known = [value for field in fields if field.name == name for value in field.values]
-    raise ValueError(
-        f"{value!r} has no bit of its own among {name}: {', '.join(map(str, known)) or 'no such field'}"
-    )
+    there_are = f"use one of {', '.join(map(str, known))}" if known else "there is no such field"
+    raise ValueError(f"{value!r} has no bit of its own among {name}: {there_are}")
 
 
 def stars_to_bits(stars: np.ndarray) -> np.ndarray:
-    """Thermometer of ratings of 0 .. 5 in halves: ``uint32``, bit i set from (i + 1) / 2 stars on."""
+    """Turn ratings of 0 .. 5 stars in halves into labels, ``uint32`` of the same shape.
+
+    A label is a thermometer: bit i is set if the rating is at least ``(i + 1) / 2`` stars.
+
+    Source: docs/semantics/recommender.md.
+    """
     halves = np.round(2 * np.asarray(stars))
     return ((1 << halves.astype(np.uint32)) - 1).astype(np.uint32)
 
 
 def bits_to_stars(labels: np.ndarray) -> np.ndarray:
-    """Inverse of `stars_to_bits`: ``float32``, half a star for each bit that is set."""
+    """Turn labels into ratings, ``float32`` of the same shape: half a star for each bit that is set.
+
+    Source: docs/semantics/recommender.md.
+    """
     return (np.bitwise_count(np.asarray(labels)) / 2).astype(np.float32)

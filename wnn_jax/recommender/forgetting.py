@@ -1,4 +1,7 @@
-"""Forgetting a genre: what agents expect before, after, and had they never been shown its films."""
+"""Forgetting: agents forget the films of a genre, beside agents that were never shown those films.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 import time
@@ -15,13 +18,15 @@ from wnn_jax.recommender import agent, fields, protocol, trials
 
 @dataclasses.dataclass(frozen=True)
 class ForgettingConfig:
-    """Who forgets what.
+    """The genre that is forgotten, and the people who forget it.
 
     Attributes:
       genre: the genre that is forgotten.
-      least: the number of its films that makes a person one who can forget it.
-      shown: the most ratings shown of a person; half the people must have as many.
-      asked: the most films of the genre, and of others, that are asked.
+      least: a person takes part if at least this number of films of the genre are among the ratings shown.
+      shown: the most ratings shown of a person; the median number of ratings a person is a limit too.
+      asked: the most films that are asked, of the genre and of the others each.
+
+    Source: docs/semantics/recommender.md.
     """
 
     genre: str = "horror"
@@ -31,15 +36,20 @@ class ForgettingConfig:
 
 
 class Forgetting(NamedTuple):
-    """Mean expected stars of films of the genre and of others.
+    """The expected stars of films, before and after the genre is forgotten.
 
     Attributes:
-      before, after, never_shown: of films of the genre: before and after it is forgotten, and by agents that
-        were never shown one.
-      others_before, others_after: of other films.
-      others_moved: mean distance between the two.
-      largest_difference: between agents that forgot and agents never shown; 0 where forgetting is exact.
-      seconds: that forgetting took, all agents together.
+      before: the mean for films of the genre, before it is forgotten.
+      after: the mean for films of the genre, after it is forgotten.
+      never_shown: the mean for films of the genre, of agents that were never shown its films.
+      others_before: the mean for other films, before.
+      others_after: the mean for other films, after.
+      others_moved: the mean absolute change for other films.
+      largest_difference: the largest absolute difference between agents that forgot and agents that were
+        never shown the films; 0 if forgetting is exact.
+      seconds: the time that all agents together took to forget.
+
+    Source: docs/semantics/recommender.md.
     """
 
     before: float
@@ -53,17 +63,31 @@ class Forgetting(NamedTuple):
 
 
 class Study(NamedTuple):
-    """The number of people, and what they expect by how the genre's films were rated."""
+    """The result of the study.
+
+    Attributes:
+      people: the number of people who took part.
+      found: a `Forgetting` for each way in which the films of the genre were rated, by the way's name.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     people: int
     found: dict[str, Forgetting]
 
 
 def compare(key: jax.Array, config: ForgettingConfig, dataset: movielens.Dataset) -> Study:
-    """Let people who rated films of a genre forget it: as they rated them, and had they rated all of them 5.
+    """Let people forget a genre, once with the ratings they gave its films, once with all its films rated 5.
+
+    Args:
+      key: decides the division of people, the films asked and random ties.
+      config: the genre, and the ratings shown and asked.
+      dataset: films and ratings.
 
     Raises:
       ValueError: nobody was shown enough films of the genre.
+
+    Source: docs/semantics/recommender.md.
     """
     shown = int(min(config.shown, np.median(np.bincount(dataset.ratings.user))))
     trial = protocol.divide_and_hold_out(key, dataset, shown, 0)
@@ -72,7 +96,8 @@ def compare(key: jax.Array, config: ForgettingConfig, dataset: movielens.Dataset
     fans = of_genre.sum(1) >= config.least
     if not fans.any():
         raise ValueError(
-            f"nobody was shown {config.least} {config.genre} films in {shown} ratings: give a larger data set"
+            f"nobody has {config.least} or more {config.genre} films among {shown} ratings: give a larger "
+            "data set, or lower least"
         )
     real = protocol.Holdout(*(x[fans] for x in trial.tried))
     loved = real._replace(stars=np.where(of_genre[fans], np.float32(5), real.stars))

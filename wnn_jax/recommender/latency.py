@@ -1,4 +1,7 @@
-"""Cases to time: agents of random rows that answer, and a person's first five ratings beside a network."""
+"""Calls to time: agents of random rows that answer, and a person's first five ratings beside a network.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import functools
 from collections.abc import Callable
@@ -14,13 +17,15 @@ CROWDS = (1, 250, 10_000)
 
 
 def random_agents(key: jax.Array, users: int, rows: int, width: int) -> agent.Agents:
-    """Agents of random rows.
+    """Make agents with random rows.
 
     Args:
-      key: draws keys and labels.
+      key: draws the keys and labels of the rows.
       users: U, the number of agents.
-      rows: of each agent.
-      width: bits of a key.
+      rows: the number of rows of each agent.
+      width: the number of bits of a key.
+
+    Source: docs/semantics/recommender.md.
     """
     words = -(-width // 32)
     keys = jax.random.split(key, 2)
@@ -38,19 +43,32 @@ def random_agents(key: jax.Array, users: int, rows: int, width: int) -> agent.Ag
 
 
 def one_answer(key: jax.Array, config: agent.AgentConfig, agents: agent.Agents) -> Callable[[], jax.Array]:
-    """The call in which every agent answers one query."""
+    """Return a function that lets every agent answer one query: ``float32 [U, 1, L]``.
+
+    Args:
+      key: decides random ties.
+      config: how the agents read.
+      agents: the agents; each is asked about the key of its first row.
+
+    Source: docs/semantics/recommender.md.
+    """
     return lambda: agent.predict(key, config, agents, agents.keys[:, :1])
 
 
 def first_ratings(
     key: jax.Array, config: agent.AgentConfig, people: int
 ) -> dict[str, Callable[[], jax.Array]]:
-    """Calls in which people's recommenders learn five ratings and answer once, by the recommender's name.
+    """Return functions that let recommenders learn five ratings of each person and answer once.
 
     Args:
-      key: draws films and labels, and the networks' weights.
-      config: of the agents.
+      key: draws the films, the labels and the networks' weights.
+      config: how the agents learn and read.
       people: the number of people.
+
+    Returns:
+      The functions, by the name of the recommender; each returns chances ``float32 [people, 1, L]``.
+
+    Source: docs/semantics/recommender.md.
     """
     rows = random_agents(key, people, 5, 26)
     given = agent.Rows(rows.keys, rows.labels, rows.item, rows.time)

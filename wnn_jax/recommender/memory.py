@@ -1,4 +1,7 @@
-"""The parts of agents: how they read and forget, the rows they are shown, and the rows they hold."""
+"""The parts of agents: their config, the rows that they are shown, and the rows that they hold.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import dataclasses
 from typing import Literal, NamedTuple, get_args
@@ -20,24 +23,31 @@ class AgentConfig:
     """How agents read and forget.
 
     Attributes:
-      read: how rows answer a query. ``vote``: every row votes with weight ``exp(-distance / scale)``.
-        ``hamming``: each label bit is that of the nearer side, the rows that have it set or the rows that
-        have it clear. ``exact``: the rows with the query's bits decide by majority, and the newest of them
-        decides a draw. ``discrimination``: exact rows first, then sides by a distance in which an input bit
-        counts as far as it tells the sides apart, then ``hamming`` (after Aleksander, Clarke and Braga 1994).
-      ties: what an undecided bit reads. ``random``: 0 or 1. ``majority``: what most rows have, 1/2 in a draw.
-        ``half``: 1/2. An agent without rows answers with ties alone.
+      read: how the rows answer a query, for each label bit. ``vote``: every row votes with the weight
+        ``exp(-distance / scale)``. ``hamming``: the rows that have the bit set are compared with the rows
+        that have it clear, and the row nearest to the query decides. ``exact``: the rows whose key equals the
+        query decide by majority; in a draw the newest of them decides. ``discrimination``: ``exact`` first,
+        then as ``hamming`` but with weighted input bits, then ``hamming``; the weight of an input bit is the
+        difference of its frequencies in the two groups of rows (after Aleksander, Clarke and Braga 1994).
+      ties: the answer for a label bit that the rows leave undecided. ``random``: 0 or 1. ``majority``: the
+        value that most rows have, 1/2 in a draw. ``half``: 1/2. An agent without rows leaves all bits
+        undecided.
       label_bits: L, the number of label bits.
-      scale: distance in bits at which a vote falls to 1/e.
-      half_life: time in which a vote falls to a half; at infinity age does not count.
-      prior_weight: the number of rows at distance 0 that the prior of `predict` is worth; at 0 the prior
-        only speaks where an agent has no rows.
-      cap: the most rows that an agent may have.
-      eviction: which row makes room at the cap. ``oldest``: the oldest. ``redundant``: the row whose nearest
-        other row is nearest, and the oldest of several.
-      contradiction: learning a row deletes the rows within this number of bits of it whose labels differ by
-        more than ``tolerance`` bits; at a negative number it deletes none.
-      tolerance: the number of label bits in which near rows may differ without contradiction.
+      scale: the distance in bits at which the weight of a vote is 1/e.
+      half_life: the age of a row at which its vote is halved; at infinity the age does not count.
+      prior_weight: the weight of the prior of `predict`, in rows at distance 0; at 0 the prior counts only if
+        an agent has no rows.
+      cap: the most rows that an agent may hold.
+      eviction: the row that is deleted to make room at the cap. ``oldest``: the oldest row. ``redundant``:
+        the row with the smallest distance to another row; of several the oldest.
+      contradiction: learning a row deletes old rows whose keys differ from its key by at most this number of
+        bits and whose labels differ by more than ``tolerance`` bits; a negative number deletes none.
+      tolerance: the most label bits in which two rows may differ without contradiction.
+
+    Raises:
+      ValueError: a choice is unknown or a number is out of range.
+
+    Source: docs/semantics/recommender.md.
     """
 
     read: Read = "vote"
@@ -58,18 +68,21 @@ class AgentConfig:
                     f"unknown {name} {getattr(self, name)!r}: use {', '.join(get_args(choices))}"
                 )
         if not 1 <= self.label_bits <= bits.WORD:
-            raise ValueError(f"label_bits must lie in 1 .. {bits.WORD}, got {self.label_bits}")
+            raise ValueError(f"label_bits must be 1 to {bits.WORD}, got {self.label_bits}")
         if not (self.scale > 0 and self.half_life > 0 and self.prior_weight >= 0):
             raise ValueError(
-                f"scale and half_life must be positive and prior_weight not negative, got {self.scale}, "
+                f"scale and half_life must be positive and prior_weight at least 0, got {self.scale}, "
                 f"{self.half_life} and {self.prior_weight}"
             )
         if not 1 <= self.cap <= MOST_ROWS:
-            raise ValueError(f"cap must lie in 1 .. {MOST_ROWS:,}, got {self.cap:,}")
+            raise ValueError(f"cap must be 1 to {MOST_ROWS:,}, got {self.cap:,}")
 
 
 class Numbers(NamedTuple):
-    """The numbers of a config: arguments of the compiled functions, so a new value compiles nothing."""
+    """The numbers of an `AgentConfig`, as arguments of compiled functions: a new value compiles nothing.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     scale: np.float32
     half_life: np.float32
@@ -80,24 +93,32 @@ class Numbers(NamedTuple):
 
 
 def numbers_of(config: AgentConfig) -> Numbers:
-    """The numbers of a config, each in the type it is compiled for."""
+    """Take the numbers out of a config, each in the type that the compiled functions expect.
+
+    Source: docs/semantics/recommender.md.
+    """
     kinds = Numbers.__annotations__
     return Numbers(**{name: kinds[name](getattr(config, name)) for name in Numbers._fields})
 
 
 def form_of(config: AgentConfig) -> AgentConfig:
-    """The choices of a config, which functions are compiled for."""
+    """Take the choices out of a config: its numbers are reset to the defaults, so that they compile nothing.
+
+    Source: docs/semantics/recommender.md.
+    """
     return dataclasses.replace(config, **{name: getattr(AgentConfig, name) for name in Numbers._fields})
 
 
 class Rows(NamedTuple):
-    """Ratings that agents are shown. ``item`` is -1 where there is none (padding), which teaches nothing.
+    """Rows that agents are shown. A row whose ``item`` is -1 is padding and teaches nothing.
 
     Attributes:
-      keys: ``uint32 [U, n, W]``.
-      labels: ``uint32 [U, n]``, bit i of the label at position i.
-      item: ``int32 [U, n]``, what the row came of.
-      time: ``int32 [U, n]``, in any unit that grows.
+      keys: ``uint32 [U, n, W]``, the bits of the films.
+      labels: ``uint32 [U, n]``, the bits of the ratings; bit i of a label is bit i of the integer.
+      item: ``int32 [U, n]``, the place of the film in the catalogue.
+      time: ``int32 [U, n]``, the time of the rating, in any unit that grows.
+
+    Source: docs/semantics/recommender.md.
     """
 
     keys: jax.Array
@@ -107,14 +128,16 @@ class Rows(NamedTuple):
 
 
 class Agents(NamedTuple):
-    """The rows agents hold; ``4 W + 16`` bytes each.
+    """The rows that agents hold, ``4 W + 16`` bytes each.
 
     Attributes:
-      keys: ``uint32 [U, M, W]``.
-      labels: ``uint32 [U, M]``.
-      item: ``int32 [U, M]``.
-      time: ``int32 [U, M]``.
-      order: ``int32 [U, M]``, 0 where there is no row; else larger in rows learnt later.
+      keys: ``uint32 [U, M, W]``, the bits of the films.
+      labels: ``uint32 [U, M]``, the bits of the ratings.
+      item: ``int32 [U, M]``, the places of the films.
+      time: ``int32 [U, M]``, the times of the ratings.
+      order: ``int32 [U, M]``, 0 for a free place; else a number that is larger for rows learnt later.
+
+    Source: docs/semantics/recommender.md.
     """
 
     keys: jax.Array
@@ -125,5 +148,5 @@ class Agents(NamedTuple):
 
     @property
     def alive(self) -> jax.Array:
-        """``bool [U, M]``: which rows there are."""
+        """``bool [U, M]``, whether a place holds a row."""
         return self.order > 0

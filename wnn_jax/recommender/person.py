@@ -1,6 +1,8 @@
-"""A person: one agent with its catalogue, which learns ratings, recommends films, and forgets exactly.
+"""A person: one agent and its catalogue. A person learns ratings, recommends films, and forgets exactly.
 
-Lengths are padded to powers of two, so that compiled functions are reused as a person rates more.
+Lengths are padded to powers of two, so that compiled functions are reused as a person rates more films.
+
+Source: docs/semantics/recommender.md.
 """
 
 from collections.abc import Collection, Sequence
@@ -15,20 +17,22 @@ from wnn_jax.recommender import catalogue as films_of
 from wnn_jax.recommender.catalogue import Catalogue
 
 Film = int | str
-"""An id of the data set, or a title."""
+"""A film: an id of the data set, or a title."""
 
 DEFAULT = agent.AgentConfig(prior_weight=1.0)
 _LIKED = 7  # the label bit of four stars
 
 
 class Person(NamedTuple):
-    """A person: the ratings learnt, and the catalogue they are of.
+    """A person: the ratings that were learnt, and the catalogue of the films.
 
     Attributes:
       key: decides random ties and nothing else.
       catalogue: the films.
       config: how the agent reads and forgets.
-      agents: the one agent, its rows the ratings.
+      agents: one agent (U = 1), whose rows are the ratings.
+
+    Source: docs/semantics/recommender.md.
     """
 
     key: jax.Array
@@ -38,7 +42,15 @@ class Person(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """A film and the stars the person is expected to give it."""
+    """A film that a person has not rated.
+
+    Attributes:
+      film: the id of the film in the data set.
+      title: the title of the film.
+      stars: the rating that the person is expected to give.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     film: int
     title: str
@@ -46,19 +58,28 @@ class Recommendation(NamedTuple):
 
 
 class RatedFilms(NamedTuple):
-    """Rated films, in the order of learning: places in the catalogue ``[n]``, stars ``[n]``."""
+    """The films that a person rated, in the order of learning.
+
+    Attributes:
+      place: ``int32 [n]``, the places of the films in the catalogue.
+      stars: ``float32 [n]``, the ratings.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     place: np.ndarray
     stars: np.ndarray
 
 
 def new(key: jax.Array, catalogue: Catalogue, config: agent.AgentConfig = DEFAULT) -> Person:
-    """A person who has rated nothing: until then the catalogue's world speaks alone.
+    """Make a person who has rated nothing; the person's answers come from the ratings of the world alone.
 
     Args:
       key: decides random ties and nothing else.
       catalogue: the films.
       config: how the agent reads and forgets.
+
+    Source: docs/semantics/recommender.md.
     """
     return Person(key, catalogue, config, agent.empty(1, catalogue.keys.shape[1]))
 
@@ -69,29 +90,32 @@ def learn(
     stars: Sequence[float] | np.ndarray,
     time: Sequence[int] | None = None,
 ) -> Person:
-    """Learn ratings. A film that was rated before, or is given twice, keeps its last rating alone.
+    """Learn ratings. Of several ratings of one film, earlier ones included, only the last is kept.
 
     Args:
-      person: who rates.
+      person: the person who rates.
       films: n ids of the data set, or titles.
       stars: n ratings, 0.5 to 5 in halves.
-      time: n integers in the unit of the config's ``half_life``; needed only where that is finite.
+      time: n integers in the unit of the config's ``half_life``; needed only if the half life is finite.
 
     Raises:
-      ValueError: a film is unknown, stars are none, lengths differ, or times are missing.
+      ValueError: a film is unknown, a rating is not allowed, the lengths differ, or times are missing.
+
+    Source: docs/semantics/recommender.md.
     """
     places = films_of.places(person.catalogue, films)
     stars = np.asarray(stars, np.float64)
     if time is None and np.isfinite(person.config.half_life):
-        raise ValueError(f"with half_life {person.config.half_life} every rating needs a time")
+        raise ValueError(f"with half_life {person.config.half_life} every rating needs a time: give time")
     times = np.zeros(len(places), np.int64) if time is None else np.asarray(time)
     if not len(places) == len(stars) == len(times):
         raise ValueError(
-            f"{len(places)} films, {len(stars)} ratings and {len(times)} times: give as many of each"
+            f"got {len(places)} films, {len(stars)} ratings and {len(times)} times: give the same number of "
+            "each"
         )
     wrong = stars[~np.isin(stars, np.arange(1, 11) / 2)]
     if len(wrong):
-        raise ValueError(f"{wrong[0]:g} is not among 0.5, 1, ... 5 stars")
+        raise ValueError(f"{wrong[0]:g} is not a rating: give one of 0.5, 1, ... 5 stars")
     last = [i for i, place in enumerate(places) if place not in places[i + 1 :]]
     places, stars, times = places[last], stars[last], times[last]
     person = _without(person, places)
@@ -103,18 +127,20 @@ def learn(
 
 
 def forget(person: Person, films: Sequence[Film] = (), *, genre: str | None = None) -> Person:
-    """Forget ratings: the person then answers as one who never gave them, to the last bit.
+    """Forget ratings: the person then answers, to the last bit, as one who never gave them.
 
-    Only what an eviction or a contradiction had deleted because of them does not come back. Films that were
-    not rated are no error.
+    One exception: ratings that an eviction or a contradiction deleted earlier do not come back. Films that
+    the person did not rate are ignored.
 
     Args:
-      person: who forgets.
+      person: the person who forgets.
       films: ids of the data set, or titles.
-      genre: forget all films of this genre too.
+      genre: a genre whose films are all forgotten too, or None.
 
     Raises:
       ValueError: a film or the genre is not in the catalogue.
+
+    Source: docs/semantics/recommender.md.
     """
     places = films_of.places(person.catalogue, films)
     if genre is not None:
@@ -123,7 +149,10 @@ def forget(person: Person, films: Sequence[Film] = (), *, genre: str | None = No
 
 
 def ratings(person: Person) -> RatedFilms:
-    """The ratings that a person gave and did not forget."""
+    """List the ratings that a person gave and did not forget, in the order of learning.
+
+    Source: docs/semantics/recommender.md.
+    """
     agents = jax.tree.map(lambda x: np.asarray(x[0]), person.agents)
     rows = np.argsort(agents.order, kind="stable")
     rows = rows[agents.order[rows] > 0]
@@ -131,11 +160,15 @@ def ratings(person: Person) -> RatedFilms:
 
 
 def chances(person: Person, now: int = 0) -> np.ndarray:
-    """The chance of every label bit of every film, ``float32 [F, L]``: rows that vote on the world's prior.
+    """Estimate the chance of every label bit of every film, ``float32 [F, L]``.
+
+    The person's rows vote, and the factors of the world, fitted to the person's ratings, are the prior.
 
     Args:
-      person: whose rows.
-      now: the time from which the age of ratings counts; of no matter where ``half_life`` is infinite.
+      person: the person to ask.
+      now: the age of a rating is the time from the rating to ``now``; not used if ``half_life`` is infinite.
+
+    Source: docs/semantics/recommender.md.
     """
     catalogue, known = person.catalogue, ratings(person)
     room = _padded(len(known.place))
@@ -149,21 +182,36 @@ def chances(person: Person, now: int = 0) -> np.ndarray:
 
 
 def expected_stars(person: Person, films: Sequence[Film] | None = None, now: int = 0) -> np.ndarray:
-    """The stars a person is expected to give, ``float32 [n]``; of the whole catalogue without ``films``."""
+    """Estimate the stars that a person will give, ``float32 [n]``: half the expected number of label bits.
+
+    Args:
+      person: the person to ask.
+      films: n ids of the data set, or titles; None means all F films of the catalogue, in its order.
+      now: see `chances`.
+
+    Raises:
+      ValueError: a film is not in the catalogue.
+
+    Source: docs/semantics/recommender.md.
+    """
     stars = chances(person, now).sum(1) / 2
     return stars if films is None else stars[films_of.places(person.catalogue, films)]
 
 
 def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation]:
-    """The films a person has not rated and is expected to like most; of equals the first in the catalogue.
+    """Recommend the films that a person has not rated and is expected to give the most stars.
+
+    Of films with equal expected stars, the first in the catalogue comes first.
 
     Args:
-      person: for whom.
-      top: the number of films, fewer if the catalogue ends.
-      now: the time from which the age of ratings counts.
+      person: the person to recommend to.
+      top: the number of films; fewer are returned if fewer are left.
+      now: see `chances`.
 
     Raises:
       ValueError: ``top`` is less than 1.
+
+    Source: docs/semantics/recommender.md.
     """
     if top < 1:
         raise ValueError(f"top must be at least 1, got {top}")
@@ -174,16 +222,24 @@ def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation
 
 
 def question(person: Person, known: int = 300, skip: Collection[Film] = (), now: int = 0) -> int | None:
-    """The id of the film to ask about next: the well-known one whose liking is least sure.
+    """Choose the film to ask about next: of the well-known films, the one whose liking is least certain.
+
+    A film is liked if it gets four stars or more; the chance of that is least certain at 1/2.
 
     Args:
-      person: whom to ask.
-      known: the number of films, most rated first, that count as well known.
-      skip: films not to ask about.
-      now: the time from which the age of ratings counts.
+      person: the person to ask.
+      known: the number of well-known films: those with the most ratings in the world.
+      skip: films not to ask about, ids or titles.
+      now: see `chances`.
 
     Returns:
-      Of equally unsure films the best known; None if all were rated or skipped.
+      The id of the film; of equally uncertain films the one with the most ratings; None if all well-known
+      films were rated or skipped.
+
+    Raises:
+      ValueError: a film of ``skip`` is not in the catalogue.
+
+    Source: docs/semantics/recommender.md.
     """
     catalogue = person.catalogue
     popular = np.argsort(-catalogue.ratings, kind="stable")[:known]
@@ -201,5 +257,5 @@ def _without(person: Person, places: np.ndarray) -> Person:
 
 
 def _padded(count: int) -> int:
-    """A power of two, at least 8."""
+    """Return the next power of two, at least 8."""
     return 1 << max(3, (count - 1).bit_length())

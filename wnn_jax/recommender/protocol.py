@@ -1,8 +1,11 @@
-"""How recommenders are tried: the ratings they are shown, the ratings they estimate, and scores. Host code.
+"""How recommenders are tested: the ratings shown, the ratings to estimate, and scores. It runs on the host.
 
-People are divided three ways: those a recommender is tried on, others to choose hyper-parameters on, and the
-world, whose ratings were there before and are all that a global model or a film's popularity may know. Some
-ratings of each person of the first two groups are shown, and others are held out.
+The people of a data set are divided into three groups: the people tried, on whom a recommender is scored; the
+people for choosing, on whom hyper-parameters are chosen; and the world, all the others. Global models and
+facts such as a film's popularity may use the ratings of the world only. Of each person in the first two
+groups, some ratings are shown and others are held out.
+
+Source: docs/semantics/recommender.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,17 +17,24 @@ import numpy as np
 from wnn_jax.data import movielens
 from wnn_jax.recommender import catalogue
 
-LIKED = 4.0  # stars from which a film counts as liked
+LIKED = 4.0  # a film with at least this number of stars counts as liked
 LEAST_ASKED = 16
 
 
 class Holdout(NamedTuple):
-    """Ratings shown and held out of U people; -1 in ``film`` and NaN in ``stars`` where there are fewer.
+    """The ratings of U people that are shown, and those that are held out.
+
+    A gap, where a person has fewer than n ratings, has -1 in ``film`` and NaN in ``stars``.
 
     Attributes:
-      users: ``[U]``.
-      film, stars, time: ``[U, n]``, shown.
-      asked, truth: ``[U, q]``, the films held out and how they were rated.
+      users: integers ``[U]``, the people.
+      film: ``int32 [U, n]``, the films of the ratings shown.
+      stars: ``float32 [U, n]``, the ratings shown.
+      time: ``int64 [U, n]``, the times of the ratings shown.
+      asked: ``int32 [U, q]``, the films of the ratings held out.
+      truth: ``float32 [U, q]``, the ratings held out.
+
+    Source: docs/semantics/recommender.md.
     """
 
     users: np.ndarray
@@ -36,11 +46,13 @@ class Holdout(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """How a recommender estimates the ratings of the films asked, ``[U, q]`` each.
+    """A recommender's estimates of the ratings of the films asked.
 
     Attributes:
-      code: the number of label bits that are set, the unit of the published metric.
-      stars: the expected rating, which also ranks films by how surely they are liked.
+      code: numbers ``[U, q]``, the number of label bits that are set, in which the published metric counts.
+      stars: floats ``[U, q]``, the expected rating; liking is judged by it too.
+
+    Source: docs/semantics/recommender.md.
     """
 
     code: np.ndarray
@@ -54,12 +66,15 @@ class RatingScores(NamedTuple):
     """How good an estimate is.
 
     Attributes:
-      within_one: share of codes within 2 bits, one star, of the true: mean over people (arXiv 2511.05499).
-      median: the median over people.
+      within_one: the share of films whose code is within 2 bits, which is one star, of the true code; the
+        mean over people. It is the published metric (arXiv 2511.05499).
+      median: the same share, the median over people.
       balanced: balanced accuracy of liking, over all ratings asked.
-      auc: area under the curve of liking within a person: mean over people who like some films and not
-        others; NaN if there is none.
-      rmse: in stars.
+      auc: the area under the receiver operating characteristic of liking, for each person: the mean over
+        people who like some of the films asked and not all; NaN if there is nobody of that kind.
+      rmse: root mean squared error, in stars.
+
+    Source: docs/semantics/recommender.md.
     """
 
     within_one: float
@@ -70,14 +85,16 @@ class RatingScores(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One division of people, the facts of films, and a holdout each for those tried and those for choosing.
+    """One division of people: the ratings of the world, the facts of films, and two holdouts.
 
     Attributes:
-      films: of the data set.
-      world: ratings of the people in neither holdout.
-      columns: the facts of films, with what the world thinks of them.
-      tried: the holdout that is scored.
-      choosing: the holdout that chooses hyper-parameters.
+      films: the films of the data set.
+      world: the ratings of the people in neither holdout.
+      columns: the facts of films, with the mean and number of the world's ratings.
+      tried: the holdout on which recommenders are scored.
+      choosing: the holdout on which hyper-parameters are chosen.
+
+    Source: docs/semantics/recommender.md.
     """
 
     films: movielens.Films
@@ -88,7 +105,15 @@ class Trial(NamedTuple):
 
 
 class Division(NamedTuple):
-    """Users who are tried, users for choosing, and users who are the world."""
+    """The three groups of users.
+
+    Attributes:
+      tried: integers, the users on whom recommenders are scored.
+      choosing: integers, the users on whom hyper-parameters are chosen.
+      world: integers, all other users who have a rating.
+
+    Source: docs/semantics/recommender.md.
+    """
 
     tried: np.ndarray
     choosing: np.ndarray
@@ -96,20 +121,33 @@ class Division(NamedTuple):
 
 
 def divide(key: jax.Array, user: np.ndarray, needed: int, tried: int = 250, choosing: int = 90) -> Division:
-    """Draw people who rated at least ``needed`` films; at most three quarters of those are tried.
+    """Draw the people tried and the people for choosing from those who rated at least ``needed`` films.
 
-    At most half of those who are not are for choosing.
+    At most three quarters of those people, and at least one of them, are tried. The people for choosing are
+    at most half of all people who are not tried, so that a world is left.
+
+    Args:
+      key: decides the draw.
+      user: integers ``[N]``, the user of each rating.
+      needed: the number of ratings that a person tried or for choosing must have.
+      tried: the most people tried.
+      choosing: the most people for choosing.
 
     Raises:
-      ValueError: fewer than two people rated as many.
+      ValueError: fewer than two people rated ``needed`` films.
+
+    Source: docs/semantics/recommender.md.
     """
     count = np.bincount(user)
     able = np.flatnonzero(count >= needed)
     if len(able) < 2:
-        raise ValueError(f"{len(able)} people rated {needed} films or more: ask for fewer ratings")
+        raise ValueError(
+            f"{len(able)} people rated {needed} films or more, and at least 2 are needed: show and ask fewer "
+            "ratings, or give a larger data set"
+        )
     able = np.asarray(jax.random.permutation(key, able))
     cut = min(tried, max(1, 3 * len(able) // 4))
-    choosing = min(choosing, (int((count > 0).sum()) - cut) // 2)  # a world of nobody knows nothing
+    choosing = min(choosing, (int((count > 0).sum()) - cut) // 2)  # the world needs people too
     chosen = able[:cut], able[cut : cut + choosing]
     return Division(*chosen, np.setdiff1d(np.flatnonzero(count), np.concatenate(chosen)))
 
@@ -117,14 +155,16 @@ def divide(key: jax.Array, user: np.ndarray, needed: int, tried: int = 250, choo
 def hold_out(
     key: jax.Array, ratings: movielens.Ratings, users: np.ndarray, shown: int, asked: int
 ) -> Holdout:
-    """Draw ``shown`` and ``asked`` ratings of every one of ``users``; shown ones are in order of time.
+    """Draw the ratings shown and held out of each user. The ratings shown are in the order of time.
 
     Args:
-      key: decides which.
-      ratings: of everybody.
-      users: who; each rated at least ``shown + asked`` films.
-      shown: the number of ratings shown of each.
-      asked: the number of ratings held out of each.
+      key: decides which ratings are drawn.
+      ratings: the ratings of all people, ordered by user (`movielens.Ratings`).
+      users: integers ``[U]``; each of these users has at least ``shown + asked`` ratings.
+      shown: n, the number of ratings shown of each user.
+      asked: q, the number of ratings held out of each user.
+
+    Source: docs/semantics/recommender.md.
     """
     starts = np.searchsorted(ratings.user, users)
     counts = np.searchsorted(ratings.user, users, side="right") - starts
@@ -142,27 +182,32 @@ def hold_out(
 
 
 def whole_stars(holdout: Holdout) -> Holdout:
-    """The holdout in the published labels: whole stars, 4.5 reads as 4 and 0.5 as 0."""
+    """Cut the ratings of a holdout to whole stars, as published: 4.5 becomes 4, and 0.5 becomes 0.
+
+    Source: arXiv 2511.05499; docs/semantics/recommender.md.
+    """
     return holdout._replace(stars=np.floor(holdout.stars), truth=np.floor(holdout.truth))
 
 
 def divide_and_hold_out(
     key: jax.Array, dataset: movielens.Dataset, shown: int, asked: int, whole: bool = False
 ) -> Trial:
-    """Divide the people who rated ``shown + asked`` films.
+    """Divide the people of a data set, and draw the ratings that are shown and held out.
 
-    People for choosing are asked at least `LEAST_ASKED` films, because one answer chooses nothing. With
-    ``asked`` 0 nobody is asked.
+    People for choosing are asked at least `LEAST_ASKED` films, because a few answers cannot tell
+    hyper-parameters apart. If ``asked`` is 0, nobody is asked a film.
 
     Args:
       key: decides the division and the ratings.
       dataset: films and ratings.
-      shown: the number of ratings shown of each person.
-      asked: the number of ratings held out of each person who is tried.
-      whole: cut all ratings to whole stars, as published.
+      shown: n, the number of ratings shown of each person.
+      asked: q, the number of ratings held out of each person who is tried.
+      whole: whether to cut all ratings to whole stars, as published.
 
     Raises:
-      ValueError: fewer than two people rated enough films.
+      ValueError: fewer than two people rated enough films (`divide`).
+
+    Source: docs/semantics/recommender.md.
     """
     keys = jax.random.split(key, 3)
     ratings = dataset.ratings
@@ -180,22 +225,34 @@ def divide_and_hold_out(
 
 
 def from_stars(stars: np.ndarray) -> Estimate:
-    """The estimate of a recommender that names a rating: it sets a bit for every half star."""
+    """Make an estimate from expected stars ``[U, q]``; the code is the number of half stars, rounded.
+
+    Source: docs/semantics/recommender.md.
+    """
     return Estimate(np.round(2 * stars), stars)
 
 
 def from_chances(chances: np.ndarray) -> Estimate:
-    """The estimate of a recommender that names the chance of every label bit, ``[U, q, 10]``.
+    """Make an estimate from the chance of every label bit, ``[U, q, 10]``.
 
-    A bit at 1/2 is set; the expected rating is half the expected number of bits.
+    The code counts the bits whose chance is at least 1/2. The expected rating is half the sum of the chances.
+
+    Source: docs/semantics/recommender.md.
     """
     return Estimate((chances >= 0.5).sum(-1), chances.sum(-1) / 2)
 
 
 def liking_threshold(holdout: Holdout, estimate: Estimate) -> float:
-    """The expected stars from which to say "liked": those of the best balanced accuracy in this holdout.
+    """Find the threshold of expected stars that judges liking with the best balanced accuracy in a holdout.
 
-    They lie halfway between two estimates; of equally good thresholds the lowest.
+    Thresholds lie halfway between two neighbouring estimates, or at the lowest estimate. Of equally good
+    thresholds the lowest is returned.
+
+    Args:
+      holdout: the ratings held out.
+      estimate: the estimates for this holdout.
+
+    Source: docs/semantics/recommender.md.
     """
     stars, liked = estimate.stars.ravel(), holdout.truth.ravel() >= LIKED
     values = np.unique(stars)
@@ -206,7 +263,16 @@ def liking_threshold(holdout: Holdout, estimate: Estimate) -> float:
 
 
 def score(holdout: Holdout, estimate: Estimate, threshold: float) -> RatingScores:
-    """Score an estimate; ``threshold`` is the `liking_threshold` of people who are not in the holdout."""
+    """Score an estimate.
+
+    Args:
+      holdout: the ratings held out.
+      estimate: the estimates for this holdout.
+      threshold: a film is judged as liked if its expected stars are at least this number; take it from
+        `liking_threshold` on other people.
+
+    Source: docs/semantics/recommender.md.
+    """
     liked = holdout.truth >= LIKED
     right = (np.abs(estimate.code - 2 * holdout.truth) <= 2).mean(1)
     mixed = liked.any(1) & ~liked.all(1)
@@ -225,25 +291,41 @@ def score(holdout: Holdout, estimate: Estimate, threshold: float) -> RatingScore
 def _area(liked: np.ndarray, stars: np.ndarray) -> float:
     """Area under the receiver operating characteristic, by trapezoids over the distinct stars ``[q]``."""
     order = np.argsort(-stars, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(stars[order])), len(stars) - 1)  # of equal stars
+    last = np.append(np.flatnonzero(np.diff(stars[order])), len(stars) - 1)  # the last of each run of ties
     hits = np.cumsum(liked[order])[last]
     false = 1 + last - hits
-    # Without the points between two others of a straight line, whose terms would only add rounding.
+    # Points inside a straight line do not change the area and would only add rounding: they are left out.
     corner = np.r_[True, (np.diff(false, 2) != 0) | (np.diff(hits, 2) != 0), True][-len(last) :]
     recall, alarms = (np.r_[0, x[corner] / x[-1]] for x in (hits, false))
     return float(np.trapezoid(recall, alarms))
 
 
 def judge(trial: Trial, recommender: Recommender) -> RatingScores:
-    """Score a recommender on the people tried, its threshold from the people for choosing."""
+    """Score a recommender on the people tried, with the liking threshold of the people for choosing.
+
+    Args:
+      trial: the two holdouts.
+      recommender: a function from a holdout to an estimate.
+
+    Source: docs/semantics/recommender.md.
+    """
     threshold = liking_threshold(trial.choosing, recommender(trial.choosing))
     return score(trial.tried, recommender(trial.tried), threshold)
 
 
 def choose(recommenders: Mapping[str, Recommender], holdout: Holdout, by: str) -> tuple[str, Recommender]:
-    """The recommender that does best in a holdout by ``rmse`` or ``within_one``; of equals the first.
+    """Choose the recommender with the best score in a holdout; of equally good ones the first.
 
-    The holdout must be of people who are not tried.
+    Args:
+      recommenders: the recommenders by name.
+      holdout: ratings of people who are not tried.
+      by: the score to compare, a field of `RatingScores`; the lowest ``rmse`` is best, or the highest of
+        another score.
+
+    Returns:
+      The name of the best recommender, and the recommender.
+
+    Source: docs/semantics/recommender.md.
     """
     sign = -1 if by == "rmse" else 1
 

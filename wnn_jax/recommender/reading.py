@@ -1,4 +1,7 @@
-"""How the rows of an agent answer a query. Everything here is written for one agent and one query."""
+"""How the rows of an agent answer a query. The functions handle one agent and one query.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import functools
 from typing import NamedTuple
@@ -10,23 +13,25 @@ import numpy as np
 from wnn_jax.ram import bits
 from wnn_jax.recommender.memory import AgentConfig, Agents, Numbers
 
-# Votes are integers, so that their sums are the same in any order and on any device, and rows can be taken
-# out as if they had never been there: the nearest row's is _ONE, and one n / _STEPS e-folds farther has
-# _weights()[n].
+# The weights of votes are integers, so that their sums are the same in any order and on any device, and a
+# deleted row leaves no trace. The nearest row has the weight _ONE. A row that is farther by n / _STEPS
+# e-folds has the weight _weights()[n].
 _ONE = 1 << 14
 _STEPS = 256
-_FAINT = 11 * _STEPS  # farther rows have less than half a unit
-_REMOTE = 1 << 24  # float32 counts no farther
+_FAINT = 11 * _STEPS  # the weight of a farther row rounds to 0
+_REMOTE = 1 << 24  # float32 does not hold every integer beyond
 
 
 class Query(NamedTuple):
-    """Queries of all agents, or one of them.
+    """The queries of all agents, or one query of one agent.
 
     Attributes:
-      words: ``uint32 [U, Q, W]``, of one query ``[W]``.
-      prior: ``float32 [U, Q, L]`` or None, of one ``[L]``.
-      key: of an agent, of one query.
-      now: ``int32 [U]``, of one ``[]``.
+      words: ``uint32 [U, Q, W]``, the keys to ask about; ``[W]`` of one query.
+      prior: ``float32 [U, Q, L]``, the chances before any row is read, or None; ``[L]`` of one query.
+      key: a random key for each agent, or for one query.
+      now: ``int32 [U]``, the time to which the age of a row counts; ``[]`` of one query.
+
+    Source: docs/semantics/recommender.md.
     """
 
     words: jax.Array
@@ -36,12 +41,15 @@ class Query(NamedTuple):
 
 
 def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> jax.Array:
-    """How far each label bit is believed to be set, ``float32 [L]``.
+    """Estimate the chance that each label bit is set, ``float32 [L]``; see `AgentConfig.read` for the rules.
 
     Args:
-      form, numbers: the choices and the numbers of the agent's config.
+      form: the choices of the agent's config.
+      numbers: the numbers of the agent's config.
       agent: one agent, without the axis of users.
       query: one query.
+
+    Source: docs/semantics/recommender.md.
     """
     alive = agent.alive
     positions = jnp.arange(form.label_bits, dtype=jnp.uint32)
@@ -56,7 +64,7 @@ def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> ja
         total = weight.sum().astype(jnp.float32)
         ones = (weight[:, None] * label).sum(0).astype(jnp.float32)
         if query.prior is not None:
-            # The nearest row stands for 1 in the sums, and the prior counts from distance 0.
+            # In the sums the nearest row has the weight _ONE; the prior is weighed as a row at distance 0.
             believed = numbers.prior_weight * _ONE * jnp.exp(jnp.minimum(nearest / _STEPS, 60.0))
             return jnp.where(total > 0, (ones + believed * query.prior) / (total + believed), query.prior)
         return jnp.where(total > 0, ones / total, _tie(form, query.key, alive, label))
@@ -84,14 +92,18 @@ def _weights() -> jax.Array:
 
 
 def distance(keys: jax.Array, key: jax.Array) -> jax.Array:
-    """Hamming distance of ``[M, W]`` to ``[W]``: ``int32 [M]``."""
+    """Count the bits in which keys ``uint32 [M, W]`` differ from a key ``uint32 [W]``: ``int32 [M]``.
+
+    Source: docs/semantics/recommender.md.
+    """
     return jax.lax.population_count(keys ^ key).sum(-1).astype(jnp.int32)
 
 
 def _nearer(side: jax.Array, apart: jax.Array) -> jax.Array:
-    """Per label bit 1 or 0 as the nearest row has it, -1 where both sides are as near or there is no row.
+    """Return, for each label bit, the value that the nearest row has: 0 or 1.
 
-    Where only one side has rows it is the nearer.
+    -1 means undecided: there is no row, or the nearest row with 0 and the nearest row with 1 are equally
+    near. If all rows have the same value, that value is returned.
     """
     far = jnp.iinfo(jnp.int32).max
     clear, on = (jnp.where(rows, apart, far).min(0, initial=far) for rows in side)
@@ -99,7 +111,10 @@ def _nearer(side: jax.Array, apart: jax.Array) -> jax.Array:
 
 
 def _exact(agent: Agents, side: jax.Array) -> jax.Array:
-    """Per label bit what most of these rows have, of as many the newest's; -1 where there are none."""
+    """Return, for each label bit, the value that most of these rows have; in a draw that of the newest row.
+
+    -1 means that there is no row.
+    """
     clear, on = side.sum(1)  # [L]
     newest = side.any(0)
     for rank in (agent.time[:, None], agent.order[:, None]):

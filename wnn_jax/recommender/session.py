@@ -1,8 +1,10 @@
-"""A dialogue in which a person rates films one line at a time, and the file that keeps the ratings.
+"""A dialogue in which a person rates films, one line at a time, and the file that keeps the ratings.
 
-session = Session(person)
-film = question(session)
-session, said = answer(session, film, "4.5")
+    session = Session(person)
+    film = question(session)
+    session, said = answer(session, film, "4.5")
+
+Source: docs/semantics/recommender.md.
 """
 
 import csv
@@ -14,17 +16,19 @@ from wnn_jax.data import movielens
 from wnn_jax.recommender import person as people
 from wnn_jax.recommender.person import Person
 
-COMMANDS = "0.5 .. 5 rates the film; s skips it; forget GENRE; undo; q ends"
+COMMANDS = "0.5 to 5: rate; s: skip; forget GENRE: forget a genre; undo: forget the last rating; q: end"
 _HEADER = ("userId", "movieId", "rating", "timestamp")
 
 
 @dataclasses.dataclass(frozen=True)
 class Session:
-    """One person in a dialogue.
+    """The state of a dialogue with one person.
 
     Attributes:
-      person: who rates.
-      skipped: ids of films that are not asked about again.
+      person: the person who rates.
+      skipped: the ids of films that are not asked about again.
+
+    Source: docs/semantics/recommender.md.
     """
 
     person: Person
@@ -32,25 +36,35 @@ class Session:
 
 
 def question(session: Session, known: int = 300) -> int | None:
-    """The id of the film to ask about next; None if none is left.
+    """Choose the film to ask about next (`person.question`); skipped films are left out.
 
     Args:
-      session: where the dialogue stands.
-      known: the number of films, most rated first, that are asked about.
+      session: the state of the dialogue.
+      known: the number of films that may be asked about: those with the most ratings in the world.
+
+    Returns:
+      The id of the film, or None if no film is left.
+
+    Source: docs/semantics/recommender.md.
     """
     return people.question(session.person, known, session.skipped)
 
 
 def answer(session: Session, film: int, line: str) -> tuple[Session, str]:
-    """The session after one line of input, and what there is to say about it, which may be nothing.
+    """Carry out one line of input.
 
     Args:
-      session: where the dialogue stands.
+      session: the state of the dialogue.
       film: the id of the film that was asked about.
-      line: one of `COMMANDS`, but for the end.
+      line: one of `COMMANDS`, except ``q``; an empty line skips the film.
+
+    Returns:
+      The new state, and a message for the person, which may be empty.
 
     Raises:
-      ValueError: the line means nothing, there is nothing to undo, or the genre is unknown.
+      ValueError: the line is not a command, no rating is left to undo, or the genre is unknown.
+
+    Source: docs/semantics/recommender.md.
     """
     person, line = session.person, line.strip().lower()
     if line in ("s", "skip", ""):
@@ -58,11 +72,11 @@ def answer(session: Session, film: int, line: str) -> tuple[Session, str]:
     rated, said = people.ratings(person).place, ""
     if line == "undo":
         if not len(rated):
-            raise ValueError("nothing was rated")
+            raise ValueError("no rating is left to undo: rate a film first")
         person = people.forget(person, [int(person.catalogue.films.ids[rated[-1]])])
     elif line.startswith("forget "):
         person = people.forget(person, genre=line.removeprefix("forget "))
-        said = f"{len(rated) - len(people.ratings(person).place)} ratings forgotten"
+        said = f"ratings forgotten: {len(rated) - len(people.ratings(person).place)}"
     else:
         person = people.learn(person, [film], [_stars(line)])
     return dataclasses.replace(session, person=person), said
@@ -72,21 +86,26 @@ def _stars(line: str) -> float:
     try:
         return float(line)
     except ValueError:
-        raise ValueError(f"{line!r} is no answer") from None
+        raise ValueError(f"{line!r} is not an answer") from None
 
 
 def read_history(
     person: Person, path: str | pathlib.Path, bad_rows: Literal["skip", "refuse"] = "skip"
 ) -> tuple[Person, list[movielens.Problem]]:
-    """The person after the ratings of a file, and the rows of it that cannot be used.
+    """Let a person learn the ratings of a file.
 
     Args:
-      person: who gave them.
-      path: of a file as `write_history` writes it.
-      bad_rows: ``skip`` returns the rows that cannot be used, ``refuse`` stops at the first.
+      person: the person who gave the ratings.
+      path: the file, as `write_history` writes it.
+      bad_rows: ``skip`` leaves out rows that cannot be used and returns them; ``refuse`` raises at the first.
+
+    Returns:
+      The person after the ratings, and a `movielens.Problem` for each row that cannot be used.
 
     Raises:
-      ValueError: the file cannot be read, or has a bad row and ``bad_rows`` is ``refuse``.
+      ValueError: the file cannot be read, or has a row that cannot be used and ``bad_rows`` is ``refuse``.
+
+    Source: docs/semantics/recommender.md.
     """
     films = person.catalogue.films
     ratings, _, problems = movielens.read_ratings(path, films, bad_rows, ordered=True)
@@ -94,12 +113,14 @@ def read_history(
 
 
 def write_history(person: Person, path: str | pathlib.Path, now: int) -> None:
-    """Write all ratings of a person to a file, whole or not at all.
+    """Write all ratings of a person to a file. A write that is killed leaves the old file as it was.
 
     Args:
-      person: whose ratings.
-      path: of the file, in the columns of MovieLens.
-      now: seconds since 1970, the time that every rating gets.
+      person: the person whose ratings are written, as user 1.
+      path: the file, with the columns of MovieLens.
+      now: the time that every rating gets, in seconds since 1970.
+
+    Source: docs/semantics/recommender.md.
     """
     path = pathlib.Path(path)
     partial = path.with_name(path.name + ".partial")

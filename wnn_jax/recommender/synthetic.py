@@ -1,4 +1,7 @@
-"""A synthetic world of films and people, for tests and for machines without data."""
+"""A made-up world of films and people, for tests and for machines without data.
+
+Source: docs/semantics/recommender.md.
+"""
 
 import jax
 import numpy as np
@@ -8,15 +11,19 @@ from wnn_jax.recommender import fields
 
 
 def world(key: jax.Array, users: int = 120, films: int = 400, most: int = 160) -> movielens.Dataset:
-    """People who love some genres and hate the others, and films of one to three genres, good or bad.
+    """Make up a data set: films of one to three genres, and people who love some genres and hate the others.
 
-    A rating is 3 stars, plus .7 for each loved genre of the film, less .7 for each hated one, plus the film's
-    quality and chance; cut to 0.5 .. 5 and rounded to halves. People rate 30 to ``most`` films.
+    A rating is 3 stars, plus .7 for each loved genre of the film, less .7 for each hated one, plus the
+    quality of the film (standard deviation .5) and noise (standard deviation .4); it is rounded to halves and
+    cut to 0.5 .. 5. Each person rates 30 to ``most`` films.
 
     Args:
-      key: decides everything.
-      users, films: how many there are.
+      key: decides everything that is drawn.
+      users: the number of people.
+      films: the number of films.
       most: the most films that one person rates.
+
+    Source: docs/semantics/recommender.md.
     """
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     names = (*fields.GENRES, *fields.MORE_GENRES)

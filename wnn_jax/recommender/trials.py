@@ -1,4 +1,7 @@
-"""Agents as recommenders of a trial: taught what a holdout shows, asked what it holds out."""
+"""Agents as recommenders of a trial: they learn the ratings that a holdout shows and estimate the others.
+
+Source: docs/semantics/recommender.md.
+"""
 
 from collections.abc import Callable
 
@@ -11,13 +14,28 @@ Prior = Callable[[protocol.Holdout], jax.Array]
 
 
 def rows(film_keys: jax.Array, holdout: protocol.Holdout) -> agent.Rows:
-    """The rows of what a holdout shows; time is the rating's place."""
+    """Make rows of the ratings that a holdout shows; the time of a rating is its place, 0 .. n - 1.
+
+    Args:
+      film_keys: ``uint32 [F, W]``, the key of each film.
+      holdout: the ratings of U people.
+
+    Source: docs/semantics/recommender.md.
+    """
     place = np.broadcast_to(np.arange(holdout.film.shape[1]), holdout.film.shape)
     return agent.rows(film_keys, holdout.film, fields.stars_to_bits(holdout.stars), place)
 
 
 def taught(config: agent.AgentConfig, film_keys: jax.Array, holdout: protocol.Holdout) -> agent.Agents:
-    """An agent for each person, which learnt what the holdout shows."""
+    """Make an agent for each person and teach it the ratings that the holdout shows.
+
+    Args:
+      config: how the agents learn.
+      film_keys: ``uint32 [F, W]``, the key of each film.
+      holdout: the ratings of U people.
+
+    Source: docs/semantics/recommender.md.
+    """
     start = agent.empty(len(holdout.users), film_keys.shape[1], holdout.film.shape[1])
     return agent.learn(config, start, rows(film_keys, holdout))
 
@@ -25,13 +43,15 @@ def taught(config: agent.AgentConfig, film_keys: jax.Array, holdout: protocol.Ho
 def recommender(
     key: jax.Array, config: agent.AgentConfig, film_keys: jax.Array, prior: Prior | None = None
 ) -> protocol.Recommender:
-    """Agents that learn what a holdout shows and answer what it asks.
+    """Return a recommender: agents that learn the ratings a holdout shows and estimate the films it asks.
 
     Args:
       key: decides random ties.
-      config: of the agents.
-      film_keys: ``uint32 [F, W]``.
-      prior: what to believe before any row has spoken: ``float32 [U, q, 10]`` of a holdout.
+      config: how the agents learn and read.
+      film_keys: ``uint32 [F, W]``, the key of each film.
+      prior: a function from a holdout to the chances before any row is read, ``float32 [U, q, 10]``, or None.
+
+    Source: docs/semantics/recommender.md.
     """
 
     def estimate(holdout: protocol.Holdout) -> protocol.Estimate:

@@ -1,4 +1,7 @@
-"""Saved models: checkpoints in numbered versions, progress of long work, packed artifacts."""
+"""Saved models: checkpoints in numbered versions, the progress of long work, and packed models.
+
+Source: docs/architecture.md.
+"""
 
 from wnn_jax.saving import checkpoint, packing, progress
 

@@ -1,7 +1,9 @@
-"""Saving and loading what was learnt: connectivity and config always, tables only when asked.
+"""Checkpoints: models that are saved and loaded. Connectivity and config are always saved, tables on request.
 
-A checkpoint is a folder of numbered versions, each written whole by orbax and renamed into place,
-so saving never touches an older version and a killed save leaves none.
+A checkpoint is a folder of numbered versions. orbax writes each version under another name and renames it
+when it is complete: saving never changes an older version, and a save that is killed leaves no version.
+
+Source: docs/architecture.md.
 """
 
 import hashlib
@@ -24,11 +26,13 @@ class Checkpoint(NamedTuple):
     """A checkpoint, as `load` returns it.
 
     Attributes:
-      connections: ``[K, n, T]`` in the integer type it was saved in.
-      config: plain data that says how to rebuild the model and which text it was fitted on.
-      metrics: the scores it had.
-      table: the arrays of the memory itself, by the names of its fields, or None if it was not saved and
-        must be rewritten from the text.
+      connections: integers ``[K, n, T]``, the connectivity, in the integer type in which it was saved.
+      config: JSON data: how to rebuild the model, and the text it was fitted on.
+      metrics: JSON data: the scores of the model when it was saved.
+      table: the arrays of the tables, by the names of their fields; None if they were not saved and must be
+        written again from the text.
+
+    Source: docs/architecture.md.
     """
 
     connections: np.ndarray
@@ -44,20 +48,24 @@ def save(
     metrics: Mapping[str, Any],
     table: Mapping[str, Any] | None = None,
 ) -> pathlib.Path:
-    """Write the next version under ``path`` and return its folder.
+    """Write the next version of a checkpoint and return the folder of the version.
 
     Args:
-      path: the checkpoint's folder; made if it is missing.
-      connections: ``[K, n, T]``; stored in the smallest integer that holds its largest index.
-      config, metrics: JSON data.
-      table: arrays by name; saved only if given.
+      path: the folder of the checkpoint; it is made if it is missing.
+      connections: integers ``[K, n, T]``; they are stored in the smallest integer type that holds the largest
+        index and -1.
+      config: JSON data: how to rebuild the model.
+      metrics: JSON data: the scores of the model.
+      table: the arrays of the tables by name, or None to save no tables.
 
     Raises:
       ValueError: ``path`` holds something that is not a checkpoint, or cannot be written.
+
+    Source: docs/architecture.md.
     """
     root = check_target(path)
     genome = np.asarray(connections)
-    # The type that holds every index in use, and -1.
+    # The smallest type that holds every index in use, and -1.
     arrays = {"connections": genome.astype(connectivity.dtype_for(int(genome.max(initial=0)) + 1))}
     if table is not None:
         arrays |= {f"table_{name}": np.asarray(x) for name, x in table.items()}
@@ -82,10 +90,12 @@ def save(
 
 
 def check_target(path: str | pathlib.Path) -> pathlib.Path:
-    """The absolute path of a folder that `save` would accept, to know before hours of work.
+    """Check that `save` would accept a folder, and return its absolute path. Call it before hours of work.
 
     Raises:
-      ValueError: it holds something that is not a checkpoint.
+      ValueError: the folder holds something that is not a checkpoint.
+
+    Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
     occupied = root.exists() and (not root.is_dir() or any(root.iterdir()))
@@ -95,27 +105,32 @@ def check_target(path: str | pathlib.Path) -> pathlib.Path:
 
 
 def load(path: str | pathlib.Path) -> Checkpoint:
-    """Read the newest version under ``path``, or the version ``path`` itself is. Changes nothing.
+    """Read a checkpoint. No file is changed.
+
+    Args:
+      path: the folder of a checkpoint, whose newest version is read, or the folder of one version.
 
     Raises:
-      ValueError: there is no checkpoint, it is damaged, it is something else, or it was written by
-        a newer schema.
+      ValueError: the folder is not a checkpoint, is damaged, or was written by a newer schema.
+
+    Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
     versions = _versions(root)
     folder = root / f"{max(versions):08d}" if versions else root
     if not (folder / "about").is_dir():
-        raise ValueError(f"{root} is not a wnn_jax checkpoint")
+        raise ValueError(f"{root} is not a wnn_jax checkpoint: give the folder of one")
     try:
         with _checkpointer() as checkpointer:
             about = checkpointer.restore(folder, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
-    except Exception as error:  # orbax raises a different type for each way a file can be broken
+    except Exception as error:  # orbax raises another type for each way in which a file can be damaged
         raise ValueError(_damaged(folder, versions, f"no readable description: {error}")) from error
     if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise ValueError(f"{folder} was not written by wnn_jax")
+        raise ValueError(f"{folder} was not written by wnn_jax: give the folder of a checkpoint")
     if about["schema"] > SCHEMA:
         raise ValueError(
-            f"{folder} has schema {about['schema']} and this wnn_jax reads up to {SCHEMA}: update wnn_jax"
+            f"{folder} has schema {about['schema']} and this wnn_jax reads up to {SCHEMA}: update wnn_jax to "
+            "read it"
         )
     try:
         with _checkpointer() as checkpointer:

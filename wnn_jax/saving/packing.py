@@ -1,4 +1,7 @@
-"""Named arrays as a few bytes: matrices in int8 by rows, compressed, and back."""
+"""Packed models: named arrays as compressed bytes, with large matrices rounded to int8 row by row.
+
+Source: docs/architecture.md.
+"""
 
 import io
 import json
@@ -11,12 +14,14 @@ import numpy as np
 
 
 def pack(kind: str, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Bytes from which `unpack` makes the same again.
+    """Pack arrays and JSON data into compressed bytes, from which `unpack` makes the same again.
 
     Args:
-      kind: what this is and which edition, for `unpack` to insist on.
+      kind: the kind and edition of the model; `unpack` refuses any other.
       about: JSON data.
-      arrays: numbers of any type; those of `int8_rows` stay as small as they are.
+      arrays: arrays of any numeric type and shape, by name; they keep their types.
+
+    Source: docs/architecture.md.
     """
     file = io.BytesIO()
     about = {"format": kind, **about}
@@ -25,37 +30,76 @@ def pack(kind: str, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
 
 
 def unpack(kind: str, data: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """``about`` and the arrays.
+    """Unpack the bytes of `pack`.
+
+    Args:
+      kind: the kind and edition that the bytes must have.
+      data: the bytes.
+
+    Returns:
+      The JSON data, and the arrays by name.
 
     Raises:
-      ValueError: the bytes are damaged, or something else.
+      ValueError: the bytes are damaged, are not a packed model, or have another kind.
+
+    Source: docs/architecture.md.
     """
     try:
         found = np.load(io.BytesIO(lzma.decompress(data)), allow_pickle=False)
         about = json.loads(str(found["about"]))
         arrays = {name: found[name] for name in found.files if name != "about"}
     except (lzma.LZMAError, ValueError, KeyError, OSError) as error:
-        raise ValueError(f"these {len(data)} bytes are no packed model, or are damaged: {error}") from error
-    if about.pop("format", None) != kind:
-        raise ValueError(f"these {len(data)} bytes are another kind of model than {kind!r}")
+        raise ValueError(f"these {len(data)} bytes are not a packed model, or damaged: {error}") from error
+    if (found_kind := about.pop("format", None)) != kind:
+        raise ValueError(f"these {len(data)} bytes are a model of kind {found_kind!r}: give one of {kind!r}")
     return about, arrays
 
 
 def int8_rows(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """``int8`` of the same shape, and each row's step ``float16 [..., 1]``: 127 make its largest number."""
+    """Round numbers to int8 row by row; 127 steps are the largest absolute value of a row.
+
+    Args:
+      x: floats ``[..., n]``.
+
+    Returns:
+      The number of steps, ``int8 [..., n]``, and the step of each row, ``float16 [..., 1]``. A row whose step
+      is too small for float16 becomes 0.
+
+    Source: docs/architecture.md.
+    """
     steps = (np.abs(x).max(-1, keepdims=True) / 127).astype(np.float16)
-    # A step too small for float16 is 0, and so are its row's numbers.
+    # A step that is too small for float16 is 0; the numbers of its row become 0.
     whole = np.round(x / np.maximum(steps.astype(np.float32), 1e-30))
     return np.where(steps > 0, whole, 0).clip(-127, 127).astype(np.int8), steps
 
 
 def float_rows(whole: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """``float32`` of what `int8_rows` gave."""
+    """Multiply the steps of `int8_rows` out again.
+
+    Args:
+      whole: ``int8 [..., n]``, the number of steps.
+      steps: ``float16 [..., 1]``, the step of each row.
+
+    Returns:
+      ``float32 [..., n]``.
+
+    Source: docs/architecture.md.
+    """
     return whole.astype(np.float32) * steps.astype(np.float32)
 
 
 def packed_leaves(leaves: Mapping[str, np.ndarray], least: int = 4096) -> dict[str, np.ndarray]:
-    """Arrays for `pack`: of matrices of ``least`` numbers or more int8 rows, of all else float32."""
+    """Prepare arrays for `pack`: large matrices become int8 rows, all other arrays float32.
+
+    Args:
+      leaves: arrays by name.
+      least: the number of entries from which an array of two or more axes counts as large.
+
+    Returns:
+      Arrays by name; the steps of a large matrix have its name and ``/step``.
+
+    Source: docs/architecture.md.
+    """
     arrays: dict[str, np.ndarray] = {}
     for name, x in leaves.items():
         if x.ndim > 1 and math.prod(x.shape) >= least:
@@ -66,7 +110,10 @@ def packed_leaves(leaves: Mapping[str, np.ndarray], least: int = 4096) -> dict[s
 
 
 def unpacked_leaves(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """``float32`` leaves of `packed_leaves`."""
+    """Turn the arrays of `packed_leaves` into ``float32`` arrays by name.
+
+    Source: docs/architecture.md.
+    """
     return {
         name: float_rows(x, arrays[f"{name}/step"]) if f"{name}/step" in arrays else x
         for name, x in arrays.items()

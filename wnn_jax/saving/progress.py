@@ -1,4 +1,7 @@
-"""Progress of long work: a killed run continues to the same end."""
+"""The progress of long work: a run that was killed continues and ends with the same result.
+
+Source: docs/architecture.md.
+"""
 
 import json
 import os
@@ -15,16 +18,19 @@ _FORMAT = "wnn_jax progress"
 
 
 class Progress:
-    """Where long work saves how far it got, so that a killed run continues to the same end.
+    """A folder in which long work saves its state, so that a run that was killed can continue.
 
-    Steps are written whole by orbax's `CheckpointManager`; the last two are kept.
+    orbax's `CheckpointManager` writes each step under another name and renames it when it is complete. The
+    last two steps are kept.
 
     Args:
-      path: a folder of its own; made if it is missing.
-      about: JSON data that says which work this is; another's folder is refused.
+      path: a folder for this work alone; it is made if it is missing.
+      about: JSON data that identifies the work; the folder of other work is refused.
 
     Raises:
       ValueError: the folder holds something else, or the progress of other work.
+
+    Source: docs/architecture.md.
     """
 
     def __init__(self, path: str | pathlib.Path, about: Mapping[str, Any]):
@@ -49,7 +55,7 @@ class Progress:
             if other:
                 raise ValueError(
                     f"{self._root} holds the progress of other work, which differs in {', '.join(other)}: "
-                    "choose another folder, or the flags it was begun with"
+                    "choose another folder, or the flags that it was begun with"
                 )
         elif self._root.exists() and (not self._root.is_dir() or any(self._root.iterdir())):
             raise ValueError(f"{self._root} exists and holds no progress of wnn_jax: choose another folder")
@@ -62,7 +68,7 @@ class Progress:
         self._manager = ocp.CheckpointManager(self._root / "steps", options=options)
 
     def latest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays and JSON data of the last step that was saved whole, or None."""
+        """Return the arrays, by name, and the JSON data of the last complete step; None if there is none."""
         step = self._manager.latest_step()
         if step is None:
             return None
@@ -71,7 +77,12 @@ class Progress:
         return found.arrays, found.data
 
     def save(self, arrays: Mapping[str, Any], data: Mapping[str, Any]) -> None:
-        """Write the next step."""
+        """Write the next step.
+
+        Args:
+          arrays: arrays by name.
+          data: JSON data.
+        """
         step = (self._manager.latest_step() or 0) + 1
         plain = {name: np.asarray(x) for name, x in arrays.items()}
         parts = {"arrays": ocp.args.StandardSave(plain), "data": ocp.args.JsonSave(dict(data))}
