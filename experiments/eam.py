@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import eam_studies
+from experiments.associating import study_rows
 from experiments.shared import machine, scoring, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import eam
@@ -78,7 +78,7 @@ def main(options) -> None:
     explain(results, nats)
     if chosen.studies:
         subject = studies.prepare(key, model, texts)
-        eam_studies.run(chosen.studies, results, workdir, subject, texts.train)
+        study_rows.run(chosen.studies, results, workdir, subject, texts.train)
     print(", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in model.seconds.items()))
     print(f"results and pictures in {workdir}")
 

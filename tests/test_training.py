@@ -13,7 +13,7 @@ from wnn_jax.saving import progress
 KEY = jax.random.key(0)
 
 
-def test_windowsscore_every_token_once():
+def test_windows_score_every_token_once():
     tokens = np.arange(20)
     windows = streams.cut(tokens, 6)
     np.testing.assert_array_equal(windows[:, 1:].ravel(), tokens[1:19])
@@ -22,7 +22,7 @@ def test_windowsscore_every_token_once():
         streams.cut(tokens[:6], 6)
 
 
-def test_overlapping_windowsscore_every_token_once_after_half_a_window():
+def test_overlapping_windows_score_every_token_once_after_half_a_window():
     tokens = np.arange(20)
     windows = streams.overlapping(tokens, 6)
     assert (np.diff(windows) == 1).all()

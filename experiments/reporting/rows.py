@@ -179,14 +179,13 @@ def _apart(a: Any, b: Any, tolerance: float) -> float:
     """How far two values are apart, in tolerances."""
     if a == b:
         return 0.0
+    if type(a) in (int, float) and type(b) in (int, float):
+        return abs(a - b) / (tolerance * max(abs(a), 1e-9)) if tolerance else float("inf")
     if isinstance(a, Mapping) and isinstance(b, Mapping) and a.keys() == b.keys():
-        return max(_apart(a[key], b[key], tolerance) for key in a if not varies(key))
+        return max((_apart(a[key], b[key], tolerance) for key in a if not varies(key)), default=0.0)
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return max(_apart(x, y, tolerance) for x, y in zip(a, b, strict=True))
-    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in (a, b))
-    if not numbers or not tolerance:
-        return float("inf")
-    return abs(a - b) / (tolerance * max(abs(a), 1e-9))
+        return max((_apart(x, y, tolerance) for x, y in zip(a, b, strict=True)), default=0.0)
+    return float("inf")
 
 
 def _without_folders(value: Any) -> Any:
