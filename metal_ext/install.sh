@@ -3,7 +3,7 @@
 # gives the same numbers, more slowly.
 set -e
 if command -v c++ >/dev/null; then
-  pip install -q "$(dirname "$0")"
+  cd "$(dirname "$0")" && pip install -q .
 else
   echo "no C++ compiler: the native kernels are left out, everything runs on XLA"
 fi
