@@ -68,3 +68,10 @@ def test_sources_that_docstrings_and_comments_name_exist():
                 missing.append(f"{path.relative_to(ROOT)} cites what is not here, or counts in so many")
     assert not missing
     assert named > 20
+
+
+def test_every_module_is_in_the_reference():
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    listed = set(re.findall(r"^::: (\S+)$", pages, re.M))
+    modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES}
+    assert listed == {name.removesuffix(".__init__") for name in modules}

@@ -14,9 +14,9 @@ and reads them; then the teacher is dropped.
 `compare` scores all parts of the model on the `cut_texts` of a corpus, each also mixed with its nearest
 neighbours in the text.
 
-The modules below: `memory` (functions of the memory's arrays), `distill` (teacher and student), `stages` (the
-steps of `fit`), `knn` and `scoring` (nearest neighbours in the text itself), `comparison`, `studies`
-(measurements of the memory alone), `artifact` (a student as a few bytes).
+The modules below: `memory` (functions of the memory's arrays), `distill` (teacher and student), `fitted` (the
+face of the language model), `stages` (the steps of its `fit`), `knn` and `scoring` (nearest neighbours in the
+text itself), `comparison`, `studies` (measurements of the memory alone), `artifact` (a student in few bytes).
 
 Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
@@ -35,6 +35,7 @@ from wnn_jax.eam.comparison import (
 )
 from wnn_jax.eam.config import PRESETS, PUBLISHED, SMALL, EamConfig, LearningConfig, TrunkConfig
 from wnn_jax.eam.distill import Predictions, Student, StudentConfig
+from wnn_jax.eam.fitted import Eam, fit
 from wnn_jax.eam.knn import KnnConfig, MixtureGate
 from wnn_jax.eam.memory import MemoryConfig
 from wnn_jax.eam.scoring import (
@@ -44,7 +45,7 @@ from wnn_jax.eam.scoring import (
     score,
     score_with_neighbours,
 )
-from wnn_jax.eam.stages import Eam, Patterns, StageStep, fit
+from wnn_jax.eam.stages import Patterns, StageStep
 from wnn_jax.eam.texts import AMOUNTS, Amounts, EamTexts, cut_texts, memory_bytes
 
 __all__ = [

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.eam import artifact, distill, memory, scoring
+from wnn_jax.eam.fitted import Eam
 from wnn_jax.eam.scoring import Predict
-from wnn_jax.eam.stages import Eam
 from wnn_jax.eam.texts import EamTexts
 
 _NONE = float("nan")

@@ -3,15 +3,12 @@
 The teacher is trained, the memory is filled, the encoder learns the teacher's keys, the decoder is trained,
 and the student is trained as a whole. Each stage is a function of one key, the config, and the results of
 earlier stages. A stage can be saved, and a resumed stage ends with the same result; it makes its data only if
-there is work left. `fit` runs all of them.
+there is work left. `fitted.fit` runs all of them.
 
 Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 """
 
-import dataclasses
 import functools
-import hashlib
-import pathlib
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,8 +23,6 @@ from wnn_jax.eam.config import EamConfig, LearningConfig
 from wnn_jax.eam.memory import Store
 from wnn_jax.saving import progress
 from wnn_jax.transformer import Params
-
-_EDITION = 3  # of the saved progress of the stages
 
 
 class StageStep(NamedTuple):
@@ -77,95 +72,6 @@ class Filled(NamedTuple):
 
     store: Store
     seconds: float
-
-
-class Eam(NamedTuple):
-    """An associative memory as a language model, and the teacher it was made from.
-
-    Attributes:
-      config: the settings of all parts.
-      teacher: the parameters of the teacher.
-      project: ``float32 [D, K]``, maps the teacher's states to keys.
-      store: the memory.
-      published: the parameters of the student as published.
-      repaired: the parameters of the repaired student.
-      seconds: the time of each stage, by its name.
-
-    Source: docs/semantics/eam.md
-    """
-
-    config: EamConfig
-    teacher: Params
-    project: jax.Array
-    store: Store
-    published: Params
-    repaired: Params
-    seconds: dict[str, float]
-
-    def student(self, repaired: bool = True) -> distill.Student:
-        """Returns the student whose sizes are ``config.student(repaired)``."""
-        return distill.Student(self.repaired if repaired else self.published, self.store)
-
-
-def fit(
-    key: jax.Array,
-    config: EamConfig,
-    windows: np.ndarray,
-    *,
-    resume: str | pathlib.Path | None = None,
-    on_step: OnStep | None = None,
-) -> Eam:
-    """Trains the teacher, fills the memory and trains the students: runs all stages in turn.
-
-    Args:
-      key: the random key of everything that is random.
-      config: the settings of all parts.
-      windows: ``int32 [N, T + 1]``, the training text as `wnn_jax.data.streams.cut` makes it.
-      resume: a folder to save the stages to, and to continue from. A run may be killed at any moment: at most
-        an epoch, or a twentieth of the writes, is done again.
-      on_step: called with a `StageStep` when a stage begins, after every epoch, and after every twentieth of
-        the writes.
-
-    Raises:
-      ValueError: the windows are not of the config's length, ids are outside its vocabulary, or the folder
-        holds the progress of other work.
-
-    Source: docs/semantics/eam.md
-    """
-    _check(config, windows)
-    place = _open(key, config, windows, resume)
-    project = projection(key, config)
-    teacher = teach(key, config, windows, saved=place("teacher"), on_step=on_step)
-    patterns = functools.cache(lambda: gather(config, teacher.params, project, windows))
-    filled = fill(key, config, patterns, saved=place("memory"), on_step=on_step)
-    encoder = copy_keys(key, config, windows, patterns, saved=place("encoder"), on_step=on_step)
-    store, begun = filled.store, encoder.params
-    decoder = train_decoder(key, config, windows, store, begun, saved=place("decoder"), on_step=on_step)
-    student = distill.Student(begun, store)
-    student = join(key, config, windows, student, teacher.params, saved=place("student"), on_step=on_step)
-    stages = ("teacher", teacher), ("memory", filled), ("encoder", encoder), ("decoder", decoder)
-    return Eam(
-        config,
-        teacher.params,
-        project,
-        store,
-        {"encoder": encoder.params, "decoder": decoder.params},
-        student.params,
-        {stage: found.seconds for stage, found in (*stages, ("student", student))},
-    )
-
-
-def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | pathlib.Path | None):
-    """Returns a function from the name of a stage to its progress, which has a folder of its own."""
-    if resume is None:
-        return lambda stage: None
-    about = {
-        "edition": _EDITION,
-        "config": dataclasses.asdict(config),
-        "tokens": hashlib.sha256(np.asarray(windows, np.int32).tobytes()).hexdigest(),
-        "seed": np.asarray(jax.random.key_data(key)).tolist(),
-    }
-    return lambda stage: progress.Progress(pathlib.Path(resume) / stage, about)
 
 
 def projection(key: jax.Array, config: EamConfig) -> jax.Array:
@@ -452,16 +358,3 @@ class _Stage(NamedTuple):
     def _report(self, done: int, loss: float | None) -> None:
         if self.on_step:
             self.on_step(StageStep(self.name, done, self.learning.epochs, loss))
-
-
-def _check(config: EamConfig, windows: np.ndarray) -> None:
-    if windows.ndim != 2 or windows.shape[1] != config.window + 1 or not len(windows):
-        raise ValueError(
-            f"windows must have the shape [N, {config.window + 1}] with at least one row, "
-            f"got {list(windows.shape)}"
-        )
-    if windows.min() < 0 or windows.max() >= config.vocabulary:
-        raise ValueError(
-            f"ids must be 0 to {config.vocabulary - 1} (vocabulary {config.vocabulary}), "
-            f"got {windows.min()} to {windows.max()}"
-        )

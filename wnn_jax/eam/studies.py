@@ -18,8 +18,9 @@ import numpy as np
 from wnn_jax import transformer
 from wnn_jax.eam import distill, memory, stages
 from wnn_jax.eam.config import EamConfig
+from wnn_jax.eam.fitted import Eam
 from wnn_jax.eam.memory import MemoryConfig, Store
-from wnn_jax.eam.stages import Eam, Patterns
+from wnn_jax.eam.stages import Patterns
 from wnn_jax.eam.texts import EamTexts
 from wnn_jax.transformer import Params, TransformerConfig
 
