@@ -24,8 +24,8 @@ class AdaptationConfig:
       prune: the largest share of a cluster's neurons that may be removed at once, the worst first.
       weak: a neuron is removed only if its worth is below this share of the mean worth in its cluster.
       error: mean |p - target| above which a cluster gains a neuron, and a neuron gains a connection.
-      used: share of scored examples on which a neuron reads a cell that was written. Below this share the
-        neuron loses a connection; otherwise it may gain one.
+      used: share of scored examples on which a neuron reads another value than an EMPTY cell has. Below this
+        share the neuron loses a connection; otherwise it may gain one.
 
     Source: docs/semantics/search.md
     """
@@ -39,9 +39,9 @@ class AdaptationConfig:
 def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: Fold, genome: jax.Array):
     """Grow and prune a genome once, within its bounds.
 
-    - *Connections*: a neuron that reads EMPTY cells on most examples loses the connection whose input bit has
-      the lowest entropy. A neuron that reads written cells and still has a large error gains the input bit
-      with the highest entropy among those that it does not read.
+    - *Connections*: a neuron that mostly reads the value of an EMPTY cell loses the connection whose input
+      bit has the lowest entropy. A neuron that mostly reads other values and still has a large error gains
+      the input bit with the highest entropy among those that it does not read.
     - *Neurons*: the worth of a neuron is its accuracy times its mean distance from the cluster's vote. Of the
       worst neurons of a cluster, those with a worth below ``weak`` of the mean are removed. A cluster with a
       large error and a free slot gains a copy of its best neuron with some connections moved.
