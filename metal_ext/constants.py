@@ -1,6 +1,8 @@
-"""Writes src/constants.h: the constants that the native kernels share with wnn_jax, each named once, there.
+"""Writes src/constants.h: the constants that the native kernels share with wnn_jax, which defines them.
 
-python metal_ext/constants.py     (after a change of a constant; a test holds the file against its source)
+Run ``python metal_ext/constants.py`` after a change of a constant. A test compares the file with wnn_jax.
+
+Source: docs/architecture.md
 """
 
 import pathlib
@@ -18,12 +20,18 @@ _HEAD = """\
 
 #include <cstdint>
 """
-_DOUBLES = ("SMOOTH",)  # the kernels take logarithms in doubles
+_DOUBLES = ("SMOOTH",)  # constants that are doubles, because the kernels take logarithms in doubles
 _ENUMS = (constants.Lexicon, constants.Register, constants.Mode)
 
 
 def header() -> str:
-    """The text of the header."""
+    """Make the text of the header.
+
+    Returns:
+      The text of src/constants.h.
+
+    Source: docs/architecture.md
+    """
     lines = [_HEAD, "namespace wnn {", ""]
     lines += [f"constexpr int64_t kMaxBits = {ram.MAX_ADDRESS_BITS};"]
     lines += [f"constexpr int64_t kMaxWords = {backend.MAX_WORDS};", "", "namespace chain {", ""]

@@ -1,4 +1,4 @@
-# Writes OUTPUT, a C++ string literal: tables.metal of SOURCES with params.h in the place of its include.
+# Writes the file OUTPUT: a C++ string literal of SOURCES/tables.metal, with params.h in place of its include.
 file(READ "${SOURCES}/params.h" PARAMS)
 file(READ "${SOURCES}/tables.metal" TABLES)
 string(REPLACE "#include \"params.h\"" "${PARAMS}" TABLES "${TABLES}")

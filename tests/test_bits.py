@@ -46,7 +46,7 @@ def test_random_connectivity_has_distinct_bits_of_every_position():
 
 @pytest.mark.parametrize("address_bits", [0, 13])
 def test_random_connectivity_refuses(address_bits):
-    with pytest.raises(ValueError, match=f"1 to 12 address bits .* got {address_bits}"):
+    with pytest.raises(ValueError, match=f"1 to 12 address bits, .* got {address_bits}"):
         connectivity.random(jax.random.key(0), 1, 1, address_bits, 12)
 
 

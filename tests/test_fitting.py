@@ -83,10 +83,10 @@ def test_bits_of_ones_own_add_and_are_padded():
     [
         (lambda layer: ram.predict(layer, [[0, 1, 2, 0]]), r"row 0, column 2 is 2 \(1 such entries\)"),
         (lambda layer: ram.predict(layer, [0, 1]), r"rows of bits, \[N, bits\], got shape \(2,\)"),
-        (lambda layer: ram.predict(layer, np.zeros((2, 1))), "reads input bits up to 3, and X has 1"),
+        (lambda layer: ram.predict(layer, np.zeros((2, 1))), "reads input bits up to 3, but X has only 1"),
         (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(3)), "got 2 and 3"),
         (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2)), "got 12"),
-        (lambda layer: ram.learn(layer, np.zeros((2, 4)), np.zeros((2, 2))), "has 1 clusters, and Y 2"),
+        (lambda layer: ram.learn(layer, np.zeros((2, 4)), np.zeros((2, 2))), "has 1 clusters, but Y has 2"),
         (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2), [[[7]]]), "below 4"),
     ],
 )

@@ -117,11 +117,11 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
     [
         ("tiered", ["--variants=best"], "--variants has no 'best'"),
         ("tiered", ["--tiers=four"], "a tier is COUNT,NEURONS,BITS or rest,NEURONS,BITS"),
-        ("tiered", ["--tiers=300,4,4;rest,2,2"], "the tiers want 301 tokens and there are 256"),
+        ("tiered", ["--tiers=300,4,4;rest,2,2"], "the tiers need at least 301 tokens, but there are 256"),
         ("tiered", ["--tiers=rest,4,40"], "address bits must be 1 to 24"),
         ("tiered", ["--top=0"], "at least 1, got 0 and 5"),
         ("tiered", ["--gating=soft"], "--gating has no 'soft'"),
-        ("tiered", ["--tiers=five"], "the tiers want 20501 tokens and there are 256"),
+        ("tiered", ["--tiers=five"], "the tiers need at least 20501 tokens, but there are 256"),
         ("bitwise", ["--gating=token", "--gate_bits=30"], "a gate takes 1 to 24 bits, got 30"),
         ("bitwise", ["--gating=token", "--gate_bits=20", "--context=2", "--bits=8"], "got 20"),
         ("bitwise", ["--gating=engram", "--engram_orders=3,2"], "orders must be 1 or more, and rise"),

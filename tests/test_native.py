@@ -229,25 +229,25 @@ def call_fused(operands, votes=(1, 5), kind=2, values=(), threshold=0, device=0)
 BAD_OPERANDS = [
     ({"connections": np.zeros((4, 25), np.int32)}, "1 to 24 address bits"),
     ({"connections": np.zeros((4, 0), np.int32)}, "1 to 24 address bits"),
-    ({"connections": np.full((4, 3), 64, np.int32)}, "connection 64 outside 64 bits"),
-    ({"connections": np.full((4, 3), -2, np.int32)}, "connection -2 outside"),
+    ({"connections": np.full((4, 3), 64, np.int32)}, "connection 64 .*outside"),
+    ({"connections": np.full((4, 3), -2, np.int32)}, "connection -2 .*outside"),
     ({"connections": np.zeros(4, np.int32)}, "rank"),
     ({"connections": np.zeros((4, 3), np.int16)}, "dtype"),
-    ({"seed": np.zeros(3, np.uint32)}, "one entry a neuron"),
+    ({"seed": np.zeros(3, np.uint32)}, "one entry"),
     ({"cluster": np.full(4, 2, np.int32)}, "cluster out of range"),
     ({"cluster": np.full(4, -1, np.int32)}, "cluster out of range"),
     ({"row": np.full(4, 1, np.int32)}, "row out of range"),
     ({"words": np.zeros((33, 10), np.uint32)}, "at most 1024 input bits"),
-    ({"words": np.zeros((2, 9), np.uint32)}, "differ in their examples"),
-    ({"weight": np.ones(11, bool)}, "differ in their examples"),
-    ({"span": np.zeros((1, 2), np.int32)}, "one span a cluster"),
+    ({"words": np.zeros((2, 9), np.uint32)}, "differ in .* examples"),
+    ({"weight": np.ones(11, bool)}, "differ in .* examples"),
+    ({"span": np.zeros((1, 2), np.int32)}, "one span"),
     ({"span": np.array([[0, 10], [0, 11]], np.int32)}, "span outside"),
     ({"span": np.array([[0, 10], [-1, 2]], np.int32)}, "span outside"),
     ({"span": np.array([[5, 4], [0, 10]], np.int32)}, "span outside"),
-    ({"prior": np.zeros(1, np.float32)}, "one prior a cluster"),
-    ({"evaluated": np.zeros((1, 5), np.uint32)}, "differ in their bits"),
-    ({"evaluated": np.zeros((2, 6), np.uint32)}, "one vote an evaluated example"),
-    ({"targets": np.zeros((0, 10), bool)}, "one span a cluster"),
+    ({"prior": np.zeros(1, np.float32)}, "one prior"),
+    ({"evaluated": np.zeros((1, 5), np.uint32)}, "differ in .* bits"),
+    ({"evaluated": np.zeros((2, 6), np.uint32)}, "one vote"),
+    ({"targets": np.zeros((0, 10), bool)}, "one span"),
 ]
 
 
@@ -325,5 +325,5 @@ def test_kernels_of_another_edition_are_not_used(monkeypatch):
     assert wnn_metal_ext.EDITION == backend.EDITION
     monkeypatch.setattr(wnn_metal_ext, "EDITION", 1)
     reason, gpu = backend._register.__wrapped__()
-    assert "it is of edition 1 and not 2: run pip install ./metal_ext again" in reason
+    assert "it has edition 1, and 2 is needed: run pip install ./metal_ext again" in reason
     assert not gpu

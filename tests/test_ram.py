@@ -249,7 +249,7 @@ def test_shapes_are_checked_at_the_edge():
     ]:
         with pytest.raises(ValueError, match=message):
             ram.fit_and_read(None, config, bad, train, words)
-    with pytest.raises(ValueError, match="differ in their examples"):
+    with pytest.raises(ValueError, match="differ in the number of examples"):
         ram.fit_and_read(None, config, connections, train._replace(words=train.words[:, 1:]), words)
     nothing = ram.Examples(train.words[:, :0], train.targets[:, :0])
     with pytest.raises(ValueError, match="no example to write"):

@@ -507,7 +507,7 @@ def test_phases_hand_on_their_genomes():
     ("make", "message"),
     [
         (lambda: search.GeneticConfig(population=4, elites=4), "4 cannot keep 4 elites"),
-        (lambda: search.TabuConfig(neighbours=0), "at least 1 start and 1 neighbour"),
+        (lambda: search.TabuConfig(neighbours=0), "at least 1 start, 1 site and 1 neighbour"),
         (lambda: search.AnnealingConfig(cooling=1.5), "cooling in"),
         (lambda: search.AnnealingConfig(starts=0), "at least 1 chain"),
         (lambda: search.RandomConfig(starts=0), "at least 1 genome"),
@@ -518,7 +518,7 @@ def test_phases_hand_on_their_genomes():
         (lambda: search.Bounds(12, 4, 13, 1, 2), "no genome has 2 to 13 address bits of 12"),
         (lambda: search.Bounds(12, 4, 3, 1, 2, group=5), "12 input bits do not fall into groups of 5"),
         (lambda: search.grid(planted().objective, search.GridConfig((9,), (3,))), "within the bounds 1 to 4"),
-        (lambda: search.tabu(planted().objective), "16 sites needs as many neurons"),
+        (lambda: search.tabu(planted().objective), "16 sites needs at least 16 neurons"),
         (lambda: whole(planted(), names=()), "at least one algorithm"),
         (lambda: whole(planted(), search.RunConfig(folds=50)), "need at least 500 examples, got 400"),
         (lambda: whole(planted(), search.RunConfig(cache_mib=0)), "more than cache_mib 0"),

@@ -1,16 +1,17 @@
-"""Weightless neural networks in JAX: memories that are addressed, written by adding, and read out.
+"""Weightless neural networks in JAX: models that write to addressed tables and read them by voting.
 
     import wnn_jax as wnn
 
     layer = wnn.fit(key, wnn.LayerConfig(neurons=32, address_bits=12), X, Y)   # X [N, I], Y [N, K]: bits
     probabilities = wnn.predict(layer, X_new)                                  # [N, K]
 
-Each system is a room of its own: `chain` and `lm` (language models), `gates`, `search` (connectivity for
-any objective), `eam` (an associative memory), `recommender`, `vocab` (vocabulary-space models); `ram` is the
-layer below them, `data` reads texts and ratings, `saving` keeps what was learnt. A room is imported when it
-is first named.
+Each system has a subpackage of its own: `ram` (layers of RAM neurons), `chain` and `lm` (language models),
+`gates` (gates on language models), `search` (connectivity search for any objective), `eam` (an associative
+memory), `recommender`, and `vocab` (models in vocabulary space). `data` reads texts and ratings, `training`
+trains parameters, `metrics` judges models, and `saving` saves them. A subpackage is imported when it is first
+used.
 
-Models are pure functions over immutable table pytrees. Shape letters, the same in every docstring:
+Models are pure functions over immutable pytrees of tables. Every docstring uses the same shape letters:
 
     N  examples                       I  input bits
     K  clusters (output units)        R  neurons of all clusters; n of one cluster
@@ -19,8 +20,11 @@ Models are pure functions over immutable table pytrees. Shape letters, the same 
     V  vocabulary                     B  bits of a token, ceil(log2 V)
     W  packed words, ceil(I / 32)
 
-At the face examples come first, ``[N, bits]``. Below it arrays of bits are stored bit-major, ``[bits, N]``: a
-neuron walks all examples of one bit, so the examples are the contiguous axis.
+`fit`, `learn` and `predict` take arrays with the examples first, ``[N, bits]``. The functions below them
+store bits bit-major, ``[bits, N]``: a neuron reads one bit of all examples at a time, so the examples are
+the contiguous axis.
+
+Source: docs/architecture.md, docs/glossary.md
 """
 
 import importlib
@@ -60,7 +64,7 @@ _ROOMS = {name for name in __all__ if name.islower()} - {"examples", "fit", "lea
 
 
 def __getattr__(name: str):
-    # Some rooms import what takes a second (orbax, optax): not before they are needed.
+    # Some subpackages import orbax or optax, which takes a second: import them only when they are needed.
     if name in _ROOMS:
         return importlib.import_module(f"wnn_jax.{name}")
     raise AttributeError(f"wnn_jax has no {name!r}: it has {', '.join(__all__)}")

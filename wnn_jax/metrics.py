@@ -1,4 +1,7 @@
-"""Numbers and curves that judge a model. Host code, float64."""
+"""Computes the numbers and curves that judge a model, with NumPy in float64.
+
+Source: docs/glossary.md
+"""
 
 from typing import NamedTuple
 
@@ -6,13 +9,15 @@ import numpy as np
 
 
 class Summary(NamedTuple):
-    """One row of a results table.
+    """The scores of a model on a text: one row of a results table.
 
     Attributes:
-      ce: nats a token.
-      ppl: ``exp(ce)``, and infinite above 709 nats.
-      accuracy: share of tokens that were the model's best guess.
-      bits_per_byte: bits spent on all tokens over the UTF-8 bytes they stand for.
+      ce: cross-entropy, the mean nats of a token.
+      ppl: perplexity, ``exp(ce)``; infinite above 709 nats.
+      accuracy: the share of tokens that were the model's best guess.
+      bits_per_byte: the bits of all tokens, divided by the number of UTF-8 bytes that the tokens stand for.
+
+    Source: docs/glossary.md
     """
 
     ce: float
@@ -22,25 +27,32 @@ class Summary(NamedTuple):
 
 
 def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, token_bytes: np.ndarray) -> Summary:
-    """Mean scores of N tokens.
+    """Summarise the scores of N tokens.
 
     Args:
-      nats: ``[N]`` negative log-probabilities.
-      best: ``[N]`` guesses.
-      tokens: ``[N]`` ids that came.
-      token_bytes: ``[V]`` bytes of each id.
+      nats: ``float [N]``, the negative log-probability of each token.
+      best: ``int [N]``, the id that the model held most probable.
+      tokens: ``int [N]``, the ids of the text.
+      token_bytes: ``int [V]``, the number of bytes of each id.
+
+    Returns:
+      The means.
 
     Raises:
       ValueError: lengths differ, there is no token, or a score is NaN.
+
+    Source: docs/glossary.md
     """
     nats = np.asarray(nats, np.float64)
     if not len(nats) == len(best) == len(tokens) or not len(tokens):
         raise ValueError(
-            f"need as many scores as tokens, and at least one: {len(nats)} scores, "
-            f"{len(best)} guesses, {len(tokens)} tokens"
+            f"a summary needs one score and one guess for each token, and at least one token, got "
+            f"{len(nats)} scores, {len(best)} guesses, {len(tokens)} tokens: score every token"
         )
     if np.isnan(nats).any():
-        raise ValueError(f"{np.isnan(nats).sum()} of {len(nats)} scores are NaN")
+        raise ValueError(
+            f"{np.isnan(nats).sum()} of {len(nats)} scores are NaN, and all must be numbers: check the model"
+        )
     ce = float(nats.mean())
     with np.errstate(over="ignore"):
         ppl = float(np.exp(ce))
@@ -54,15 +66,31 @@ def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, token_byte
 
 
 def bit_accuracy(one: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Share of examples on which "P(bit = 1) > 1/2" is right, ``[B]`` from ``[B, N]`` arrays."""
+    """Compute the accuracy of each bit: the share of examples on which ``P(bit = 1) > 1/2`` is right.
+
+    Args:
+      one: ``float [B, N]``, the probability that each bit is 1; exactly 1/2 is taken as a guess of 0.
+      targets: ``bool [B, N]``, the bits of the text.
+
+    Returns:
+      ``float64 [B]``.
+
+    Source: docs/glossary.md
+    """
     return np.mean((np.asarray(one) > 0.5) == np.asarray(targets), axis=1)
 
 
 class Reliability(NamedTuple):
-    """Predicted against observed frequency, in equal-width bins that hold something.
+    """A reliability curve: in each bin of probabilities, the mean prediction and the observed frequency.
 
-    ``predicted`` is the mean prediction of the bin, ``observed`` the share of ones, ``size`` its
-    predictions.
+    Empty bins are left out, so the arrays are as long as the number of bins that hold a prediction.
+
+    Attributes:
+      predicted: ``float64 [bins]``, the mean prediction of the bin.
+      observed: ``float64 [bins]``, the share of ones among the targets of the bin.
+      size: ``int [bins]``, the number of predictions in the bin.
+
+    Source: docs/glossary.md
     """
 
     predicted: np.ndarray
@@ -71,7 +99,18 @@ class Reliability(NamedTuple):
 
 
 def reliability(one: np.ndarray, targets: np.ndarray, bins: int = 20) -> Reliability:
-    """Reliability of probabilities of ones against what came, arrays of any one shape."""
+    """Compare probabilities with the bits that came, in bins of equal width.
+
+    Args:
+      one: ``float [...]``, the predicted probability that each bit is 1.
+      targets: ``bool [...]`` of the same shape, the bits that came.
+      bins: number of bins between 0 and 1; a prediction of exactly 1 falls into the last.
+
+    Returns:
+      The curve, without its empty bins.
+
+    Source: docs/glossary.md
+    """
     one, targets = np.ravel(one).astype(np.float64), np.ravel(targets)
     place = np.minimum((one * bins).astype(int), bins - 1)
     size = np.bincount(place, minlength=bins)

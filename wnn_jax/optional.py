@@ -1,11 +1,21 @@
-"""Packages that only a part of the library needs; the extras of ``pyproject.toml`` install them."""
+"""Imports optional packages: those that only a part of the library needs.
+
+The extras of ``pyproject.toml`` install them.
+
+Source: docs/architecture.md
+"""
 
 import importlib
 from types import ModuleType
 
 
 class MissingPackageError(ModuleNotFoundError, ValueError):
-    """An optional package is not installed; a command ends with this message, as for a bad value."""
+    """Says that an optional package is not installed, and how to install it.
+
+    It is a ValueError too, so that a command ends with its message in one line.
+
+    Source: docs/architecture.md
+    """
 
 
 def need(module: str, extra: str) -> ModuleType:
@@ -15,13 +25,19 @@ def need(module: str, extra: str) -> ModuleType:
       module: the module's full name, such as ``sklearn.manifold``.
       extra: the extra of wnn_jax that installs the package.
 
+    Returns:
+      The module.
+
     Raises:
-      MissingPackageError: the package is not installed; the message says which and how to install it.
+      MissingPackageError: the package is not installed. The message names it and says how to install it.
+      ModuleNotFoundError: the package is installed, but lacks a package that it needs itself.
+
+    Source: docs/architecture.md
     """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A package that is there but lacks one of its own needs reports that itself.
+        # The package is there, but a package that it needs is not: its own error says so.
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise
         package = module.partition(".")[0]

@@ -1,4 +1,7 @@
-"""Minibatch training of a pytree of parameters, resumable to the last bit."""
+"""Trains a pytree of parameters by minibatches; a stopped training resumes to the same result, bit for bit.
+
+Source: docs/architecture.md
+"""
 
 import dataclasses
 import functools
@@ -13,17 +16,19 @@ import optax
 
 from wnn_jax.saving import progress
 
-Loss = Callable[[Any, Any, Any], jax.Array]  # of parameters, what is not trained, and a batch
+Loss = Callable[[Any, Any, Any], jax.Array]  # loss(params, fixed, batch), see `train`
 
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """How long parameters are trained.
+    """The number and the size of the training steps.
 
     Attributes:
-      count: steps in all, over as many passes over the data as they take.
-      batch: rows a step, no more than there are; what does not fill a batch is left out of a pass.
-      report: steps between two reports.
+      count: number of steps in all; the passes over the data follow from it.
+      batch: rows of a step, at most the number of rows. Rows that do not fill a batch are left out of a pass.
+      report: number of steps between two reports.
+
+    Source: docs/architecture.md
     """
 
     count: int
@@ -32,14 +37,17 @@ class Steps:
 
 
 class Trained(NamedTuple):
-    """Where training stands; all arrays are in host memory.
+    """The state that training has reached. All arrays are in host memory.
 
     Attributes:
-      done: steps.
-      params: what was learnt.
-      losses: mean loss of the steps before each report. Training ends at one that is not finite.
-      seconds: spent on the steps, over all runs.
-      rate: steps a second, the median over the reports of this run; NaN after the first, which compiles.
+      done: number of steps taken.
+      params: the parameters after these steps.
+      losses: for each report, the mean loss of its steps. Training ends when one is NaN or infinite.
+      seconds: time of the steps, over all runs.
+      rate: steps a second, the median over the reports of this run. The first report includes compilation and
+        is left out, so the rate is NaN until the second.
+
+    Source: docs/architecture.md
     """
 
     done: int
@@ -66,20 +74,26 @@ def train(
     saved: progress.Progress | None = None,
     on_step: Callable[[Trained], None] | None = None,
 ) -> Trained:
-    """Steps that make ``loss(params, fixed, batch)`` small.
+    """Minimise ``loss(params, fixed, batch)`` over the batches of some data.
 
     Args:
-      key: decides the order of each pass over the data, by its number alone, so that training resumes to the
-        same end.
-      optimiser: of the gradients; it may know the number of steps.
-      params: where to begin.
-      loss: pure; it is compiled once.
-      data: a pytree of arrays ``[N, ...]`` in host memory; batches are rows of it. It may be a function that
-        makes them, which is called only if there is a step left.
+      key: draws the order of the rows. The order of a pass depends only on the key and the pass's number, so
+        training that resumes gives the same result.
+      optimiser: turns gradients into updates. Its schedule may depend on the number of steps.
+      steps: number of steps, rows of a batch, and steps between reports.
+      params: the first parameters, a pytree of arrays.
+      loss: a pure function that returns a ``float32 []``; it is compiled once.
+      data: a pytree of arrays ``[N, ...]`` in host memory; a batch is some rows of each. It may be a function
+        that makes this pytree; the function is called only if a step is left.
       fixed: a pytree that is not trained.
-      saved: where training is saved at a report, and resumed from; saving takes at most a twentieth of the
-        time, but for the last.
-      on_step: called at every report and at the end.
+      saved: the folder to save to and to resume from. Training is saved at reports, for at most about a
+        twentieth of the time, and always at the end.
+      on_step: called with the state at every report and at the end.
+
+    Returns:
+      The state after the last step. Training ends early after a loss that is NaN or infinite.
+
+    Source: docs/architecture.md
     """
     step = jax.jit(functools.partial(_step, optimiser, loss), donate_argnums=0)
     state, reached = _begin(optimiser, params, saved)
@@ -100,7 +114,7 @@ def train(
         done = number + 1
         if done % steps.report and done < steps.count:
             continue
-        # A copy, for the buffers are given away.
+        # A copy, because the next step donates the buffers.
         params, mean = jax.tree.map(np.array, state[0]), float(np.mean(losses))
         now = time.perf_counter()
         rates.append((done - reached.done) / (now - started))
@@ -121,7 +135,7 @@ def train(
 
 
 def _begin(optimiser, params, saved: progress.Progress | None) -> tuple[Any, Trained]:
-    """Parameters with the optimiser's state, and where training stands: where it was saved, if it was."""
+    """Make the first state, or load the saved one: parameters with the optimiser's state, and a `Trained`."""
     state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
     latest = saved.latest() if saved else None
     if latest is None:

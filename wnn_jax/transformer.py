@@ -1,12 +1,17 @@
-"""A small causal transformer: a baseline of language models, and the trunk of the associative memory's.
+"""A small causal transformer: a baseline of the language models, and the trunk of those in `wnn_jax.eam`.
 
     model = transformer.fit(key, TransformerConfig(corpus.vocabulary), FitConfig(epochs=8), corpus.train)
     nats, best = transformer.score(model, corpus.train, corpus.test)
 
-There are two styles of blocks, which share attention, residual stream and shapes. ``gpt2`` is GPT-2 made
-small (Radford et al. 2019), with RMS norms. ``eam`` has RMS norms without weights, an MLP of squared leaky
-ReLUs and a head under a soft cap (openai/parameter-golf PR 1146). Both are pre-norm, without biases, and use
-one embedding for input and output.
+The blocks have one of two styles, with the same attention, residual stream and shapes. ``gpt2`` is a small
+GPT-2 with RMS norms instead of layer norms. ``eam`` has RMS norms without weights, an MLP with squared leaky
+ReLUs, and logits under a soft cap. Both styles normalise before each branch, have no biases, and use one
+embedding matrix for input and output.
+
+Shape letters of this module: D is the width of a state, S the number of tokens of a window.
+
+Source: Radford et al. 2019, "Language Models are Unsupervised Multitask Learners" (gpt2);
+openai/parameter-golf, pull request 1146 (eam)
 """
 
 import dataclasses
@@ -26,22 +31,25 @@ Params = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class TransformerConfig:
-    """Sizes of a transformer. Hashable: static under `jit`.
+    """Configures a transformer. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      vocabulary: V.
+      vocabulary: number of token ids, V.
       layers: number of blocks.
-      width: numbers of a state, D, a multiple of the heads.
-      heads: attention heads of a block.
-      expand: hidden units of a block's MLP, in widths.
-      window: tokens it sees at once, at least 2.
-      positions: whether it learns a vector for every place in the window.
-      style: how blocks are built, ``gpt2`` or ``eam``; see the module.
-      spread: standard deviation of the first embeddings and, of gpt2, of all first matrices.
-      dropout: share of the residual branches that is dropped while training.
+      width: length of a state vector, D; a multiple of the number of heads.
+      heads: number of attention heads of a block.
+      expand: number of hidden units of a block's MLP, as a multiple of the width.
+      window: number of tokens that the model sees at once, at least 2.
+      positions: whether the model learns a vector for every position in the window.
+      style: form of the blocks, ``gpt2`` or ``eam``.
+      spread: standard deviation of the first embeddings, which are random; in the style gpt2 of all matrices.
+      dropout: probability that an entry of a residual branch is dropped in training.
 
     Raises:
-      ValueError: the width is no multiple of the heads, the window is too short, or the style is unknown.
+      ValueError: the number of heads does not divide the width, the window is shorter than 2, or the style is
+        unknown.
+
+    Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
     """
 
     vocabulary: int
@@ -58,15 +66,28 @@ class TransformerConfig:
     def __post_init__(self):
         if self.width % self.heads or self.window < 2:
             raise ValueError(
-                f"a transformer needs a width that its heads divide and a window of at least 2, got width "
-                f"{self.width}, {self.heads} heads and window {self.window}"
+                "the width must be a multiple of the heads, and the window must be at least 2, got "
+                f"width {self.width}, {self.heads} heads and window {self.window}: change these numbers"
             )
         if self.style not in ("gpt2", "eam"):
-            raise ValueError(f"unknown style {self.style!r}: gpt2 or eam")
+            raise ValueError(f"unknown style {self.style!r}: choose gpt2 or eam")
 
 
 def init(key: jax.Array, config: TransformerConfig) -> Params:
-    """Parameters at random: normal and small of gpt2, uniform within ``1 / sqrt(inputs)`` of eam."""
+    """Draw random parameters.
+
+    Args:
+      key: draws the parameters.
+      config: sizes and style. In the style gpt2 all matrices are normal with the config's spread, and those
+        that write to the residual stream are smaller. In the style eam the embedding is normal and the
+        matrices are uniform, see `linear`.
+
+    Returns:
+      A pytree of ``float32`` arrays: ``embedding [V, D]``, ``blocks``, a list of dicts of matrices, and
+      ``place [window, D]`` if the model learns positions.
+
+    Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
+    """
     d, keys = config.width, iter(jax.random.split(key, 2 + 4 * config.layers))
     shapes = {"qkv": (d, 3 * d), "out": (d, d), "up": (d, config.expand * d), "down": (config.expand * d, d)}
 
@@ -78,7 +99,7 @@ def init(key: jax.Array, config: TransformerConfig) -> Params:
         place = normal(0.02, config.window, d)
         blocks = [{name: linear(next(keys), *x) for name, x in shapes.items()} for _ in range(config.layers)]
     else:
-        deep = config.spread / np.sqrt(2 * config.layers)  # of what is added to the residual stream
+        deep = config.spread / np.sqrt(2 * config.layers)  # for matrices that add to the residual stream
         scales = {"qkv": config.spread, "out": deep, "up": config.spread, "down": deep}
         blocks = [
             {**{name: normal(scales[name], *x) for name, x in shapes.items()}, "norms": jnp.ones((2, d))}
@@ -92,30 +113,65 @@ def init(key: jax.Array, config: TransformerConfig) -> Params:
 
 
 def linear(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
-    """A matrix at random, ``float32 [inputs, outputs]``, uniform within ``1 / sqrt(inputs)``."""
+    """Draw a random matrix, uniform between plus and minus ``1 / sqrt(inputs)``.
+
+    Args:
+      key: draws the entries.
+      inputs: number of rows.
+      outputs: number of columns.
+
+    Returns:
+      ``float32 [inputs, outputs]``.
+
+    Source: the default of PyTorch's nn.Linear
+    """
     return jax.random.uniform(key, (inputs, outputs), minval=-1.0, maxval=1.0) / np.sqrt(inputs)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array | None = None) -> jax.Array:
-    """Scaled to a mean square of 1 along the last axis, and by ``scale [D]`` if it is given."""
+    """Scale vectors to a mean square of 1.
+
+    Args:
+      x: ``float32 [..., D]``.
+      scale: ``float32 [D]``, multiplied to ``x`` before; None for no weights.
+
+    Returns:
+      ``float32 [..., D]``. 1e-6 is added to the mean square, so a zero vector stays zero.
+
+    Source: Zhang and Sennrich 2019, "Root Mean Square Layer Normalization"
+    """
     return (x if scale is None else x * scale) * jax.lax.rsqrt((x * x).mean(-1, keepdims=True) + 1e-6)
 
 
 def cap(logits: jax.Array) -> jax.Array:
-    """Within `CAP` of 0, smoothly."""
+    """Limit logits smoothly to the range between ``-CAP`` and ``CAP``.
+
+    Args:
+      logits: ``float32 [...]``.
+
+    Returns:
+      ``float32 [...]``, ``CAP * tanh(logits / CAP)``.
+
+    Source: Gemma Team 2024, "Gemma 2" (logit soft-capping)
+    """
     return CAP * jnp.tanh(logits / CAP)
 
 
 def hidden(
     config: TransformerConfig, params: Params, ids: jax.Array, key: jax.Array | None = None
 ) -> jax.Array:
-    """Normed states ``float32 [..., T, D]`` of windows ``int32 [..., T]``: place t knows the tokens up to t.
+    """Compute the last states of windows of tokens, normalised. A state depends on the tokens up to its own.
 
     Args:
-      config: sizes; T is at most its window.
-      params: of `init`.
-      ids: tokens.
-      key: draws what is dropped while training; None drops nothing.
+      config: sizes and style.
+      params: parameters, in the form of `init`.
+      ids: ``int32 [..., S]``, token ids; S is at most the config's window.
+      key: draws the entries to drop in training; None drops nothing.
+
+    Returns:
+      ``float32 [..., S, D]``.
+
+    Source: Vaswani et al. 2017, "Attention Is All You Need"
     """
     x = params["embedding"][ids]
     if config.style == "eam":
@@ -140,7 +196,7 @@ def hidden(
 
 
 def _attention(heads: int, qkv: jax.Array) -> jax.Array:
-    """The values that each place sees ``[..., T, D]``, from queries, keys and values ``[..., T, 3 D]``."""
+    """Attend causally: return ``[..., S, D]`` from the queries, keys and values ``[..., S, 3 D]``."""
     split = qkv.reshape(*qkv.shape[:-1], 3, heads, -1)
     query, key, value = jnp.moveaxis(split, -3, 0)
     seen = jax.nn.dot_product_attention(query, key, value, is_causal=True)
@@ -148,7 +204,18 @@ def _attention(heads: int, qkv: jax.Array) -> jax.Array:
 
 
 def head(config: TransformerConfig, params: Params, states: jax.Array) -> jax.Array:
-    """Logits ``[..., V]`` of states ``[..., D]``, by the embedding itself."""
+    """Compute the logits of the next token from states, with the embedding as the output matrix.
+
+    Args:
+      config: sizes; the style eam caps the logits, see `cap`.
+      params: parameters, in the form of `init`.
+      states: ``float32 [..., D]``, from `hidden`.
+
+    Returns:
+      ``float32 [..., V]``.
+
+    Source: Press and Wolf 2017, "Using the Output Embedding to Improve Language Models"
+    """
     logits = states @ params["embedding"].T
     return cap(logits) if config.style == "eam" else logits
 
@@ -156,30 +223,57 @@ def head(config: TransformerConfig, params: Params, states: jax.Array) -> jax.Ar
 def apply(
     config: TransformerConfig, params: Params, ids: jax.Array, key: jax.Array | None = None
 ) -> jax.Array:
-    """Logits ``[..., T, V]`` of the token after each of ``int32 [..., T]``; arguments as of `hidden`."""
+    """Compute the logits of the token that follows each position of windows.
+
+    Args:
+      config: sizes and style.
+      params: parameters, in the form of `init`.
+      ids: ``int32 [..., S]``, token ids; S is at most the config's window.
+      key: draws the entries to drop in training; None drops nothing.
+
+    Returns:
+      ``float32 [..., S, V]``.
+
+    Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
+    """
     return head(config, params, hidden(config, params, ids, key))
 
 
 def loss(
     config: TransformerConfig, params: Params, windows: jax.Array, key: jax.Array | None = None
 ) -> jax.Array:
-    """Mean nats of the tokens ``1 ..`` of windows ``int32 [N, T + 1]``."""
+    """Compute the mean nats of all tokens of windows but the first of each.
+
+    Args:
+      config: sizes and style.
+      params: parameters, in the form of `init`.
+      windows: ``int32 [N, S + 1]``, token ids.
+      key: draws the entries to drop in training; None drops nothing.
+
+    Returns:
+      ``float32 []``.
+
+    Source: docs/glossary.md
+    """
     logits = apply(config, params, windows[:, :-1], key)
     return optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:]).mean()
 
 
 @dataclasses.dataclass(frozen=True)
 class FitConfig:
-    """How `fit` trains: AdamW with a warm-up of a tenth of an epoch and a cosine to 0.
+    """Configures the training of `fit`: AdamW, with a warm-up of a tenth of an epoch and a cosine decay to 0.
 
     Attributes:
-      epochs: passes over the text at most.
-      batch: windows a step.
-      rate: peak step size.
-      patience: checks without gain, two an epoch, after which training ends.
+      epochs: number of passes over the text, at most.
+      batch: number of windows of a step.
+      rate: highest step size.
+      patience: number of checks without a lower loss, after which training ends; there are two checks in an
+        epoch.
 
     Raises:
       ValueError: a number is not positive.
+
+    Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"
     """
 
     epochs: int = 8
@@ -190,22 +284,31 @@ class FitConfig:
     def __post_init__(self):
         for name, value in dataclasses.asdict(self).items():
             if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+                raise ValueError(f"{name} must be positive, got {value}: set a number above 0")
 
 
 class Transformer(NamedTuple):
-    """A fitted transformer: its sizes, and the parameters of `init`."""
+    """A fitted transformer.
+
+    Attributes:
+      config: sizes and style.
+      params: parameters, in the form of `init`.
+
+    Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
+    """
 
     config: TransformerConfig
     params: Params
 
 
 class HeldOut(NamedTuple):
-    """How training goes.
+    """A report of `fit`: the progress and the loss on held-out text.
 
     Attributes:
-      share: of the passes that are done, at most 1.
-      nats: mean cost of a held-out token.
+      share: share of the half epochs that are done, at most 1.
+      nats: mean nats of a held-out token.
+
+    Source: docs/glossary.md
     """
 
     share: float
@@ -219,22 +322,29 @@ def fit(
     tokens: np.ndarray,
     on_step: Callable[[HeldOut], None] | None = None,
 ) -> Transformer:
-    """Train on a stream but for its last twentieth, which stops training; the best of all checks is returned.
+    """Train a transformer on a text; the last twentieth is held out and decides when training ends.
 
     Args:
-      key: of parameters, windows and dropout.
-      config: sizes.
-      fitting: how to train.
-      tokens: ``int [N]``.
-      on_step: called twice an epoch.
+      key: draws the parameters, the windows and the dropout.
+      config: sizes and style.
+      fitting: settings of the training.
+      tokens: ``int [N]``, token ids.
+      on_step: called with a report twice an epoch.
+
+    Returns:
+      The model with the lowest loss on the held-out text of all checks; the earliest of equal ones.
 
     Raises:
-      ValueError: the held-out part is no longer than a window.
+      ValueError: the held-out part is not longer than a window.
+
+    Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
     """
     cut = len(tokens) - len(tokens) // 20
     if len(tokens) - cut <= config.window:
         raise ValueError(
-            f"a twentieth of {len(tokens)} tokens must be longer than the window of {config.window}"
+            f"a twentieth of the tokens is held out and must be longer than the window of {config.window}, "
+            f"got "
+            f"{len(tokens)} tokens: give more text, or a shorter window"
         )
     steps = max(cut // (fitting.batch * config.window) // 2, 1)
     stream = jnp.asarray(tokens[:cut], jnp.int32)
@@ -255,7 +365,7 @@ def fit(
 
 
 def _optimiser(fitting: FitConfig, steps: int) -> optax.GradientTransformation:
-    """For half epochs of ``steps`` steps."""
+    """Make the optimiser for half epochs of ``steps`` steps each."""
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, fitting.rate, max(steps // 5, 1), 2 * fitting.epochs * steps
     )
@@ -264,7 +374,11 @@ def _optimiser(fitting: FitConfig, steps: int) -> optax.GradientTransformation:
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _half_epoch(config: TransformerConfig, fitting: FitConfig, steps: int, carry, stream: jax.Array, key):
-    """Parameters and state of the optimiser after batches of windows that begin anywhere in the stream."""
+    """Train for half an epoch, on batches of windows that begin anywhere in the text.
+
+    Returns:
+      The new parameters and the new state of the optimiser.
+    """
     optimiser = _optimiser(fitting, steps)
 
     def one(carry, key):
@@ -280,22 +394,27 @@ def _half_epoch(config: TransformerConfig, fitting: FitConfig, steps: int, carry
 
 
 def score(model: Transformer, history: np.ndarray, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Nats and best guesses of tokens that continue a stream, each once, seen with half a window or more.
+    """Score every token of a text once, with at least half a window of tokens before it.
 
     Args:
-      model: of `fit`.
-      history: at least a window of tokens before.
-      tokens: ``int [N]``.
+      model: a fitted transformer.
+      history: ``int [M]``, the tokens before the text, at least a window of them.
+      tokens: ``int [N]``, the text.
 
     Returns:
-      ``float32 [N]`` and ``int32 [N]``.
+      The nats of each token, ``float32 [N]``, and the most probable id, ``int32 [N]`` (the lowest on ties).
 
     Raises:
       ValueError: the history is shorter than the window.
+
+    Source: docs/glossary.md
     """
     config = model.config
     if len(history) < config.window:
-        raise ValueError(f"scoring needs {config.window} tokens of history, got {len(history)}")
+        raise ValueError(
+            f"scoring needs at least {config.window} tokens of history, got {len(history)}: give the end of "
+            "the training text"
+        )
     half = config.window // 2
     stream = np.concatenate([np.asarray(history)[-config.window :], tokens]).astype(np.int32)
     nats, best = np.zeros(len(tokens), np.float32), np.zeros(len(tokens), np.int32)

@@ -1,4 +1,4 @@
-// From packed input bits to the address a neuron forms, one block of examples at a time.
+// Computes the addresses that a neuron forms from packed input bits, one block of examples at a time.
 
 #pragma once
 
@@ -8,8 +8,8 @@
 
 #include "layer.h"
 
-// One build serves every processor: the loader picks the widest vectors it has (AArch64 always has NEON).
-// Sanitizers cannot run where it picks, so their builds define WNN_CLONES as nothing.
+// One build serves every processor: at load time the clone with the widest vectors is chosen (AArch64 always
+// has NEON). Sanitizers cannot run code that is chosen so, so their builds define WNN_CLONES as nothing.
 #if defined(WNN_CLONES)
 #elif defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define WNN_CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -23,9 +23,9 @@
 namespace wnn {
 
 constexpr int64_t kBlock = 2048;  // examples whose addresses stay in L1
-constexpr int64_t kAhead = 16;    // how far ahead cells are prefetched: addresses past a block are 0
+constexpr int64_t kAhead = 16;    // cells are prefetched 16 examples ahead; addresses past a block are 0
 
-// XLA's address: connection 0 is the most significant bit, an unused one reads as 0.
+// Forms the same addresses as XLA: connection 0 is the most significant bit, an unused connection is 0.
 WNN_CLONES inline void OrderedAddresses(const uint32_t* words, int64_t stride, const int32_t* connections,
                                  int64_t bits, int64_t begin, int64_t size, uint32_t* out) {
   std::memset(out, 0, size * sizeof(uint32_t));
@@ -42,7 +42,7 @@ WNN_CLONES inline void OrderedAddresses(const uint32_t* words, int64_t stride, c
 // Whether this processor extracts bits in one fast instruction.
 inline bool FastExtract() {
 #if defined(__x86_64__)
-  // The first two Zen generations have it in microcode, tens of cycles each.
+  // The first two generations of Zen do it in microcode, which takes tens of cycles.
   static const bool fast = __builtin_cpu_supports("bmi2") && !__builtin_cpu_is("znver1") && !__builtin_cpu_is("znver2");
   return fast;
 #else
@@ -50,7 +50,7 @@ inline bool FastExtract() {
 #endif
 }
 
-// The distinct input bits of a neuron as masks over 64-bit pairs of words.
+// The distinct input bits of a neuron, as masks over pairs of words (64 bits).
 struct Extraction {
   struct Part {
     int64_t word;
@@ -71,8 +71,9 @@ struct Extraction {
     }
   }
 
-  // Against OrderedAddresses: a part costs about as much as five bits. (Look-up tables of 256 entries a
-  // byte lost to both, 2.3 against 1.6 ns with AVX2 at 20 of 64 bits, so there is no third way.)
+  // Whether extraction is faster than OrderedAddresses: a part costs about as much as five bits. (Look-up
+  // tables with 256 entries for each byte were slower than both: 2.3 ns against 1.6 ns, with AVX2, for 20 of
+  // 64 bits.)
   bool Pays(int64_t count) const { return FastExtract() && 5 * static_cast<int64_t>(parts.size()) <= count; }
 };
 

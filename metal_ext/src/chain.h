@@ -1,8 +1,10 @@
-// The chain model: a token is a path of bits, and every bit is predicted from the cells that its context
-// neurons address, mixed in the logistic domain (wnn_jax/chain says what each step means).
+// The chain model. A token is a path of bits in the token tree. Each bit is predicted from the cells that the
+// context neurons address, and the predictions are mixed in the logistic domain. wnn_jax/chain explains each
+// step.
 //
-// Floats are added in one order, without contraction, and exp and log are computed here, so that the same
-// text gives the same bits on every machine: what is compressed on one is decompressed on another.
+// The same text must give the same bits on every machine, because a text that one machine compressed may be
+// decompressed on another. So floats are added in a fixed order, without contraction, and exp and log are
+// computed here.
 
 #pragma once
 
@@ -27,7 +29,7 @@ inline uint32_t Mix(uint32_t h, uint32_t x) {
   return h ^ (h >> 16);
 }
 
-// e^x for |x| <= 40, a polynomial in doubles: to 1e-15, and the same everywhere.
+// e^x for |x| <= 40, as a polynomial in doubles: exact to 1e-15, and the same on every machine.
 inline double Exp(double x) {
   const double k = std::floor(x * 1.4426950408889634 + 0.5);
   const double r = x - k * 0.6931471805599453;
@@ -36,7 +38,7 @@ inline double Exp(double x) {
   return std::ldexp(sum, static_cast<int>(k));
 }
 
-// log x for x > 0, by the series of atanh.
+// log x for x > 0, from the series of atanh.
 inline double Log(double x) {
   int k = 0;
   const double m = std::frexp(x, &k);  // in [0.5, 1)
@@ -46,7 +48,7 @@ inline double Log(double x) {
   return 2.0 * z * sum + k * 0.6931471805599453 + -0.2876820724517809;
 }
 
-// log(n + kSmooth), by table.
+// log(n + kSmooth), from a table.
 class Logs {
  public:
   Logs() : table_(kEntries) {
@@ -56,7 +58,7 @@ class Logs {
     if (n < kEntries) return table_[n];
     int halved = 0;
     for (uint32_t m = n; m >= kEntries; m >>= 1) ++halved;
-    // On the line between two entries, whose curvature is below float's last digit.
+    // Linear between two entries: the curvature there is below the last digit of a float.
     const uint32_t m = n >> halved, rest = n & ((1u << halved) - 1);
     const double part = static_cast<double>(rest) / (1u << halved);
     const double low = table_[m], high = m + 1 < kEntries ? table_[m + 1] : last_;
@@ -75,7 +77,7 @@ inline const Logs& LogTable() {
   return logs;
 }
 
-// A count in steps.
+// Turns a count into one of kCountSteps steps, by the edges kCountEdges.
 class Steps {
  public:
   Steps() {
@@ -118,22 +120,24 @@ inline Address AddressOf(uint32_t h, int log_slots) {
   return {bucket * kBucket, std::max((h * 0x2545F491u) >> 16, 1u)};
 }
 
-// Tags of a bucket fall, so that the place of one is the number of those above it: no branch to mispredict.
+// The tags of a bucket are sorted, the highest first. So the place of a tag is the number of higher tags,
+// which needs no branch.
 inline int Place(const uint32_t* slot, uint32_t tag) {
   int place = 0;
   for (int i = 0; i < kBucket; ++i) place += slot[i * kCell] >> 16 > tag;
   return place;
 }
 
-// The cell of a tag in its bucket, or null.
+// Finds the cell of a tag in its bucket; null if there is none.
 inline uint32_t* Find(uint32_t* row, Address a) {
   uint32_t* slot = row + a.bucket * kCell;
   const int i = Place(slot, a.tag);
   return i < kBucket && slot[i * kCell] >> 16 == a.tag ? slot + i * kCell : nullptr;
 }
 
-// The same, made if it is not there. Where a bucket is full the lowest tag goes: whatever the order of
-// arrival, the four highest stay, with all that was ever added to them.
+// Finds the cell of a tag in its bucket, and makes it if there is none. If the bucket is full, the lowest tag
+// is dropped, which may be the new one (null). So in any order of arrival the four highest tags stay, with
+// all their counts.
 inline uint32_t* Claim(uint32_t* row, Address a) {
   uint32_t* slot = row + a.bucket * kCell;
   const int i = Place(slot, a.tag);
@@ -146,7 +150,7 @@ inline uint32_t* Claim(uint32_t* row, Address a) {
   return mine;
 }
 
-// Calls meet(address, bit) for every bit of a stream in one neuron's row, whose cells are fetched a token ahead.
+// Calls meet(address, bit) for every bit of a text in one neuron's row. Cells are prefetched one token ahead.
 template <typename Meet>
 void ForEachBit(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
                 int log_slots, const uint32_t* row, Meet meet) {
@@ -157,14 +161,14 @@ void ForEachBit(const Tree& tree, const uint32_t* context, const int32_t* tokens
         const uint32_t* slot =
             row + AddressOf(Mix(context[t + 1], names[tree.node[j]]), log_slots).bucket * kCell;
         __builtin_prefetch(slot);
-        __builtin_prefetch(slot + kBucket * kCell - 1);  // half of the buckets lie in two cache lines
+        __builtin_prefetch(slot + kBucket * kCell - 1);  // half of the buckets extend over two cache lines
       }
     for (int32_t j = tree.start[tokens[t]]; j < tree.start[tokens[t] + 1]; ++j)
       meet(AddressOf(Mix(context[t], names[tree.node[j]]), log_slots), tree.bit[j]);
   }
 }
 
-// Adds sign to the count of every bit of a stream, in one neuron's row.
+// Adds `sign` to the count of every bit of a text, in one neuron's row.
 inline void Count(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
                   int log_slots, uint32_t sign, uint32_t* row) {
   ForEachBit(tree, context, tokens, length, view, log_slots, row, [=](Address a, int32_t bit) {
@@ -172,7 +176,7 @@ inline void Count(const Tree& tree, const uint32_t* context, const int32_t* toke
   });
 }
 
-// The counts (n0, n1) that every bit of a stream meets in one neuron's row.
+// Reads the counts (n0, n1) of every bit of a text from one neuron's row.
 inline void Read(const Tree& tree, const uint32_t* context, const int32_t* tokens, int64_t length, int view,
                  int log_slots, uint32_t* row, int32_t* zeros, int32_t* ones) {
   int64_t at = 0;
@@ -183,19 +187,20 @@ inline void Read(const Tree& tree, const uint32_t* context, const int32_t* token
   });
 }
 
-// Everything that may change as the model reads; of a memory that does not learn only the last three.
+// The parts of a model that may change while it reads. If it does not learn, only text, match_table and
+// registers change.
 struct Memory {
   uint32_t* slots;  // [neurons, slots, 3]: tag and fast counts; zeros; ones
   float *gain, *gain_sum, *offset, *offset_sum, *match_share, *match_gain, *refined;
   int32_t *text, *match_table;
   uint32_t* registers;
-  int64_t capacity;  // tokens of the text that are kept
+  int64_t capacity;  // number of tokens of the text that are kept
 };
 
 struct Settings {
   int log_slots;
-  bool online;  // fast counters, match and refinement beside the plain counts
-  bool learn;   // write what was read, and adapt the mixer
+  bool online;  // whether there are fast counters, a match and refinement beside the plain counts
+  bool learn;   // whether the tokens that are read are written, and the mixer adapts
   float rate;
 };
 
@@ -208,7 +213,7 @@ class Reader {
         claiming_(settings.learn),
         context_(neurons.count), cell_(neurons.count), x_(inputs_), state_(inputs_) {}
 
-  // Before a token: its contexts, and what the longest match says comes next.
+  // Prepares for the next token: hashes its contexts, and finds the token that the longest match predicts.
   void Begin() {
     uint32_t fields[kFieldRows];
     const uint32_t* r = memory_.registers;
@@ -238,7 +243,7 @@ class Reader {
     if (settings_.online) BeginMatch();
   }
 
-  // P(bit = 1) at a node, `depth` turns down the path.
+  // Predicts P(bit = 1) at a node, depth_ turns below the root.
   float Predict(int32_t node) {
     const Logs& logs = LogTable();
     const Steps& steps = StepTable();
@@ -305,7 +310,7 @@ class Reader {
     return Clamp(0.5f * mixed_ + 0.25f * refined[0] + 0.25f * refined[1]);
   }
 
-  // Learns the bit that came at the node last predicted, which must have been claimed.
+  // Learns the bit of the text at the node of the last Predict, whose cells must have been claimed.
   void Learn(int bit) {
     const float target = static_cast<float>(bit), error = target - mixed_;
     for (float* map : refine_) {
@@ -324,7 +329,7 @@ class Reader {
       for (int64_t i = 0; i < inputs_; ++i) Adapt(gain[i], sum[i], error * x_[i]);
     }
     const int64_t states = (kGainStates + kStates * zone_) * inputs_;
-    const int64_t real = neurons_.count * (settings_.online ? 2 : 1);  // the padding must stay silent
+    const int64_t real = neurons_.count * (settings_.online ? 2 : 1);  // inputs beyond these are padding
     for (int64_t i = 0; i < real; ++i) {
       const int64_t at = state_[i] * inputs_ + i, own = kStates * zone_ * inputs_ + at;
       Adapt(memory_.gain[states + at], memory_.gain_sum[states + at], error * x_[i]);
@@ -340,7 +345,7 @@ class Reader {
     }
   }
 
-  // After a token: what is remembered of it.
+  // Remembers a token after it was read: updates the registers, the text and the match.
   void End(int32_t token) {
     uint32_t* r = memory_.registers;
     if (Row(kLexiconEnds, token)) {
@@ -355,7 +360,7 @@ class Reader {
     for (int k = kRecent - 1; k > 0; --k) r[k] = r[k - 1];
     r[0] = static_cast<uint32_t>(token) + 1;
     if (settings_.online) {
-      // The token is always written: a text as long as its room starts over.
+      // The token is always written: if the room is full, it replaces the oldest token.
       const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
       memory_.text[count % room] = token;
       r[kRegisterCount] = count + 1;
@@ -367,7 +372,7 @@ class Reader {
     }
   }
 
-  // Hints that a node will be asked for soon. Inlined by force: GCC drops calls of what has no other effect.
+  // Prefetches the cells of a node. It must be inlined, because GCC removes calls without another effect.
   __attribute__((always_inline)) void Prefetch(int32_t node) const {
     for (int64_t c = 0; c < neurons_.count; ++c) {
       const uint32_t h = Mix(context_[c], tree_.names[neurons_.view[c] * tree_.nodes + node]);
@@ -383,8 +388,9 @@ class Reader {
       if (tree_.children[2 * node + bit] >= 0) Prefetch(tree_.children[2 * node + bit]);
   }
 
-  // Walks from the root to a leaf by `choose(node, depth, P(1))`, learning on the way if so set. `known`
-  // says that the path is, and that its cells are fetched ahead.
+  // Walks from the root to a leaf. At each node choose(node, depth, P(1)) returns the bit to take, or a
+  // negative number to stop; the model learns the bit if it is set to learn. `known` says that the path is
+  // known, so that the caller prefetches its cells.
   template <typename Choose>
   int32_t Walk(bool known, Choose choose) {
     int32_t node = 0;
@@ -398,8 +404,9 @@ class Reader {
     return -1 - node;
   }
 
-  // Tokens in falling order of probability, equal ones by id, until `stop(token, probability)`. Nothing is
-  // learnt. A subtree is opened only if nothing else may come before it, so the first token is the argmax.
+  // Calls stop(token, probability) for tokens in falling order of probability, equal ones by id, until it
+  // returns true. The model learns nothing. A subtree is opened only if no other token can be more probable,
+  // so the first token is the argmax.
   template <typename Stop>
   void Enumerate(double temperature, Stop stop) {
     struct Open {
@@ -407,7 +414,8 @@ class Reader {
       int32_t node, depth;
       bool operator<(const Open& other) const {
         if (probability != other.probability) return probability < other.probability;
-        // Subtrees before leaves, so that of equal leaves all are there to compare; then the lowest id.
+        // Subtrees come before leaves, so that all equal leaves are found before they are compared; then the
+        // lowest id comes first.
         const bool leaf = node < 0, other_leaf = other.node < 0;
         if (leaf != other_leaf) return leaf;
         return leaf ? node < other.node : node > other.node;
@@ -432,7 +440,7 @@ class Reader {
     claiming_ = settings_.learn;
   }
 
-  // A bit's probability with its log-odds divided by the temperature.
+  // The probability of a bit after its log-odds are divided by the temperature.
   static double WithTemperature(double one, double temperature) {
     if (temperature == 1.0) return one;
     const double odds = Log(one / (1.0 - one)) / temperature;
@@ -449,7 +457,8 @@ class Reader {
     weight += settings_.rate * gradient / std::sqrt(sum + 1.0f);
   }
 
-  // The longest run of tokens that ended as the text does now, found by its last three.
+  // Finds an earlier place of the text after the same tokens as now: a table has the last place of each hash
+  // of kMatchOrder tokens. The match counts if at least kMatchRun tokens agree.
   void BeginMatch() {
     uint32_t* r = memory_.registers;
     const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);

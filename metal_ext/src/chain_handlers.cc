@@ -1,4 +1,4 @@
-// The chain model's XLA FFI handlers: check every shape and range, then read, count or write.
+// The XLA FFI handlers of the chain model: they check every shape and range, and then read, count or write.
 
 #include <algorithm>
 #include <cstdint>
@@ -24,36 +24,42 @@ using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
 
 ffi::Error CheckTree(const Tree& tree, int64_t bits) {
-  WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1, "a tree of V ids has V - 1 inner nodes");
-  WNN_REQUIRE(tree.start[0] == 0, "paths begin at their first entry");
-  // A child comes after its parent, so there is no way around in circles; and paths follow the children.
+  WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1,
+              "a token tree of V ids must have V - 1 inner nodes");
+  WNN_REQUIRE(tree.start[0] == 0, "the first path must begin at entry 0");
+  // A child comes after its parent, so the tree has no cycle. Every path must follow the children.
   for (int64_t i = 0; i < 2 * tree.nodes; ++i)
     WNN_REQUIRE(tree.children[i] >= -tree.vocabulary && tree.children[i] < tree.nodes &&
                     (tree.children[i] < 0 || tree.children[i] > i / 2),
-                "a child outside the tree");
+                "a child in the token tree must be a later node, or -1 - id of a leaf");
   for (int64_t v = 0; v < tree.vocabulary; ++v) {
     int32_t at = 0;
-    WNN_REQUIRE(tree.start[v] < tree.start[v + 1] && tree.start[v + 1] <= bits, "an id without a path");
+    WNN_REQUIRE(tree.start[v] < tree.start[v + 1] && tree.start[v + 1] <= bits,
+                "every id needs a path of at least 1 bit");
     for (int32_t j = tree.start[v]; j < tree.start[v + 1]; ++j) {
-      WNN_REQUIRE(at >= 0 && tree.node[j] == at && (tree.bit[j] | 1) == 1, "a path that leaves the tree");
+      WNN_REQUIRE(at >= 0 && tree.node[j] == at && (tree.bit[j] | 1) == 1,
+                  "every path must follow the token tree");
       at = tree.children[2 * at + tree.bit[j]];
     }
-    WNN_REQUIRE(at == -1 - v, "a path that ends elsewhere");
+    WNN_REQUIRE(at == -1 - v, "the path of an id must end at its leaf");
   }
   for (int64_t i = 0; i < tree.nodes; ++i)
-    WNN_REQUIRE(tree.kind[i] >= 0 && tree.kind[i] < kKinds && (tree.spelled[i] | 1) == 1, "a node of no kind");
+    WNN_REQUIRE(tree.kind[i] >= 0 && tree.kind[i] < kKinds && (tree.spelled[i] | 1) == 1,
+                "the kind of a node is out of range");
   return ffi::Error::Success();
 }
 
 template <typename Buffer>
 ffi::Error CheckTokens(const Buffer& tokens, int64_t count, int64_t vocabulary) {
   for (int64_t t = 0; t < count; ++t)
-    WNN_REQUIRE(tokens.typed_data()[t] >= 0 && tokens.typed_data()[t] < vocabulary, "a token outside the vocabulary");
+    WNN_REQUIRE(tokens.typed_data()[t] >= 0 && tokens.typed_data()[t] < vocabulary,
+                "a token is outside the vocabulary");
   return ffi::Error::Success();
 }
 
 ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
-  WNN_REQUIRE(log_slots >= 2 && log_slots <= 28, "4 to 2^28 slots a neuron");
+  WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
+              "log_slots must be 2 to 28, got " + std::to_string(log_slots));
   WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << (log_slots - 2) &&
                   Dim(slots, 2) == kBucket && Dim(slots, 3) == kCell,
               "slots must be [neurons, 2^log_slots / 4, 4, 3]");
@@ -72,12 +78,12 @@ ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
                   spelled.typed_data(),  Dim(children, 0),     Dim(start, 0) - 1};                 \
   WNN_REQUIRE(Dim(children, 1) == 2 && Dim(names, 0) == 3 && Dim(names, 1) == tree.nodes &&        \
                   Dim(kind, 0) == tree.nodes && Dim(spelled, 0) == tree.nodes,                     \
-              "the tree's arrays differ in their nodes");                                          \
-  WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "a bit a node of a path");                               \
+              "the arrays of the tree differ in the number of nodes");                             \
+  WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "node and bit must have the same length");               \
   WNN_CHECK(CheckTree(tree, Dim(node, 0)))
 
-// Zeros on pages as large as the system gives: cells are met at random, and with pages of 4 KiB most of the
-// time would go into translating their addresses.
+// Makes zeros on the largest pages that the system gives. Cells are read in random order, and with pages of 4
+// KiB most of the time would be spent on translating their addresses.
 ffi::Error Zeros(ffi::Result<Slots> result) {
   void* data = result->untyped_data();
   const size_t bytes = result->size_bytes();
@@ -96,8 +102,9 @@ ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slot
   WNN_MAKE_TREE;
   WNN_CHECK(CheckSlots(slots, view, log_slots));
   WNN_CHECK(CheckTokens(tokens, Dim(tokens, 0), tree.vocabulary));
-  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0), "a context a neuron and token");
-  WNN_REQUIRE(sign == 1 || sign == -1, "a sign");
+  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0),
+              "context must have one hash for each neuron and token");
+  WNN_REQUIRE(sign == 1 || sign == -1, "sign must be 1 or -1, got " + std::to_string(sign));
   uint32_t* out = result->typed_data();
   if (out != slots.typed_data()) std::memcpy(out, slots.typed_data(), slots.size_bytes());
   const int64_t length = Dim(tokens, 0);
@@ -115,14 +122,15 @@ ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots
   WNN_MAKE_TREE;
   WNN_CHECK(CheckSlots(slots, view, log_slots));
   WNN_CHECK(CheckTokens(tokens, Dim(tokens, 0), tree.vocabulary));
-  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0), "a context a neuron and token");
+  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0),
+              "context must have one hash for each neuron and token");
   const int64_t length = Dim(tokens, 0);
   int64_t bits = 0;
   for (int64_t t = 0; t < length; ++t)
     bits += tree.start[tokens.typed_data()[t] + 1] - tree.start[tokens.typed_data()[t]];
-  const int64_t room = Dim(*zeros, 1);  // a multiple that serves texts of several lengths
+  const int64_t room = Dim(*zeros, 1);  // a round number, so that texts of several lengths share a program
   WNN_REQUIRE(Dim(*zeros, 0) == Dim(view, 0) && Dim(*ones, 0) == Dim(view, 0) && room >= bits && Dim(*ones, 1) == room,
-              "room for one count a neuron and bit");
+              "the results need room for one count for each neuron and bit");
   std::memset(zeros->typed_data(), 0, zeros->size_bytes());
   std::memset(ones->typed_data(), 0, ones->size_bytes());
   return Ended(Parallel(pool, Dim(view, 0), [&] {
@@ -135,7 +143,8 @@ ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots
   }));
 }
 
-// A memory as XLA hands it over. One that does not learn may lack the sums; a static one all that is learnt online.
+// A memory in the form that XLA passes. A memory that does not learn may lack the sums (gain_sum,
+// offset_sum). A static memory may also lack the parts that only an online memory has.
 struct MemoryBuffers {
   Slots slots;
   F32Matrix gain, gain_sum, offset, offset_sum, match_share, match_gain;
@@ -148,11 +157,11 @@ ffi::Error CheckMemory(const MemoryBuffers& memory, const Tree& tree, int64_t ne
   const int64_t inputs = (neurons * (online ? 2 : 1) + kLanes - 1) / kLanes * kLanes;
   WNN_REQUIRE(Dim(memory.gain, 0) == kGainRows && Dim(memory.gain, 1) == inputs &&
                   Dim(memory.offset, 0) == 2 * kStates && Dim(memory.offset, 1) == inputs,
-              "a mixer of other inputs");
+              "gain and offset must have " + std::to_string(inputs) + " inputs, as the neurons need");
   if (learn)
     WNN_REQUIRE(Dim(memory.gain_sum, 0) == kGainRows && Dim(memory.gain_sum, 1) == inputs &&
                     Dim(memory.offset_sum, 0) == 2 * kStates && Dim(memory.offset_sum, 1) == inputs,
-                "a mixer of other inputs");
+                "gain_sum and offset_sum must have the shapes of gain and offset");
   if (online)
     WNN_REQUIRE(Dim(memory.match_share, 0) == 2 && Dim(memory.match_share, 1) == kMatchLengths &&
                     Dim(memory.match_gain, 0) == 2 && Dim(memory.match_gain, 1) == kMatchLengths &&
@@ -160,25 +169,28 @@ ffi::Error CheckMemory(const MemoryBuffers& memory, const Tree& tree, int64_t ne
                     Dim(memory.refined, 2) == kRefineSteps && Dim(memory.match_table, 0) == 1 << kMatchLog &&
                     Dim(memory.text, 0) > 2 * kMatchLengths,
                 "the parts of an online memory have the wrong shapes");
-  WNN_REQUIRE(Dim(memory.registers, 0) == kRegisterRows, "another number of registers");
+  WNN_REQUIRE(Dim(memory.registers, 0) == kRegisterRows,
+              "there must be " + std::to_string(kRegisterRows) + " registers");
   for (int k = 0; k < kRecent; ++k)
-    WNN_REQUIRE(memory.registers.typed_data()[k] <= tree.vocabulary, "a remembered token outside the vocabulary");
+    WNN_REQUIRE(memory.registers.typed_data()[k] <= tree.vocabulary,
+                "a token in the registers is outside the vocabulary");
   if (online) WNN_CHECK(CheckTokens(memory.text, Dim(memory.text, 0), tree.vocabulary));
   return ffi::Error::Success();
 }
 
 ffi::Error CheckNeurons(const Tree& tree, const U32Matrix& lexicon, const I32Matrix& connections, const I32& view) {
-  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary, "a lexicon of another vocabulary");
-  WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in their neurons");
+  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary,
+              "the lexicon and the tree must have the same vocabulary");
+  WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in the number of neurons");
   for (int64_t i = 0; i < Dim(view, 0) * Dim(connections, 1); ++i)
     WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFieldRows,
-                "a field that is not there");
+                "a connection must be -1 or the number of a field");
   return ffi::Error::Success();
 }
 
 using Callback = int32_t (*)(float);
 
-// Which tokens are read, drawn or decoded: `count` of the block's.
+// A request to read, draw or decode the first `count` tokens of a block.
 struct Request {
   I32 tokens;
   F32Matrix chance;
@@ -188,7 +200,7 @@ struct Request {
   Callback callback;
 };
 
-// What was read, a row a token of the block.
+// The result: one row for each token of the block.
 struct Reading {
   ffi::Result<I32> tokens;
   ffi::Result<F32Matrix> ones;
@@ -197,23 +209,26 @@ struct Reading {
 
 ffi::Error CheckRequest(const Request& request, Reading& reading, const Tree& tree) {
   const int64_t block = Dim(*reading.tokens, 0), depth = Dim(*reading.ones, 1);
-  WNN_REQUIRE(Dim(*reading.best, 0) == block && Dim(*reading.ones, 0) == block, "results of different lengths");
-  WNN_REQUIRE(request.count >= 0 && request.count <= block, "more tokens than the block has room for");
+  WNN_REQUIRE(Dim(*reading.best, 0) == block && Dim(*reading.ones, 0) == block,
+              "the results must have one row for each token of the block");
+  WNN_REQUIRE(request.count >= 0 && request.count <= block, "count must be 0 to " + std::to_string(block));
   for (int64_t v = 0; v < tree.vocabulary; ++v)
-    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "a path is longer than its row");
+    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "the results need room for the longest path");
   WNN_REQUIRE(request.mode >= kModeGiven && request.mode < kModeRows && request.temperature > 0 && request.top_p > 0,
-              "a setting out of range");
+              "mode, temperature or top_p is out of range");
   if (request.mode == kModeGiven) {
-    WNN_REQUIRE(Dim(request.tokens, 0) == block, "a result a token");
+    WNN_REQUIRE(Dim(request.tokens, 0) == block, "tokens must have the length of the block");
     WNN_CHECK(CheckTokens(request.tokens, request.count, tree.vocabulary));
   }
   if (request.mode == kModeSampled)
-    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth, "a chance a bit");
-  if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "nothing to decode from");
+    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth,
+                "chance must have one number for each bit of a path");
+  if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "decoding needs a callback");
   return ffi::Error::Success();
 }
 
-// One of the fewest most probable tokens that have `top_p` of the probability, by a chance in [0, 1).
+// Draws a token from the nucleus: the smallest set of most probable tokens with a probability of at least
+// `top_p` in all. `chance` in [0, 1) decides which.
 int32_t DrawNucleus(Reader& reader, double temperature, double top_p, double chance) {
   std::vector<std::pair<int32_t, double>> nucleus;
   double mass = 0;
@@ -264,7 +279,7 @@ ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, 
       failed = bit < 0 || bit > 1;
       return failed ? -1 : bit;
     });
-    if (failed) return Invalid("decoding stopped");
+    if (failed) return Invalid("decoding stopped, because the callback returned no bit");
     reader.End(read[t]);
   }
   return ffi::Error::Success();
@@ -276,7 +291,7 @@ auto* Carried(const In& in, Out& out) {
   return out->typed_data();
 }
 
-// wnn_jax/chain/backend.py hands over the same, in the same order.
+// wnn_jax/chain/backend.py passes the same arguments in the same order.
 #define WNN_READ_PARAMETERS                                                                             \
   WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots, F32Matrix gain, \
       F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum, F32Matrix match_share,                \
@@ -299,14 +314,14 @@ auto* Carried(const In& in, Out& out) {
   const MemoryBuffers buffers{slots,       gain,       gain_sum, offset, offset_sum, match_share,       \
                               match_gain, refined,    text,     match_table, registers};                \
   WNN_CHECK(CheckMemory(buffers, tree, Dim(view, 0), online != 0, learn));                              \
-  WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0, "one count, and a rate of 0 or more");                   \
+  WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0, "count must be one number, and rate 0 or more");         \
   const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,     \
                         top_p, reinterpret_cast<Callback>(callback)};                                   \
   WNN_CHECK(CheckRequest(request, reading, tree));                                                      \
   const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)}; \
   const Settings settings{static_cast<int>(log_slots), online != 0, learn, rate}
 
-// Reads on and learns: all of an online memory comes back changed.
+// Reads on and learns. All parts of the online memory are returned, because all may change.
 ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result<F32Matrix> gain_out,
                   ffi::Result<F32Matrix> gain_sum_out, ffi::Result<F32Matrix> offset_out,
                   ffi::Result<F32Matrix> offset_sum_out, ffi::Result<F32Matrix> match_share_out,
@@ -332,7 +347,7 @@ ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result
   return ReadTokens(reader, tree, request, reading);
 }
 
-// Reads on without learning: only where the memory stands in the text comes back changed.
+// Reads on without learning. Only text, match_table and registers are returned, because only they may change.
 ffi::Error ReadFrozen(WNN_READ_PARAMETERS, ffi::Result<I32> text_out, ffi::Result<I32> match_table_out,
                       ffi::Result<U32> registers_out, ffi::Result<I32> read, ffi::Result<F32Matrix> ones,
                       ffi::Result<I32> best, WNN_READ_SETTINGS) {

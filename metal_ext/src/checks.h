@@ -1,4 +1,4 @@
-// What every FFI handler checks with.
+// The buffer types and the checks that all FFI handlers share.
 
 #pragma once
 

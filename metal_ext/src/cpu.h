@@ -1,9 +1,9 @@
-// RAM tables on the CPU. The contract is wnn_jax/ram/xla.py, bit for bit.
+// RAM tables on the CPU. The results equal those of wnn_jax/ram/xla.py bit for bit.
 //
-// One thread holds one neuron's row while all examples pass. The fused kernel keeps no table, so it may
-// store the row as it likes: net votes in 16 bits, count pairs in 2 x 16, others in 2 bits, and
-// addresses in the order in which the processor extracts bits. Write and Read work on XLA's tables and
-// form XLA's addresses. All return false if memory ran out.
+// A thread takes one neuron and passes all examples over its row. The fused kernel keeps no table, so the row
+// has a form of its own: net votes in 16 bits, count pairs in 2 x 16, other cells in 2 bits, and addresses
+// with their bits in the order in which the processor extracts them. Write and Read use XLA's tables and
+// XLA's addresses. All three return false if memory ran out.
 
 #pragma once
 
@@ -21,7 +21,8 @@
 namespace wnn {
 namespace cpu {
 
-// The signed amounts of one block for one neuron; `buffer` is kBlock long.
+// Computes the amounts (-1, 0 or 1) that one neuron writes for a block of examples; `buffer` has kBlock
+// entries.
 inline void BlockAmounts(const Stream& stream, const Config& config, int64_t cluster, uint32_t seed,
                          int64_t begin, int64_t size, int8_t* buffer) {
   Amounts(stream.targets + cluster * stream.count + begin, stream.weight + begin, size, buffer);
@@ -40,7 +41,7 @@ bool FitAndRead(Pool& pool, const Neurons& neurons, const Stream& stream, const 
       alignas(64) int8_t amount[kBlock];
       for (int64_t j = begin; j < end; ++j) {
         if (neurons.absent(j)) continue;
-        // Its own row may be shorter than its neighbours': unused connections take no place in it.
+        // The row has no room for unused connections, so it may be shorter than the rows of other neurons.
         int32_t used[kMaxBits];
         const int64_t bits = std::copy_if(neurons.of(j), neurons.of(j) + neurons.bits, used,
                                           [](int32_t source) { return source >= 0; }) - used;

@@ -1,4 +1,4 @@
-// The XLA FFI handlers: check every shape and range, then hand plain views to the CPU or to Metal.
+// The XLA FFI handlers: they check every shape and range, and then pass plain views to the CPU or to Metal.
 
 #include <cstdint>
 #include <cstring>
@@ -18,18 +18,23 @@ using Values = ffi::Span<const int32_t>;
 ffi::Error CheckNeurons(const I32Matrix& connections, const U32& seed, const I32& cluster, const I32& row,
                         int64_t words, int64_t clusters, int64_t rows) {
   const int64_t count = Dim(connections, 0), bits = Dim(connections, 1);
-  WNN_REQUIRE(bits >= 1 && bits <= kMaxBits, "1 to 24 address bits, got " + std::to_string(bits));
-  WNN_REQUIRE(words <= kMaxWords, "at most 1024 input bits, got " + std::to_string(32 * words));
+  WNN_REQUIRE(bits >= 1 && bits <= kMaxBits,
+              "a neuron takes 1 to 24 address bits, got " + std::to_string(bits));
+  WNN_REQUIRE(words <= kMaxWords,
+              "the kernels take at most 1024 input bits, got " + std::to_string(32 * words));
   WNN_REQUIRE(Dim(seed, 0) == count && Dim(cluster, 0) == count && Dim(row, 0) == count,
-              "seed, cluster and row need one entry a neuron");
+              "seed, cluster and row need one entry for each neuron");
   for (int64_t i = 0; i < count * bits; ++i) {
     const int32_t source = connections.typed_data()[i];
     WNN_REQUIRE(source >= -1 && source < 32 * words,
-                "connection " + std::to_string(source) + " outside " + std::to_string(32 * words) + " bits");
+                "connection " + std::to_string(source) + " is outside the " + std::to_string(32 * words) +
+                    " input bits");
   }
   for (int64_t i = 0; i < count; ++i) {
-    WNN_REQUIRE(cluster.typed_data()[i] >= 0 && cluster.typed_data()[i] < clusters, "cluster out of range");
-    WNN_REQUIRE(row.typed_data()[i] >= 0 && row.typed_data()[i] < rows, "row out of range");
+    WNN_REQUIRE(cluster.typed_data()[i] >= 0 && cluster.typed_data()[i] < clusters,
+                "a cluster out of range: give numbers of clusters that have targets");
+    WNN_REQUIRE(row.typed_data()[i] >= 0 && row.typed_data()[i] < rows,
+                "a row out of range: give numbers of rows of the votes");
   }
   return ffi::Error::Success();
 }
@@ -38,32 +43,35 @@ ffi::Error CheckStream(const U32Matrix& words, const BoolMatrix& targets, const 
                        const I32Matrix& span) {
   const int64_t count = Dim(words, 1), clusters = Dim(targets, 0);
   WNN_REQUIRE(Dim(targets, 1) == count && Dim(weight, 0) == count && Dim(place, 0) == count,
-              "words, targets, weight and place differ in their examples");
-  WNN_REQUIRE(Dim(span, 0) == clusters && Dim(span, 1) == 2, "one span a cluster");
+              "words, targets, weight and place differ in the number of examples");
+  WNN_REQUIRE(Dim(span, 0) == clusters && Dim(span, 1) == 2, "span needs one span for each cluster");
   for (int64_t k = 0; k < clusters; ++k) {
     const int32_t *ends = span.typed_data() + 2 * k;
-    WNN_REQUIRE(ends[0] >= 0 && ends[0] <= ends[1] && ends[1] <= count, "span outside the examples");
+    WNN_REQUIRE(ends[0] >= 0 && ends[0] <= ends[1] && ends[1] <= count,
+                "a span outside the examples: give a begin and an end of them");
   }
   return ffi::Error::Success();
 }
 
 ffi::Error CheckConfig(int64_t kind, Values values, int64_t threshold, int64_t device) {
-  WNN_REQUIRE(kind >= kTernary && kind <= kTrueWins, "unknown kind of cell");
+  WNN_REQUIRE(kind >= kTernary && kind <= kTrueWins, "unknown kind of cell: use 0 to 3");
   const size_t need = kind == kTernary ? 3 : kind == kCount ? 0 : 4;
-  WNN_REQUIRE(values.size() == need, "wrong number of read values");
-  WNN_REQUIRE(threshold >= 0 && threshold <= 0xFFFFFFFF, "threshold out of range");
-  WNN_REQUIRE(device >= metal::kNever && device <= metal::kAlways, "unknown device");
-  WNN_REQUIRE(device != metal::kAlways || !metal::DeviceName().empty(), "no Metal device");
+  WNN_REQUIRE(values.size() == need, "wrong number of read values: this kind needs " + std::to_string(need));
+  WNN_REQUIRE(threshold >= 0 && threshold <= 0xFFFFFFFF, "threshold out of range: use 0 to 2^32 - 1");
+  WNN_REQUIRE(device >= metal::kNever && device <= metal::kAlways, "unknown device: use 0, 1 or 2");
+  WNN_REQUIRE(device != metal::kAlways || !metal::DeviceName().empty(),
+              "there is no Metal device: use device 0");
   return ffi::Error::Success();
 }
 
 ffi::Error CheckTable(const ffi::AnyBuffer& table, const Neurons& neurons, const Config& config) {
   const auto wanted = config.byte() ? ffi::DataType::S8 : ffi::DataType::S32;
   const int64_t width = config.width(neurons.bits);
-  WNN_REQUIRE(table.element_type() == wanted, "the table has the wrong type");
-  // In whatever shape it has: reshaping it first would cost XLA a copy.
+  WNN_REQUIRE(table.element_type() == wanted,
+              "the table has the wrong type: use int8 for quad and TRUE-wins cells, int32 for others");
+  // Any shape is accepted, because XLA would copy the table to reshape it.
   WNN_REQUIRE(static_cast<int64_t>(table.element_count()) == neurons.count * width,
-              "the table must hold " + std::to_string(width) + " numbers a neuron");
+              "the table must hold " + std::to_string(width) + " numbers for each neuron");
   return ffi::Error::Success();
 }
 
@@ -99,9 +107,9 @@ ffi::Error FitAndRead(ffi::ThreadPool pool, I32Matrix connections, U32 seed, I32
   WNN_CHECK(CheckStream(words, targets, weight, place, span));
   const int64_t rows = Dim(words, 0);
   WNN_CHECK(CheckNeurons(connections, seed, cluster, row, rows, Dim(targets, 0), Dim(*result, 0)));
-  WNN_REQUIRE(Dim(evaluated, 0) == rows, "training and evaluated words differ in their bits");
-  WNN_REQUIRE(Dim(prior, 0) == Dim(targets, 0), "one prior a cluster");
-  WNN_REQUIRE(Dim(*result, 1) == Dim(evaluated, 1), "one vote an evaluated example");
+  WNN_REQUIRE(Dim(evaluated, 0) == rows, "training and evaluated words differ in the number of bits");
+  WNN_REQUIRE(Dim(prior, 0) == Dim(targets, 0), "prior needs one prior for each cluster");
+  WNN_REQUIRE(Dim(*result, 1) == Dim(evaluated, 1), "the result needs one vote for each evaluated example");
 
   const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
   const Stream stream = MakeStream(words, targets, weight, place, span);
@@ -137,7 +145,7 @@ ffi::Error Read(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connection
                 Values values, int64_t threshold, int64_t device) {
   WNN_CHECK(CheckConfig(kind, values, threshold, device));
   WNN_CHECK(CheckNeurons(connections, seed, cluster, row, Dim(words, 0), Dim(prior, 0), Dim(*result, 0)));
-  WNN_REQUIRE(Dim(*result, 1) == Dim(words, 1), "one vote an example");
+  WNN_REQUIRE(Dim(*result, 1) == Dim(words, 1), "the result needs one vote for each example");
   const Neurons neurons = MakeNeurons(connections, seed, cluster, row);
   const Inputs inputs = MakeInputs(words, prior);
   const Config config = MakeConfig(kind, values, 0);
@@ -149,15 +157,15 @@ ffi::Error Read(ffi::ThreadPool pool, ffi::AnyBuffer table, I32Matrix connection
 }
 
 ffi::Error Probe(ffi::ThreadPool pool, ffi::Result<U32> result, int64_t row_bytes, int64_t touches) {
-  WNN_REQUIRE(row_bytes >= 1 && row_bytes <= int64_t{1} << 32, "a row of 1 byte to 4 GiB");
-  WNN_REQUIRE(touches >= 0, "a count of touches");
+  WNN_REQUIRE(row_bytes >= 1 && row_bytes <= int64_t{1} << 32, "row_bytes must be 1 to 2^32");
+  WNN_REQUIRE(touches >= 0, "touches must be 0 or more");
   return Ended(probe::Touch(pool, row_bytes, touches, result->typed_data(), Dim(*result, 0)));
 }
 
 }  // namespace
 }  // namespace wnn
 
-// What JAX's side asks before it forces Metal: the device's name, or "".
+// Returns the name of the Metal device, or "". wnn_jax asks for it before it forces Metal.
 extern "C" __attribute__((visibility("default"))) const char* WnnMetalDevice() {
   static const std::string name = wnn::metal::DeviceName();
   return name.c_str();

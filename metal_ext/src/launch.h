@@ -1,12 +1,13 @@
-// How a call becomes launches of the kernels in tables.metal.
+// Turns a call into launches of the kernels in tables.metal.
 //
-// A Device is metal.mm's on a Mac and CPU threads in the tests, which so check all but the calls of
-// Apple's framework. It has
+// On a Mac a Device is that of metal.mm. In the tests it is CPU threads, so the tests check all but the calls
+// of Apple's framework. A Device has
 //   Buffer Input(const void*, bytes), Output(void*, bytes) (read and written), Scratch(bytes);
-//   void Run(Kernel, const Params&, std::vector<Buffer>, width, height, shared): launches in order, each
-//     on a grid of width x height threads or, for kWriteShared, `height` threadgroups that share `shared`
-//     bytes each; the grid may be larger than asked for;
-//   std::string Finish(): wait, bring every Output back, and say what went wrong, or nothing.
+//   void Run(Kernel, const Params&, std::vector<Buffer>, width, height, shared), which launches a kernel
+//     after the earlier ones: on a grid of width x height threads, or for kWriteShared on `height`
+//     threadgroups that share `shared` bytes each. The grid may be larger than asked for;
+//   std::string Finish(), which waits, copies every Output back, and returns an error message or an empty
+//   string.
 
 #pragma once
 
@@ -27,10 +28,10 @@ enum Kernel { kClear, kWriteShared, kWriteSums, kWriteBytes, kReadCells, kKernel
 constexpr const char* kKernelNames[kKernels] = {"clear", "write_shared", "write_sums", "write_bytes",
                                                 "read_cells"};
 
-// None of these was measured on a Mac.
-constexpr int64_t kSharedBytes = 16 << 10;     // two threadgroups a core
-constexpr int64_t kScratchBytes = 512 << 20;   // rows of one chunk of neurons
-constexpr int64_t kByteExamples = 64 << 10;    // of one launch: a GPU's watchdog ends what takes seconds
+// These numbers are guesses: none was measured on a Mac.
+constexpr int64_t kSharedBytes = 16 << 10;     // lets two threadgroups run on a core
+constexpr int64_t kScratchBytes = 512 << 20;   // memory for the rows of one chunk of neurons
+constexpr int64_t kByteExamples = 64 << 10;    // examples of one launch; a GPU stops one that takes seconds
 
 template <typename Device>
 class Launches {

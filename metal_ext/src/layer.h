@@ -1,4 +1,4 @@
-// What the kernels work on: views of XLA's buffers, whose shapes and ranges handlers.cc has checked.
+// The arguments of the kernels: views of XLA's buffers. handlers.cc has checked their shapes and ranges.
 
 #pragma once
 
@@ -22,14 +22,14 @@ struct Neurons {
   }
 };
 
-// Examples to write.
+// The examples to write.
 struct Stream {
   const uint32_t *words, *place;
   const bool *targets, *weight;
-  const int32_t* span;            // first example that a cluster is written, and the one after its last
-  int64_t count, rows, clusters;  // examples, words an example, clusters
+  const int32_t* span;            // for each cluster the first example to write, and the one after the last
+  int64_t count, rows, clusters;  // number of examples, of words of an example, and of clusters
 
-  // Whether every cluster is written every example.
+  // Whether every cluster is written with every example.
   bool Whole() const {
     for (int64_t k = 0; k < clusters; ++k)
       if (span[2 * k] != 0 || span[2 * k + 1] != count) return false;
@@ -37,7 +37,7 @@ struct Stream {
   }
 };
 
-// Examples to read.
+// The examples to read.
 struct Inputs {
   const uint32_t* words;
   int64_t count, rows;
@@ -47,13 +47,13 @@ struct Inputs {
 
 struct Votes {
   int32_t* data;
-  int64_t rows;  // of one vote an example each
+  int64_t rows;  // number of rows; a row has one vote for each example
 };
 
 struct Config {
   Kind kind;
-  const int32_t* values;  // what a cell reads, by sign + 1 (ternary) or state (quad, TRUE-wins)
-  uint32_t threshold;     // of the sampling hash; 0: every example
+  const int32_t* values;  // the value that a cell reads, by sign + 1 (ternary) or state (quad, TRUE-wins)
+  uint32_t threshold;     // an example is written if its hash is below this; 0 means every example
 
   int64_t width(int64_t bits) const { return (kind == kCount ? 2 : 1) * (int64_t{1} << bits); }
   bool byte() const { return kind == kQuad || kind == kTrueWins; }

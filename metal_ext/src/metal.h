@@ -1,4 +1,4 @@
-// RAM tables on an Apple GPU: metal.mm on macOS, nothing anywhere else.
+// RAM tables on an Apple GPU: metal.mm on macOS, and empty functions everywhere else.
 
 #pragma once
 
@@ -10,17 +10,17 @@
 namespace wnn {
 namespace metal {
 
-// The attribute `device` of a call.
+// The values of a call's attribute `device`: use of the GPU.
 constexpr int64_t kNever = 0, kLarge = 1, kAlways = 2;
 
 #if defined(__APPLE__)
 
-std::string DeviceName();  // empty: there is none, or its kernels do not compile
+std::string DeviceName();  // empty if there is no device, or the kernels do not compile
 
-// Whether a call of so many examples, on a table of so many bytes (0: none is kept), goes to the GPU.
+// Whether a call goes to the GPU, by its number of examples and the bytes of its table (0 if it keeps none).
 bool Takes(int64_t device, const Neurons& neurons, const Config& config, int64_t examples, int64_t table_bytes);
 
-// Each returns what went wrong, or nothing.
+// Each returns an error message, or an empty string.
 std::string FitAndRead(const Neurons& neurons, const Stream& stream, const Config& config, const Inputs& inputs,
                        const Votes& votes);
 std::string Write(const Neurons& neurons, const Stream& stream, const Config& config, void* table);

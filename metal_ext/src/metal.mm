@@ -1,5 +1,5 @@
-// The host of tables.metal: Apple's Metal framework and nothing else. Its kernels are compiled when first
-// asked for, so that a build needs no more than the Command Line Tools.
+// Runs the kernels of tables.metal with Apple's Metal framework. The kernels are compiled at their first use,
+// so a build needs only the Command Line Tools.
 
 #import <Foundation/Foundation.h>
 #import <Metal/Metal.h>
@@ -19,17 +19,17 @@ namespace wnn {
 namespace metal {
 namespace {
 
-// tables.metal with params.h in the place of its include, as one string; CMakeLists.txt writes it.
+// The text of tables.metal, with params.h in the place of its include; CMakeLists.txt writes the file.
 constexpr const char* kSource =
 #include "tables_source.inc"
     ;
 
-// Where the GPU starts to pay is a guess: a launch and its copies cost about a millisecond.
+// The least work for which the GPU is used is a guess: a launch and its copies take about a millisecond.
 constexpr int64_t kLargeWork = int64_t{1} << 26;  // pairs of a neuron and an example
-constexpr int64_t kByteNeurons = 1024;            // cells of a byte have no other parallelism
-// Pairs a command buffer may hold: the watchdog ends one that runs for seconds.
+constexpr int64_t kByteNeurons = 1024;            // byte cells are parallel over neurons only
+// The most pairs in a command buffer: the system stops one that runs for seconds.
 constexpr int64_t kCommandWork = int64_t{1} << 28;
-constexpr int64_t kLanes = 256;  // threads of a threadgroup
+constexpr int64_t kLanes = 256;  // number of threads of a threadgroup
 
 std::string Text(NSError* error) {
   return error ? std::string(error.localizedDescription.UTF8String) : std::string("unknown error");
@@ -39,7 +39,7 @@ struct Gpu {
   id<MTLDevice> device = nil;
   id<MTLCommandQueue> queue = nil;
   id<MTLComputePipelineState> pipelines[kKernels] = {};
-  std::string name;  // empty: not usable
+  std::string name;  // empty if the GPU cannot be used
 
   Gpu() {
     @autoreleasepool {
@@ -80,7 +80,7 @@ const Gpu& TheGpu() {
   return gpu;
 }
 
-// The Device of launch.h.
+// The Device that launch.h describes.
 class Device {
  public:
   using Buffer = id<MTLBuffer>;
@@ -113,7 +113,7 @@ class Device {
 
   std::string Finish() {
     Commit();
-    // A queue runs its buffers in order.
+    // A queue runs its command buffers in order.
     for (id<MTLCommandBuffer> commands : commands_) {
       [commands waitUntilCompleted];
       if (commands.status == MTLCommandBufferStatusError && failure_.empty()) failure_ = Text(commands.error);
@@ -130,7 +130,7 @@ class Device {
     Buffer buffer;
   };
 
-  // Wrapped where Metal can: pages are its unit, and XLA's buffers seldom begin with one.
+  // Wraps the data without a copy if it is whole pages, as Metal requires; XLA's buffers seldom are.
   Buffer Hold(void* data, int64_t bytes, bool output) {
     const uintptr_t page = static_cast<uintptr_t>(getpagesize());
     if (bytes > 0 && reinterpret_cast<uintptr_t>(data) % page == 0 && bytes % static_cast<int64_t>(page) == 0) {
@@ -150,7 +150,7 @@ class Device {
 
   Buffer Made(Buffer buffer, int64_t bytes) {
     if (buffer == nil && failure_.empty())
-      failure_ = "no buffer of " + std::to_string(bytes) + " bytes; use fewer neurons or address bits";
+      failure_ = "no memory for " + std::to_string(bytes) + " bytes: use fewer neurons or address bits";
     return buffer;
   }
 

@@ -1,4 +1,4 @@
-// Work on JAX's own threads, and the votes they add up.
+// Runs work on the threads of JAX, and adds up their votes.
 
 #pragma once
 
@@ -14,7 +14,8 @@
 
 namespace wnn {
 
-// Votes of one output row, added to the shared ones when the row changes: integers, so any order will do.
+// The votes that one thread has for one output row. They are added to the shared votes when the row changes.
+// Votes are integers, so the order does not matter.
 class Ballot {
  public:
   Ballot(int32_t* votes, int64_t count, std::mutex* mutex) : votes_(votes), mutex_(mutex), mine_(count) {}
@@ -41,10 +42,12 @@ class Ballot {
   int64_t row_ = -1;
 };
 
-// Runs make()(begin, end) over all items on the pool and the calling thread. `make` is called once on each
-// thread that gets work; what it returns is destroyed before its items count as done. The caller works
-// too and waits only for items that a running thread has claimed, so a full pool cannot deadlock it. False
-// if memory ran out. A Pool has num_threads() and Schedule(function), as XLA's does.
+// Runs make()(begin, end) over all items, on the pool and on the calling thread.
+//
+// `make` is called once on each thread that gets work. The function that it returns is destroyed before the
+// thread's items count as done. The caller works too, and waits only for items that a running thread has
+// claimed, so a full pool cannot cause a deadlock. Returns false if memory ran out. A Pool has num_threads()
+// and Schedule(function), like that of XLA.
 template <typename Pool, typename Make>
 bool Parallel(Pool& pool, int64_t items, const Make& make) {
   struct State {
@@ -61,7 +64,7 @@ bool Parallel(Pool& pool, int64_t items, const Make& make) {
   auto work = [state, items, chunk, &make] {
     int64_t begin = state->next.fetch_add(chunk), mine = 0;
     bool failed = false;
-    if (begin >= items) return;  // the call may be over: `make` must not be touched
+    if (begin >= items) return;  // the call may have ended, so `make` may no longer exist
     try {
       auto job = make();
       for (; begin < items; begin = state->next.fetch_add(chunk)) {
@@ -71,7 +74,7 @@ bool Parallel(Pool& pool, int64_t items, const Make& make) {
       }
     } catch (const std::bad_alloc&) {
       failed = true;
-      // Claim what is left, so that nobody waits for it.
+      // Claim the items that are left, so that no thread waits for them.
       if (mine == 0) mine = std::min(items, begin + chunk) - begin;
       for (begin = state->next.fetch_add(chunk); begin < items; begin = state->next.fetch_add(chunk))
         mine += std::min(items, begin + chunk) - begin;

@@ -1,15 +1,15 @@
-// What every Metal kernel is told. Read by the C++ compiler and, pasted before tables.metal, by Metal's:
-// 32-bit fields only, so that both lay it out alike.
+// The parameters of every Metal kernel. The C++ compiler reads this file, and Metal's compiler reads it
+// pasted before tables.metal. All fields have 32 bits, so that both compilers use the same layout.
 
 struct Params {
-  int kind;        // of cell: 0 ternary, 1 quad, 2 count, 3 TRUE-wins
-  uint bits;       // T
-  uint neurons;    // of this launch
-  uint first;      // the launch's first neuron in the lists of connections, seed, cluster and row
-  uint examples;   // of the stream, or of the inputs to read
+  int kind;        // kind of cells: 0 ternary, 1 quad, 2 count, 3 TRUE-wins
+  uint bits;       // T, the number of address bits
+  uint neurons;    // number of neurons of this launch
+  uint first;      // place of the launch's first neuron in the lists of connections, seed, cluster and row
+  uint examples;   // number of examples to write or to read
   uint begin;      // the launch's examples are [begin, end)
   uint end;
-  uint threshold;  // of the sampling hash; 0: every example is written
-  uint words;      // of 32 bits, in `clear`
-  uint fill;       // what `clear` writes
+  uint threshold;  // an example is written if its hash is below this; 0 means every example
+  uint words;      // number of 32-bit words that `clear` writes
+  uint fill;       // the word that `clear` writes
 };

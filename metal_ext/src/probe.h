@@ -1,4 +1,5 @@
-// The bound of every write: a random read-modify-write in a row of some size, addresses for nothing.
+// A lower bound on the time of any write: random read-modify-writes in a row, whose addresses cost almost
+// nothing.
 
 #pragma once
 
@@ -10,8 +11,8 @@
 namespace wnn {
 namespace probe {
 
-// Each of `tasks` touches a row of its own `touches` times at addresses no prefetcher can guess, and
-// leaves a sum, so that the work cannot be left out.
+// Each task changes a row `touches` times, at addresses that no prefetcher can guess. It stores a byte of the
+// row, so that the compiler cannot remove the work.
 template <typename Pool>
 bool Touch(Pool& pool, int64_t row_bytes, int64_t touches, uint32_t* sums, int64_t tasks) {
   return Parallel(pool, tasks, [&] {
@@ -23,7 +24,7 @@ bool Touch(Pool& pool, int64_t row_bytes, int64_t touches, uint32_t* sums, int64
       for (uint64_t& value : random) value = (state = state * 6364136223846793005u + 1442695040888963407u) >> 32;
       for (int64_t task = begin; task < end; ++task) {
         for (int64_t at = 0; at < touches; at += kAddresses) {
-          // One multiplication scrambles the same list anew: nearly free next to a miss in L2.
+          // One multiplication scrambles the list anew, which costs little beside a miss in the L2 cache.
           const uint32_t salt = static_cast<uint32_t>(at + task) * 0x9E3779B9u;
           const int64_t size = touches - at < kAddresses ? touches - at : kAddresses;
           for (int64_t i = 0; i < size; ++i)

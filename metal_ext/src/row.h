@@ -1,4 +1,5 @@
-// One neuron's private row: what cells.py says a cell is, in the densest form a fused kernel can choose.
+// The row of one neuron in a fused kernel, which keeps the cells of wnn_jax/ram/cells.py in their densest
+// form.
 
 #pragma once
 
@@ -15,7 +16,7 @@
 
 namespace wnn {
 
-constexpr int kSpill = 1 << 14;   // a 16-bit sum beyond this moves to a wide one
+constexpr int kSpill = 1 << 14;   // a 16-bit sum that reaches this is moved to a 32-bit sum
 constexpr float kUnit = 1 << 20;  // cells.UNIT
 
 WNN_CLONES inline void Amounts(const bool* targets, const bool* weight, int64_t size, int8_t* out) {
@@ -23,7 +24,7 @@ WNN_CLONES inline void Amounts(const bool* targets, const bool* weight, int64_t 
     out[i] = static_cast<int8_t>(static_cast<int8_t>(weight[i]) * (2 * static_cast<int8_t>(targets[i]) - 1));
 }
 
-// cells.sampled
+// The same hash as `sampled` in wnn_jax/ram/cells.py.
 WNN_CLONES inline void Sample(uint32_t seed, uint32_t threshold, const uint32_t* place, int64_t size,
                        const int8_t* amount, int8_t* out) {
   for (int64_t i = 0; i < size; ++i) {
@@ -35,13 +36,15 @@ WNN_CLONES inline void Sample(uint32_t seed, uint32_t threshold, const uint32_t*
   }
 }
 
-// A cell of one byte after an amount of -1, 0 or 1: a quad cell walks, a TRUE-wins cell only rises.
+// The state of a byte cell after an amount of -1, 0 or 1: a quad cell moves up or down by 1 and saturates, a
+// TRUE-wins cell only rises.
 inline int Nudge(Kind kind, int state, int amount) {
   if (kind == kTrueWins) return amount ? std::max(state, amount > 0 ? 2 : 1) : state;
   return std::min(3, std::max(0, state + amount));
 }
 
-// A byte of four such cells after one of them was nudged, by (amount + 1, which cell).
+// For every byte of four such cells, the byte after one of them changed. A row of the table belongs to an
+// amount and to one of the four cells: row 4 * (amount + 1) + cell.
 struct Nudged {
   uint8_t rows[12][256];
 
@@ -60,7 +63,8 @@ struct Nudged {
   }
 };
 
-// What count cells read: cells.value, in float32 and rounded to even as XLA does.
+// Adds the values that count cells read, as `value` in wnn_jax/ram/cells.py: in float32, and rounded to even
+// as XLA does.
 WNN_CLONES inline void AddCountVotes(const int32_t* zeros, const int32_t* ones, float prior, int64_t size,
                               int32_t* votes) {
   for (int64_t i = 0; i < size; ++i) {
@@ -69,13 +73,13 @@ WNN_CLONES inline void AddCountVotes(const int32_t* zeros, const int32_t* ones, 
   }
 }
 
-// The private row of one neuron at a time, in its densest form.
+// The row of one neuron at a time, in its densest form.
 class Row {
  public:
   Row(Kind kind, int64_t bits) : kind_(kind), bytes_(Bytes(bits)) {}
 
   void Clear(int64_t bits) {
-    // Quad cells start at 1, which is 0b01 four times a byte.
+    // Quad cells start at 1, and a byte holds four of them: 0b01010101.
     std::memset(bytes_.data(), kind_ == kQuad ? 0x55 : 0, Bytes(bits));
     spilled_.clear();
   }
@@ -107,8 +111,8 @@ class Row {
         }
       }
     } else {
-      // Runs of examples meet in one byte, so what counts is the time from its load to its store: one
-      // look-up, by a row of the table that does not depend on the byte.
+      // Consecutive examples often change the same byte, so the time from its load to its store limits the
+      // speed. It is one look-up, in a row of the table that does not depend on the byte.
       uint8_t* cells = bytes_.data();
       const Nudged& nudged = Nudged::Table(kind_);
       for (int64_t i = 0; i < size; ++i) {
@@ -119,7 +123,7 @@ class Row {
     }
   }
 
-  // Fold the wide sums back. Ternary cells keep their sign; count cells are marked.
+  // Adds the small sums to the wide ones. A ternary cell then holds only the sign; a count cell is marked.
   void Finish() {
     for (auto& [address, wide] : spilled_) {
       if (kind_ == kTernary) {
@@ -154,7 +158,7 @@ class Row {
       }
       AddCountVotes(zeros_, ones_, prior, size, votes);
     } else {
-      // By value: as votes are integers too, the compiler would read the four anew at each example.
+      // A copy: votes are integers too, so the compiler would have to load the four values for each example.
       const int32_t values[4] = {config.values[0], config.values[1], config.values[2], config.values[3]};
       const uint8_t* cells = bytes_.data();
       for (int64_t i = 0; i < size; ++i)
@@ -163,7 +167,7 @@ class Row {
   }
 
  private:
-  static constexpr uint32_t kMarked = 0xFFFFFFFF;  // no pair of two small counts
+  static constexpr uint32_t kMarked = 0xFFFFFFFF;  // cannot be a pair of two small counts
 
   int64_t Bytes(int64_t bits) const {
     const int64_t cells = int64_t{1} << bits;
@@ -178,7 +182,7 @@ class Row {
 
   const Kind kind_;
   std::vector<uint8_t> bytes_;
-  // Cells with thousands of examples: a handful a neuron, so a list.
+  // The cells with thousands of examples. A neuron has only a few of them, so a list is enough.
   std::vector<std::pair<uint32_t, std::pair<int32_t, int32_t>>> spilled_;
   int32_t zeros_[kBlock], ones_[kBlock];
 };

@@ -1,12 +1,14 @@
-// RAM tables on an Apple GPU. The contract is wnn_jax/ram/xla.py, bit for bit.
+// RAM tables on an Apple GPU. The results equal those of wnn_jax/ram/xla.py bit for bit.
 //
-// Ternary and count cells are sums of integers, so any number of threads may add to them in any order:
-// write_shared sums one neuron's row in the memory of its threadgroup, write_sums adds straight to the
-// table, whose cells are the 32-bit integers the atomics need. Quad cells are nudged in the order of the
-// examples, and cells of one byte have no atomics, so write_bytes gives a neuron one thread. Only 32-bit relaxed atomics are used: others are
-// missing on some devices, and so are launches of ragged size, hence the bounds checks.
+// Ternary and count cells are sums of integers, so many threads may add to them in any order. write_shared
+// sums one neuron's row in the memory of its threadgroup; write_sums adds directly to the table, whose cells
+// are 32-bit integers, as atomics need. Quad cells depend on the order of the examples, and there are no
+// atomics for bytes, so in write_bytes one thread writes one neuron.
 //
-// Tests compile this very file for the CPU (tests/metal/README.md).
+// Only relaxed 32-bit atomics are used, because some devices lack others. Some devices also lack grids whose
+// size is not a multiple of the threadgroup's, so every kernel checks its bounds.
+//
+// The tests compile this file for the CPU (tests/metal/README.md).
 
 #include <metal_stdlib>
 #include "params.h"
@@ -29,7 +31,7 @@ static bool absent(device const int* connections, uint bits) {
   return true;
 }
 
-// Connection 0 is the most significant bit; an unused one reads as 0.
+// Connection 0 gives the most significant bit; an unused connection gives 0.
 static uint address_of(device const int* connections, uint bits, device const uint* words, uint examples,
                        uint example) {
   uint address = 0;
@@ -42,7 +44,8 @@ static uint address_of(device const int* connections, uint bits, device const ui
   return address;
 }
 
-// +1, -1, or 0 for padding and for what the neuron does not sample (cells.sampled).
+// The amount to add: +1 or -1, or 0 for padding and for examples that the neuron does not sample
+// (`sampled` in wnn_jax/ram/cells.py).
 static int amount_of(constant Params& params, uint seed, device const uchar* targets,
                      device const uchar* weight, device const uint* place, uint example) {
   if (weight[example] == 0) return 0;
@@ -66,7 +69,7 @@ kernel void clear(constant Params& params [[buffer(0)]],
   if (at.x < params.words) words[at.x] = params.fill;
 }
 
-// One threadgroup a neuron; `sums` holds a whole row.
+// One threadgroup for each neuron; `sums` holds its whole row.
 kernel void write_shared(constant Params& params [[buffer(0)]],
                          device const int* connections [[buffer(1)]],
                          device const uint* seed [[buffer(2)]],
@@ -104,7 +107,7 @@ kernel void write_shared(constant Params& params [[buffer(0)]],
     row[cell] += atomic_load_explicit(&sums[cell], memory_order_relaxed);
 }
 
-// One thread an example and neuron.
+// One thread for each pair of an example and a neuron.
 kernel void write_sums(constant Params& params [[buffer(0)]],
                        device const int* connections [[buffer(1)]],
                        device const uint* seed [[buffer(2)]],
@@ -130,7 +133,7 @@ kernel void write_sums(constant Params& params [[buffer(0)]],
     atomic_fetch_add_explicit(&row[address], amount, memory_order_relaxed);
 }
 
-// One thread a neuron, its examples in their order.
+// One thread for each neuron, which takes the examples in their order.
 kernel void write_bytes(constant Params& params [[buffer(0)]],
                        device const int* connections [[buffer(1)]],
                        device const uint* seed [[buffer(2)]],
@@ -151,7 +154,7 @@ kernel void write_bytes(constant Params& params [[buffer(0)]],
     const int amount = amount_of(params, seed[neuron], wanted, weight, place, i);
     const uint address = address_of(mine, params.bits, words, params.examples, i);
     const int state = int(row[address]);
-    // A quad cell walks, a TRUE-wins cell only rises, to FALSE (1) or TRUE (2).
+    // A quad cell moves by 1 and saturates; a TRUE-wins cell only rises, to FALSE (1) or TRUE (2).
     if (params.kind == TRUE_WINS)
       row[address] = char(amount > 0 ? 2 : amount < 0 && state == 0 ? 1 : state);
     else
@@ -159,9 +162,9 @@ kernel void write_bytes(constant Params& params [[buffer(0)]],
   }
 }
 
-// One thread an example and neuron; votes are integers, so they too are added in any order. `values` is
-// what a cell reads by sign (ternary) or state (one byte). Compiled without fast math: the division must round
-// as XLA's does.
+// One thread for each pair of an example and a neuron. Votes are integers, so they may be added in any order.
+// `values` has the value that a cell reads, by sign (ternary) or state (one byte). The kernel is compiled
+// without fast math, because the division must round as XLA's does.
 kernel void read_cells(constant Params& params [[buffer(0)]],
                        device const int* connections [[buffer(1)]],
                        device const int* cluster [[buffer(2)]],

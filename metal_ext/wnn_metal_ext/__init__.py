@@ -1,10 +1,14 @@
-"""Native kernels of wnn_jax, as XLA FFI handlers. `wnn_jax.ram.backend` registers them; it and
-`wnn_jax.chain.backend` call them."""
+"""Native kernels of wnn_jax, as XLA FFI handlers.
+
+`wnn_jax.ram.backend` registers them with JAX; it and `wnn_jax.chain.backend` call them.
+
+Source: docs/architecture.md
+"""
 
 import ctypes
 import pathlib
 
-# Raised whenever a target's arguments change: wnn_jax uses kernels of its own edition only.
+# Must be raised when the arguments of a target change, because wnn_jax uses only kernels of its own edition.
 EDITION = 2
 
 TARGETS = {
@@ -21,9 +25,22 @@ TARGETS = {
 
 
 def library() -> ctypes.CDLL:
-    """The shared library, beside this file or, in an editable install, wherever it was built to."""
+    """Load the shared library of the kernels.
+
+    It lies beside this file or, in an editable install, in the folder of the build.
+
+    Returns:
+      The library.
+
+    Raises:
+      ImportError: there is no library.
+
+    Source: docs/architecture.md
+    """
     for folder in __path__:
         path = pathlib.Path(folder) / "wnn_kernels.so"
         if path.exists():
             return ctypes.CDLL(str(path))
-    raise ImportError("wnn_metal_ext is installed without its library: run pip install ./metal_ext")
+    raise ImportError(
+        "wnn_metal_ext has no file wnn_kernels.so, which it needs: run pip install ./metal_ext again"
+    )

@@ -1,13 +1,15 @@
-"""Gates on language models: a second memory decides how far what a model says is believed.
+"""Gates on language models: a second memory decides how much of a model's probability is kept.
 
     gating = gates.GatingConfig(kinds=("token", "bit", "engram"))
     model = tiered.fit(key, tiered.TieredConfig(corpus.vocabulary), corpus.train)
     scores = gates.on_tiered(key, gating, model, corpus.train, corpus.test, corpus.pieces)
     for kind in scores:
-        print(kind, scores[kind].nats.mean())  # without gates as "none"
+        print(kind, scores[kind].nats.mean())  # "none" is the model without gates
 
-`on_bitwise`, `on_tiered` and `on_chain` score a model behind every kind of gate that is asked for;
-`engram.score` puts engram gates on any other language model. What a gate is stands in `gate`.
+`on_bitwise`, `on_tiered` and `on_chain` score a model without gates and behind each chosen kind of gate.
+`engram.score` puts engram gates on any other language model. `gate` defines the kinds of gates.
+
+Source: docs/semantics/gates.md
 """
 
 from wnn_jax.gates import engram

@@ -1,4 +1,7 @@
-"""Scores of a bitwise model behind gates."""
+"""Scores a bitwise model behind gates.
+
+Source: docs/semantics/gates.md
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -25,20 +28,30 @@ def on_bitwise(
     fit_and_read: Callable[[np.ndarray, jax.Array], jax.Array],
     on_step: OnStep | None = None,
 ) -> dict[str, bitwise.Scores]:
-    """Scores of a bitwise model without gates, as ``none``, and behind each kind of gate.
+    """Score a bitwise model without gates and behind each kind of gate.
 
     Args:
-      key: draws the gates' connectivity.
-      gating: which gates, and their sizes.
-      config, connections: the model.
-      votes: ``[B, N]`` what it votes at every one of the scored tokens.
-      train: the training text, M ids.
-      tokens: ``[N]`` ids to score, which continue the training text.
+      key: draws the connectivity of the gates.
+      gating: kinds of gates, and their sizes.
+      config: sizes of the model.
+      connections: ``int [B, n, T]``, the connectivity of the model.
+      votes: ``int32 [B, N]``, the votes of the model for the scored tokens.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score; it continues the training text.
       pieces: the bytes of each of the V ids.
-      fit_and_read: fits the model on a text and gives its votes at the places whose input words
-        ``uint32 [W, H]`` are its second argument. Engram gates need it: they are taught on the end of the
-        training text by a model that was fitted on the rest.
-      on_step: hears how many ids token gates have been fitted and read.
+      fit_and_read: a function of a text ``int [M']`` and of packed contexts ``uint32 [W, H]``. It fits the
+        model on the text and returns its votes ``int32 [B, H]`` on the contexts. Only engram gates call it:
+        they learn on the end of the training text from a model that was fitted on the rest.
+      on_step: called with the number of ids whose token gates have been fitted and read.
+
+    Returns:
+      Scores of N tokens by kind of gate; ``none`` is the model without gates. Behind engram gates the best
+      ids are not known and are -1.
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has, or the training text is too short.
+
+    Source: docs/semantics/gates.md
     """
     ram_key, engram_key = jax.random.split(key)
     logs = bitwise.log_probabilities(votes, connections)
@@ -79,18 +92,27 @@ def bitwise_behind_ram_gates(
     tokens: np.ndarray,
     on_step: OnStep | None = None,
 ) -> dict[str, bitwise.Scores]:
-    """Scores of a bitwise model behind each kind of RAM gate.
+    """Score a bitwise model behind each kind of RAM gate.
 
     Args:
-      key: draws the gates' connectivity.
-      gate: sizes of the gates, and how they are read.
-      kinds: of `RAM_KINDS`.
-      config: of the model.
-      train: the training text.
+      key: draws the connectivity of the gates.
+      gate: settings of the gates.
+      kinds: kinds of `RAM_KINDS`.
+      config: sizes of the model.
+      train: ``int [M]``, the training text.
       evaluated: N examples to score; ``tokens`` are their targets.
-      logs: ``float32 [B, N]`` of bit 1 and of bit 0, from `bitwise.log_probabilities`.
-      tokens: ``[N]`` ids.
-      on_step: hears how many ids token gates have been fitted and read.
+      logs: two ``float32 [B, N]``, the log-probabilities of bit 1 and bit 0, from
+        `bitwise.log_probabilities`.
+      tokens: ``int [N]``, the text to score.
+      on_step: called with the number of ids whose token gates have been fitted and read.
+
+    Returns:
+      Scores of N tokens by kind of gate.
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has.
+
+    Source: docs/semantics/gates.md
     """
     bit_key, token_key = jax.random.split(key)
     scores, gated = {}, logs
@@ -111,13 +133,13 @@ def bitwise_behind_ram_gates(
 
 
 def _behind_token_gates(gate, layer, config, words, ungated, tokens, on_step) -> dict[str, bitwise.Scores]:
-    """Scores by kind from the log-probabilities of bits by kind, ``ungated``."""
+    """Score tokens behind token gates, from the log-probabilities of bits in ``ungated`` by kind."""
     tallies, targets = {kind: tally.empty(len(tokens)) for kind in ungated}, jnp.asarray(tokens, jnp.int32)
     done = 0
     for (chunk,) in tiered_layer.votes([layer], words):
         keep = ram_gates.token_gate(gate, ram_gates.openness(gate, chunk.votes))
         alike = len(chunk.votes) < len(chunk.ids)
-        # Ids whose gates are alike still have scores of their own.
+        # Ids that share their gate's votes still have different scores.
         size = max(1, tiered_layer.VOTES // max(len(tokens), 1)) if alike else len(chunk.ids)
         for first in range(0, len(chunk.ids), size):
             ids = chunk.ids[first : first + size]

@@ -1,8 +1,12 @@
-"""Scores of a static chain model behind gates.
+"""Scores a static chain model behind gates.
 
-A bit gate is applied to every turn of a token's path. A token gate needs the probability of all V tokens at a
-place, which costs a look at every node of the tree: token and dual gates are tried at the first places of a
-text only.
+A bit gate is applied to the turns of a token's path. A token gate needs the probabilities of all V tokens, so
+every node of the token tree must be read at each place. That takes long, so token and dual gates are tried
+only at the first places of a text.
+
+Shape letter of this module: D turns of the longest path.
+
+Source: docs/semantics/gates.md
 """
 
 import functools
@@ -20,15 +24,19 @@ from wnn_jax.gates.config import GatingConfig
 from wnn_jax.gates.gate import OnStep, apply
 from wnn_jax.lm import bitwise, tiered_layer
 
-CONTEXT = 4  # tokens that RAM gates of a chain model see
+CONTEXT = 4  # number of tokens that the RAM gates of a chain model see
 
 
 class ChainScores(NamedTuple):
-    """Scores of a chain model, `bitwise.Scores` by kind of gate; without gates as ``none``.
+    """The scores of a chain model by kind of gate; ``none`` is the model without gates.
 
     Attributes:
-      whole: of the whole text: bit and engram gates; which token is the best is not known, and -1.
-      first: of its first places: token and dual gates. Empty if neither was asked for.
+      whole: scores of the whole text, without gates and behind bit and engram gates. Behind these gates the
+        best ids are not known and are -1.
+      first: scores of the first places of the text, without gates and behind token and dual gates; empty if
+        neither kind was chosen.
+
+    Source: docs/semantics/gates.md
     """
 
     whole: dict[str, bitwise.Scores]
@@ -47,19 +55,27 @@ def on_chain(
     places: int = 512,
     on_step: OnStep | None = None,
 ) -> ChainScores:
-    """Scores of a static chain model behind each kind of gate.
+    """Score a static chain model behind each kind of gate.
 
     Args:
-      key: draws the gates' connectivity.
-      gating: which gates, and their sizes.
-      model: fitted on the training text.
-      train: the training text, M ids.
-      tokens: ``[N]`` ids to score, which continue the training text.
+      key: draws the connectivity of the gates.
+      gating: kinds of gates, and their sizes.
+      model: the model, fitted on the training text.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score; it continues the training text.
       without: the model's scores of ``tokens`` without gates.
-      fit_key: the key that the model was fitted with. Engram gates are taught on the end of the training
-        text by a model that is fitted on the rest of it alone.
-      places: at the first of which token and dual gates are tried.
-      on_step: hears how many places have been read behind token gates.
+      fit_key: the key with which the model was fitted. Engram gates learn on the end of the training text
+        from a model that is fitted with this key on the rest.
+      places: number of first places at which token and dual gates are tried, at most.
+      on_step: called with the number of places that have been read behind token gates.
+
+    Returns:
+      The scores.
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has, or the training text is too short.
+
+    Source: docs/semantics/gates.md
     """
     turn_key, engram_key, token_key = jax.random.split(key, 3)
     network, pieces = model.network, model.tokenizer.pieces
@@ -98,11 +114,18 @@ def on_chain(
 def read_frozen(
     network: chain.Network, memory: chain.StaticMemory, tokens: np.ndarray, turns: jax.Array | None = None
 ) -> jax.Array:
-    """Nats ``float32 [N]`` of a text by a memory that learns no more, behind gates of its turns if given.
+    """Score a text with a memory that no longer learns, behind gates on its turns if they are given.
 
     Args:
-      memory: stands before the first token.
-      turns: ``float32 [16, N]`` from `turn_openness`.
+      network: the network of the model.
+      memory: the memory, in its state before the first token.
+      tokens: ``int [N]``, the text.
+      turns: ``float32 [16, N]``, the openness of the gates, from `turn_openness`; None for no gates.
+
+    Returns:
+      The nats of each token, ``float32 [N]``.
+
+    Source: docs/semantics/gates.md
     """
     _, reading = chain.read(network, memory, tokens)
     if turns is not None:
@@ -118,17 +141,25 @@ def turn_openness(
     train: np.ndarray,
     words: jax.Array,
 ) -> jax.Array:
-    """How open the gates of a chain model's first turns are, ``float32 [16, N]``.
+    """Fit the gates of the first 16 turns of a chain model, and read their openness.
 
-    Each turn's gate is taught only by tokens whose path goes that far.
+    The gate of a turn learns only from tokens whose path has that turn.
 
     Args:
-      key: draws the gates' connectivity.
-      gate: sizes of the gates, and how they are read.
-      network: whose turns they are.
-      context: C, tokens that the gates see.
-      train: the training text.
-      words: ``uint32 [W, N]`` to read, of a bitwise model of that context.
+      key: draws the connectivity of the gates.
+      gate: settings of the gates.
+      network: the network of the model.
+      context: C, the number of tokens that the gates see.
+      train: ``int [M]``, the training text.
+      words: ``uint32 [W, N]``, packed contexts of C tokens to read, from `bitwise.examples`.
+
+    Returns:
+      ``float32 [16, N]``, in [0, 1].
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has, or the text is not longer than it.
+
+    Source: docs/semantics/gates.md
     """
     config = bitwise.BitwiseConfig(network.lexicon.shape[1], context, 1, 1)
     taught = bitwise.examples(config, train).words
@@ -143,7 +174,17 @@ def turn_openness(
 
 
 def gate_turns(openness: jax.Array, ones: jax.Array) -> jax.Array:
-    """P(bit = 1) ``float32 [N, D]`` of turns behind gates ``[16, N]``; later turns have none."""
+    """Put gates on the first 16 turns; later turns stay as they are.
+
+    Args:
+      openness: ``float32 [16, N]``, from `turn_openness`.
+      ones: ``float32 [N, D]``, the probability of bit 1 at every turn.
+
+    Returns:
+      ``float32 [N, D]``, the gated probabilities.
+
+    Source: docs/semantics/gates.md
+    """
     gates = openness.T[:, : ones.shape[1]]
     first = jnp.exp(apply(ram_gates.bit_gate(gates), jnp.log(ones[:, : gates.shape[1]])))
     return ones.at[:, : gates.shape[1]].set(first)
@@ -159,18 +200,24 @@ def chain_behind_ram_gates(
     votes: jax.Array,
     on_step: OnStep | None = None,
 ) -> dict[str, bitwise.Scores]:
-    """Scores of a static chain model without gates, as ``none``, and behind each kind of RAM gate.
+    """Score a static chain model without gates and behind each kind of RAM gate.
 
-    Every place costs a look at every node of the tree: this is for some places, not for a text.
+    Every place reads every node of the token tree, so this is for some hundred places, not for a whole text.
 
     Args:
-      gate: sizes of the gates, and how they are read.
-      kinds: of `RAM_KINDS`.
-      network, memory: of the model; the memory stands before the first token.
-      tokens: ``[N]``.
-      turns: ``float32 [16, N]`` from `turn_openness`.
-      votes: ``int32 [V, N]`` of token gates, by id, from `votes_by_id`.
-      on_step: hears how many places have been read.
+      gate: settings of the gates.
+      kinds: kinds of `RAM_KINDS`.
+      network: the network of the model.
+      memory: the memory of the model, in its state before the first token.
+      tokens: ``int [N]``, the text.
+      turns: ``float32 [16, N]``, the openness of the gates of turns, from `turn_openness`.
+      votes: ``int32 [V, N]``, the votes of the token gates by id, from `votes_by_id`.
+      on_step: called with the number of places that have been read.
+
+    Returns:
+      Scores of N tokens by kind of gate; ``none`` is the model without gates. On ties the lowest id is best.
+
+    Source: docs/semantics/gates.md
     """
     rows: dict[str, list] = {kind: [] for kind in ("none", *kinds)}
     for i in range(len(tokens)):
@@ -205,7 +252,17 @@ def _place_scores(kind: str, gate: ram_gates.RamGateConfig, tree, one, turns, vo
 
 
 def votes_by_id(layer: tiered_layer.OneHotLayer, words: jax.Array) -> jax.Array:
-    """Votes ``int32 [V, N]`` of a layer at few places: all clusters side by side in the order of ids."""
+    """Read the votes of all clusters of a one-hot layer at some places, sorted by token id.
+
+    Args:
+      layer: the layer.
+      words: ``uint32 [W, N]``, packed contexts of a few places, because the result has V rows.
+
+    Returns:
+      ``int32 [V, N]``.
+
+    Source: docs/semantics/gates.md
+    """
     votes = np.zeros((layer.config.vocabulary, words.shape[1]), np.int32)
     for (chunk,) in tiered_layer.votes([layer], words):
         ids = np.asarray(chunk.ids)

@@ -1,4 +1,7 @@
-"""Which gates are applied to a language model, and their sizes."""
+"""Configures the gates of a language model: their kinds and their sizes.
+
+Source: docs/semantics/gates.md
+"""
 
 import dataclasses
 from typing import Literal
@@ -10,15 +13,17 @@ from wnn_jax.gates.ram_gates import RamGateConfig
 
 @dataclasses.dataclass(frozen=True)
 class GatingConfig:
-    """Gates of a model.
+    """Configures the gates of a model.
 
     Attributes:
-      kinds: which gates, each kind alone; none leaves the model as it is.
-      ram: sizes of all gates' neurons, and how bit and token gates are read.
-      engram: the memory of n-grams that engram gates read.
+      kinds: kinds of gates; the model is scored behind each kind alone. Without a kind it has no gates.
+      ram: sizes of the neurons of all gates, and settings of bit and token gates.
+      engram: sizes of the memory of n-grams that engram gates read.
 
     Raises:
       ValueError: a kind is unknown.
+
+    Source: docs/semantics/gates.md
     """
 
     kinds: tuple[Literal["token", "bit", "dual", "engram"], ...] = ()
@@ -28,19 +33,23 @@ class GatingConfig:
     def __post_init__(self):
         unknown = [kind for kind in self.kinds if kind not in gate.KINDS]
         if unknown:
-            raise ValueError(f"unknown gating {unknown[0]!r}: choose of {', '.join(gate.KINDS)}")
+            raise ValueError(f"unknown gating {unknown[0]!r}: choose from {', '.join(gate.KINDS)}")
 
     @property
     def ram_kinds(self) -> tuple[str, ...]:
-        """The kinds that are gates of RAM neurons."""
+        """The chosen kinds that are made of RAM neurons: token, bit and dual."""
         return tuple(kind for kind in gate.RAM_KINDS if kind in self.kinds)
 
     def check(self, context: int, vocabulary: int) -> None:
-        """Refuse sizes that do not fit a model, before any work.
+        """Refuse gates that do not fit a model, before any work is done.
+
+        Args:
+          context: C, the number of tokens that the gates see.
+          vocabulary: V.
 
         Raises:
-          ValueError: a gate cannot observe as many bits of ``context`` tokens.
+          ValueError: a gate reads more address bits than the context has input bits.
         """
         if self.kinds:
-            # A gate is as wide as what it reads: the same rule, and the same message, as the model's neurons.
+            # Gates have the same limits on their sizes, and the same messages, as the neurons of a model.
             ram_gates.single_tier(vocabulary, context, self.ram.address_bits)

@@ -1,20 +1,25 @@
-"""Content gates: what followed the last tokens before, found by hash, and a gate that reads the context.
+"""Engram gates: a hashed memory of n-grams, and gates that decide how much its predictions are believed.
 
-After Engram (Cheng et al., arXiv 2601.07372), in tables and counts instead of embeddings:
+The design follows Engram, with tables and counts instead of embeddings:
 
-- *Canonical ids*: tokens that differ in case or a leading space are one (`chain.contexts.folded`).
-- *Heads*: the last o canonical ids, o in ``orders``, are hashed by several heads to one of ``2**T`` rows
-  each. A row counts which tokens followed. Two contexts that share a row in one head hardly do in another,
-  and a row's total can only be too large, so of the heads the one whose row was written least is read (the
-  argument of the count-min sketch, Cormode and Muthukrishnan 2005). One row is one distribution, so it sums
-  to one whichever head it comes from.
-- *Gate*: RAM neurons of count cells that read what kind of row it is, and the last token's bits, and have
-  counted how often such a row knew better than what lies below it. They are taught on text that neither the
-  model nor the rows were fitted on. Each order gates the mixture of the model and the orders below it:
+- *Canonical ids*: tokens that differ only in case or in spaces around them have the same id
+  (`chain.contexts.folded`).
+- *Heads*: for each order o, several heads hash the last o canonical ids to one of ``2**T`` rows each. A row
+  counts the tokens that followed. Two contexts that share a row in one head rarely share one in another.
+  Other contexts can only raise the total of a row. So the head whose row was written least is read, as in a
+  count-min sketch. The prediction is the distribution of this one row, so it sums to 1.
+- *Gate*: RAM neurons with count cells read features of the row and the bits of the last token. They have
+  counted how often such a row predicted better than the orders below it, on text on which neither the model
+  nor the rows were fitted. The gate of each order mixes the row with the model and the orders below it:
 
       P_o(t) = (1 - g_o) P_{o-1}(t) + g_o * count(row, t) / count(row)
 
-A token's own count in the text that is scored is never in a row: rows are fitted on the training text alone.
+Rows are fitted on the training text only, so the scored text is never counted.
+
+Shape letters of this module: O orders, H heads, F features of a row.
+
+Source: Cheng et al., "Engram", arXiv 2601.07372; Cormode and Muthukrishnan 2005 (count-min sketch);
+docs/semantics/gates.md
 """
 
 import dataclasses
@@ -33,25 +38,27 @@ from wnn_jax.gates.ram_gates import RamGateConfig
 from wnn_jax.lm import bitwise
 from wnn_jax.ram import bits, connectivity
 
-HELD_OUT = 0.1  # share of the training text, its end, that teaches gates
+HELD_OUT = 0.1  # share of the training text, at its end, on which gates learn
 _TOTALS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64, 128, 512)
 _SHARES = (0.1, 0.25, 0.5, 0.75, 0.95)
-_PARTS = 8  # a responsibility is written in eighths: cells count whole examples
+_PARTS = 8  # a responsibility is counted in eighths, because cells count whole examples
 _ROUNDS = 5
-_DOUBT = 1e-3  # share of the model below that is always kept: a row may not know a token at all
+_DOUBT = 1e-3  # least share of the model below that is kept, because a row may lack a token
 
 
 @dataclasses.dataclass(frozen=True)
 class EngramConfig:
-    """Sizes of a memory of n-grams. Hashable: static under `jit`.
+    """Configures a memory of n-grams. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      orders: lengths of the n-grams of engram gates, rising.
-      heads: hash heads of each of these orders.
-      row_bits: log2 of the rows of a head.
+      orders: numbers of tokens before the predicted one that are hashed, in rising order.
+      heads: number of hash heads of each order.
+      row_bits: log2 of the number of rows of a head, 1 to 24.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/gates.md
     """
 
     orders: tuple[int, ...] = (2, 3)
@@ -60,21 +67,29 @@ class EngramConfig:
 
     def __post_init__(self):
         if not self.orders or min(self.orders) < 1 or list(self.orders) != sorted(set(self.orders)):
-            raise ValueError(f"orders must be 1 or more, and rise, got {self.orders}")
+            raise ValueError(f"orders must be 1 or more, and rise, got {self.orders}: use 2,3, for example")
         if self.heads < 1 or not 1 <= self.row_bits <= 24:
             raise ValueError(
-                f"a memory has 1 or more heads of 2^1 to 2^24 rows, got {self.heads} of 2^{self.row_bits}"
+                f"a memory has 1 or more heads of 2^1 to 2^24 rows, got {self.heads} of 2^{self.row_bits}: "
+                "change heads or row_bits"
             )
 
 
 class Engram(NamedTuple):
-    """Followers of each row. O orders, H heads, L distinct (row, follower) pairs at most.
+    """A memory of n-grams: for each row the tokens that followed, and their counts.
+
+    L is the largest number of distinct pairs of a row and a follower in one head, rounded up to a power of 2.
 
     Attributes:
-      canonical: ``int32 [V]``.
-      start: ``int32 [O, H, 2**T + 1]``; a row's followers are entries ``start[r] .. start[r + 1] - 1``.
-      follower, times: ``int32 [O, H, L]``: who followed, rising within a row, and how often.
-      total, most: ``int32 [O, H, 2**T]`` times the row was written, and its most frequent follower came.
+      canonical: ``int32 [V]``, the canonical id of each token.
+      start: ``int32 [O, H, 2**T + 1]``; the followers of row r are the entries ``start[r]`` to
+        ``start[r + 1] - 1``.
+      follower: ``int32 [O, H, L]``, the tokens that followed, in rising order within a row.
+      times: ``int32 [O, H, L]``, the number of times that each followed.
+      total: ``int32 [O, H, 2**T]``, the number of times that each row was written.
+      most: ``int32 [O, H, 2**T]``, the count of each row's most frequent follower.
+
+    Source: docs/semantics/gates.md
     """
 
     canonical: jax.Array
@@ -86,12 +101,15 @@ class Engram(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """Predictions by the rows of each order at N places.
+    """The predictions of the rows of each order at N places.
 
     Attributes:
-      share: ``float32 [O, N]`` of the token that came; 0 if the row does not know it.
-      features: ``bool [O, F, N]`` that the gates read.
-      known: ``bool [O, N]`` whether there is anything in the row.
+      share: ``float32 [O, N]``, the share of the row's count that belongs to the token of the text; 0 if the
+        token never followed.
+      features: ``bool [O, F, N]``, the input bits of the gates.
+      known: ``bool [O, N]``, whether the row was ever written.
+
+    Source: docs/semantics/gates.md
     """
 
     share: jax.Array
@@ -100,7 +118,18 @@ class Lookup(NamedTuple):
 
 
 def rows(config: EngramConfig, canonical: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Rows ``int32 [O, H, N]``: place i is before token ``i + max(orders)``."""
+    """Hash every place of a text to its rows.
+
+    Args:
+      config: sizes of the memory.
+      canonical: ``int32 [V]``, the canonical id of each token.
+      tokens: ``int [N + max(orders)]``, the text.
+
+    Returns:
+      ``int32 [O, H, N]``, the rows of each order and head. Place i is before token ``i + max(orders)``.
+
+    Source: docs/semantics/gates.md
+    """
     longest = max(config.orders)
     ids = canonical[tokens].astype(jnp.uint32)
     count = len(tokens) - longest
@@ -118,19 +147,27 @@ _rows = jax.jit(rows, static_argnames="config")
 
 
 def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engram:
-    """The memory of a training text. Counts add, so the order of its windows has no effect.
+    """Count the followers of every row in a training text.
 
     Args:
-      config: its sizes.
-      canonical: ``int32 [V]``, see `chain.contexts.folded`.
-      tokens: ids; the first ``max(orders)`` are context only.
+      config: sizes of the memory.
+      canonical: ``int32 [V]``, the canonical id of each token, from `chain.contexts.folded`.
+      tokens: ``int [M]``, the text; the first ``max(orders)`` tokens are only context.
+
+    Returns:
+      The memory.
 
     Raises:
-      ValueError: the text is no longer than that.
+      ValueError: the text is not longer than ``max(orders)``.
+
+    Source: docs/semantics/gates.md
     """
     longest = max(config.orders)
     if len(tokens) <= longest:
-        raise ValueError(f"n-grams of {longest} tokens need more than {longest} tokens, got {len(tokens)}")
+        raise ValueError(
+            f"n-grams of {longest} tokens need more than {longest} tokens, got {len(tokens)}: give more text "
+            "or lower orders"
+        )
     where = np.asarray(_rows(config, jnp.asarray(canonical), jnp.asarray(tokens))).astype(np.int64)
     size, vocabulary = 1 << config.row_bits, len(canonical)
     parts = []
@@ -142,7 +179,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
         start = np.searchsorted(owner, np.arange(size + 1))
         total = np.bincount(row, minlength=size)
         parts.append((start, follower, count, total, most))
-    length = 1 << max(len(part[1]) for part in parts).bit_length()  # few shapes
+    length = 1 << max(len(part[1]) for part in parts).bit_length()  # few different lengths to compile for
 
     def stacked(arrays, width):
         array = np.stack([np.pad(x, (0, width - len(x))) for x in arrays]).astype(np.int32)
@@ -155,12 +192,25 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
 
 @functools.partial(jax.jit, static_argnames="config")
 def look_up(config: EngramConfig, memory: Engram, tokens: jax.Array) -> Lookup:
-    """Predictions by rows of every token after the first ``max(orders)`` of a stream, from its true past."""
+    """Read the memory at every place of a text that has a full context.
+
+    The head whose row was written least is read; the first of equal ones.
+
+    Args:
+      config: sizes of the memory.
+      memory: the memory.
+      tokens: ``int [N + max(orders)]``, the text; each token is predicted from the tokens before it.
+
+    Returns:
+      The predictions at N places.
+
+    Source: docs/semantics/gates.md
+    """
     longest = max(config.orders)
     targets, last = tokens[longest:], tokens[longest - 1 : -1]
     where = rows(config, memory.canonical, tokens)
     total = jnp.take_along_axis(memory.total, where, axis=2)
-    # The least written row of an order; the first head on ties.
+    # The row of an order that was written least; of equal ones that of the first head.
     head = jnp.argmin(total, axis=1)[:, None]
 
     def best(x):
@@ -187,7 +237,7 @@ def look_up(config: EngramConfig, memory: Engram, tokens: jax.Array) -> Lookup:
 
 
 def _search(follower, which, begin, end, targets):
-    """The first entry of rows ``[begin, end)`` that is not below the target: a binary search in each."""
+    """Find by binary search in each row ``[begin, end)`` the first entry that is not below the target."""
     steps = max(1, int(follower.shape[1]).bit_length())
 
     def halve(_, ends):
@@ -200,13 +250,16 @@ def _search(follower, which, begin, end, targets):
 
 
 class TaughtGates(NamedTuple):
-    """Taught gates: the M examples they were taught, from which their few rows are fitted at each reading.
+    """Gates that have learnt: their connectivity and their M examples. Every reading fits their tables anew.
 
     Attributes:
-      connections: ``int [O, n, T]``.
-      words: ``uint32 [O, W, M]`` packed features.
-      known: ``bool [O, M]``.
-      won: ``bool [O, 8 * M]`` the eighths of every example that the row is responsible for.
+      connections: ``int [O, n, T]``, one cluster for each order.
+      words: ``uint32 [O, W, M]``, packed features.
+      known: ``bool [O, M]``, whether the row was ever written; an example without a row teaches nothing.
+      won: ``bool [O, 8 * M]``, eight targets for each example: True for each eighth of the example for which
+        the row is responsible.
+
+    Source: docs/semantics/gates.md
     """
 
     connections: jax.Array
@@ -217,17 +270,26 @@ class TaughtGates(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames="gate")
 def teach(key: jax.Array, gate: RamGateConfig, lookup: Lookup, log_p: jax.Array) -> TaughtGates:
-    """Gates taught on M places of text that neither the rows nor the model were fitted on.
+    """Teach gates on M places of text on which neither the rows nor the model were fitted.
 
-    A gate's cells count who explains the token: of the mixture of a row and of what lies below it, the row's
-    share, to an eighth. That changes the gate, and the gate changes that share, so it is counted 5 times,
-    from half open: expectation maximisation, one order after another.
+    The gates learn by expectation maximisation, one order after another. The row's responsibility for a token
+    is its share of the token's probability in the mixture of the row and the orders below it. The cells of
+    the gate count responsibilities, rounded to eighths. The new gate gives new responsibilities, so both are
+    computed 5 times; the first gate is half open.
 
     Args:
       key: draws the connectivity.
-      gate: sizes of the gates' neurons; how they are read is always soft.
-      lookup: from `look_up`.
-      log_p: ``float32 [M]`` log-probabilities that the model gave the tokens that came.
+      gate: sizes of the gates; they are always soft.
+      lookup: predictions at the M places, from `look_up`.
+      log_p: ``float32 [M]``, the model's log-probabilities of the tokens at these places.
+
+    Returns:
+      The gates.
+
+    Raises:
+      ValueError: a gate reads more address bits than there are features.
+
+    Source: Dempster, Laird and Rubin 1977 (expectation maximisation); docs/semantics/gates.md
     """
     orders, input_bits = lookup.features.shape[:2]
     connections = connectivity.random(key, orders, gate.neurons, gate.address_bits, input_bits)
@@ -254,7 +316,19 @@ def teach(key: jax.Array, gate: RamGateConfig, lookup: Lookup, log_p: jax.Array)
 
 @functools.partial(jax.jit, static_argnames="gate")
 def open_gates(gate: RamGateConfig, taught: TaughtGates, lookup: Lookup) -> list[LogGate]:
-    """The gate ``[N]`` of every order, to be applied one after another to what the model gave the tokens."""
+    """Read the gates of all orders at N places.
+
+    Args:
+      gate: sizes of the gates.
+      taught: the gates, from `teach`.
+      lookup: predictions at the N places, from `look_up`.
+
+    Returns:
+      For each order a gate with arrays ``[N]``. They must be applied to the model's log-probabilities of the
+      tokens one after another, the lowest order first.
+
+    Source: docs/semantics/gates.md
+    """
     words = jax.vmap(bits.pack)(lookup.features)
     gates = []
     for o in range(lookup.features.shape[0]):
@@ -273,17 +347,28 @@ def nats(
     log_p: jax.Array,
     held_out: jax.Array,
 ) -> jax.Array:
-    """Nats ``float32 [N]`` of a text that continues the training text, behind engram gates.
+    """Score a text that continues the training text behind engram gates.
 
     Args:
-      key: draws the gates' connectivity.
+      key: draws the connectivity of the gates.
       config: sizes of the memory of n-grams.
-      gate: sizes of the gates' neurons.
-      canonical: ``int32 [V]``, see `chain.contexts.folded`.
-      train: M ids; the gates are taught on the last of them, by rows fitted on the others.
-      tokens: ``[N]``.
-      log_p: ``[N]`` what a model fitted on ``train`` gave them.
-      held_out: ``[H]`` what the same model, fitted on all but the last H of ``train``, gave those H.
+      gate: sizes of the gates.
+      canonical: ``int32 [V]``, the canonical id of each token, from `chain.contexts.folded`.
+      train: ``int [M]``, the training text. The gates learn on its last G tokens, from rows that are fitted
+        on the rest.
+      tokens: ``int [N]``, the text to score.
+      log_p: ``float32 [N]``, the log-probabilities of these tokens under the model fitted on ``train``.
+      held_out: ``float32 [G]``, the log-probabilities of the last G tokens of ``train`` under the same model
+        fitted on the rest.
+
+    Returns:
+      The nats of each token, ``float32 [N]``.
+
+    Raises:
+      ValueError: the training text without its last G tokens is not longer than ``max(orders)``, or a gate
+        reads more address bits than there are features.
+
+    Source: docs/semantics/gates.md
     """
     longest, cut = max(config.orders), len(train) - len(held_out)
     early = fit(config, canonical, train[:cut])
@@ -304,18 +389,28 @@ def score(
     nats_without: jax.Array,
     refit: Callable[[np.ndarray, np.ndarray], jax.Array],
 ) -> bitwise.Scores:
-    """Scores of a text behind engram gates, which are taught on the last tenth of the training text.
+    """Score a text behind engram gates, for any language model.
 
-    Any language model can be gated so. Which token is the best is not known, and -1.
+    The gates learn on the last tenth of the training text.
 
     Args:
-      key: draws the gates' connectivity.
-      config, gate: sizes of the memory of n-grams and of the gates' neurons.
+      key: draws the connectivity of the gates.
+      config: sizes of the memory of n-grams.
+      gate: sizes of the gates.
       pieces: the bytes of each of the V ids.
-      train: M ids.
-      tokens: ``[N]`` ids that continue the training text.
-      nats_without: ``[N]`` of the model alone.
-      refit: fits the model on its first argument alone, and gives the nats of its second, which follows.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score; it continues the training text.
+      nats_without: ``float32 [N]``, the nats of the text under the model without gates.
+      refit: a function of two texts. It fits the model on the first text alone and returns the nats of the
+        second, which continues the first.
+
+    Returns:
+      The scores of N tokens. The best ids are not known and are -1.
+
+    Raises:
+      ValueError: the training text is too short, or a gate reads more address bits than there are features.
+
+    Source: docs/semantics/gates.md
     """
     cut = len(train) - max(1, round(len(train) * HELD_OUT))
     held_out = refit(train[:cut], train[cut:])
@@ -329,7 +424,7 @@ def _mixture(openness: jax.Array, share: jax.Array) -> LogGate:
 
 
 def _openness(gate: RamGateConfig, taught: TaughtGates, words: jax.Array, known: jax.Array) -> jax.Array:
-    """``float32 [N]`` in [0, 1): how much of an order is believed; 0 where its row is empty."""
+    """Compute the openness of an order's gate, ``float32 [N]`` in [0, 1); 0 if its row was never written."""
     eighths = jnp.tile(taught.words, (1, _PARTS))
     examples = ram.Examples(eighths, taught.won[None], jnp.tile(taught.known, _PARTS))
     votes = ram.fit_and_read(None, ram.RamConfig("count"), taught.connections[None], examples, words)

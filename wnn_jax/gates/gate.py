@@ -1,19 +1,21 @@
-"""A gate: it keeps some of a probability and adds something in its place.
+"""The definition of a gate: it keeps a part of a probability, and adds another probability.
 
     p'  =  keep * p + add                                                        (`apply`)
 
-That one line serves every model, bitwise, tiered or chain, because each of them is made of probabilities
-of *bits* (code bits; one-hot clusters; turns of a path) that make up probabilities of *tokens*:
+This formula serves bitwise, tiered and chain models. Each of them has probabilities of *bits* (code bits,
+one-hot clusters, or turns of a token's path), from which it makes the probabilities of *tokens*:
 
     kind     applied to             keep                 add
-    bit      each bit               g                    (1 - g) * rest, a guess that does not look
-    token    each token, and the    g + leak             nothing
-             V tokens normalised
+    bit      each bit               g                    (1 - g) * rest, where rest is a fixed guess
+    token    each token, then all   g + leak             nothing
+             V are normalised
     dual     bit, and then token
-    engram   each token             1 - g of an order    g * (what its n-grams predict)
+    engram   each token             1 - g of an order    g * (the prediction of the order's n-grams)
 
-where g, the gate's openness, is in [0, 1]. Bit, token and dual gates are RAM neurons (`ram_gates`); engram
-gates read a hashed memory of n-grams (`engram`).
+Here g, the openness of the gate, is in [0, 1]. Bit, token and dual gates are made of RAM neurons
+(`ram_gates`); engram gates read a hashed memory of n-grams (`engram`).
+
+Source: docs/semantics/gates.md
 """
 
 from typing import NamedTuple
@@ -30,11 +32,13 @@ RAM_KINDS = KINDS[:3]
 
 
 class LogGate(NamedTuple):
-    """Logarithms of what is kept and of what is added, in shapes that broadcast against what they gate.
+    """A gate in logarithms. Its arrays must broadcast with the log-probabilities to which it is applied.
 
     Attributes:
-      keep: ``float32 [...]``.
-      add: ``float32 [...]``, or None for nothing.
+      keep: ``float32 [...]``, the logarithm of the factor that is kept.
+      add: ``float32 [...]``, the logarithm of the probability that is added; None adds nothing.
+
+    Source: docs/semantics/gates.md
     """
 
     keep: jax.Array
@@ -42,6 +46,17 @@ class LogGate(NamedTuple):
 
 
 def apply(gate: LogGate, log_p: jax.Array) -> jax.Array:
-    """Log of the gated probability, of bits or tokens, normalised only if keep and add sum to 1 with p."""
+    """Apply a gate to the log-probabilities of bits or tokens.
+
+    Args:
+      gate: the gate.
+      log_p: ``float32 [...]``.
+
+    Returns:
+      ``float32 [...]``, the logarithm of ``keep * p + add``. It is not normalised: the caller must normalise
+      over the V tokens behind token gates.
+
+    Source: docs/semantics/gates.md
+    """
     kept = gate.keep + log_p
     return kept if gate.add is None else jnp.logaddexp(kept, gate.add)

@@ -1,10 +1,11 @@
-"""RAM gates: neurons over the bits of the context, a cluster for every bit or token.
+"""RAM gates: clusters of RAM neurons that read the bits of the context, one cluster for every bit or token.
 
-They learn the target: a bit's gate whether the bit came as 1, a token's gate whether the token came. The
-predecessor's gates wrote a cell once and never again, in whatever order its threads ran, and read other bits
-than they had been taught. Here both see `bits.windows`, and what is written has no order: a bit's cell holds
-the majority; a token's cell is TRUE once the token came there, because one token among thousands never has
-a majority.
+The gate of a bit learns whether the bit is 1; the gate of a token learns whether the token follows. The order
+of the examples does not change a gate. A cell of a bit's gate holds the majority of its targets. A cell of a
+token's gate is TRUE if the token followed at least once, because one token of thousands hardly ever has a
+majority.
+
+Source: docs/semantics/gates.md
 """
 
 import dataclasses
@@ -24,18 +25,22 @@ UNTRAINED = ("closed", "open")
 
 @dataclasses.dataclass(frozen=True)
 class RamGateConfig:
-    """Sizes of RAM gates, and how they are read. Hashable: static under `jit`.
+    """Configures RAM gates. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      neurons: neurons of each gate.
-      address_bits: input bits that a gate's neuron observes.
-      soft: a gate is as open as the share of its neurons that read TRUE; else open or closed.
-      threshold: neurons that must read TRUE to open a hard gate; by default half of them, rounded down.
-      untrained: whether a cell that nothing was written to reads TRUE (``open``) or not (``closed``).
-      leak: share of a token's probability that its closed gate lets through.
+      neurons: number of neurons of each gate.
+      address_bits: number of input bits that a neuron of a gate reads.
+      soft: whether a gate is partly open, by the share of its neurons that read TRUE; otherwise it is open or
+        closed.
+      threshold: number of neurons that must read TRUE to open a gate that is not soft; by default half of
+        them, rounded down, but at least 1.
+      untrained: reading of an EMPTY cell: TRUE (``open``) or FALSE (``closed``).
+      leak: share of a token's probability that a closed gate lets through, above 0 and at most 1.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/gates.md
     """
 
     neurons: int = 8
@@ -49,38 +54,77 @@ class RamGateConfig:
         if self.untrained not in UNTRAINED:
             raise ValueError(f"unknown untrained {self.untrained!r}: choose one of {', '.join(UNTRAINED)}")
         if not 1 <= self.neurons <= ram.MAX_NEURONS:
-            raise ValueError(f"a gate takes 1 to {ram.MAX_NEURONS} neurons, got {self.neurons}")
+            raise ValueError(
+                f"a gate takes 1 to {ram.MAX_NEURONS} neurons, got {self.neurons}: set a number in this range"
+            )
         if not 1 <= self.address_bits <= ram.MAX_ADDRESS_BITS:
-            raise ValueError(f"a gate takes 1 to {ram.MAX_ADDRESS_BITS} bits, got {self.address_bits}")
+            raise ValueError(
+                f"a gate takes 1 to {ram.MAX_ADDRESS_BITS} bits, got {self.address_bits}: set a number in "
+                "this range"
+            )
         if self.threshold is not None and not 1 <= self.threshold <= self.neurons:
-            raise ValueError(f"a threshold must be 1 to {self.neurons} neurons, got {self.threshold}")
+            raise ValueError(
+                f"a threshold must be 1 to {self.neurons} neurons, got {self.threshold}: change threshold"
+            )
         if not 0 < self.leak <= 1:
             raise ValueError(
-                f"leak must be in (0, 1], got {self.leak}: without one a token may be impossible"
+                f"leak must be in (0, 1], got {self.leak}: use a small number, so that no token is impossible"
             )
 
     def memory(self, cells: ram.CellKind) -> ram.RamConfig:
-        """The gates' cells."""
+        """Make the config of the gates' cells, with the reading of EMPTY cells.
+
+        Args:
+          cells: the kind of cells.
+
+        Returns:
+          The config.
+        """
         return ram.RamConfig(cells, empty_value=float(self.untrained == "open"))
 
 
 def bit_gate(openness: jax.Array, rest: jax.Array | float = 0.5) -> LogGate:
-    """A closed gate makes a bit say ``rest`` instead of what its neurons say.
+    """Make a bit gate: if it is closed, the bit's probability is replaced by a fixed guess.
 
     Args:
-      openness: in [0, 1], see `openness`.
-      rest: what the bit says without looking; 1/2 as published.
+      openness: ``float32 [...]``, in [0, 1], from `openness`.
+      rest: the fixed guess, a number or ``float32 [...]``; 1/2 as published.
+
+    Returns:
+      The gate.
+
+    Source: docs/semantics/gates.md
     """
     return LogGate(jnp.log(openness), jnp.log((1 - openness) * rest))
 
 
 def token_gate(config: RamGateConfig, openness: jax.Array) -> LogGate:
-    """A closed gate leaves a token the ``leak`` of its probability; normalise over all V afterwards."""
+    """Make a token gate: if it is closed, only the share ``leak`` of the token's probability is kept.
+
+    Args:
+      config: gives the leak.
+      openness: ``float32 [...]``, in [0, 1], from `openness`.
+
+    Returns:
+      The gate. The gated probabilities must be normalised over the V tokens.
+
+    Source: docs/semantics/gates.md
+    """
     return LogGate(jnp.log(openness + config.leak))
 
 
 def openness(config: RamGateConfig, votes: jax.Array) -> jax.Array:
-    """How open gates are, ``float32`` in [0, 1], by the votes of their neurons."""
+    """Compute the openness of gates from the votes of their neurons.
+
+    Args:
+      config: gives the number of neurons, and whether gates are soft.
+      votes: ``int32 [...]``, in units of ``1 / ram.UNIT``.
+
+    Returns:
+      ``float32 [...]``, in [0, 1]; 0 or 1 if gates are not soft.
+
+    Source: docs/semantics/gates.md
+    """
     true = votes // ram.UNIT
     if config.soft:
         return true / jnp.float32(config.neurons)
@@ -91,14 +135,23 @@ def openness(config: RamGateConfig, votes: jax.Array) -> jax.Array:
 def bit_openness(
     key: jax.Array, config: RamGateConfig, input_bits: int, train: ram.Examples, words: jax.Array
 ) -> jax.Array:
-    """How open the gates of K bits are, ``float32 [K, N]``, after they were taught the bits that came.
+    """Fit the gates of K bits to a text, and read their openness on other contexts.
 
     Args:
       key: draws the connectivity.
       config: sizes of the gates.
-      input_bits: I, of the words.
-      train: ``bool [K, M]`` targets are the bits; spans may leave out what has no such bit.
-      words: ``uint32 [W, N]`` to read.
+      input_bits: I, the number of bits of a context.
+      train: M examples whose targets ``bool [K, M]`` are the bits; spans may leave out examples that lack a
+        bit.
+      words: ``uint32 [W, N]``, packed contexts to read.
+
+    Returns:
+      ``float32 [K, N]``, in [0, 1].
+
+    Raises:
+      ValueError: a gate reads more address bits than there are input bits, or shapes disagree.
+
+    Source: docs/semantics/gates.md
     """
     clusters = train.targets.shape[0]
     connections = connectivity.random(key, clusters, config.neurons, config.address_bits, input_bits)
@@ -113,17 +166,26 @@ def token_layer(
     order: np.ndarray,
     tokens: np.ndarray,
 ) -> tiered_layer.OneHotLayer:
-    """Gates of all V tokens as a one-hot layer, to be read with `tiered_layer.votes` and `openness`.
+    """Make the gates of all V tokens as a one-hot layer, for `tiered_layer.votes` and `openness`.
 
     Args:
       key: draws the connectivity.
       config: sizes of the gates.
-      model: whose vocabulary, context and tiers they have; `single_tier` where there is no tiered model.
-      order: ids by rank, see `tiered_layer.Wiring`.
-      tokens: the training text.
+      model: gives the vocabulary, the context and the tiers; for a model without tiers use `single_tier`.
+      order: ``int32 [V]``, the ids by rank, see `tiered_layer.Wiring`.
+      tokens: ``int [M + C]``, the training text.
+
+    Returns:
+      The layer.
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has, or an id is outside the vocabulary.
+
+    Source: docs/semantics/gates.md
     """
     tiers = tuple(tiered_config.Tier(x.clusters, config.neurons, config.address_bits) for x in model.tiers)
-    # Every token's gate is taught that all others did not come. In a closed gate that reads like nothing.
+    # A token's gate learns FALSE where another token followed. If EMPTY cells are closed, FALSE reads like
+    # EMPTY, so it is not written.
     negatives = "all" if config.untrained == "open" else "none"
     gates = tiered_config.TieredConfig(
         model.vocabulary, tiers, model.context, config.memory("true_wins"), negatives
@@ -133,9 +195,19 @@ def token_layer(
 
 
 def single_tier(vocabulary: int, context: int, address_bits: int = 1) -> tiered_config.TieredConfig:
-    """The one tier of all tokens that `token_layer` takes for a model that is not tiered.
+    """Make the config of one tier of all tokens, which `token_layer` takes for a model without tiers.
+
+    Args:
+      vocabulary: V.
+      context: C.
+      address_bits: T, the number of input bits that a neuron reads.
+
+    Returns:
+      The config.
 
     Raises:
-      ValueError: a gate cannot observe that many bits of the context.
+      ValueError: T is above the number of bits of the context.
+
+    Source: docs/semantics/gates.md
     """
     return tiered_config.TieredConfig(vocabulary, (tiered_config.Tier(None, 1, address_bits),), context)

@@ -1,7 +1,9 @@
-"""Scores of a tiered model behind gates.
+"""Scores a tiered model behind gates.
 
-In a one-hot code the bits *are* the tokens, so a tiered model has one layer of gates for both, and what its
-clusters say without looking is not 1/2 but how often their token comes.
+In a one-hot code each bit is a token, so one layer of gates serves as bit gates and as token gates. The fixed
+guess of a closed bit gate is the frequency of the token, not 1/2.
+
+Source: docs/semantics/gates.md
 """
 
 import dataclasses
@@ -24,12 +26,14 @@ from wnn_jax.saving import progress
 
 
 class TieredScores(NamedTuple):
-    """Scores of a tiered model and what they took.
+    """The scores of a tiered model, and the time that they took.
 
     Attributes:
-      scores: `bitwise.Scores` by kind of gate; without gates as ``none``.
-      readout: of the calibrated model, see `tiered_readout.Readout`; None for the published score.
-      seconds: spent.
+      scores: `bitwise.Scores` by kind of gate; ``none`` is the model without gates.
+      readout: the readout of a calibrated model, see `tiered_readout.Readout`; None for the published score.
+      seconds: time of fitting and scoring.
+
+    Source: docs/semantics/gates.md
     """
 
     scores: dict[str, bitwise.Scores]
@@ -48,21 +52,26 @@ def fit_tiered(
     resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
 ) -> TieredScores:
-    """A tiered model fitted and scored, without gates and behind each kind; or its scores as they were saved.
+    """Fit a tiered model and score it without gates and behind each kind, or load the saved scores.
 
     Args:
-      key: see `on_tiered`.
-      config: of the model.
-      gating: which gates, and their sizes.
-      train: the training text, M ids.
-      tokens: ``[N]`` ids to score, which continue the training text.
+      key: draws the model and its gates, see `on_tiered`.
+      config: sizes and training rules of the model.
+      gating: kinds of gates, and their sizes.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score; it continues the training text.
       pieces: the bytes of each of the V ids.
-      resume: a folder to save the scores to once they are complete, and to read them from instead of making
-        them again.
-      on_step: hears how many ids have been fitted and read.
+      resume: a folder. Complete scores are saved to it; scores that it holds already are loaded instead of
+        computed.
+      on_step: called with the number of ids whose clusters have been fitted and read.
+
+    Returns:
+      The scores.
 
     Raises:
-      ValueError: the folder holds the progress of other work.
+      ValueError: the folder holds the progress of other work, or see `on_tiered`.
+
+    Source: docs/semantics/gates.md
     """
     saved = None
     if resume is not None:
@@ -89,7 +98,7 @@ def _describe(
     tokens: np.ndarray,
     pieces: list[bytes],
 ) -> dict[str, Any]:
-    """JSON data that tells this work from other work."""
+    """Describe the work as JSON data that differs for every other work."""
     digests = (hashlib.sha256(x) for x in (train.tobytes(), tokens.tobytes(), b"\n".join(pieces)))
     return {
         "model": dataclasses.asdict(config),
@@ -118,16 +127,25 @@ def on_tiered(
     pieces: list[bytes],
     on_step: OnStep | None = None,
 ) -> dict[str, bitwise.Scores]:
-    """Scores of a tiered model without gates, as ``none``, and behind each kind of gate.
+    """Score a tiered model without gates and behind each kind of gate.
 
     Args:
-      key: with which the model was fitted; its gates draw from it what the model did not.
-      gating: which gates, and their sizes.
-      model: from `tiered.fit`.
-      train: the training text, M ids.
-      tokens: ``[N]`` ids to score, which continue the training text.
+      key: the key with which the model was fitted; the gates use parts of it that the model does not.
+      gating: kinds of gates, and their sizes.
+      model: the model, from `tiered.fit`.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score; it continues the training text.
       pieces: the bytes of each of the V ids.
-      on_step: hears how many ids have been fitted and read.
+      on_step: called with the number of ids whose clusters have been fitted and read.
+
+    Returns:
+      Scores of N tokens by kind of gate; ``none`` is the model without gates. Behind engram gates the best
+      ids are not known and are -1.
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has, or the training text is too short.
+
+    Source: docs/semantics/gates.md
     """
     keys, config = tiered.split(key), model.layer.config
     words, _ = tiered_layer.inputs(config, np.concatenate([model.history, tokens]))
@@ -165,16 +183,26 @@ def tiered_behind_ram_gates(
     tokens: np.ndarray,
     on_step: OnStep | None = None,
 ) -> dict[str, bitwise.Scores]:
-    """Scores of a tiered model without gates, as ``none``, and behind each kind of RAM gate, in one pass.
+    """Score a tiered model without gates and behind each kind of RAM gate, in one pass over its clusters.
 
     Args:
-      key: draws the gates' connectivity.
-      gate: sizes of the gates, and how they are read.
-      kinds: of `RAM_KINDS`, or none.
-      layer, readout: the model; without a readout its published score.
-      train: the training text, M ids.
-      words, tokens: ``uint32 [W, N]`` and ``[N]`` to score.
-      on_step: hears how many ids have been fitted and read.
+      key: draws the connectivity of the gates.
+      gate: settings of the gates.
+      kinds: kinds of `RAM_KINDS`; may be empty.
+      layer: the layer of the model.
+      readout: the readout of the model; None for its published score.
+      train: ``int [M]``, the training text.
+      words: ``uint32 [W, N]``, packed contexts of the text to score.
+      tokens: ``int [N]``, the text to score.
+      on_step: called with the number of ids whose clusters have been fitted and read.
+
+    Returns:
+      Scores of N tokens by kind of gate; ``none`` is the model without gates.
+
+    Raises:
+      ValueError: a gate reads more address bits than the context has.
+
+    Source: docs/semantics/gates.md
     """
     config, layers = layer.config, [layer]
     if kinds:
@@ -198,7 +226,7 @@ def tiered_behind_ram_gates(
 def _cluster_scores(
     kinds, gate: ram_gates.RamGateConfig, readout, tier, share, frequency, votes
 ) -> dict[str, jax.Array]:
-    """Scores of some clusters without gates and behind them, what they share computed once."""
+    """Compute the scores of some clusters by kind of gate; the work that the kinds share is done once."""
     openness = ram_gates.openness(gate, votes)
     shares = {"none": share, "token": share}
     if "bit" in kinds or "dual" in kinds:

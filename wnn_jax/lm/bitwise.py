@@ -1,12 +1,15 @@
 """The bitwise RAM language model: one cluster of RAM neurons for every bit of the next token.
 
-The input is the codes of the last C tokens; cluster k votes for bit k of the next token's code.
-The token's probability is the product of its bits' probabilities over the V valid ids:
+The input bits are the codes of the last C tokens. Cluster k votes for bit k of the next token's code. The
+probability of a token is the product of its bits' probabilities, normalised over the V ids:
 
     score(t) = sum_k log P(bit_k = code(t)_k)        P(t) = exp(score(t)) / sum_{u < V} exp(score(u))
 
-The bits are independent given the context, so the normaliser is ``Pr[id < V]`` and both it and the
-best id come from a B-step digit walk instead of V x B work (`_first_differences`).
+The model takes the bits as independent given the context. So the normaliser is ``Pr[id < V]``, a sum over the
+digits at which an id may first differ from V. The sum and the best id take O(B) work, not V x B
+(`_first_differences`).
+
+Source: docs/semantics/bitwise.md
 """
 
 import dataclasses
@@ -25,18 +28,21 @@ FLOOR = 1e-7
 
 @dataclasses.dataclass(frozen=True)
 class BitwiseConfig:
-    """Sizes of a bitwise model. Hashable: static under `jit`.
+    """Configures a bitwise model. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      vocabulary: V, the number of ids.
-      context: C, the number of tokens seen.
-      neurons: n, neurons of each of the B clusters.
-      address_bits: T, input bits that a neuron observes.
-      code: how ids become bits, input and output alike.
-      memory: the cells.
+      vocabulary: number of token ids, V.
+      context: number of tokens that the model sees, C.
+      neurons: number of neurons of each cluster, n; there is one cluster for each bit of a token.
+      address_bits: number of input bits that a neuron reads, T.
+      code: code that turns ids into bits, for input and output. In the Gray code the ids i and i + 1 differ
+        in one bit.
+      memory: the kind of cells.
 
     Raises:
-      ValueError: a size is out of range, or T exceeds the C * B input bits.
+      ValueError: the code is unknown, a size is out of range, or T exceeds the C * B input bits.
+
+    Source: docs/semantics/bitwise.md
     """
 
     vocabulary: int
@@ -50,33 +56,40 @@ class BitwiseConfig:
         if self.code not in CODES:
             raise ValueError(f"unknown code {self.code!r}: choose one of {', '.join(CODES)}")
         if self.context < 1:
-            raise ValueError(f"the model needs at least 1 context token, got {self.context}")
+            raise ValueError(
+                f"the model needs at least 1 context token, got {self.context}: set context to 1 or more"
+            )
         if not 1 <= self.neurons <= ram.MAX_NEURONS:
-            raise ValueError(f"a cluster takes 1 to {ram.MAX_NEURONS} neurons, got {self.neurons}")
+            raise ValueError(
+                f"a cluster takes 1 to {ram.MAX_NEURONS} neurons, got {self.neurons}: change neurons"
+            )
         limit = min(ram.MAX_ADDRESS_BITS, self.input_bits)
         if not 1 <= self.address_bits <= limit:
             raise ValueError(
-                f"address bits must be 1 to {limit} ({self.context} tokens of {self.clusters} bits "
-                f"give {self.input_bits} input bits; dense tables stop at "
-                f"{ram.MAX_ADDRESS_BITS}), got {self.address_bits}"
+                f"address bits must be 1 to {limit} ({self.context} tokens of {self.clusters} bits are "
+                f"{self.input_bits} input bits, and a table takes at most {ram.MAX_ADDRESS_BITS}), got "
+                f"{self.address_bits}: set a number in this range"
             )
 
     @property
     def clusters(self) -> int:
-        """K = B: one cluster a bit of the token."""
+        """K = B, because each bit of a token has one cluster."""
         return bits.code_length(self.vocabulary)
 
     @property
     def input_bits(self) -> int:
+        """I = C * B, the number of bits of the context."""
         return self.context * self.clusters
 
 
 class Scores(NamedTuple):
-    """Scores of N tokens under a model.
+    """The scores of N tokens under a model.
 
     Attributes:
-      nats: ``float32 [N]`` negative log-probability of the token that came.
-      best: ``int32 [N]`` the most probable id; the lowest one on ties.
+      nats: ``float32 [N]``, the negative log-probability of each token.
+      best: ``int32 [N]``, the most probable id at each token's place; the lowest one on ties.
+
+    Source: docs/semantics/bitwise.md
     """
 
     nats: jax.Array
@@ -84,21 +97,35 @@ class Scores(NamedTuple):
 
 
 def init(key: jax.Array, config: BitwiseConfig) -> jax.Array:
-    """A random connectivity ``[B, n, T]``."""
+    """Draw a random connectivity for a bitwise model.
+
+    Args:
+      key: draws the input bits.
+      config: sizes of the model.
+
+    Returns:
+      ``int [B, n, T]``, distinct input bits for each neuron.
+
+    Source: docs/semantics/bitwise.md
+    """
     return connectivity.random(key, config.clusters, config.neurons, config.address_bits, config.input_bits)
 
 
 def examples(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> ram.Examples:
-    """Every position of a token stream that has a full context, as inputs and target bits.
+    """Make an example of every position of a token stream that has a full context.
 
     Args:
-      tokens: ``[N + C]`` ids.
+      config: gives the vocabulary, the context and the code.
+      tokens: ``int [N + C]``, token ids.
 
     Returns:
-      N examples; example i sees tokens ``i .. i + C - 1`` and is asked for token ``i + C``.
+      N examples. Example i has the bits of tokens ``i .. i + C - 1`` as input and those of token ``i + C`` as
+      targets.
 
     Raises:
-      ValueError: the stream is no longer than the context, or an id is not below V.
+      ValueError: the stream is not longer than the context, or an id is outside the vocabulary.
+
+    Source: docs/semantics/bitwise.md
     """
     tokens = check_tokens(config, tokens)
     code_bits = bits.unpack_code(encode(config, jnp.asarray(tokens, jnp.int32)), config.clusters)
@@ -107,46 +134,102 @@ def examples(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> ram.Examp
 
 
 def check_tokens(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> np.ndarray:
-    """The ids as NumPy, or a ValueError that says which one is out of range or how many are missing."""
+    """Check that a token stream is longer than the context, and that its ids lie in the vocabulary.
+
+    Args:
+      config: gives the vocabulary and the context.
+      tokens: ``int [M]``, token ids.
+
+    Returns:
+      The ids as a NumPy array.
+
+    Raises:
+      ValueError: the stream is not longer than the context, or see `check_ids`.
+
+    Source: docs/semantics/bitwise.md
+    """
     tokens = np.asarray(tokens)
     if tokens.ndim != 1 or len(tokens) <= config.context:
         raise ValueError(
-            f"a context of {config.context} needs more than {config.context} tokens, got {tokens.size}"
+            f"a context of {config.context} needs more than {config.context} tokens, got {tokens.size}: give "
+            "a longer text"
         )
     return check_ids(config, tokens)
 
 
 def check_ids(config: BitwiseConfig, tokens: jax.Array | np.ndarray) -> np.ndarray:
-    """The ids as NumPy.
+    """Check that token ids lie in the vocabulary.
+
+    Args:
+      config: gives the vocabulary.
+      tokens: ``int [N]``, token ids.
+
+    Returns:
+      The ids as a NumPy array.
 
     Raises:
-      ValueError: they are no ``[N]`` integers, or one is not below V.
+      ValueError: the ids are not integers ``[N]``, or one is below 0 or not below V.
+
+    Source: docs/semantics/bitwise.md
     """
     tokens = np.asarray(tokens)
     if tokens.ndim != 1 or not np.issubdtype(tokens.dtype, np.integer):
-        raise ValueError(f"tokens must be [N] integers, got {tokens.dtype} of shape {tokens.shape}")
+        raise ValueError(
+            f"tokens must be [N] integers, got {tokens.dtype} of shape {tokens.shape}: give a list of ids"
+        )
     bad = np.flatnonzero((tokens < 0) | (tokens >= config.vocabulary))
     if bad.size:
         raise ValueError(
             f"token {tokens[bad[0]]} at position {bad[0]} is outside the vocabulary of "
-            f"{config.vocabulary} ids ({bad.size} such tokens)"
+            f"{config.vocabulary} ids ({bad.size} such tokens): use the tokenizer of this vocabulary"
         )
     return tokens
 
 
 def encode(config: BitwiseConfig, ids: jax.Array) -> jax.Array:
-    """Ids to the integers whose bits the model reads and predicts."""
+    """Turn ids into codes, the integers whose bits the model reads and predicts.
+
+    Args:
+      config: gives the code, binary or Gray.
+      ids: ``int32 [...]``.
+
+    Returns:
+      ``int32 [...]``; the ids themselves in the binary code.
+
+    Source: docs/semantics/bitwise.md
+    """
     return bits.gray(ids) if config.code == "gray" else ids
 
 
 def log_probabilities(votes: jax.Array, connections: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Log-probabilities ``float32 [B, N]`` of bit 1 and of bit 0, clamped to ``[FLOOR, 1 - FLOOR]``."""
+    """Turn votes into the log-probabilities of bit 1 and of bit 0.
+
+    Args:
+      votes: ``int32 [B, N]``.
+      connections: ``int [B, n, T]``; the votes are divided by the number of neurons that are present.
+
+    Returns:
+      Two ``float32 [B, N]``, of probabilities that were clamped to ``[FLOOR, 1 - FLOOR]``.
+
+    Source: docs/semantics/bitwise.md
+    """
     one, zero = ram.probability(votes, connections)
     return log_clamped(one, zero)
 
 
 def log_clamped(one: jax.Array, zero: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """``log`` of both halves of a bit's probability after they were clamped to ``[FLOOR, 1 - FLOOR]``."""
+    """Clamp the probabilities of bit 1 and bit 0 to ``[FLOOR, 1 - FLOOR]``, and take their logarithms.
+
+    Args:
+      one: ``float32 [...]``, the probability of bit 1.
+      zero: ``float32 [...]``, the probability of bit 0, which is ``1 - one`` without its rounding.
+
+    Returns:
+      Two ``float32 [...]``, the logarithms. A probability above 1/2 gets its logarithm from the other one, so
+      that no digits are lost.
+
+    Source: docs/semantics/bitwise.md
+    """
 
     def log(p, q):
         return jnp.where(p > 0.5, jnp.log1p(-jnp.maximum(q, FLOOR)), jnp.log(jnp.maximum(p, FLOOR)))
@@ -155,11 +238,18 @@ def log_clamped(one: jax.Array, zero: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def score(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, targets: jax.Array) -> Scores:
-    """Exact categorical score of every token in O(B).
+    """Score every token, normalised exactly over all V ids, in O(B) work.
 
     Args:
-      log_one, log_zero: ``float32 [B, N]``, see `log_probabilities`.
-      targets: ``bool [B, N]`` code bits of the tokens that came.
+      config: gives the vocabulary and the code.
+      log_one: ``float32 [B, N]``, from `log_probabilities`.
+      log_zero: ``float32 [B, N]``, from `log_probabilities`.
+      targets: ``bool [B, N]``, the code bits of the tokens.
+
+    Returns:
+      Nats and best ids, arrays ``[N]``; on ties the lowest id.
+
+    Source: docs/semantics/bitwise.md
     """
     chosen = jnp.where(targets, log_one, log_zero).sum(axis=0)
     log_mass, best = _below_vocabulary(config, log_one, log_zero)
@@ -167,7 +257,19 @@ def score(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, target
 
 
 def token_scores(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array, ids: jax.Array) -> jax.Array:
-    """Log-probabilities ``float32 [k, N]`` of some ids ``[k]``, before they are normalised over all V."""
+    """Compute the log-probabilities of some ids, not normalised over the V ids.
+
+    Args:
+      config: gives the code.
+      log_one: ``float32 [B, N]``, from `log_probabilities`.
+      log_zero: ``float32 [B, N]``, from `log_probabilities`.
+      ids: ``int32 [k]``.
+
+    Returns:
+      ``float32 [k, N]``.
+
+    Source: docs/semantics/bitwise.md
+    """
     code = bits.unpack_code(encode(config, ids), config.clusters).astype(jnp.float32)
     return code.T @ log_one + (1.0 - code.T) @ log_zero
 
@@ -175,15 +277,33 @@ def token_scores(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array,
 def cross_entropy(
     config: BitwiseConfig, connections: jax.Array, votes: jax.Array, targets: jax.Array
 ) -> jax.Array:
-    """Nats ``float32 [N]`` of every token under the votes of a layer."""
+    """Compute the nats of every token from the votes of a layer.
+
+    Args:
+      config: gives the vocabulary and the code.
+      connections: ``int [B, n, T]``.
+      votes: ``int32 [B, N]``.
+      targets: ``bool [B, N]``, the code bits of the tokens.
+
+    Returns:
+      ``float32 [N]``.
+
+    Source: docs/semantics/bitwise.md
+    """
     return score(config, *log_probabilities(votes, connections), targets).nats
 
 
 class Rest(NamedTuple):
     """The normaliser of every token as a function of one bit: ``others + one * P(1) + zero * P(0)``.
 
+    Each entry belongs to one bit of one token, and depends on all the other bits of that token.
+
     Attributes:
-      others, one, zero: ``float32 [B, N]``, of each bit given all the other bits.
+      others: ``float32 [B, N]``.
+      one: ``float32 [B, N]``.
+      zero: ``float32 [B, N]``.
+
+    Source: docs/semantics/bitwise.md
     """
 
     others: jax.Array
@@ -192,13 +312,20 @@ class Rest(NamedTuple):
 
 
 def rest(config: BitwiseConfig, one: jax.Array, zero: jax.Array) -> Rest:
-    """The normaliser as the other bits leave it, for each bit, in O(B).
+    """Compute, for each bit, the normaliser as a function of this bit alone, in O(B) work.
 
-    The normaliser is Pr[id < V], a sum over the digits at which an id may first differ from V, so it is
-    linear in each bit's probability: changing one cluster costs O(N), not a new walk.
+    The normaliser is ``Pr[id < V]``, a sum over the digits at which an id may first differ from V. So it is
+    linear in the probability of each bit, and a change of one cluster costs O(N).
 
     Args:
-      one, zero: ``float32 [B, N]``, see `ram.probability`.
+      config: gives the vocabulary and the code.
+      one: ``float32 [B, N]``, the probability of bit 1, from `ram.probability`.
+      zero: ``float32 [B, N]``, the probability of bit 0.
+
+    Returns:
+      The coefficients of the linear functions.
+
+    Source: docs/semantics/bitwise.md
     """
     places = one.shape[0]
     if config.vocabulary == 1 << config.clusters:
@@ -222,10 +349,20 @@ def rest(config: BitwiseConfig, one: jax.Array, zero: jax.Array) -> Rest:
 
 
 def bit_nats(rest: Rest, one: jax.Array, zero: jax.Array, targets: jax.Array) -> jax.Array:
-    """Nats of every token but for the other bits' own: one bit's loss and the whole normaliser.
+    """Compute the part of a token's nats that depends on one bit: the bit's own loss and the normaliser.
 
-    Its change is the change of the token's nats when only that bit's votes change. One logarithm, of
-    probabilities that `rest` was given too; all arguments of one shape, an entry one bit of one token.
+    If only the votes of this bit change, the change of this part is the change of the token's nats.
+
+    Args:
+      rest: coefficients of the normaliser, arrays ``[...]``, from `rest`.
+      one: ``float32 [...]``, the probability that the bit is 1.
+      zero: ``float32 [...]``, the probability that the bit is 0.
+      targets: ``bool [...]``, the bit of the token.
+
+    Returns:
+      ``float32 [...]``; each entry belongs to one bit of one token.
+
+    Source: docs/semantics/bitwise.md
     """
     one, zero = _clamped(one), _clamped(zero)
     mass = rest.others + rest.one * one + rest.zero * zero
@@ -237,10 +374,10 @@ def _clamped(p: jax.Array) -> jax.Array:
 
 
 def _first_differences(config: BitwiseConfig) -> tuple[np.ndarray, list[int]]:
-    """The code of V and the bits at which a valid id may first differ from it.
+    """Return the code of V, and the digits at which an id below V may first differ from V.
 
-    An id is below V exactly if, at the first binary digit where they differ, V has a 1. Gray code
-    keeps common prefixes and flips the first differing digit too, so the same holds for its digits.
+    An id is below V exactly if V has a 1 at the first binary digit in which the two differ. Two Gray codes
+    first differ at the same digit as the two binary numbers, so this holds for the Gray code too.
     """
     places = range(config.clusters - 1, -1, -1)
     limit = config.vocabulary
@@ -250,7 +387,7 @@ def _first_differences(config: BitwiseConfig) -> tuple[np.ndarray, list[int]]:
 
 
 def _below_vocabulary(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.Array):
-    """Log of the probability that the id is below V, and the most probable such id."""
+    """Return the logarithm of the probability that the id is below V, and the most probable such id."""
     if config.vocabulary == 1 << config.clusters:
         best = _greedy(config, log_one, log_zero, 0, jnp.zeros(log_one.shape[1], jnp.int32))[1]
         return jnp.zeros(log_one.shape[1]), best
@@ -268,20 +405,20 @@ def _below_vocabulary(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.A
         candidates.append((branch[row] + suffix, ids))
     totals = jnp.stack([total for total, _ in candidates])
     ids = jnp.stack([ids for _, ids in candidates])
-    # Later branches share a longer prefix with V, so ids grow with the row and argmax's first
-    # maximum is the lowest id.
+    # A later branch shares a longer prefix with V, so its ids are higher. Of equal maxima argmax takes the
+    # first, which is the lowest id.
     best = jnp.take_along_axis(ids, totals.argmax(axis=0)[None], axis=0)[0]
     return jax.nn.logsumexp(branch, axis=0), best
 
 
 def _greedy(config: BitwiseConfig, log_one, log_zero, first: int, ids: jax.Array):
-    """Best completion of ids whose binary digits before ``first`` are given: its score and the ids.
+    """Complete ids whose binary digits before ``first`` are given: return the best score and its ids.
 
-    On a tie the binary digit is 0, which is the lowest id.
+    On a tie the binary digit is 0, which gives the lowest id.
     """
     total = jnp.zeros(log_one.shape[1])
     for place in range(first, config.clusters):
-        # A Gray digit is the binary digit xor the one above it.
+        # A digit of the Gray code is the binary digit xor the binary digit above it.
         above = (ids & 1).astype(bool) if config.code == "gray" else jnp.zeros(ids.shape, bool)
         if_zero = jnp.where(above, log_one[place], log_zero[place])
         if_one = jnp.where(above, log_zero[place], log_one[place])

@@ -1,9 +1,11 @@
-"""A bitwise language model fitted to a text, a cluster at a time, and what it says of other text.
+"""Fits a bitwise language model to a text, one cluster at a time, and scores other text with it.
 
     model = fit(key, BitwiseConfig(corpus.vocabulary), corpus.train)
     nats = score(model, corpus.train, corpus.test).nats
 
-`votes` is the same without a table: each cluster's rows are fitted, read and dropped.
+`votes` fits, reads and drops one cluster after another, so it keeps no table.
+
+Source: docs/semantics/bitwise.md
 """
 
 import functools
@@ -17,16 +19,18 @@ import numpy as np
 from wnn_jax import ram
 from wnn_jax.lm import bitwise, ngram
 
-OnCluster = Callable[[int], Any]  # called with the number of clusters that are done
+OnCluster = Callable[[int], Any]  # is called with the number of clusters that are done
 
 
 class BitwiseModel(NamedTuple):
     """A fitted bitwise model.
 
     Attributes:
-      config: its sizes.
-      connections: ``[B, n, T]``.
-      table: its cells.
+      config: its sizes, code and kind of cells.
+      connections: ``int [B, n, T]``.
+      table: its cells and counts.
+
+    Source: docs/semantics/bitwise.md
     """
 
     config: bitwise.BitwiseConfig
@@ -41,15 +45,22 @@ def fit(
     connections: jax.Array | None = None,
     on_cluster: OnCluster | None = None,
 ) -> BitwiseModel:
-    """A model that has been written a text.
+    """Fit a bitwise model to a text.
 
     Args:
-      key: draws the connectivity, if it is not given, and which examples each neuron samples.
-      tokens: ids, more than the context.
-      connections: ``[B, n, T]``, such as a search's best genome.
+      key: draws the connectivity, if none is given, and which examples each neuron writes.
+      config: sizes, code and kind of cells.
+      tokens: ``int [N + C]``, token ids.
+      connections: ``int [B, n, T]``, such as the best genome of a search; by default random.
+      on_cluster: called with the number of clusters that are done.
+
+    Returns:
+      The fitted model.
 
     Raises:
-      ValueError: the text is no longer than the context, or an id is not below V.
+      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+
+    Source: docs/semantics/bitwise.md
     """
     if connections is None:
         draw_key, key = jax.random.split(key)
@@ -79,10 +90,24 @@ def votes(
     words: jax.Array,
     on_cluster: OnCluster | None = None,
 ) -> jax.Array:
-    """Votes ``int32 [B, N]`` on packed contexts ``uint32 [W, N]`` of a model fitted to a text, and not kept.
+    """Fit a model to a text, read its votes on other contexts, and drop its table.
 
     Args:
-      key: draws which examples each neuron samples; `fit` with the same key has the same table.
+      key: draws which examples each neuron writes. `fit` with these connections and this key has the same
+        table.
+      config: sizes, code and kind of cells.
+      connections: ``int [B, n, T]``.
+      tokens: ``int [M]``, the training text.
+      words: ``uint32 [W, N]``, packed contexts to read.
+      on_cluster: called with the number of clusters that are done.
+
+    Returns:
+      ``int32 [B, N]``.
+
+    Raises:
+      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+
+    Source: docs/semantics/bitwise.md
     """
     train = bitwise.examples(config, tokens)
 
@@ -94,36 +119,62 @@ def votes(
 
 
 def read(model: BitwiseModel, words: jax.Array) -> jax.Array:
-    """Votes ``int32 [B, N]`` of a fitted model on packed contexts ``uint32 [W, N]``."""
+    """Read the votes of a fitted model.
+
+    Args:
+      model: a fitted model.
+      words: ``uint32 [W, N]``, packed contexts.
+
+    Returns:
+      ``int32 [B, N]``.
+
+    Source: docs/semantics/bitwise.md
+    """
     return _read(model.config.memory, model.table, model.connections, words)
 
 
 def following(config: bitwise.BitwiseConfig, before: Any, tokens: Any) -> ram.Examples:
-    """Examples of every token of a text that continues another: each has a full context.
+    """Make an example of every token of a text that continues another text.
 
     Args:
-      before: at least C ids, of which the last C are seen.
-      tokens: ``[N]`` ids.
+      config: gives the vocabulary, the context and the code.
+      before: ``int [M]``, the ids before the text, at least C of them; the last C are used.
+      tokens: ``int [N]``, the text, at least one id.
+
+    Returns:
+      N examples, each with a full context.
 
     Raises:
-      ValueError: an id is not below V, there is none to score, or too few came before.
+      ValueError: there is no token, fewer than C ids come before it, or an id is outside the vocabulary.
+
+    Source: docs/semantics/bitwise.md
     """
     before, tokens = np.asarray(before), np.asarray(tokens)
     if not len(tokens) or len(before) < config.context:
         raise ValueError(
-            f"a context of {config.context} needs as many tokens before the first of those to score: got "
-            f"{len(before)} before {len(tokens)}"
+            f"scoring needs at least 1 token, and at least {config.context} tokens before it (the context), "
+            f"got {len(tokens)} tokens after {len(before)}: give the end of the training text as before"
         )
     return bitwise.examples(config, np.concatenate([before[-config.context :], tokens]))
 
 
 def score(model: BitwiseModel, before: Any, tokens: Any) -> ngram.Prediction:
-    """Nats and best guesses of a text that continues another, each token from its true past.
+    """Score every token of a text that continues another text.
 
-    Lengths are padded, so that few of them are compiled.
+    Texts are padded to a few lengths, so that JAX compiles few programs.
 
     Args:
-      before, tokens: see `following`.
+      model: a fitted model.
+      before: ``int [M]``, the ids before the text, at least C of them.
+      tokens: ``int [N]``, the text.
+
+    Returns:
+      Nats ``float32 [N]``, and the most probable ids ``int32 [N]`` (the lowest on ties).
+
+    Raises:
+      ValueError: see `following`.
+
+    Source: docs/semantics/bitwise.md
     """
     tokens = bitwise.check_ids(model.config, tokens)
     padded = np.pad(tokens, (0, ram.padded_length(len(tokens)) - len(tokens)))
@@ -146,11 +197,20 @@ def learning_curve(
     evaluated: ram.Examples,
     sizes: Sequence[int],
 ) -> list[float]:
-    """Mean nats a token of models fitted to growing prefixes of a text, on the same examples.
+    """Fit models to growing prefixes of a text, and score the same examples with each.
 
     Args:
-      key: as in `votes`.
-      sizes: tokens of each prefix.
+      key: draws which examples each neuron writes.
+      config: sizes, code and kind of cells.
+      connections: ``int [B, n, T]``.
+      tokens: ``int [M]``, the training text.
+      evaluated: N examples to score.
+      sizes: number of tokens of each prefix.
+
+    Returns:
+      For each prefix the mean nats of a token.
+
+    Source: docs/semantics/bitwise.md
     """
     nats = []
     for size in sizes:
@@ -160,11 +220,18 @@ def learning_curve(
 
 
 def needed_bytes(config: bitwise.BitwiseConfig, train: int, evaluated: int, keep_table: bool) -> int:
-    """Upper estimate of the memory that fitting and scoring take.
+    """Estimate from above the memory that fitting and scoring need.
 
     Args:
-      train, evaluated: the number of tokens written and read.
-      keep_table: whether the table of all neurons is kept, as `fit` does and `votes` does not.
+      config: sizes and kind of cells.
+      train: number of tokens that are written.
+      evaluated: number of tokens that are read.
+      keep_table: whether the table of all neurons is kept, as in `fit`; `votes` does not keep it.
+
+    Returns:
+      Bytes.
+
+    Source: docs/architecture.md
     """
     sizes = {"clusters": config.clusters, "neurons": config.neurons, "address_bits": config.address_bits}
     need = ram.fused_bytes(

@@ -1,10 +1,12 @@
-"""Count baselines over token ids: uniform, unigram, interpolated modified Kneser-Ney, a cache.
+"""Count baselines over token ids: uniform, unigram, interpolated modified Kneser-Ney, and a cache.
 
     for name, prediction in ngram.baselines(corpus.train, corpus.test, corpus.vocabulary):
         print(name, prediction.nats.mean())
 
-Host code in NumPy, on sorted arrays: every k-gram of the training stream gets an id, found by
-binary search in the sorted keys ``id(first k - 1 tokens) * V + last token``.
+The code is NumPy on sorted arrays. Every k-gram of the training text gets an id, its place among the sorted
+keys ``id(first k - 1 tokens) * V + last token``; a binary search finds it.
+
+Source: Chen and Goodman 1999, "An empirical study of smoothing techniques for language modeling"
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,27 +16,39 @@ import numpy as np
 
 
 class Prediction(NamedTuple):
-    """Scores of N tokens: ``nats [N]`` of those that came, and the ``best [N]`` guess, -1 if not known."""
+    """The scores of N tokens.
+
+    Attributes:
+      nats: ``float [N]``, the negative log-probability of each token.
+      best: ``int32 [N]``, the most probable id at each token's place; -1 if it is not known.
+
+    Source: docs/glossary.md
+    """
 
     nats: np.ndarray
     best: np.ndarray
 
 
 class _Order(NamedTuple):
-    """All k-grams of one order, sorted by key.
-
-    ``probability`` is that of the last token after the first k - 1; contexts are (k-1)-gram ids.
-    """
+    """All k-grams of one order, sorted by key. A context is the id of a (k - 1)-gram."""
 
     keys: np.ndarray  # int64 [G]
-    probability: np.ndarray  # float64 [G]
-    backoff: np.ndarray  # float64 [contexts], weight of the order below; 1 where nothing was seen
+    probability: np.ndarray  # float64 [G], of the last token after the first k - 1 tokens
+    backoff: np.ndarray  # float64 [contexts], weight of the order below; 1 if no token followed
     best: np.ndarray  # int32 [contexts], most probable token
     best_probability: np.ndarray  # float64 [contexts]
 
 
 class KneserNey(NamedTuple):
-    """A fitted model: orders 1 .. n, and the end of the training stream."""
+    """A fitted Kneser-Ney model.
+
+    Attributes:
+      orders: the tables of the orders 1 to n.
+      history: ``int64 [n - 1]``, the last tokens of the training text.
+      vocabulary: V.
+
+    Source: Chen and Goodman 1999
+    """
 
     orders: tuple[_Order, ...]
     history: np.ndarray
@@ -48,17 +62,23 @@ def baselines(
     orders: Sequence[int] = (2, 5),
     cached: bool = False,
 ) -> Iterator[tuple[str, Prediction]]:
-    """The rows that every language model is compared with, each made when it is asked for.
+    """Score a text with the baselines of every language model, one after another.
 
     Args:
-      train: ids of the training stream.
-      tokens: ``[N]`` ids that continue it.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score; it continues the training text.
       vocabulary: V.
-      orders: of Kneser-Ney.
-      cached: also mix a cache of recent tokens into the last of these, see `fit_cache`.
+      orders: orders of the Kneser-Ney models.
+      cached: whether to add a row in which a cache of recent tokens is mixed into the last order, see
+        `fit_cache`.
 
     Yields:
-      A row's name and its prediction.
+      The name of a row and its prediction. The guesses of the row with a cache are not known.
+
+    Raises:
+      ValueError: the training text is shorter than an order.
+
+    Source: Chen and Goodman 1999 (Kneser-Ney); Kuhn and De Mori 1990 (cache)
     """
     yield "uniform", uniform(vocabulary, tokens)
     yield "unigram (add 0.1)", unigram(train, tokens, vocabulary, add=0.1)
@@ -69,40 +89,71 @@ def baselines(
     if cached and prediction:
         window, weight = fit_cache(train, vocabulary, orders[-1])
         nats = mixed(prediction.nats, cache(train, tokens, window), weight)
-        unknown = np.full(len(tokens), -1)  # a mixture's best token
+        unknown = np.full(len(tokens), -1)  # the best token of a mixture needs all V probabilities
         yield f"Kneser-Ney {orders[-1]} + cache of {window}", Prediction(nats, unknown)
 
 
 def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
-    """Every id alike; the guess is id 0."""
+    """Give every id the same probability.
+
+    Args:
+      vocabulary: V.
+      tokens: ``int [N]``, the text to score.
+
+    Returns:
+      ``log(V)`` nats for each token; the guess is id 0.
+
+    Source: docs/glossary.md
+    """
     nats = np.full(len(tokens), np.log(vocabulary))
     return Prediction(nats, np.zeros(len(tokens), np.int32))
 
 
 def unigram(train: np.ndarray, tokens: np.ndarray, vocabulary: int, add: float = 0.1) -> Prediction:
-    """Training frequencies with ``add`` added to every count."""
+    """Give every id its frequency in the training text.
+
+    Args:
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score.
+      vocabulary: V.
+      add: number that is added to the count of every id, so that none is impossible.
+
+    Returns:
+      The nats of each token; the guess is the most frequent id, the lowest on ties.
+
+    Source: docs/glossary.md
+    """
     counts = np.bincount(train, minlength=vocabulary) + add
     nats = -np.log(counts / counts.sum())
     return Prediction(nats[tokens], np.full(len(tokens), counts.argmax(), np.int32))
 
 
 def fit_kneser_ney(train: np.ndarray, order: int, vocabulary: int) -> KneserNey:
-    """Interpolated modified Kneser-Ney (Chen and Goodman 1999, section 3 and eq. 26).
+    """Fit interpolated Kneser-Ney smoothing with modified discounts.
 
-    The top order uses raw counts, lower ones continuation counts (distinct left neighbours); each
-    order has three discounts from its counts of counts; below the unigram stands uniform 1 / V.
+    The highest order uses counts of n-grams. A lower order uses continuation counts: the number of distinct
+    tokens before a k-gram. Each order has three discounts, from its counts of counts. The unigrams are
+    interpolated with the uniform distribution 1 / V.
 
     Args:
-      train: ids of the training stream.
+      train: ``int [M]``, the training text.
       order: n, at least 1.
       vocabulary: V.
 
+    Returns:
+      The fitted model.
+
     Raises:
-      ValueError: the stream is shorter than the order.
+      ValueError: the order is below 1, or the text is shorter than the order.
+
+    Source: Chen and Goodman 1999, section 3 and eq. 26
     """
     train = np.asarray(train, np.int64)
     if order < 1 or len(train) < order:
-        raise ValueError(f"order {order} needs at least {max(order, 1)} tokens, got {len(train)}")
+        raise ValueError(
+            f"order {order} needs at least {max(order, 1)} tokens, got {len(train)}: the order must be 1 to "
+            "the number of tokens"
+        )
     # ids[k][i] is the id of the k-gram that ends at position i.
     ids, keys, representative = [np.zeros(len(train), np.int64)], [], []
     for k in range(1, order + 1):
@@ -124,7 +175,7 @@ def fit_kneser_ney(train: np.ndarray, order: int, vocabulary: int) -> KneserNey:
         if orders:
             suffix = ids[k - 1][representative[k - 1]]
             lower = orders[-1].probability[suffix]
-            # The context without its first token; the context ends one position earlier.
+            # The context without its first token. A context ends one position before its k-gram.
             shorter = ids[k - 2][representative[k - 2]]
             lower_best = orders[-1].best[shorter], orders[-1].best_probability[shorter]
         else:
@@ -144,8 +195,8 @@ def _fit_order(keys, counts, contexts, vocabulary, lower, lower_best) -> _Order:
     backoff = np.where(seen, freed / np.where(seen, total, 1), 1.0)
     safe = np.where(seen, total, 1)[context]
     probability = (counts - discount[kind]) / safe + backoff[context] * lower
-    # A token not seen after the context cannot beat the lower order's best one: that one scores at
-    # least as much here, seen or not. So the best is it, or one of those seen.
+    # A token that never followed the context has at most the score of the lower order's best token. So the
+    # best token is that one, or one of the tokens that followed the context.
     best, best_probability = lower_best[0].copy(), backoff * lower_best[1]
     rank = np.lexsort((token, -probability, context))
     first = rank[np.r_[True, context[rank][1:] != context[rank][:-1]]]
@@ -157,11 +208,10 @@ def _fit_order(keys, counts, contexts, vocabulary, lower, lower_best) -> _Order:
 
 
 def _discounts(counts: np.ndarray) -> np.ndarray:
-    """Discounts ``[0, D1, D2, D3+]`` from the counts of counts.
+    """Compute the discounts ``[0, D1, D2, D3+]`` from the counts of counts.
 
-    A stream too small or an alphabet too full to have all of them (bytes often lack a unigram seen
-    once) gets 1/2, 1, 3/2, KenLM's fallback: a discount of 0 would leave unseen tokens without any
-    probability.
+    If one of the counts of counts is 0, as in a short text or where every byte occurs often, the discounts
+    are 1/2, 1 and 3/2, as in KenLM. A discount of 0 would leave no probability for unseen tokens.
     """
     n1, n2, n3, n4 = (np.count_nonzero(counts == c) for c in (1, 2, 3, 4))
     if n1 and n2 and n3 and n4:
@@ -173,16 +223,22 @@ def _discounts(counts: np.ndarray) -> np.ndarray:
 
 
 def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:
-    """Score a stream that continues the training stream; nothing of it is learnt.
+    """Score a text that continues the training text. The model does not learn from it.
 
     Args:
-      tokens: ``[N]`` ids.
+      model: a fitted model.
+      tokens: ``int [N]``, the text.
+
+    Returns:
+      The nats ``float64 [N]`` and the most probable ids ``int32 [N]``.
+
+    Source: Chen and Goodman 1999
     """
     tokens = np.asarray(tokens, np.int64)
     n = len(model.orders)
     stream = np.concatenate([model.history, tokens])
     count = len(stream)
-    context = np.zeros(count, np.int64)  # id of the (k-1)-gram before each position, -1 if unseen
+    context = np.zeros(count, np.int64)  # id of the (k-1)-gram before each position; -1 if training lacks it
     probability = np.full(count, 1 / model.vocabulary)
     best = np.zeros(count, np.int32)
     for order in model.orders:
@@ -199,7 +255,22 @@ def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:
 
 
 def kneser_ney(train: np.ndarray, tokens: np.ndarray, order: int, vocabulary: int) -> Prediction:
-    """`fit_kneser_ney` on a training stream, and `predict` of what continues it."""
+    """Fit Kneser-Ney to a training text, and score a text that continues it.
+
+    Args:
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score.
+      order: n, at least 1.
+      vocabulary: V.
+
+    Returns:
+      The nats ``float64 [N]`` and the most probable ids ``int32 [N]``.
+
+    Raises:
+      ValueError: the order is below 1, or the training text is shorter than the order.
+
+    Source: Chen and Goodman 1999, section 3 and eq. 26
+    """
     return predict(fit_kneser_ney(train, order, vocabulary), tokens)
 
 
@@ -210,7 +281,23 @@ def fit_cache(
     windows: Sequence[int] = (500, 1000, 2000, 5000),
     weights: Sequence[float] = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3),
 ) -> tuple[int, float]:
-    """Window and weight of the cache that helps Kneser-Ney most on the last tenth of the training stream."""
+    """Choose the window and the weight of a cache for Kneser-Ney.
+
+    A model of the first nine tenths of the training text scores the last tenth, with a cache of every window
+    and weight.
+
+    Args:
+      train: ``int [M]``, the training text.
+      vocabulary: V.
+      order: order of the Kneser-Ney model.
+      windows: windows to try, in tokens.
+      weights: weights to try.
+
+    Returns:
+      The window and the weight with the lowest mean nats; the first of equal ones.
+
+    Source: Kuhn and De Mori 1990, "A Cache-Based Natural Language Model for Speech Recognition"
+    """
     cut = len(train) * 9 // 10
     nats = kneser_ney(train[:cut], train[cut:], order, vocabulary).nats
     ce = {
@@ -222,18 +309,23 @@ def fit_cache(
 
 
 def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
-    """Share ``float64 [N]`` of each token among the ``window`` tokens before it, in a text that continues.
+    """Compute how often each token occurs among the tokens just before it.
 
     Args:
-      history: tokens before the first one.
-      tokens: ``[N]``.
-      window: at least 1; all tokens so far where there are fewer.
+      history: ``int [M]``, the tokens before the text.
+      tokens: ``int [N]``, the text.
+      window: number of tokens before each token, at least 1; all earlier tokens if there are fewer.
+
+    Returns:
+      ``float64 [N]``, the share of the window that is the token; 0 for a first token without history.
+
+    Source: Kuhn and De Mori 1990
     """
     stream = np.concatenate([np.asarray(history, np.int64), np.asarray(tokens, np.int64)])[
         -len(tokens) - window :
     ]
     place = np.arange(len(stream))
-    # Occurrences of a token are neighbours among the sorted keys, in the order of their places.
+    # Among the sorted keys the occurrences of one token are neighbours, in the order of their places.
     key = stream * len(stream) + place
     order = np.sort(key)
     first = np.searchsorted(order, stream * len(stream) + np.maximum(place - window, 0))
@@ -242,5 +334,16 @@ def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
 
 
 def mixed(nats: np.ndarray, share: np.ndarray, weight: float) -> np.ndarray:
-    """Nats of ``(1 - weight) exp(-nats) + weight * share``, a mixture of two distributions."""
+    """Mix two distributions, and return the nats of the mixture.
+
+    Args:
+      nats: ``float [N]``, the nats of each token under the first distribution.
+      share: ``float [N]``, its probability under the second.
+      weight: weight of the second, in [0, 1).
+
+    Returns:
+      ``float64 [N]``, the negative logarithm of ``(1 - weight) exp(-nats) + weight * share``.
+
+    Source: docs/glossary.md
+    """
     return -np.log((1 - weight) * np.exp(-nats) + weight * share)

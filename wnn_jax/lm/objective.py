@@ -1,4 +1,7 @@
-"""The bitwise language model as something to search for: `wnn_jax.search` asks it how good votes are."""
+"""The objective of a search over the connectivity of a bitwise language model, for `wnn_jax.search`.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 
@@ -12,11 +15,15 @@ from wnn_jax.search.moves import Bounds
 
 @dataclasses.dataclass(frozen=True)
 class BitwiseObjective:
-    """Nats a token, exact over all ids, and the share of tokens that were the most probable id.
+    """The objective of a bitwise model: the loss is its mean nats a token, exact over all V ids.
+
+    The accuracy is the share of tokens that were the most probable id.
 
     Attributes:
-      model: the model; its own numbers of neurons and address bits are ignored.
+      model: the model; its numbers of neurons and address bits are ignored, because genomes have their own.
       bounds: the genomes that may be visited.
+
+    Source: docs/semantics/search.md, docs/semantics/bitwise.md
     """
 
     model: bitwise.BitwiseConfig
@@ -24,14 +31,16 @@ class BitwiseObjective:
 
     @property
     def memory(self) -> ram.RamConfig:
+        """The kind of cells."""
         return self.model.memory
 
     @property
     def clusters(self) -> int:
+        """K = B, the number of bits of a token."""
         return self.model.clusters
 
     def score(self, votes: jax.Array, neurons: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """See `wnn_jax.search.Objective`."""
+        """Score one genome, see `wnn_jax.search.Objective`."""
         logs = bitwise.log_clamped(*ram.shares(votes, neurons[:, None]))
         found = bitwise.score(self.model, *logs, targets)
         # The best id is right exactly if all its code bits are.
@@ -41,29 +50,31 @@ class BitwiseObjective:
         return found.nats.mean(), right.mean(dtype=jnp.float32)
 
     def others(self, votes: jax.Array, neurons: jax.Array) -> bitwise.Rest:
-        """The normaliser as a function of each bit.
+        """Compute the normaliser of each token as a function of each bit, see `wnn_jax.search.Separable`.
 
-        A token's nats are linear in one bit's probability but for two logarithms, so a neighbour costs one
-        neuron and O(M).
+        The normaliser is linear in the probability of one bit. So a neighbour costs one fitted neuron and
+        O(M) more work.
         """
         return bitwise.rest(self.model, *ram.shares(votes, neurons[:, None]))
 
     def losses(
         self, others: bitwise.Rest, targets: jax.Array, votes: jax.Array, neurons: jax.Array
     ) -> jax.Array:
-        """See `wnn_jax.search.Separable`."""
+        """Compute the losses of one bit, see `wnn_jax.search.Separable`."""
         return bitwise.bit_nats(others, *ram.shares(votes, neurons[..., None]), targets)
 
 
 @dataclasses.dataclass(frozen=True)
 class GenomeSizes:
-    """The sizes that a search may visit, beside a model's own.
+    """Configures the sizes of the genomes that a search over a bitwise model may visit.
 
     Attributes:
-      min_neurons: fewest neurons a cluster; by default as many as the model has.
-      max_neurons: most neurons a cluster; by default as many as the model has.
-      min_bits: fewest address bits a neuron.
-      max_bits: most address bits a neuron; by default as many as the model's.
+      min_neurons: smallest number of neurons of a cluster; by default that of the model.
+      max_neurons: largest number of neurons of a cluster; by default that of the model.
+      min_bits: smallest number of address bits of a neuron.
+      max_bits: largest number of address bits of a neuron; by default that of the model.
+
+    Source: docs/semantics/search.md
     """
 
     min_neurons: int | None = None
@@ -72,10 +83,16 @@ class GenomeSizes:
     max_bits: int | None = None
 
     def bounds(self, model: bitwise.BitwiseConfig) -> Bounds:
-        """Genomes of these sizes, whose input bits belong together by tokens.
+        """Make the bounds of a search; the input bits of one token form a group.
+
+        Args:
+          model: gives the input bits and the sizes that are not set here.
+
+        Returns:
+          The bounds. If ``max_neurons`` is below the model's number, it is the default of ``min_neurons``.
 
         Raises:
-          ValueError: there are none.
+          ValueError: no genome has these sizes.
         """
         most = self.max_neurons or model.neurons
         return Bounds(

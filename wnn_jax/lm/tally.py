@@ -1,7 +1,9 @@
-"""Scores of N places over a vocabulary, a few ids at a time: no ``[N, V]`` matrix is ever held.
+"""Scores N places over a vocabulary, some ids at a time, so that no ``[N, V]`` matrix is needed.
 
-A tally keeps a running log-sum-exp, what the token that came scored, and the best id so far. It does not
-matter how the V ids are cut into chunks or in which order they come, but for rounding.
+For each place a tally holds a running log-sum-exp, the score of the text's token, and the best id so far. The
+chunks into which the V ids are cut, and their order, change the result only by rounding.
+
+Source: docs/semantics/tiered.md
 """
 
 from collections.abc import Callable, Iterable
@@ -12,18 +14,20 @@ import jax.numpy as jnp
 
 from wnn_jax.lm.bitwise import Scores
 
-# Is told what is being done, how much of it is done, and how much there is.
+# A function that is called with the name of the work, the amount that is done, and the whole amount.
 OnStep = Callable[[str, int, int], None]
 
 
 class Tally(NamedTuple):
-    """The running sums of some of the ids' scores.
+    """Running sums over the ids that were added so far.
 
     Attributes:
-      mass: ``float32 [N]`` log of the summed exponentials of their scores.
-      chosen: ``float32 [N]`` score of the token that came; -inf until it is added.
-      top: ``float32 [N]`` the highest score.
-      best: ``int32 [N]`` the id that has it, the lowest on ties.
+      mass: ``float32 [N]``, the logarithm of the sum of the exponentials of the scores.
+      chosen: ``float32 [N]``, the score of the token of the text; -inf until its id is added.
+      top: ``float32 [N]``, the highest score.
+      best: ``int32 [N]``, the id with the highest score, the lowest on ties.
+
+    Source: docs/semantics/tiered.md
     """
 
     mass: jax.Array
@@ -33,28 +37,43 @@ class Tally(NamedTuple):
 
 
 def empty(count: int) -> Tally:
-    """The tally of no ids at N places."""
+    """Make an empty tally: no id's score has been added yet.
+
+    Args:
+      count: N, the number of places.
+
+    Returns:
+      The tally; its best ids are the largest int32.
+
+    Source: docs/semantics/tiered.md
+    """
     nothing = jnp.full(count, -jnp.inf)
     return Tally(nothing, nothing, nothing, jnp.full(count, jnp.iinfo(jnp.int32).max, jnp.int32))
 
 
-_BLOCK = 4096  # places whose chunk stays in cache: 20 times faster than a reduction of long columns
+_BLOCK = 4096  # places at a time, so that a chunk stays in cache: 20 times faster than long columns
 
 
 @jax.jit
 def add(tally: Tally, ids: jax.Array, scores: jax.Array, targets: jax.Array) -> Tally:
-    """The tally after some more ids.
+    """Add the scores of some ids to a tally.
 
     Args:
-      ids: ``int32 [k]``, none of them added before; -1 marks padding.
-      scores: ``float32 [k, N]`` unnormalised log-probabilities; or ``[1, N]`` that all of the ids share.
-      targets: ``int32 [N]`` the tokens that came.
+      tally: the tally so far.
+      ids: ``int32 [k]``, ids that were not added before; -1 marks padding.
+      scores: ``float32 [k, N]``, log-probabilities that are not normalised; or ``[1, N]``, shared by all ids.
+      targets: ``int32 [N]``, the tokens of the text.
+
+    Returns:
+      The new tally.
+
+    Source: docs/semantics/tiered.md
     """
     count = len(targets)
     block = min(_BLOCK, count)
 
     def step(index, new):
-        # The last block is moved back to end with the places; what it repeats comes out the same.
+        # The last block is moved back to end with the places. A place that it repeats gets the same value.
         start = jnp.minimum(index * block, count - block)
 
         def cut(x):
@@ -73,7 +92,7 @@ def _add(tally: Tally, ids: jax.Array, scores: jax.Array, targets: jax.Array) ->
         score = jnp.where(real.any(), scores[0], -jnp.inf)
         mass = score + jnp.log(jnp.maximum(real.sum(), 1).astype(jnp.float32))
         top, best = score, jnp.full(score.shape, jnp.where(real, ids, lowest).min(), jnp.int32)
-        # Sorted, so that N memberships cost N log k.
+        # Sorted, so that to look up N targets costs N log k.
         ordered = jnp.sort(ids)
         inside = ordered[jnp.minimum(jnp.searchsorted(ordered, targets), ids.shape[0] - 1)] == targets
         chosen = jnp.where(inside, score, -jnp.inf)
@@ -94,12 +113,32 @@ def _add(tally: Tally, ids: jax.Array, scores: jax.Array, targets: jax.Array) ->
 
 
 def finish(tally: Tally) -> Scores:
-    """Nats and best ids once every id was added; a target that no id stood for costs infinitely much."""
+    """Compute nats and best ids from a tally to which every id was added.
+
+    Args:
+      tally: the complete tally.
+
+    Returns:
+      Scores of the N places. The nats of a target whose id was never added are infinite.
+
+    Source: docs/semantics/tiered.md
+    """
     return Scores(nats=tally.mass - tally.chosen, best=tally.best)
 
 
 def scores(chunks: Iterable[tuple[jax.Array, jax.Array]], targets: jax.Array) -> Scores:
-    """`finish` of all chunks of ids and their scores, as they come."""
+    """Add chunk after chunk to a tally, and finish it.
+
+    Args:
+      chunks: pairs of ids ``int32 [k]`` and their scores ``float32 [k, N]`` or ``[1, N]``, see `add`. All
+        chunks together must have every id once.
+      targets: ``int32 [N]``, the tokens of the text.
+
+    Returns:
+      Scores of the N places.
+
+    Source: docs/semantics/tiered.md
+    """
     tally = empty(len(targets))
     for ids, some in chunks:
         tally = add(tally, ids, some, targets)

@@ -1,14 +1,16 @@
-"""The tiered RAM language model: one cluster of RAM neurons a token, larger where tokens are frequent.
+"""The tiered RAM language model: one cluster of RAM neurons for each token, larger for frequent tokens.
 
     config = tiered.TieredConfig(corpus.vocabulary)
     model = tiered.fit(key, config, corpus.train)
     scores = tiered.score(model, corpus.test)
     print(scores.nats.mean())
 
-Tokens are ranked by their frequency in the training text and cut into tiers; every tier is a memory of its
-own, with its own number of neurons and address bits. How clusters are trained and read is in `tiered_layer`,
-how their votes become probabilities in `tiered_readout`. As published, the model is `VARIANTS`'
-``published``; the default is ``repaired``.
+Tokens are ranked by their frequency in the training text and cut into tiers. The clusters of a tier have the
+tier's number of neurons and address bits. `tiered_layer` fits and reads clusters, and `tiered_readout` turns
+their votes into probabilities. ``published`` of `VARIANTS` is the model as it was published; the default is
+``repaired``.
+
+Source: docs/semantics/tiered.md
 """
 
 import itertools
@@ -56,7 +58,17 @@ __all__ = [
 
 
 class TieredKeys(NamedTuple):
-    """Keys of what is drawn: connectivity, the readout's places, negatives, and gates' connectivity."""
+    """The keys of a tiered model and of its gates.
+
+    Attributes:
+      wiring: draws the connectivity.
+      readout: draws the places on which the readout is calibrated.
+      negatives: draws the negatives.
+      gates: draws the connectivity of RAM gates.
+      engram: draws the connectivity of engram gates.
+
+    Source: docs/semantics/tiered.md
+    """
 
     wiring: jax.Array
     readout: jax.Array
@@ -66,12 +78,14 @@ class TieredKeys(NamedTuple):
 
 
 class TieredModel(NamedTuple):
-    """A model of a training text. Its tables are not kept: they are fitted again whenever it is read.
+    """A tiered model of a training text. Its tables are not stored: every reading fits them anew.
 
     Attributes:
-      layer: the neurons and the examples they are written.
-      readout: None for the published score.
-      history: ``[C]`` the last tokens of the training text, which a scored text continues.
+      layer: the neurons, and the examples with which they are written.
+      readout: the calibrated readout; None for the published score.
+      history: ``int [C]``, the last tokens of the training text, which a scored text continues.
+
+    Source: docs/semantics/tiered.md
     """
 
     layer: tiered_layer.OneHotLayer
@@ -80,7 +94,16 @@ class TieredModel(NamedTuple):
 
 
 def split(key: jax.Array) -> TieredKeys:
-    """The keys of a model and its gates from one."""
+    """Split a key into the keys of a model and its gates.
+
+    Args:
+      key: the key of the model.
+
+    Returns:
+      Independent keys.
+
+    Source: docs/semantics/tiered.md
+    """
     return TieredKeys(*jax.random.split(key, len(TieredKeys._fields)))
 
 
@@ -90,16 +113,21 @@ def fit(
     tokens: np.ndarray,
     readout: tiered_readout.Readout | None = None,
 ) -> TieredModel:
-    """A model of a training text.
+    """Fit a tiered model to a training text.
 
     Args:
-      key: draws the connectivity, the negatives, and the places on which a readout is calibrated.
-      config: of the model.
-      tokens: ``[M + C]`` ids.
-      readout: a calibrated model takes this one; by default it learns its own from the end of the text.
+      key: draws the connectivity, the negatives, and the places on which the readout is calibrated.
+      config: sizes and training rules.
+      tokens: ``int [M + C]``, the training text.
+      readout: the readout of a calibrated model; by default it is learnt from the end of the text.
+
+    Returns:
+      The model.
 
     Raises:
-      ValueError: an id is not below V, or the text is no longer than the context.
+      ValueError: an id is outside the vocabulary, or the text is not longer than the context.
+
+    Source: docs/semantics/tiered.md
     """
     keys = split(key)
     wiring = tiered_layer.init(keys.wiring, config, tokens)
@@ -111,14 +139,17 @@ def fit(
 
 
 def score(model: TieredModel, tokens: np.ndarray, on_step: tally.OnStep | None = None) -> bitwise.Scores:
-    """Nats of a text that continues the training text, and the best id at each of its places.
-
-    Every cluster is fitted, read and dropped, a few at a time.
+    """Score a text that continues the training text. Clusters are fitted, read and dropped, some at a time.
 
     Args:
       model: from `fit`.
-      tokens: ``[N]`` ids.
-      on_step: hears how many ids have been fitted and read.
+      tokens: ``int [N]``, the text.
+      on_step: called with the number of ids whose clusters have been fitted and read.
+
+    Returns:
+      Nats and best ids, arrays ``[N]``; on ties the lowest id.
+
+    Source: docs/semantics/tiered.md
     """
     config = model.layer.config
     words, targets = tiered_layer.inputs(config, np.concatenate([model.history, tokens]))
@@ -127,11 +158,13 @@ def score(model: TieredModel, tokens: np.ndarray, on_step: tally.OnStep | None =
 
 
 class TierSummary(NamedTuple):
-    """Scores of the tokens of one tier.
+    """The scores of a text's tokens that belong to one tier.
 
     Attributes:
-      ce: mean nats a token; None where no token of the text is of the tier.
-      accuracy: share of the tokens that were the best guess; None likewise.
+      ce: mean nats of these tokens; None if the text has none.
+      accuracy: share of these tokens that were the best guess; None if the text has none.
+
+    Source: docs/semantics/tiered.md
     """
 
     ce: float | None
@@ -141,13 +174,18 @@ class TierSummary(NamedTuple):
 def by_tier(
     config: TieredConfig, tier: np.ndarray, scores: ngram.Prediction, tokens: np.ndarray
 ) -> list[TierSummary]:
-    """Scores by tier, of this model or of any other.
+    """Summarise the scores of any model tier by tier.
 
     Args:
-      config: whose tiers they are.
-      tier: ``[N]`` of each token, from `tiered_layer.tier_of`.
-      scores: nats and best guesses ``[N]``.
-      tokens: ``[N]`` ids.
+      config: gives the tiers.
+      tier: ``int [N]``, the tier of each token, from `tiered_layer.tier_of`.
+      scores: nats and best guesses, arrays ``[N]``.
+      tokens: ``int [N]``, the text.
+
+    Returns:
+      A summary for each tier.
+
+    Source: docs/semantics/tiered.md
     """
     nats, best = scores
     table = []
@@ -161,13 +199,15 @@ def by_tier(
 
 
 class TierTable(NamedTuple):
-    """Scores of a text tier by tier.
+    """The scores of several models on a text, tier by tier.
 
     Attributes:
-      ranks: the first and the last rank of every tier, from 1.
-      train_share: share of the training text's tokens that are of a tier.
-      share: share of the scored tokens.
-      rows: scores by tier of every model, by its name.
+      ranks: the first and the last rank of every tier; ranks start at 1.
+      train_share: for each tier, its share of the tokens of the training text.
+      share: for each tier, its share of the scored tokens.
+      rows: for each model, by its name, a summary for each tier.
+
+    Source: docs/semantics/tiered.md
     """
 
     ranks: list[tuple[int, int]]
@@ -179,13 +219,18 @@ class TierTable(NamedTuple):
 def tier_table(
     config: TieredConfig, train: np.ndarray, tokens: np.ndarray, models: Mapping[str, ngram.Prediction]
 ) -> TierTable:
-    """Scores by tier of some models, tiered or not.
+    """Summarise the scores of several models tier by tier; the models need not be tiered.
 
     Args:
-      config: whose tiers they are.
-      train: the training text, by whose frequencies tokens are ranked.
-      tokens: ``[N]`` ids that were scored.
-      models: nats and best guesses ``[N]`` by a model's name.
+      config: gives the tiers.
+      train: ``int [M]``, the training text, whose frequencies rank the tokens.
+      tokens: ``int [N]``, the scored text.
+      models: nats and best guesses, arrays ``[N]``, by the name of each model.
+
+    Returns:
+      The table.
+
+    Source: docs/semantics/tiered.md
     """
     order = tiered_layer.rank_tokens(train, config.vocabulary)
     train_tier, tier = (tiered_layer.tier_of(config, order, x) for x in (train, tokens))
@@ -199,7 +244,21 @@ def tier_table(
 
 
 def needed_bytes(config: TieredConfig, train: np.ndarray, tokens: np.ndarray) -> int:
-    """Memory to fit and score: votes of a chunk in a few forms, words, a row a thread, the readout sample."""
+    """Estimate the memory that fitting and scoring need.
+
+    The estimate adds several copies of a chunk's votes, the packed words, four rows of cells, and the sample
+    on which the readout is calibrated.
+
+    Args:
+      config: sizes of the model.
+      train: ``int [M]``, the training text.
+      tokens: ``int [N]``, the text to score.
+
+    Returns:
+      Bytes.
+
+    Source: docs/architecture.md
+    """
     chunk = 8 * 4 * max(tiered_layer.VOTES, len(tokens))
     words = 4 * -(-config.input_bits // 32) * (len(train) + len(tokens))
     row = max(ram.row_bytes(config.memory, tier.address_bits) for tier in config.tiers)

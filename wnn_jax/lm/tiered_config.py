@@ -1,4 +1,7 @@
-"""Sizes and training rules of tiered models, and the named ones."""
+"""Configures tiered models: sizes, training rules, named sets of tiers and named variants.
+
+Source: docs/semantics/tiered.md
+"""
 
 import dataclasses
 from typing import Literal, NamedTuple
@@ -18,12 +21,14 @@ PRESETS = {
 
 
 class Tier(NamedTuple):
-    """A number of tokens, by falling frequency, and the size of their clusters.
+    """A tier: tokens of neighbouring frequency ranks, whose clusters have the same size.
 
     Attributes:
-      clusters: the number of tokens; None: all that are left.
-      neurons: neurons of each cluster.
-      address_bits: input bits a neuron observes.
+      clusters: number of tokens of the tier; None for all tokens that are left.
+      neurons: number of neurons of each cluster.
+      address_bits: number of input bits that a neuron reads.
+
+    Source: docs/semantics/tiered.md
     """
 
     clusters: int | None
@@ -32,45 +37,66 @@ class Tier(NamedTuple):
 
 
 def parse(tiers: str) -> tuple[Tier, ...]:
-    """``count,neurons,bits;...;rest,neurons,bits``, or the name of one of `PRESETS`.
+    """Parse tiers from a string.
+
+    Args:
+      tiers: ``COUNT,NEURONS,BITS;...;rest,NEURONS,BITS``, or the name of one of `PRESETS`.
+
+    Returns:
+      The tiers, the most frequent tokens first.
 
     Raises:
-      ValueError: it is not of that form.
+      ValueError: the string has another form.
+
+    Source: docs/semantics/tiered.md
     """
     parsed = []
     for part in PRESETS.get(tiers, tiers).split(";"):
         count, *sizes = part.strip().split(",")
         if len(sizes) != 2 or not all(x.strip().isdecimal() for x in sizes + [count] * (count != "rest")):
             raise ValueError(
-                f"a tier is COUNT,NEURONS,BITS or rest,NEURONS,BITS, and presets are {', '.join(PRESETS)}; "
-                f"got {part!r}"
+                f"a tier is COUNT,NEURONS,BITS or rest,NEURONS,BITS, got {part!r}: separate tiers by "
+                f"semicolons, or use a preset: {', '.join(PRESETS)}"
             )
         parsed.append(Tier(None if count == "rest" else int(count), int(sizes[0]), int(sizes[1])))
     return tuple(parsed)
 
 
 def default_tiers(vocabulary: int) -> tuple[Tier, ...]:
-    """The preset ``five``, or ``two`` where the vocabulary is too small for it."""
+    """Choose the tiers for a vocabulary.
+
+    Args:
+      vocabulary: V.
+
+    Returns:
+      The preset ``five``, or ``two`` if V is at most 20,500.
+
+    Source: docs/semantics/tiered.md
+    """
     return parse("five" if vocabulary > 20_500 else "two")
 
 
 @dataclasses.dataclass(frozen=True)
 class TieredConfig:
-    """Sizes and training of a tiered model. Hashable: static under `jit`.
+    """Configures a tiered model. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      vocabulary: V.
-      tiers: see `Tier`; only the last may take the rest. By default see `default_tiers`.
-      context: C, tokens seen.
-      memory: the cells.
-      negatives: which clusters are written FALSE at an example: those of the ``top`` most frequent tokens (as
-        the predecessor's model does), ``drawn`` ones of these (as its search does), ``all``, or ``none``.
-      calibrated: whether the score is learnt from held-out text, see `tiered_readout`; else as published.
-      top: how many of the most frequent tokens are negatives.
-      draws: negatives an example, where they are drawn, uniformly.
+      vocabulary: number of token ids, V.
+      tiers: tiers of tokens and the sizes of their clusters, see `Tier`. Only the last may take the rest. By
+        default see `default_tiers`.
+      context: number of tokens that the model sees, C.
+      memory: the kind of cells.
+      negatives: the clusters that are written FALSE at an example: those of the ``top`` most frequent tokens
+        (as published), ``drawn`` ones of these, ``all`` others, or ``none``.
+      calibrated: whether the readout is learnt from held-out text; otherwise the score is the published one.
+      top: number of the most frequent tokens that may be negatives.
+      draws: number of negatives of each example that are drawn uniformly, if negatives are ``drawn``.
 
     Raises:
-      ValueError: a size is out of range, or the tiers do not hold V tokens.
+      ValueError: the negatives are unknown, a size is out of range, the sample rate is below 1, or the tiers
+        do not hold exactly V tokens.
+
+    Source: docs/semantics/tiered.md
     """
 
     vocabulary: int
@@ -88,27 +114,34 @@ class TieredConfig:
         if self.negatives not in NEGATIVES:
             raise ValueError(f"unknown negatives {self.negatives!r}: choose one of {', '.join(NEGATIVES)}")
         if min(self.top, self.draws) < 1:
-            raise ValueError(f"negatives need top and draws of at least 1, got {self.top} and {self.draws}")
+            raise ValueError(
+                f"negatives need top and draws of at least 1, got {self.top} and {self.draws}: set both to 1 "
+                "or more"
+            )
         if self.memory.sample_rate < 1.0:
             raise ValueError(
-                f"tiered models write every example, sample_rate must be 1, got {self.memory.sample_rate}"
+                f"tiered models write every example, so sample_rate must be 1, got "
+                f"{self.memory.sample_rate}: leave it at 1"
             )
         fixed = sum(tier.clusters or 0 for tier in self.tiers)
         rest = [tier.clusters is None for tier in self.tiers]
         if any(rest[:-1]) or (not rest[-1] and fixed != self.vocabulary):
             raise ValueError(
-                f"the tiers hold {fixed} tokens of {self.vocabulary}: "
-                "the last one, and only it, takes the rest"
+                f"the tiers hold {fixed} tokens of {self.vocabulary}, but must hold all: let the last tier, "
+                "and no other, take the rest"
             )
         if fixed > self.vocabulary - rest[-1]:
-            raise ValueError(f"the tiers want {fixed + rest[-1]} tokens and there are {self.vocabulary}")
+            raise ValueError(
+                f"the tiers need at least {fixed + rest[-1]} tokens, but there are "
+                f"{self.vocabulary}: use smaller tiers"
+            )
         for tier in self.tiers:
-            # The bitwise model's rules of sizes are these.
+            # A bitwise model has the same limits on its sizes.
             bitwise.BitwiseConfig(self.vocabulary, self.context, tier.neurons, tier.address_bits)
 
     @property
     def input_bits(self) -> int:
-        """I, of all neurons."""
+        """I = C * B, the number of bits of the context."""
         return self.context * bits.code_length(self.vocabulary)
 
     @property
@@ -119,10 +152,14 @@ class TieredConfig:
 
 
 class Variant(NamedTuple):
-    """The fields of a `TieredConfig` that say how a model is trained and read, whatever its sizes.
+    """A way to train and to read a tiered model: the fields of a `TieredConfig` that are not sizes.
 
     Attributes:
-      memory, negatives, calibrated: as there.
+      memory: the kind of cells.
+      negatives: the clusters that are written FALSE at an example.
+      calibrated: whether the readout is learnt from held-out text.
+
+    Source: docs/semantics/tiered.md
     """
 
     memory: ram.RamConfig
@@ -130,7 +167,18 @@ class Variant(NamedTuple):
     calibrated: bool
 
     def config(self, vocabulary: int, **sizes) -> TieredConfig:
-        """The model of this kind for V ids; ``sizes`` are the other fields of a `TieredConfig`."""
+        """Make the config of this variant for a vocabulary.
+
+        Args:
+          vocabulary: V.
+          **sizes: other fields of a `TieredConfig`.
+
+        Returns:
+          The config.
+
+        Raises:
+          ValueError: a size is out of range.
+        """
         return TieredConfig(vocabulary, **self._asdict(), **sizes)
 
 

@@ -1,9 +1,11 @@
-"""One-hot layers: a cluster of RAM neurons for every token, larger where tokens are frequent.
+"""One-hot layers: a cluster of RAM neurons for every token, larger for frequent tokens.
 
-What stands before a token writes TRUE into its cluster, and FALSE into the clusters of the *negatives*.
-Clusters are fitted and read a few at a time and never kept, and their scores go into a `tally`: neither the
-tables of V clusters nor an ``[N, V]`` matrix exist. A cluster without examples is not read at all: all such
-clusters of a tier share one row of votes.
+At each example, the context writes TRUE to the cluster of the token that follows, and FALSE to the clusters
+of other tokens, the *negatives*. Clusters are fitted, read and dropped, some at a time, and their scores go
+into a `tally`. So neither the tables of V clusters nor an ``[N, V]`` matrix are ever held. Clusters without
+examples are not read: all those of a tier share one row of votes.
+
+Source: docs/semantics/tiered.md
 """
 
 import functools
@@ -19,17 +21,19 @@ from wnn_jax.lm import bitwise
 from wnn_jax.lm.tiered_config import TieredConfig
 from wnn_jax.ram import connectivity
 
-# Numbers in one chunk of votes. At 16 MiB the allocator hands the same memory out again; at 64 MiB every
-# chunk would be fresh pages, which took the system as long to give as the neurons took to vote.
+# The number of votes in one chunk. The allocator gives a chunk of 16 MiB the same memory again; one of 64 MiB
+# got new pages every time, which took as long as the neurons took to vote.
 VOTES = 1 << 22
 
 
 class Wiring(NamedTuple):
-    """Which token has which rank, and which input bit goes where.
+    """The ranks of the tokens, and the connectivity of each tier.
 
     Attributes:
-      order: ``int32 [V]`` ids by rank: the most frequent first, equally frequent ones by id.
-      connections: of each tier ``[K, n, T]``.
+      order: ``int32 [V]``, the ids by rank: the most frequent first, equally frequent ones by id.
+      connections: for each tier ``int [K, n, T]``, with K the number of its tokens.
+
+    Source: docs/semantics/tiered.md
     """
 
     order: np.ndarray
@@ -40,10 +44,12 @@ class ClusterVotes(NamedTuple):
     """The votes of some clusters of one tier.
 
     Attributes:
-      tier: its number.
-      ids: ``int32 [k]`` the tokens they stand for; -1 marks padding.
-      votes: ``int32 [k, N]``; or ``[1, N]``, that all of them share because none has an example.
-      frequency: ``float32 [k, 1]``, or ``[1, 1]``: how often their tokens come, see `OneHotLayer`.
+      tier: number of the tier.
+      ids: ``int32 [k]``, the tokens of the clusters; -1 marks padding.
+      votes: ``int32 [k, N]``; or ``[1, N]`` if no cluster has an example, so that all share one row.
+      frequency: ``float32 [k, 1]`` or ``[1, 1]``, the frequencies of the tokens, see `OneHotLayer`.
+
+    Source: docs/semantics/tiered.md
     """
 
     tier: int
@@ -53,20 +59,40 @@ class ClusterVotes(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many ids there are, without padding."""
+        """The number of ids, without padding."""
         return int(np.count_nonzero(self.ids >= 0))
 
 
 def rank_tokens(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
-    """Ids ``int32 [V]`` by falling frequency in a text, equally frequent ones by id."""
+    """Rank token ids by their frequency in a text.
+
+    Args:
+      tokens: ``int [N]``, the text.
+      vocabulary: V.
+
+    Returns:
+      ``int32 [V]``, the ids, the most frequent first; equally frequent ones by id.
+
+    Source: docs/semantics/tiered.md
+    """
     return np.argsort(-np.bincount(tokens, minlength=vocabulary), kind="stable").astype(np.int32)
 
 
 def init(key: jax.Array, config: TieredConfig, tokens: np.ndarray) -> Wiring:
-    """A random connectivity, and the tokens' ranks in a training text.
+    """Draw a random connectivity, and rank the tokens by their frequency in a training text.
+
+    Args:
+      key: draws the input bits.
+      config: sizes of the model.
+      tokens: ``int [M + C]``, the training text.
+
+    Returns:
+      The ranks and the connectivity of each tier.
 
     Raises:
-      ValueError: see `bitwise.check_tokens`.
+      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+
+    Source: docs/semantics/tiered.md
     """
     tokens = bitwise.check_tokens(_inputs(config), tokens)
     sizes = np.diff(config.borders).tolist()
@@ -80,42 +106,69 @@ def init(key: jax.Array, config: TieredConfig, tokens: np.ndarray) -> Wiring:
 
 
 def tier_of(config: TieredConfig, order: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The tier ``[N]`` of each token; ``order`` are the ids by rank."""
+    """Find the tier of each token.
+
+    Args:
+      config: gives the tiers.
+      order: ``int [V]``, the ids by rank, from `rank_tokens`.
+      tokens: ``int [N]``, token ids.
+
+    Returns:
+      ``int [N]``, numbers of tiers.
+
+    Source: docs/semantics/tiered.md
+    """
     rank = np.empty(config.vocabulary, np.int32)
     rank[order] = np.arange(config.vocabulary)
     return np.searchsorted(config.borders[1:], rank[tokens], side="right")
 
 
 def inputs(config: TieredConfig, tokens: np.ndarray) -> tuple[jax.Array, jax.Array]:
-    """Words ``uint32 [W, N]`` and targets ``int32 [N]`` of every place with a full context.
+    """Make the inputs and the targets of every place of a text that has a full context.
 
     Args:
-      tokens: ``[N + C]`` ids.
+      config: gives the vocabulary and the context.
+      tokens: ``int [N + C]``, token ids.
+
+    Returns:
+      The packed contexts ``uint32 [W, N]``, and the tokens that follow them, ``int32 [N]``.
 
     Raises:
-      ValueError: see `bitwise.check_tokens`.
+      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+
+    Source: docs/semantics/tiered.md
     """
     words = bitwise.examples(_inputs(config), tokens).words
     return words, jnp.asarray(tokens[config.context :], jnp.int32)
 
 
 def _inputs(config: TieredConfig) -> bitwise.BitwiseConfig:
-    """The bitwise model that reads the same input bits."""
+    """Return the config of a bitwise model that reads the same input bits."""
     return bitwise.BitwiseConfig(config.vocabulary, config.context, 1, 1)
 
 
 class OneHotLayer(NamedTuple):
-    """A one-hot layer and the examples that its clusters are written.
+    """A one-hot layer, and the examples with which its clusters are written.
+
+    The clusters are sorted by rank. The first are written with every example, the next ones with a list of
+    examples, and the last ones with none.
 
     Attributes:
-      config, wiring: sizes and rules, and what its neurons observe.
-      words, targets: ``uint32 [W, M]`` and ``int32 [M]`` of the training text.
-      example, label, start: lists of examples and whether the target was the cluster's token; of the
-        cluster of rank r the entries ``start[r] .. start[r + 1] - 1``, in the order of the text.
-      whole: clusters of lower rank are written every example and have no need of a list.
-      touched: those from ``whole`` up to here are written their list; the others nothing.
-      unread: votes ``int32 [1]`` of a neuron of one of these.
-      frequency: ``float32 [V]`` share of the examples that had each id as their target, 0.1 added to each.
+      config: sizes and training rules.
+      wiring: ranks of the tokens, and the connectivity.
+      words: ``uint32 [W, M]``, the packed contexts of the training text.
+      targets: ``int32 [M]``, the tokens that follow them.
+      example: ``int32 [L]``, the lists of examples of all clusters, one after another.
+      label: ``bool [L]``, whether the target of the example is the token of the cluster.
+      start: ``int [V + 1]``; the list of the cluster of rank r has the entries ``start[r]`` to
+        ``start[r + 1] - 1``, in the order of the text.
+      whole: the first rank whose cluster is not written with every example.
+      touched: the first rank from ``whole`` on whose cluster is not written at all.
+      unread: ``int32 [1]``, the vote of a neuron that was never written.
+      frequency: ``float32 [V]``, the share of the examples whose target is each id, with 0.1 added to each
+        count.
+
+    Source: docs/semantics/tiered.md
     """
 
     config: TieredConfig
@@ -132,12 +185,23 @@ class OneHotLayer(NamedTuple):
 
 
 def one_hot_layer(key: jax.Array, config: TieredConfig, wiring: Wiring, tokens: np.ndarray) -> OneHotLayer:
-    """A layer ready to be fitted on a text.
+    """Prepare a one-hot layer: list the examples with which each cluster is written.
+
+    An example that draws the same negative twice writes it once. Its target is never its own negative.
 
     Args:
       key: draws the negatives, if they are ``drawn``.
-      config, wiring: from `init`.
-      tokens: ``[M + C]`` the training text.
+      config: sizes and training rules.
+      wiring: ranks and connectivity, from `init`.
+      tokens: ``int [M + C]``, the training text.
+
+    Returns:
+      The layer, ready for `votes`.
+
+    Raises:
+      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+
+    Source: docs/semantics/tiered.md
     """
     words, targets = inputs(config, tokens)
     rank = np.empty(config.vocabulary, np.int64)
@@ -146,7 +210,7 @@ def one_hot_layer(key: jax.Array, config: TieredConfig, wiring: Wiring, tokens: 
     cluster, example, label = rank[np.asarray(targets)], np.arange(count), np.ones(count, bool)
     seen = int(cluster.max()) + 1
     if config.negatives == "drawn":
-        # Twice the same is once; the target itself is not its own negative.
+        # A negative that was drawn twice counts once, and the target is not its own negative.
         ranks = np.asarray(draw_negatives(key, config, count)).astype(np.int64)
         wrong = np.unique(ranks * count + np.arange(count)[:, None])
         wrong = wrong[wrong // count != cluster[wrong % count]]
@@ -156,8 +220,8 @@ def one_hot_layer(key: jax.Array, config: TieredConfig, wiring: Wiring, tokens: 
         seen = int(cluster.max()) + 1
     by_cluster = np.lexsort((example, cluster))
     memory, everything = config.memory, config.negatives == "all"
-    # A cell that holds FALSE alone reads 0 (the prior of its cluster is 0 too). Where an unvisited one reads
-    # 0 as well, tokens that never seen need no table even if they are everyone's negatives.
+    # A cell that was written FALSE only reads 0 (the prior of its cluster is 0 too). If an EMPTY cell reads 0
+    # as well, tokens that never occur need no table, even if they are negatives of every example.
     alike = memory.cells == "count" or (not memory.is_quad and memory.empty_value == 0.0)
     whole = {"top": top, "all": seen if alike else config.vocabulary}.get(config.negatives, 0)
     nothing = ram.Examples(jnp.zeros((1, 1), jnp.uint32), jnp.zeros((1, 1), bool), jnp.full(1, everything))
@@ -178,18 +242,22 @@ def one_hot_layer(key: jax.Array, config: TieredConfig, wiring: Wiring, tokens: 
 
 
 def votes(layers: Sequence[OneHotLayer], words: jax.Array) -> Iterator[tuple[ClusterVotes, ...]]:
-    """Fit every cluster and read it on other words, a few clusters at a time.
+    """Fit the clusters of layers and read them on other contexts, some clusters at a time.
 
     Args:
-      layers: of one order and with tiers of the same sizes, such as a model and its gates.
-      words: ``uint32 [W, N]`` to read, see `inputs`.
+      layers: layers with the same order of ids and the same numbers of tokens in their tiers, such as a model
+        and its gates.
+      words: ``uint32 [W, N]``, packed contexts to read, see `inputs`.
 
     Yields:
-      The chunks of the same clusters in every layer, in the order of ranks; together they have every id once.
+      For each layer the votes of the same clusters. The chunks come in the order of ranks and together have
+      every id once.
+
+    Source: docs/semantics/tiered.md
     """
     borders, order = layers[0].config.borders, layers[0].wiring.order
     room = max(1, min(512, VOTES // max(words.shape[1], 1)))
-    # In each layer ranks fall into three runs: written everything, a list, or nothing.
+    # The ranks of each layer form three runs: written with every example, with a list, or with none.
     ends = sorted({x for one in layers for x in (*borders, one.whole, one.touched) if x})
     touched = max(one.touched for one in layers)
     begin = 0
@@ -208,7 +276,7 @@ def _chunk(layer: OneHotLayer, tier: int, ids: jax.Array, votes: jax.Array) -> C
 
 
 def _fit(layer: OneHotLayer, tier: int, first: int, last: int, size: int, words: jax.Array) -> jax.Array:
-    """Votes ``[size, N]`` of ranks ``first .. last - 1``, or ``[1, N]`` that they share."""
+    """Fit and read the clusters of ranks ``first .. last - 1``: ``[size, N]``, or a shared ``[1, N]``."""
     if first >= layer.touched:
         unread = layer.config.tiers[tier].neurons * layer.unread
         return jnp.broadcast_to(unread, (1, words.shape[1]))
@@ -219,7 +287,7 @@ def _fit(layer: OneHotLayer, tier: int, first: int, last: int, size: int, words:
         ids = jnp.asarray(_padded(layer.wiring.order[first:last], size, -1))
         return _fit_whole(memory, own, ids, layer.words, layer.targets, words)
     at, end = layer.start[first], layer.start[last]
-    room = 1 << int(end - at).bit_length()  # few shapes, so that compiled code serves again
+    room = 1 << int(end - at).bit_length()  # few different lengths, so that JAX compiles few programs
     index, label = (_padded(x[at:end], room, 0) for x in (layer.example, layer.label))
     ends = _padded(layer.start[first : last + 1], size + 1, end) - at
     span = np.stack([ends[:-1], ends[1:]], axis=1).astype(np.int32)
@@ -228,20 +296,31 @@ def _fit(layer: OneHotLayer, tier: int, first: int, last: int, size: int, words:
 
 
 def draw_negatives(key: jax.Array, config: TieredConfig, count: int) -> jax.Array:
-    """Ranks ``int32 [count, draws]`` of the negatives of each example, uniform over the ``top``."""
+    """Draw the negatives of each example, uniformly from the ``top`` most frequent tokens.
+
+    Args:
+      key: draws the negatives.
+      config: gives ``top`` and ``draws``.
+      count: number of examples.
+
+    Returns:
+      ``int32 [count, draws]``, ranks of tokens; a rank may occur twice.
+
+    Source: docs/semantics/tiered.md
+    """
     return jax.random.randint(key, (count, config.draws), 0, min(config.top, config.vocabulary))
 
 
 @functools.partial(jax.jit, static_argnames="memory")
 def _fit_whole(memory, connections, ids, train, targets, words):
-    """Clusters that are written every example."""
+    """Fit and read clusters that are written with every example."""
     examples = ram.Examples(train, ids[:, None] == targets)
     return ram.fit_and_read(None, memory, connections, examples, words)
 
 
 @functools.partial(jax.jit, static_argnames="memory")
 def _fit_listed(memory, connections, index, label, span, train, words):
-    """Clusters that have lists of examples, one behind the other."""
+    """Fit and read clusters that have lists of examples, which stand one after another."""
     own = jnp.broadcast_to(label, (len(span), len(label)))
     examples = ram.Examples(train[:, index], own, span=span)
     return ram.fit_and_read(None, memory, connections, examples, words)

@@ -1,13 +1,18 @@
-"""From a tiered model's votes to the probability of the next token: as published, and calibrated.
+"""Turns the votes of a tiered model into the probability of the next token, as published or calibrated.
 
-A cluster's share s of the vote becomes a probability in one of two ways:
+The share s_t of a cluster is its vote divided by the largest possible vote. It gives a probability in one of
+two ways:
 
     published   P(t) ~ exp(s_t)                             s in [0, 1], so P(t) <= e / (e + V - 1)
-    calibrated  P(t) ~ e^offset (s_t + floor)^slope f_t^prior       four numbers a tier, from held-out text
+    calibrated  P(t) ~ e^offset (s_t + floor)^slope f_t^prior
 
-where f_t is how often the token comes: a share is evidence beside that, more or less of it.
+Here f_t is the frequency of the token in the training text. The four numbers offset, slope, floor and prior
+belong to a tier and are learnt from held-out text.
 
-With V = 50,257 the published one cannot leave 9.825 .. 11.825 nats, whatever was learnt (`published_band`).
+For V = 50,257 the published score lies between 9.825 and 11.825 nats, no matter what the model learnt
+(`published_band`).
+
+Source: docs/semantics/tiered.md
 """
 
 import functools
@@ -24,11 +29,20 @@ from wnn_jax.lm import bitwise, tally, tiered_layer
 from wnn_jax.lm.tiered_config import TieredConfig
 from wnn_jax.lm.tiered_layer import ClusterVotes
 
-PLACES = 2048  # of held-out text, to learn a readout from
+PLACES = 2048  # places of held-out text on which a readout is learnt
 
 
 class Readout(NamedTuple):
-    """``offset + slope * log(share + floor) + prior * log(frequency)``, each ``float32 [tiers]``."""
+    """A calibrated readout: ``offset + slope * log(share + floor) + prior * log(frequency)``.
+
+    Attributes:
+      slope: ``float32 [tiers]``, above 0.
+      offset: ``float32 [tiers]``.
+      floor: ``float32 [tiers]``, above 0.
+      prior: ``float32 [tiers]``.
+
+    Source: docs/semantics/tiered.md
+    """
 
     slope: jax.Array
     offset: jax.Array
@@ -38,7 +52,18 @@ class Readout(NamedTuple):
 
 @functools.partial(jax.jit, static_argnames="config")
 def shares(config: TieredConfig, tier: int, votes: jax.Array) -> jax.Array:
-    """Shares ``float32 [k, N]`` in [0, 1] of a chunk's votes."""
+    """Divide the votes of a chunk by the largest possible vote.
+
+    Args:
+      config: gives the number of neurons of the tier.
+      tier: number of the tier.
+      votes: ``int32 [k, N]``.
+
+    Returns:
+      ``float32 [k, N]``, in [0, 1].
+
+    Source: docs/semantics/tiered.md
+    """
     neurons = jnp.asarray([x.neurons for x in config.tiers], jnp.float32)[tier]
     return votes.astype(jnp.float32) / (neurons * ram.UNIT)
 
@@ -47,11 +72,18 @@ def shares(config: TieredConfig, tier: int, votes: jax.Array) -> jax.Array:
 def log_scores(
     readout: Readout | None, tier: int | jax.Array, shares: jax.Array, frequency: jax.Array
 ) -> jax.Array:
-    """Unnormalised log-probabilities of shares; without a readout the shares themselves, as published.
+    """Turn shares into log-probabilities that are not normalised.
 
     Args:
-      tier: of all the clusters, or ``[k]`` of each.
-      shares, frequency: ``float32 [k, N]`` and ``[k, 1]``.
+      readout: a calibrated readout; None returns the shares themselves, the published score.
+      tier: number of the tier of all clusters, or ``int [k]``, that of each.
+      shares: ``float32 [k, N]``.
+      frequency: ``float32 [k, 1]``.
+
+    Returns:
+      ``float32 [k, N]``.
+
+    Source: docs/semantics/tiered.md
     """
     if readout is None:
         return shares
@@ -62,17 +94,22 @@ def log_scores(
 def calibrate(
     key: jax.Array, config: TieredConfig, tokens: np.ndarray, held_out: float = 0.1, places: int = PLACES
 ) -> Readout:
-    """A readout learnt from the end of a training text by a model fitted on what comes before it.
+    """Learn a readout from the end of a training text, with a model that is fitted on the rest of it.
 
-    The cross-entropy of ``places`` places, drawn from the held-out part, is minimised by L-BFGS (optax).
-    Nothing that was written is scored, and no text beyond ``tokens`` is read.
+    Places are drawn from the held-out end, and their cross-entropy is minimised by L-BFGS (optax). The model
+    is not fitted on any of them, and only ``tokens`` are read.
 
     Args:
       key: draws the connectivity of that model, its negatives and the places.
-      config: of the model.
-      tokens: the training text.
-      held_out: share of the text.
-      places: at most.
+      config: sizes and training rules of the model.
+      tokens: ``int [M]``, the training text.
+      held_out: share of the text that is held out.
+      places: number of places, at most.
+
+    Returns:
+      The readout.
+
+    Source: docs/semantics/tiered.md
     """
     init_key, votes_key, place_key = jax.random.split(key, 3)
     cut = round(len(tokens) * (1 - held_out))
@@ -81,7 +118,7 @@ def calibrate(
     count = len(targets)
     at = jnp.sort(jax.random.permutation(place_key, count)[: min(places, count)])
     words, targets = words[:, at], np.asarray(targets[at])
-    # Clusters that vote alike are one row that stands for all of them.
+    # Clusters that share their votes are one row, with the logarithm of their number.
     rows, frequency, tier, size, row = [], [], [], [], np.zeros(config.vocabulary, np.int32)
     layer = tiered_layer.one_hot_layer(votes_key, config, wiring, tokens[:cut])
     for (chunk,) in tiered_layer.votes([layer], words):
@@ -109,12 +146,15 @@ _STEPS = 60
 
 @functools.partial(jax.jit, static_argnums=0)
 def _fit_readout(tiers: int, shares, frequency, tier, log_size, row) -> Readout:
-    """Fit to M places.
+    """Fit a readout to M places.
 
     Args:
-      shares, frequency, tier, log_size: of clusters ``[rows, M]``, ``[rows, 1]``, their tier, and the log of
-        how many each stands for.
-      row: ``[M]``, the rows of the targets.
+      tiers: number of tiers.
+      shares: ``float32 [rows, M]``; a row is a cluster, or several that share their votes.
+      frequency: ``float32 [rows, 1]``.
+      tier: ``int [rows]``.
+      log_size: ``float32 [rows]``, the logarithm of the number of clusters of a row.
+      row: ``int [M]``, the rows of the targets.
     """
 
     def loss(raw: Readout):
@@ -147,14 +187,19 @@ def score(
     targets: jax.Array,
     on_step: tally.OnStep | None = None,
 ) -> bitwise.Scores:
-    """Nats of the tokens that came and the best ids, normalised over all V.
+    """Score tokens from the votes of all clusters, normalised over the V ids.
 
     Args:
-      config: of the model.
-      readout: None for the published score.
-      chunks: from `tiered_layer.votes`.
-      targets: ``int32 [N]`` the tokens that came.
-      on_step: hears how many ids have been fitted and read.
+      config: sizes of the model.
+      readout: a calibrated readout; None for the published score.
+      chunks: votes of all clusters, from `tiered_layer.votes`.
+      targets: ``int32 [N]``, the tokens of the text.
+      on_step: called with the number of ids whose clusters have been fitted and read.
+
+    Returns:
+      Nats and best ids, arrays ``[N]``; on ties the lowest id.
+
+    Source: docs/semantics/tiered.md
     """
 
     def scored():
@@ -170,22 +215,49 @@ def score(
 
 
 def published_band(vocabulary: int) -> tuple[float, float]:
-    """The least and the most nats that a published score can give a token, if none costs more than a guess.
+    """Compute the range of nats that the published score can give a token.
 
-    A share is in [0, 1], so no token has more than ``e / (e + V - 1)``. The upper end is a clamp at
-    ``log V``, which the predecessor applies although the loss is then no distribution's.
+    A share is in [0, 1], so a token has at most the probability ``e / (e + V - 1)``. The upper end is
+    ``log V``: the published evaluation clamps its scores there, although the result is then not the loss of a
+    distribution.
+
+    Args:
+      vocabulary: V.
+
+    Returns:
+      The lowest and the highest nats.
+
+    Source: docs/semantics/tiered.md
     """
     return float(np.log(1 + (vocabulary - 1) / np.e)), float(np.log(vocabulary))
 
 
 def clamped_nats(nats: np.ndarray, vocabulary: int) -> float:
-    """Mean nats where no token costs more than the upper end of `published_band`.
+    """Clamp the nats of each token to at most ``log V``, and take the mean, as the published evaluation does.
 
-    The predecessor clamps its scores so. That is no distribution's loss.
+    The result is not the loss of a probability distribution.
+
+    Args:
+      nats: ``float [N]``, the nats of each token.
+      vocabulary: V.
+
+    Returns:
+      The mean of the clamped nats.
+
+    Source: docs/semantics/tiered.md
     """
     return float(np.minimum(nats, published_band(vocabulary)[1]).mean())
 
 
 def as_lists(readout: Readout | None) -> dict[str, list[float]]:
-    """A readout as plain data, by field and tier; empty without one."""
+    """Convert a readout to plain data, such as JSON needs.
+
+    Args:
+      readout: a readout, or None.
+
+    Returns:
+      For each field a list with one number for each tier; an empty dict without a readout.
+
+    Source: docs/semantics/tiered.md
+    """
     return {} if readout is None else {k: np.asarray(v).tolist() for k, v in readout._asdict().items()}

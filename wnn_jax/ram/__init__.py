@@ -1,11 +1,14 @@
-"""RAM neurons: address a cell by bits, write it by adding, read it out.
+"""Layers of RAM neurons: each neuron addresses a cell by input bits, writes targets to it, and reads it.
 
     layer = ram.fit(key, ram.LayerConfig(neurons=32, address_bits=12), X, Y)   # X [N, I], Y [N, K], bits
     probabilities = ram.predict(layer, X_new)                                  # float32 [N, K]
 
-Below these, `layer` has the functions that they are made of (`init`, `write`, `read`, `fit_and_read`), to be
-given to `jit` and `vmap`; `bits` packs, `connectivity` says which input bit goes where, `cells` what a cell
-is, `xla` is the contract of every backend and `backend` chooses one.
+`model` defines these functions. They call the functions of `layer` (`init`, `write`, `read`,
+`fit_and_read`), which are pure and may be passed to `jit` and `vmap`. `bits` packs bits into words,
+`connectivity` draws and measures connectivities, and `cells` defines the kinds of cells. `xla` is the
+reference that every backend must equal, and `backend` chooses a backend.
+
+Source: docs/semantics/ram.md
 """
 
 from wnn_jax.ram.cells import CELLS, UNIT, CellKind, RamConfig, row_bytes

@@ -1,12 +1,14 @@
-"""Which backend does the table work: the native kernels of `metal_ext`, or pure XLA.
+"""Chooses the backend that writes and reads tables: the native kernels of `metal_ext`, or pure XLA.
 
-The only module that knows of more than one. Whatever it chooses, the numbers are the same to the bit:
-`wnn_jax.ram.xla` is the contract, and the native kernels are tested against it.
+Only this module knows that there are several backends. All of them return the same numbers to the bit:
+`wnn_jax.ram.xla` is the reference, and the tests compare the native kernels with it.
 
-``WNN_JAX_BACKEND`` forces one: ``xla``, ``cpu`` for the native CPU kernels, or ``metal`` for the native
-GPU kernels of a Mac. Unset, the native kernels are used where they are installed and JAX computes on the
-CPU; on a Mac they send large work to the GPU. It is read when a function is traced, so a function that
-is already compiled keeps its backend.
+The environment variable ``WNN_JAX_BACKEND`` forces a backend: ``xla``, ``cpu`` for the native CPU kernels,
+or ``metal`` for the native GPU kernels of a Mac. If it is not set, the native kernels are used where they
+are installed and JAX computes on the CPU; on a Mac they send large work to the GPU. The variable is read
+when a function is traced, so a function that is already compiled keeps its backend.
+
+Source: docs/architecture.md
 """
 
 import ctypes
@@ -21,15 +23,20 @@ import numpy as np
 from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
-EDITION = 2  # of the kernels' arguments, as in metal_ext
-MAX_WORDS = 32  # of inputs to the native kernels; 1,024 bits
+EDITION = 2  # edition of the kernels' arguments; metal_ext must have the same
+MAX_WORDS = 32  # most words of input that the native kernels take: 1,024 bits
 
 
 def chosen() -> str:
-    """``xla``, ``cpu`` (native) or ``metal`` (native, on the GPU of a Mac where that may pay).
+    """Choose the backend from ``WNN_JAX_BACKEND``, the installed packages and JAX's platform.
+
+    Returns:
+      ``xla``, ``cpu`` (native kernels) or ``metal`` (native kernels that may use the GPU of a Mac).
 
     Raises:
       ValueError: ``WNN_JAX_BACKEND`` is unknown, or names a backend that cannot be used here.
+
+    Source: docs/architecture.md
     """
     forced = os.environ.get("WNN_JAX_BACKEND") or None
     if forced not in (None, "xla", "cpu", "metal"):
@@ -42,7 +49,7 @@ def chosen() -> str:
     elif forced == "metal" and not gpu:
         reason = reason or "there is no Metal device, or its kernels do not compile"
     if forced and reason:
-        raise ValueError(f"WNN_JAX_BACKEND={forced} cannot be used: {reason}")
+        raise ValueError(f"WNN_JAX_BACKEND={forced} cannot be used: {reason}; unset it, or use xla")
     if reason:
         return "xla"
     return forced or ("metal" if gpu else "cpu")
@@ -50,14 +57,19 @@ def chosen() -> str:
 
 @functools.cache
 def _register() -> tuple[str, str]:
-    """Register the native kernels once: why there are none, or nothing; and the Metal device's name."""
+    """Register the native kernels with JAX, once.
+
+    Returns:
+      The reason why the native kernels cannot be used, and the name of the Metal device. Each is empty if
+      there is none.
+    """
     try:
         import wnn_metal_ext  # pyright: ignore[reportMissingImports]
 
         edition = getattr(wnn_metal_ext, "EDITION", 1)
         if edition != EDITION:
             raise ImportError(
-                f"it is of edition {edition} and not {EDITION}: run pip install ./metal_ext again"
+                f"it has edition {edition}, and {EDITION} is needed: run pip install ./metal_ext again"
             )
         library = wnn_metal_ext.library()
         for target, symbol in wnn_metal_ext.TARGETS.items():
@@ -73,12 +85,32 @@ def _register() -> tuple[str, str]:
 
 
 def device_name() -> str:
-    """The Metal device that the native kernels may use, or nothing."""
+    """Name the Metal device that the native kernels may use.
+
+    Returns:
+      The name; empty if there is no such device or no native kernels.
+
+    Source: docs/architecture.md
+    """
     return _register()[1]
 
 
 def fit_and_read(config, clusters, neurons, stream, prior, words):
-    """`xla.fit_and_read` on the chosen backend."""
+    """Run `xla.fit_and_read` on the chosen backend.
+
+    Args:
+      config: a `cells.RamConfig`, the kind of cells.
+      clusters: number of rows of votes.
+      neurons: an `xla.Neurons`, with ``int32 [R, T]`` connections.
+      stream: an `xla.Stream`, the examples to write.
+      prior: ``float32 [K]``.
+      words: ``uint32 [W, N']``, the inputs to read.
+
+    Returns:
+      Votes ``int32 [clusters, N']``, the same bits as `xla.fit_and_read` returns.
+
+    Source: docs/semantics/ram.md
+    """
     if _on_xla(words):
         return xla.fit_and_read(config, clusters, neurons, stream, prior, words)
     votes = jax.ShapeDtypeStruct((clusters, words.shape[1]), jnp.int32)
@@ -87,7 +119,19 @@ def fit_and_read(config, clusters, neurons, stream, prior, words):
 
 
 def write(config, table, neurons, stream):
-    """`xla.write` on the chosen backend; in place where XLA may reuse ``table``."""
+    """Run `xla.write` on the chosen backend; the update is in place where XLA may reuse ``table``.
+
+    Args:
+      config: a `cells.RamConfig`, the kind of cells.
+      table: the cells of all R neurons, one row after another.
+      neurons: an `xla.Neurons`, with ``int32 [R, T]`` connections.
+      stream: an `xla.Stream`, the examples to write.
+
+    Returns:
+      The cells after writing, with the shape and dtype of ``table``.
+
+    Source: docs/semantics/ram.md
+    """
     if _on_xla(stream.words):
         return xla.write(config, table, neurons, stream)
     result = jax.ShapeDtypeStruct(table.shape, table.dtype)
@@ -97,7 +141,21 @@ def write(config, table, neurons, stream):
 
 
 def read(config, clusters, table, neurons, prior, words):
-    """`xla.read` on the chosen backend."""
+    """Run `xla.read` on the chosen backend.
+
+    Args:
+      config: a `cells.RamConfig`, the kind of cells.
+      clusters: number of rows of votes.
+      table: the cells of all R neurons, one row after another.
+      neurons: an `xla.Neurons`, with ``int32 [R, T]`` connections.
+      prior: ``float32 [K]``.
+      words: ``uint32 [W, N]``, the inputs to read.
+
+    Returns:
+      Votes ``int32 [clusters, N]``, the same bits as `xla.read` returns.
+
+    Source: docs/semantics/ram.md
+    """
     if _on_xla(words):
         return xla.read(config, clusters, table, neurons, prior, words)
     votes = jax.ShapeDtypeStruct((clusters, words.shape[1]), jnp.int32)
@@ -106,12 +164,19 @@ def read(config, clusters, table, neurons, prior, words):
 
 
 def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
-    """The work that bounds any write: ``tasks`` walks of random read-modify-writes in a row of that size.
+    """Read, change and write back random places of memory rows: a lower bound on the time of any table write.
 
-    For `experiments.benchmark`; needs the native kernels.
+    `experiments.benchmark` times it. It needs the native kernels.
+
+    Args:
+      row_bytes: size of a row, in bytes.
+      touches: number of random read-modify-writes in each row.
+      tasks: number of rows.
 
     Returns:
-      ``uint32 [tasks]``, of no meaning.
+      ``uint32 [tasks]``; the values mean nothing.
+
+    Source: docs/architecture.md
     """
     call = jax.ffi.ffi_call("wnn_probe", jax.ShapeDtypeStruct((tasks,), jnp.uint32))
     return call(row_bytes=np.int64(row_bytes), touches=np.int64(touches))
@@ -125,12 +190,12 @@ def _spanned(stream: xla.Stream) -> xla.Stream:
 
 
 def _on_xla(words: jax.Array) -> bool:
-    """Inputs wider than the native kernels take stay on XLA, whatever the backend."""
+    """Whether XLA does the work: it is the backend, or the input is wider than the native kernels take."""
     return chosen() == "xla" or words.shape[0] > MAX_WORDS
 
 
 def _attributes(config: cells.RamConfig) -> dict:
-    # On the GPU: never, where the work is large, or always (metal_ext/src/metal.h).
+    # Use of the GPU: 0 never, 1 where the work is large, 2 always (metal_ext/src/metal.h).
     forced = os.environ.get("WNN_JAX_BACKEND") == "metal"
     device = 2 if forced else 1 if chosen() == "metal" else 0
     return {

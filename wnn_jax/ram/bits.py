@@ -1,7 +1,9 @@
-"""Anything to bits: token codes, Gray codes, context windows, packing into words.
+"""Functions that make input bits: token codes, Gray codes, context windows, and packing into words.
 
-Codes are most significant bit first. Bits are ``bool [I, N]``; packed bits are ``uint32 [W, N]``
+The most significant bit of a code comes first. Bits are ``bool [I, N]``; packed bits are ``uint32 [W, N]``,
 with bit ``i`` at position ``i % 32`` of word ``i // 32``.
+
+Source: docs/semantics/ram.md
 """
 
 import functools
@@ -14,13 +16,21 @@ WORD = 32
 
 
 def code_length(vocabulary: int) -> int:
-    """Bits B needed to write the ids ``0 .. vocabulary - 1``; at least 1.
+    """Count the bits B that write every id ``0 .. vocabulary - 1``.
+
+    Args:
+      vocabulary: V, the number of ids.
+
+    Returns:
+      B, ``ceil(log2 V)``, and 1 for a vocabulary of one id.
 
     Raises:
       ValueError: the vocabulary is empty.
+
+    Source: docs/semantics/ram.md
     """
     if vocabulary < 1:
-        raise ValueError(f"a vocabulary needs at least one id, got {vocabulary}")
+        raise ValueError(f"vocabulary must have at least one id, got {vocabulary}: give the number of ids")
     return max(1, (vocabulary - 1).bit_length())
 
 
@@ -28,28 +38,49 @@ _Ids = TypeVar("_Ids", int, jax.Array)
 
 
 def gray(ids: _Ids) -> _Ids:
-    """Reflected Gray code of non-negative integers: neighbours differ in one bit."""
+    """Encode integers in the reflected Gray code: the codes of i and i + 1 differ in one bit.
+
+    Args:
+      ids: a non-negative integer, or an integer array of any shape.
+
+    Returns:
+      The codes, with the shape and dtype of ``ids``.
+
+    Source: F. Gray, US patent 2,632,058 (1953); docs/semantics/bitwise.md
+    """
     return ids ^ (ids >> 1)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def unpack_code(codes: jax.Array, length: int) -> jax.Array:
-    """Integer codes ``[N]`` to bits ``bool [length, N]``, most significant first."""
+    """Split integer codes into their bits.
+
+    Args:
+      codes: ``int [N]``, non-negative.
+      length: number of bits of a code; higher bits are dropped.
+
+    Returns:
+      ``bool [length, N]``, the most significant bit first.
+
+    Source: docs/semantics/ram.md
+    """
     shifts = jnp.arange(length - 1, -1, -1, dtype=jnp.int32)
     return ((codes[None, :] >> shifts[:, None]) & 1).astype(bool)
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def windows(code_bits: jax.Array, context: int) -> jax.Array:
-    """The input bits of every prediction: the ``context`` codes before each position, oldest first.
+    """Make the input bits of every prediction: the codes of the C tokens before a position, oldest first.
 
     Args:
       code_bits: ``bool [B, N + C]``, the codes of a token stream.
-      context: C.
+      context: C, the number of tokens that a prediction sees.
 
     Returns:
-      ``bool [C * B, N]``. Column i holds the tokens ``i .. i + C - 1``, and nothing of token
-      ``i + C``, the one it predicts.
+      ``bool [C * B, N]``. Column i holds the bits of tokens ``i .. i + C - 1``. It holds no bit of token
+      ``i + C``, which it predicts.
+
+    Source: docs/semantics/bitwise.md
     """
     examples = code_bits.shape[1] - context
     return jnp.concatenate([code_bits[:, c : c + examples] for c in range(context)], axis=0)
@@ -57,7 +88,16 @@ def windows(code_bits: jax.Array, context: int) -> jax.Array:
 
 @jax.jit
 def pack(bits: jax.Array) -> jax.Array:
-    """Bits ``bool [I, N]`` to words ``uint32 [ceil(I / 32), N]``; missing high bits are 0."""
+    """Pack bits into words of 32.
+
+    Args:
+      bits: ``bool [I, N]``.
+
+    Returns:
+      ``uint32 [W, N]``, W = ceil(I / 32). Bit i is bit ``i % 32`` of word ``i // 32``; bits beyond I are 0.
+
+    Source: docs/semantics/ram.md
+    """
     count, examples = bits.shape
     padded = jnp.pad(bits, ((0, -count % WORD), (0, 0)))
     grouped = padded.reshape(-1, WORD, examples).astype(jnp.uint32)
@@ -67,7 +107,17 @@ def pack(bits: jax.Array) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=1)
 def unpack(words: jax.Array, count: int) -> jax.Array:
-    """Inverse of `pack`: words ``uint32 [W, N]`` to bits ``bool [count, N]``."""
+    """Unpack words into bits, the inverse of `pack`.
+
+    Args:
+      words: ``uint32 [W, N]``.
+      count: I, the number of bits; at most ``32 * W``.
+
+    Returns:
+      ``bool [count, N]``.
+
+    Source: docs/semantics/ram.md
+    """
     positions = jnp.arange(count)
     shifts = (positions % WORD).astype(jnp.uint32)
     return ((words[positions // WORD] >> shifts[:, None]) & 1).astype(bool)

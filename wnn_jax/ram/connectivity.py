@@ -1,10 +1,14 @@
-"""Which input bit goes where: the genome of a RAM network.
+"""Connectivity: the input bits that each neuron reads, which is the genome of a search.
 
-A connectivity is one integer array ``[K, n, T]``. Entry ``[k, j, t]`` is the input bit that address
-bit ``t`` of neuron ``j`` of cluster ``k`` reads (``t = 0`` is the most significant). ``-1`` is an
-unused connection: it reads as 0, so one array holds neurons of different T. A neuron with no
-connection at all is absent: neither written, read nor counted. Duplicated bits in a neuron are legal;
-some of its addresses are then unreachable.
+A connectivity is one integer array ``[K, n, T]``. Entry ``[k, j, t]`` is the number of the input bit that
+becomes address bit ``t`` of neuron ``j`` of cluster ``k``; ``t = 0`` is the most significant address bit.
+
+An entry of -1 is an unused connection. Its address bit is always 0, so one array can hold neurons of
+different T. A neuron whose connections are all unused is absent: it is not written, read or counted.
+
+A neuron may read the same input bit twice. It then never forms some of its addresses.
+
+Source: docs/semantics/ram.md
 """
 
 import jax
@@ -15,39 +19,72 @@ UNUSED = -1
 
 
 def random(key: jax.Array, clusters: int, neurons: int, address_bits: int, input_bits: int) -> jax.Array:
-    """Every neuron observes ``address_bits`` distinct input bits, drawn uniformly.
+    """Draw a random connectivity: every neuron reads T distinct input bits, chosen uniformly.
 
     Args:
-      key: consumed.
-      clusters, neurons, address_bits, input_bits: K, n, T, I.
+      key: draws the input bits.
+      clusters: K.
+      neurons: n, the number of neurons of each cluster.
+      address_bits: T.
+      input_bits: I.
 
     Returns:
-      ``[K, n, T]`` in `dtype_for(input_bits)`.
+      ``[K, n, T]`` of dtype ``dtype_for(input_bits)``, entries 0 to I - 1.
 
     Raises:
       ValueError: T is below 1 or above I.
+
+    Source: docs/semantics/ram.md
     """
     if not 1 <= address_bits <= input_bits:
         raise ValueError(
-            f"a neuron needs 1 to {input_bits} address bits (there are {input_bits} input bits), "
-            f"got {address_bits}"
+            f"a neuron needs 1 to {input_bits} address bits, because there are {input_bits} input bits, "
+            f"got {address_bits}: set a number in this range"
         )
     order = jnp.argsort(jax.random.uniform(key, (clusters, neurons, input_bits)), axis=-1)
     return order[..., :address_bits].astype(dtype_for(input_bits))
 
 
 def dtype_for(input_bits: int) -> np.dtype:
-    """The smallest signed integer that holds every input bit's index and ``-1``."""
+    """Choose the smallest signed integer type that holds -1 and the number of every input bit.
+
+    Args:
+      input_bits: I.
+
+    Returns:
+      ``int8``, ``int16`` or ``int32`` (``int64`` above 2^31 bits).
+
+    Source: docs/semantics/ram.md
+    """
     return np.dtype(np.min_scalar_type(-max(input_bits, 1)))
 
 
 def neurons_present(connections: jax.Array) -> jax.Array:
-    """``int32 [K]``: how many neurons of each cluster have at least one connection."""
+    """Count the neurons of each cluster that have at least one connection.
+
+    Args:
+      connections: ``int [K, n, T]``.
+
+    Returns:
+      ``int32 [K]``.
+
+    Source: docs/semantics/ram.md
+    """
     return jnp.any(connections != UNUSED, axis=-1).sum(axis=-1, dtype=jnp.int32)
 
 
 def table_bits(connections: jax.Array, cell_bits: int) -> jax.Array:
-    """Mebibits ``float32 [...]`` of the tables of genomes ``[..., K, n, T]``, ``cell_bits`` a cell."""
+    """Measure the tables that connectivities need, in mebibits (2^20 bits).
+
+    Args:
+      connections: ``int [..., K, n, T]``, such as a population of genomes. Absent neurons need no table.
+      cell_bits: bits of one cell.
+
+    Returns:
+      ``float32 [...]``.
+
+    Source: docs/semantics/search.md
+    """
     used = (connections != UNUSED).sum(axis=-1)
     cells = jnp.where(used > 0, jnp.exp2(used.astype(jnp.float32) - 20.0), 0.0)
     return cell_bits * cells.sum(axis=(-2, -1))

@@ -1,9 +1,12 @@
-"""RAM neurons: address a cell by bits, write it by adding, read it out.
+"""Pure functions of a layer of RAM neurons: make a table, write examples to it, and read votes from it.
 
-What cells are is in `wnn_jax.ram.cells`; a layer's connectivity in `wnn_jax.ram.connectivity`. Reads are
-**votes**: integers in units of ``1 / UNIT``, summed over the neurons of a cluster. Integer sums have no
-order, so a score is the same to the bit on any device, under `vmap`, and when neurons are added or taken
-away one by one.
+`wnn_jax.ram.cells` defines the kinds of cells, and `wnn_jax.ram.connectivity` defines a connectivity.
+
+The **vote** of a cluster is the sum of the values that its neurons read, an integer in units of ``1 / UNIT``.
+A sum of integers does not depend on the order of its terms. So votes are the same to the bit on every device
+and under `vmap`, and also where neurons are added and removed one by one.
+
+Source: docs/semantics/ram.md
 """
 
 from typing import NamedTuple
@@ -19,14 +22,17 @@ MAX_ADDRESS_BITS = 24
 
 
 class Examples(NamedTuple):
-    """Inputs and targets of N examples.
+    """The inputs and targets of N examples.
 
     Attributes:
-      words: ``uint32 [W, N]`` packed input bits (`bits.pack`).
-      targets: ``bool [K, N]`` target bit of every cluster.
-      weight: ``bool [N]``; False marks padding, which changes nothing. None means all True.
-      span: ``int32 [K, 2]``: cluster k is written only examples ``span[k, 0] .. span[k, 1] - 1``, so that
-        each cluster of a one-hot layer may have its own. None means all; only `fit_and_read` takes it.
+      words: ``uint32 [W, N]``, packed input bits (`bits.pack`).
+      targets: ``bool [K, N]``, the target bit of every cluster.
+      weight: ``bool [N]``; False marks padding, which is never written. None means that all are True.
+      span: ``int32 [K, 2]``; cluster k is written only with examples ``span[k, 0] .. span[k, 1] - 1``. With
+        it, each cluster of a one-hot layer has its own examples. None means that every cluster is written
+        with all of them. `write` refuses spans; `fit_and_read` takes them.
+
+    Source: docs/semantics/ram.md
     """
 
     words: jax.Array
@@ -36,12 +42,15 @@ class Examples(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Everything a layer remembers.
+    """The memory of a layer: its cells, and the counts that the prior of count cells needs.
 
     Attributes:
-      cells: ``[K, n, A]`` int32 (ternary) or int8 (quad, true_wins), or ``[K, n, A, 2]`` int32 (count).
-      ones: ``int32 [K]`` targets that were 1, over all written examples.
-      written: ``int32 []`` examples written.
+      cells: ``int32 [K, n, A]`` (ternary), ``int8 [K, n, A]`` (quad, true_wins) or ``int32 [K, n, A, 2]``
+        (count: n0, n1).
+      ones: ``int32 [K]``, the number of written targets that were 1.
+      written: ``int32 []``, the number of examples written.
+
+    Source: docs/semantics/ram.md
     """
 
     cells: jax.Array
@@ -50,7 +59,22 @@ class Table(NamedTuple):
 
 
 def init(config: RamConfig, clusters: int, neurons: int, address_bits: int) -> Table:
-    """An empty table of K clusters of n neurons with ``2**T`` cells each."""
+    """Make an empty table for K clusters of n neurons with 2^T cells each.
+
+    Args:
+      config: the kind of cells.
+      clusters: K.
+      neurons: n, the number of neurons of each cluster.
+      address_bits: T.
+
+    Returns:
+      A table whose cells are all EMPTY; see `Table` for shapes and dtypes.
+
+    Raises:
+      ValueError: n or T is out of range, see `check_size`.
+
+    Source: docs/semantics/ram.md
+    """
     check_size(neurons, address_bits)
     shape = (clusters, neurons, 1 << address_bits)
     return Table(
@@ -67,22 +91,32 @@ def write(
     connections: jax.Array,
     train: Examples,
 ) -> Table:
-    """The table after the examples were written, in their order.
+    """Write examples to a table, in their order.
 
-    Donate ``table`` at the `jit` site and the update is in place. Writing a then b is the same as
-    writing a ++ b, for every kind of cell and with sampling too (given the same key).
+    To write a and then b gives the same table as to write both at once. This holds for every kind of cells,
+    and with sampling if the key is the same. The update is in place if `jit` is told to donate ``table``.
 
     Args:
-      key: draws which examples each neuron samples; may be None when ``sample_rate`` is 1.
-      connections: ``[K, n, T]``, see `wnn_jax.ram.connectivity`.
-      train: K targets an example; no spans.
+      key: draws which examples each neuron writes; may be None if the sample rate is 1.
+      config: the kind of cells.
+      table: the table to add to, see `Table`.
+      connections: ``int [K, n, T]``, see `wnn_jax.ram.connectivity`. Absent neurons are not written.
+      train: N examples with K targets, without spans. Equal examples are written once each.
+
+    Returns:
+      The new table, with the shapes of ``table``.
 
     Raises:
-      ValueError: shapes disagree.
+      ValueError: shapes disagree, there is no example, spans are given, or a key is missing.
+
+    Source: docs/semantics/ram.md
     """
     _check(key, config, connections, train)
     if train.span is not None:
-        raise ValueError("a table counts the examples of all its clusters alike: spans are for fit_and_read")
+        raise ValueError(
+            "write was given spans, but every cluster of a table has the same examples: spans are for "
+            "fit_and_read"
+        )
     neurons = _flatten(key, config, connections)
     stream = _stream(train, table.written)
     return Table(
@@ -93,11 +127,22 @@ def write(
 
 
 def read(config: RamConfig, table: Table, connections: jax.Array, words: jax.Array) -> jax.Array:
-    """Votes ``int32 [K, N]`` of every cluster on every example, in units of ``1 / UNIT``.
+    """Read the votes of every cluster on every example.
 
     Args:
-      connections: ``[K, n, T]``, the connectivity the table was written with.
-      words: ``uint32 [W, N]`` packed input bits.
+      config: the kind of cells.
+      table: the table to read.
+      connections: ``int [K, n, T]``, the connectivity with which the table was written. Absent neurons add
+        nothing.
+      words: ``uint32 [W, N]``, packed input bits.
+
+    Returns:
+      ``int32 [K, N]``, the sum over a cluster's neurons of the values read, in units of ``1 / UNIT``.
+
+    Raises:
+      ValueError: n or T is out of range, see `check_size`.
+
+    Source: docs/semantics/ram.md
     """
     clusters, neurons, address_bits = connections.shape
     check_size(neurons, address_bits)
@@ -113,23 +158,26 @@ def fit_and_read(
     train: Examples,
     words: jax.Array,
 ) -> jax.Array:
-    """Train on the examples, vote on ``words``, and keep no table.
+    """Write examples to an empty table, read the votes on other inputs, and drop the table.
 
-    Equal to `read` of `write` of `init`, but only a few rows exist at a time. Under `vmap` over
-    ``connections`` (and ``key``) the population becomes one longer list of neurons, so memory stays
-    a few rows plus the votes.
+    The votes equal those of `init`, `write` and `read`, but only a few rows of cells exist at a time. Under
+    `vmap` over ``connections`` (and ``key``) a population becomes one longer list of neurons, so the memory
+    is still a few rows and the votes.
 
     Args:
-      key: draws which examples each neuron samples; may be None when ``sample_rate`` is 1.
-      connections: ``[K, n, T]``.
-      train: what to write.
-      words: ``uint32 [W, N']`` packed input bits to read.
+      key: draws which examples each neuron writes; may be None if the sample rate is 1.
+      config: the kind of cells.
+      connections: ``int [K, n, T]``. Absent neurons add nothing.
+      train: N examples to write; spans are allowed.
+      words: ``uint32 [W, N']``, packed input bits to read.
 
     Returns:
-      Votes ``int32 [K, N']``.
+      Votes ``int32 [K, N']``, in units of ``1 / UNIT``.
 
     Raises:
-      ValueError: shapes disagree, or a table size is out of range.
+      ValueError: shapes disagree, there is no example, a key is missing, or n or T is out of range.
+
+    Source: docs/semantics/ram.md
     """
     _check(key, config, connections, train)
     stream = _stream(train, jnp.zeros((), jnp.int32))
@@ -139,7 +187,20 @@ def fit_and_read(
 
 
 def seeds(key: jax.Array | None, config: RamConfig, clusters: int, neurons: int) -> jax.Array:
-    """``uint32 [K, n]``: what each neuron draws its examples with, by its place in the layer."""
+    """Draw the seed of every neuron; the seed decides which examples the neuron writes.
+
+    Args:
+      key: draws the seeds; may be None.
+      config: gives the sample rate.
+      clusters: K.
+      neurons: n, the number of neurons of each cluster.
+
+    Returns:
+      ``uint32 [K, n]``. A seed depends on the neuron's place in the layer. All are 0 if the sample rate is 1
+      or there is no key.
+
+    Source: docs/semantics/ram.md
+    """
     if key is None or config.sample_rate == 1.0:
         return jnp.zeros((clusters, neurons), jnp.uint32)
     return jax.random.bits(key, (clusters * neurons,)).reshape(clusters, neurons)
@@ -153,19 +214,23 @@ def fit_and_read_groups(
     train: Examples,
     words: jax.Array,
 ) -> jax.Array:
-    """Summed votes of any groups of neurons, trained as in `fit_and_read`; no table is kept.
+    """Fit groups of neurons as `fit_and_read` does, and read the summed votes of each group.
 
-    What a search needs: the votes of a candidate neuron alone, or of the neurons in which two genomes
-    differ. Absent neurons cost nothing and add nothing.
+    A search uses it to read one candidate neuron, or only the neurons in which two genomes differ.
 
     Args:
-      connections: ``[G, R, T]``, R neurons a group.
-      seed: ``uint32 [G, R]``, from `seeds` by each neuron's place.
-      cluster: ``int32 [G]``, whose targets a group learns.
-      train, words: as in `fit_and_read`.
+      config: the kind of cells.
+      connections: ``int [G, M, T]``, M neurons in each of G groups. Absent neurons take no time and add
+        nothing.
+      seed: ``uint32 [G, M]``, from `seeds` at each neuron's place in its layer.
+      cluster: ``int [G]``, the cluster whose targets a group is written with.
+      train: N examples to write.
+      words: ``uint32 [W, N']``, packed input bits to read.
 
     Returns:
-      Votes ``int32 [G, N']``.
+      Votes ``int32 [G, N']``, in units of ``1 / UNIT``.
+
+    Source: docs/semantics/search.md
     """
     groups, size, address_bits = connections.shape
     stream = _stream(train, jnp.zeros((), jnp.int32))
@@ -180,7 +245,17 @@ def fit_and_read_groups(
 
 
 def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
-    """``int32 [K]``: what a cell that no example met reads, given the examples that were written."""
+    """Read an EMPTY cell of each cluster, given the examples that were written to the layer.
+
+    Args:
+      config: the kind of cells.
+      train: N examples; the prior of count cells is the share of ones among their targets.
+
+    Returns:
+      ``int32 [K]``, in units of ``1 / UNIT``.
+
+    Source: docs/semantics/ram.md
+    """
     stream = _stream(train, jnp.zeros((), jnp.int32))
     prior = _prior(*_seen(stream))
     row = empty(config, (2 if config.cells == "count" else 1,))
@@ -188,14 +263,35 @@ def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
 
 
 def probability(votes: jax.Array, connections: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Share of the vote for 1 and for 0, both ``float32 [K, N]``; a cluster with no neuron says 1/2."""
+    """Turn votes into the probabilities of bit 1 and of bit 0.
+
+    Args:
+      votes: ``int32 [K, N]``, from `read` or `fit_and_read`.
+      connections: ``int [K, n, T]``; the votes are divided by the number of neurons that are present.
+
+    Returns:
+      Two ``float32 [K, N]``, in [0, 1]. A cluster without neurons gives 1/2 and 1/2.
+
+    Source: docs/semantics/ram.md
+    """
     return shares(votes, connectivity.neurons_present(connections)[:, None])
 
 
 def shares(votes: jax.Array, neurons: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`probability` of votes and numbers of neurons, of any shapes that broadcast.
+    """Divide votes by the number of neurons that cast them, as `probability` does.
 
-    Both are divided out of exact integers, so neither loses digits to ``1 - p``.
+    Each of the two shares is one division of exact integers. So a share near 0 keeps its digits, which
+    ``1 - p`` would lose.
+
+    Args:
+      votes: ``int32 [...]``, in units of ``1 / UNIT``.
+      neurons: ``int32 [...]``, numbers of neurons; the two shapes must broadcast.
+
+    Returns:
+      The shares of the vote for bit 1 and for bit 0, two ``float32 [...]``; both are 1/2 where there is no
+      neuron.
+
+    Source: docs/semantics/ram.md
     """
     total = neurons * UNIT
     silent = total == 0
@@ -214,11 +310,21 @@ def fused_bytes(
     train: int,
     evaluated: int,
 ) -> int:
-    """Upper estimate of what `fit_and_read` of one connectivity holds at once, in bytes.
+    """Estimate from above the memory that `fit_and_read` of one connectivity needs at once.
 
     Args:
-      clusters, neurons, address_bits, input_bits: K, n, T, I.
-      train, evaluated: examples written and examples read.
+      config: the kind of cells.
+      clusters: K.
+      neurons: n, the number of neurons of each cluster.
+      address_bits: T.
+      input_bits: I.
+      train: number of examples written.
+      evaluated: number of examples read.
+
+    Returns:
+      Bytes.
+
+    Source: docs/architecture.md
     """
     block = xla.block_size(config, clusters * neurons, address_bits)
     rows = 2 * block * row_bytes(config, address_bits)
@@ -230,35 +336,52 @@ def fused_bytes(
 
 def _check(key: jax.Array | None, config: RamConfig, connections: jax.Array, train: Examples) -> None:
     if key is None and config.sample_rate < 1.0:
-        raise ValueError(f"sample_rate {config.sample_rate} needs a key to draw with")
+        raise ValueError(
+            f"sample_rate {config.sample_rate} needs a key, got None: pass a key, or use sample_rate 1"
+        )
     if connections.ndim != 3:
-        raise ValueError(f"connections must be [K, n, T], got shape {connections.shape}")
+        raise ValueError(f"connections must be [K, n, T], got shape {connections.shape}: give three axes")
     if train.targets.ndim != 2 or train.targets.shape[0] != connections.shape[0]:
         raise ValueError(
             f"{connections.shape[0]} clusters need targets [{connections.shape[0]}, N], "
-            f"got shape {train.targets.shape}"
+            f"got shape {train.targets.shape}: give one row of targets for each cluster"
         )
     if train.words.shape[1:] != train.targets.shape[1:]:
         raise ValueError(
-            f"words {train.words.shape} and targets {train.targets.shape} differ in their examples"
+            f"words {train.words.shape} and targets {train.targets.shape} differ in the number of examples: "
+            "their last axes must be equal"
         )
     if not train.targets.shape[1]:
-        raise ValueError("there is no example to write")
+        raise ValueError("there is no example to write: give at least one")
     if train.span is not None and train.span.shape != (connections.shape[0], 2):
-        raise ValueError(f"spans must be [{connections.shape[0]}, 2], got shape {train.span.shape}")
+        raise ValueError(
+            f"spans must be [{connections.shape[0]}, 2], got shape {train.span.shape}: give a begin and an "
+            "end for each cluster"
+        )
     check_size(connections.shape[1], connections.shape[2])
 
 
 def check_size(neurons: int, address_bits: int) -> None:
-    """Refuse sizes that no dense table has.
+    """Refuse sizes that a dense table cannot have.
+
+    Args:
+      neurons: n, 1 to `MAX_NEURONS`: more could overflow the 32 bits of a vote.
+      address_bits: T, 1 to `MAX_ADDRESS_BITS`.
 
     Raises:
-      ValueError: which, and what is allowed.
+      ValueError: n or T is out of range.
+
+    Source: docs/semantics/ram.md
     """
     if not 1 <= address_bits <= MAX_ADDRESS_BITS:
-        raise ValueError(f"a dense table takes 1 to {MAX_ADDRESS_BITS} address bits, got {address_bits}")
+        raise ValueError(
+            f"a dense table takes 1 to {MAX_ADDRESS_BITS} address bits, got {address_bits}: a neuron has "
+            "2^T cells; set a number in this range"
+        )
     if not 1 <= neurons <= MAX_NEURONS:
-        raise ValueError(f"a cluster takes 1 to {MAX_NEURONS} neurons, got {neurons}")
+        raise ValueError(
+            f"a cluster takes 1 to {MAX_NEURONS} neurons, got {neurons}: set a number in this range"
+        )
 
 
 def _flatten(key: jax.Array | None, config: RamConfig, connections: jax.Array) -> xla.Neurons:
@@ -279,7 +402,10 @@ def _stream(train: Examples, already: jax.Array) -> xla.Stream:
 
 
 def _seen(stream: xla.Stream) -> tuple[jax.Array, jax.Array]:
-    """Targets that were 1, ``int32 [K]``, and examples written: one number, with spans ``int32 [K]``."""
+    """Count the targets that were 1, ``int32 [K]``, and the examples written, ``int32 []``.
+
+    With spans each cluster has its own examples, so the second count is ``int32 [K]`` too.
+    """
     weight = stream.weight
     if stream.span is not None:
         weight = weight & jax.vmap(xla.within, (0, None))(stream.span, weight.shape[0])
@@ -292,7 +418,7 @@ def _prior(ones: jax.Array, written: jax.Array) -> jax.Array:
 
 
 def _fused(config: RamConfig, clusters: int):
-    """`backend.fit_and_read` with a batching rule that keeps a population neuron-major."""
+    """Make a `backend.fit_and_read` that `vmap` turns into one longer list of neurons."""
 
     def unbatched(neurons, stream, prior, words):
         return backend.fit_and_read(config, clusters, neurons, stream, prior, words)
@@ -318,7 +444,7 @@ def _fused(config: RamConfig, clusters: int):
 
 
 def _one_by_one(function, size, batched, arguments):
-    """The loop that `vmap` becomes when the genomes do not share their examples."""
+    """Call the function on one genome after another, because each genome has examples of its own."""
     leaves, tree = jax.tree.flatten(arguments)
     flags = jax.tree.leaves(batched)
 

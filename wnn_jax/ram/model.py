@@ -1,10 +1,12 @@
-"""A fitted layer of RAM neurons: bits in, the probability of each target bit out.
+"""A fitted layer of RAM neurons: it reads input bits and gives the probability of each target bit.
 
     layer = fit(key, LayerConfig(neurons=32, address_bits=12), X, Y)
     probabilities = predict(layer, X_new)
 
-Examples come first here (``X`` is ``[N, I]``), as everybody has them; `examples` packs them bit-major, as the
-functions of `wnn_jax.ram.layer` take them.
+Arrays have the examples first here: ``X`` is ``[N, I]``. `examples` packs them bit-major, which is the form
+that the functions of `wnn_jax.ram.layer` take.
+
+Source: docs/semantics/ram.md
 """
 
 import dataclasses
@@ -17,22 +19,24 @@ import numpy as np
 from wnn_jax.ram import bits, connectivity, layer
 from wnn_jax.ram.cells import RamConfig
 
-_BLOCK = 1 << 14  # examples read at a time
-_STEPS = 8  # paddings to an octave: at most an eighth of the work is padding
+_BLOCK = 1 << 14  # examples that are read at a time
+_STEPS = 8  # padded lengths between two powers of 2: at most an eighth of the work is padding
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True)
 class LayerConfig:
-    """Sizes of a layer. Hashable: static under `jit`.
+    """Configures a layer. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      neurons: n, neurons of each cluster.
-      address_bits: T, input bits a neuron observes; no more than there are.
-      memory: the cells.
+      neurons: number of neurons of each cluster, n.
+      address_bits: number of input bits that a neuron reads, T; at most the number of input bits.
+      memory: the kind of cells, a `RamConfig`.
 
     Raises:
       ValueError: a size is out of range.
+
+    Source: docs/semantics/ram.md
     """
 
     neurons: int = 32
@@ -44,13 +48,15 @@ class LayerConfig:
 
 
 class Layer(NamedTuple):
-    """A layer and all that it remembers; a pytree.
+    """A fitted layer: its connectivity and its table. It is a pytree.
 
     Attributes:
-      config: its sizes.
-      connections: ``[K, n, T]``, see `wnn_jax.ram.connectivity`.
-      table: its cells.
-      seed: a key: which examples each neuron samples, if it does not write all.
+      config: its sizes and its kind of cells.
+      connections: ``int [K, n, T]``, see `wnn_jax.ram.connectivity`.
+      table: its cells and counts.
+      seed: a key; it draws which examples each neuron writes if the sample rate is below 1.
+
+    Source: docs/semantics/ram.md
     """
 
     config: LayerConfig
@@ -60,35 +66,48 @@ class Layer(NamedTuple):
 
 
 def examples(X: Any, Y: Any) -> layer.Examples:
-    """Packed examples of bits, to fit a layer on or to search with.
+    """Check and pack rows of bits as examples for a fit or a search.
 
     Args:
       X: ``[N, I]`` input bits: booleans, or numbers that are 0 or 1.
-      Y: ``[N, K]`` target bits; ``[N]`` is one cluster's.
+      Y: ``[N, K]`` target bits, one cluster for each; ``[N]`` is taken as one cluster.
+
+    Returns:
+      N examples, with ``uint32 [W, N]`` words and ``bool [K, N]`` targets.
 
     Raises:
-      ValueError: something is no bit, the shapes disagree, or there is no example.
+      ValueError: an entry is not a bit, X and Y differ in length, or there is no example.
+
+    Source: docs/semantics/ram.md
     """
     inputs, targets = _bits("X", X), _bits("Y", Y if np.ndim(Y) != 1 else np.asarray(Y)[:, None])
     if len(inputs) != len(targets) or not len(inputs):
         raise ValueError(
-            f"X and Y need as many examples, and at least one: got {len(inputs)} and {len(targets)}"
+            f"X and Y must have the same number of rows, at least 1, got {len(inputs)} and {len(targets)}: "
+            "give one row for each example"
         )
     return layer.Examples(bits.pack(jnp.asarray(inputs.T)), jnp.asarray(targets.T))
 
 
 def fit(key: jax.Array, config: LayerConfig, X: Any, Y: Any, connections: Any = None) -> Layer:
-    """A layer that has been written all examples, in their order.
+    """Make a layer and write all examples to it, in their order.
 
     Args:
-      key: draws the connectivity, and which examples each neuron samples.
+      key: draws the connectivity, and which examples each neuron writes.
+      config: sizes of the layer and kind of cells.
       X: ``[N, I]`` input bits: booleans, or numbers that are 0 or 1.
-      Y: ``[N, K]`` target bits, one cluster each; ``[N]`` is one cluster's.
-      connections: ``[K, n, T]`` to use instead of random ones, such as a search's best genome; its sizes then
-        are the layer's.
+      Y: ``[N, K]`` target bits, one cluster for each; ``[N]`` is taken as one cluster.
+      connections: ``int [K, n, T]``, used instead of a random connectivity, such as the best genome of a
+        search. Its n and T replace those of ``config``.
+
+    Returns:
+      The fitted layer.
 
     Raises:
-      ValueError: something is no bit, shapes disagree, or T exceeds I.
+      ValueError: an entry is not a bit, shapes disagree, there is no example, T exceeds I, or a connection
+        names an input bit that X lacks.
+
+    Source: docs/semantics/ram.md
     """
     connect_key, sample_key = jax.random.split(key)
     data = examples(X, Y)
@@ -99,8 +118,9 @@ def fit(key: jax.Array, config: LayerConfig, X: Any, Y: Any, connections: Any = 
     connections = jnp.asarray(connections)
     if connections.ndim != 3 or connections.shape[0] != clusters or int(connections.max(initial=0)) >= inputs:
         raise ValueError(
-            f"connections must be [{clusters}, n, T] with input bits below {inputs}, got shape "
-            f"{connections.shape} with bits up to {int(connections.max(initial=-1))}"
+            f"connections must be [{clusters}, n, T] with entries below {inputs}, got shape "
+            f"{connections.shape} with entries up to {int(connections.max(initial=-1))}: give one "
+            "cluster for each column of Y, and only input bits that X has"
         )
     config = dataclasses.replace(config, neurons=connections.shape[1], address_bits=connections.shape[2])
     table = layer.init(config.memory, clusters, config.neurons, config.address_bits)
@@ -108,31 +128,48 @@ def fit(key: jax.Array, config: LayerConfig, X: Any, Y: Any, connections: Any = 
 
 
 def learn(model: Layer, X: Any, Y: Any) -> Layer:
-    """The layer after more examples: the same as if `fit` had been given all of them at once.
+    """Write more examples to a layer.
+
+    Args:
+      model: the layer; it stays as it is.
+      X: ``[N, I]`` input bits: booleans, or numbers that are 0 or 1.
+      Y: ``[N, K]`` target bits; ``[N]`` is taken as one cluster.
+
+    Returns:
+      A new layer, the same as if `fit` had been given the earlier and the new examples at once.
 
     Raises:
-      ValueError: something is no bit, or the shapes are not the layer's.
+      ValueError: an entry is not a bit, there is no example, Y has not K columns, or X has too few columns.
+
+    Source: docs/semantics/ram.md
     """
     data = examples(X, Y)
     if data.targets.shape[0] != model.connections.shape[0]:
         raise ValueError(
-            f"the layer has {model.connections.shape[0]} clusters, and Y {data.targets.shape[0]} target bits"
+            f"the layer has {model.connections.shape[0]} clusters, but Y has {data.targets.shape[0]} target "
+            "bits: give one column for each cluster"
         )
     _check_inputs(model, X)
-    # `_written` gives its table away, and the caller keeps this one.
+    # `_written` donates its table, so it gets a copy: the caller's layer must stay as it is.
     return _written(model._replace(table=jax.tree.map(jnp.copy, model.table)), data)
 
 
 def predict(model: Layer, X: Any) -> np.ndarray:
-    """Probability ``float32 [N, K]`` that each target bit is 1: the mean of what its neurons read.
+    """Predict the probability that each target bit is 1, the mean of the values that its neurons read.
 
-    Lengths are padded, so that few of them are compiled.
+    Inputs are padded to a few lengths, so that JAX compiles few programs.
 
     Args:
-      X: ``[N, I]`` input bits.
+      model: a fitted layer.
+      X: ``[N, I]`` input bits; N may be 0.
+
+    Returns:
+      ``float32 [N, K]``; 1/2 for a cluster without neurons.
 
     Raises:
-      ValueError: something is no bit, or X has too few input bits.
+      ValueError: an entry is not a bit, or X has too few columns.
+
+    Source: docs/semantics/ram.md
     """
     inputs = _bits("X", X)
     _check_inputs(model, inputs)
@@ -145,7 +182,18 @@ def predict(model: Layer, X: Any) -> np.ndarray:
 
 
 def padded_length(count: int) -> int:
-    """The least length of a few that holds ``count`` examples: eight to an octave, and at least 64."""
+    """Choose the padded length for a number of examples.
+
+    Few lengths are used, so that JAX compiles few programs: eight between two powers of 2, 64 at least.
+
+    Args:
+      count: number of examples.
+
+    Returns:
+      The smallest of these lengths that is at least ``count``; 0 for no examples.
+
+    Source: docs/architecture.md
+    """
     step = max(8, 1 << max(count - 1, 0).bit_length() - 1) // _STEPS if count > 64 else 64
     return -(-count // step) * step
 
@@ -173,27 +221,32 @@ def _read(model: Layer, words: jax.Array) -> jax.Array:
 
 
 def _bits(name: str, rows: Any) -> np.ndarray:
-    """Rows as ``bool [N, I]``.
+    """Check rows of bits and return them as ``bool [N, I]``.
 
     Raises:
-      ValueError: there are not two axes, or an entry is neither 0 nor 1.
+      ValueError: there are not two axes, there is no column, or an entry is neither 0 nor 1.
     """
     rows = np.asarray(rows)
     if rows.ndim != 2 or not rows.shape[1]:
-        raise ValueError(f"{name} must be rows of bits, [N, bits], got shape {rows.shape}")
+        raise ValueError(
+            f"{name} must be rows of bits, [N, bits], got shape {rows.shape}: give one row for each example"
+        )
     if rows.dtype != bool:
         wrong = np.argwhere((rows != 0) & (rows != 1))
         if len(wrong):
             row, column = wrong[0].tolist()
             raise ValueError(
                 f"{name} must hold bits, 0 or 1: row {row}, column {column} is {rows[row, column]} "
-                f"({len(wrong)} such entries)"
+                f"({len(wrong)} such entries); turn the data into bits first"
             )
     return rows.astype(bool)
 
 
 def _check_inputs(model: Layer, X: Any) -> None:
-    """Refuse inputs in which a connected bit is missing."""
+    """Refuse inputs that lack an input bit which a neuron reads."""
     needed = int(model.connections.max(initial=-1)) + 1
     if np.shape(X)[1] < needed:
-        raise ValueError(f"the layer reads input bits up to {needed - 1}, and X has {np.shape(X)[1]}")
+        raise ValueError(
+            f"the layer reads input bits up to {needed - 1}, but X has only {np.shape(X)[1]}: give at least "
+            f"{needed} columns"
+        )

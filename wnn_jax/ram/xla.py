@@ -1,7 +1,10 @@
-"""The pure-XLA kernels: a flat list of neurons, in blocks, each row written and read before the next.
+"""The table kernels in pure XLA, and the reference that every other backend must equal.
 
-The reference for every other backend. Neuron-major order keeps one row of ``2**T`` cells in cache while
-all examples pass, and addresses are computed on the fly from packed words.
+A kernel walks a flat list of neurons in blocks. It writes and reads the rows of one block before it starts
+the next block. So a row of 2^T cells stays in cache while all examples pass. Addresses are computed from the
+packed words when they are needed and are not stored.
+
+Source: docs/semantics/ram.md
 """
 
 from typing import NamedTuple
@@ -11,9 +14,9 @@ import jax.numpy as jnp
 
 from wnn_jax.ram import bits, cells, connectivity
 
-# Neurons written side by side. Additive cells: two keep both rows of 2**20 cells in L2 and give the
-# second core work. Quad cells walk the examples one by one, so the block is what fills the vector
-# units and the memory system; 256 is where a step costs less than its loop overhead.
+# The number of neurons that are written side by side. For cells that add, two neurons keep both rows of 2**20
+# cells in the L2 cache and occupy a second core. Quad cells take the examples one by one, so only the number
+# of neurons can fill the vector units; with fewer than 256 a step would cost less than its loop's overhead.
 LANES = 2
 _QUAD_BLOCK = 256
 _QUAD_BLOCK_BYTES = 1 << 28
@@ -22,39 +25,72 @@ _CHUNK = 4096
 
 
 def block_size(config: cells.RamConfig, neurons: int, address_bits: int) -> int:
-    """Neurons in flight, in blocks of nearly equal size."""
+    """Choose the number of neurons of a block, so that all blocks have nearly the same size.
+
+    Args:
+      config: the kind of cells.
+      neurons: R, the number of neurons of the list.
+      address_bits: T.
+
+    Returns:
+      The number of neurons whose rows exist at once.
+
+    Source: docs/architecture.md
+    """
     most = min(_QUAD_BLOCK, _QUAD_BLOCK_BYTES >> address_bits) if config.is_quad else LANES
     return -(-neurons // -(-neurons // most))
 
 
 class Stream(NamedTuple):
-    """Examples as the kernels want them: weights filled in, and each example's place in the stream."""
+    """Examples in the form that the kernels take: with weights, and with each example's place.
 
-    words: jax.Array  # uint32 [W, N]
-    targets: jax.Array  # bool [K, N]
-    weight: jax.Array  # bool [N]
-    place: jax.Array  # uint32 [N]
-    span: jax.Array | None = None  # int32 [K, 2], the examples that a cluster is written; None: all
+    Attributes:
+      words: ``uint32 [W, N]``, packed input bits.
+      targets: ``bool [K, N]``.
+      weight: ``bool [N]``; False marks padding.
+      place: ``uint32 [N]``, the number of examples written before this one; it decides the sampling.
+      span: ``int32 [K, 2]``, begin and end of the examples with which a cluster is written; None for all.
+
+    Source: docs/semantics/ram.md
+    """
+
+    words: jax.Array
+    targets: jax.Array
+    weight: jax.Array
+    place: jax.Array
+    span: jax.Array | None = None
 
 
 class Neurons(NamedTuple):
-    """A flat list of neurons; a population is just a longer list."""
+    """A flat list of neurons. The neurons of a whole population form one list too.
 
-    connections: jax.Array  # int32 [R, T]
-    seed: jax.Array  # uint32 [R]
-    cluster: jax.Array  # int32 [R], whose targets and prior
-    row: jax.Array  # int32 [R], whose votes
+    Attributes:
+      connections: ``int32 [R, T]``.
+      seed: ``uint32 [R]``, decides which examples a neuron writes.
+      cluster: ``int32 [R]``, the cluster whose targets and prior a neuron uses.
+      row: ``int32 [R]``, the row of votes to which a neuron adds.
+
+    Source: docs/semantics/ram.md
+    """
+
+    connections: jax.Array
+    seed: jax.Array
+    cluster: jax.Array
+    row: jax.Array
 
 
 def addresses(words: jax.Array, connections: jax.Array) -> jax.Array:
-    """The address one neuron forms for every example.
+    """Compute the address that one neuron forms for every example.
 
     Args:
-      words: ``uint32 [W, N]`` packed input bits.
-      connections: ``[T]`` input bits, most significant first; -1 reads as 0.
+      words: ``uint32 [W, N]``, packed input bits.
+      connections: ``int [T]``, the input bits; the first gives the most significant address bit. An unused
+        connection (-1) gives 0.
 
     Returns:
-      ``int32 [N]`` in ``[0, 2**T)``.
+      ``int32 [N]``, in ``[0, 2**T)``.
+
+    Source: docs/semantics/ram.md
     """
     connections = connections.astype(jnp.int32)
     used = (connections >= 0).astype(jnp.uint32)
@@ -65,9 +101,9 @@ def addresses(words: jax.Array, connections: jax.Array) -> jax.Array:
         word = jax.lax.dynamic_index_in_dim(words, source[t] // bits.WORD, keepdims=False)
         return (address << 1) | ((word >> shift[t]) & used[t])
 
-    # A loop and not T unrolled steps: unrolled, XLA fuses them into the scatter or gather that
-    # consumes the addresses and computes them one scalar at a time, 2-10 times slower on the CPU.
-    # Two bits a step halve the passes over the addresses.
+    # A loop, not T unrolled steps: XLA would fuse unrolled steps into the scatter or gather that uses the
+    # addresses, and compute one scalar at a time, 2-10 times slower on the CPU. Two bits in each step halve
+    # the number of passes over the addresses.
     start = jnp.zeros(words.shape[1], jnp.uint32)
     address = jax.lax.fori_loop(0, connections.shape[0], append, start, unroll=2)
     return address.astype(jnp.int32)
@@ -81,13 +117,22 @@ def fit_and_read(
     prior: jax.Array,
     words: jax.Array,
 ) -> jax.Array:
-    """Votes ``int32 [clusters, N']`` on ``words`` of neurons that saw the stream; no table is kept.
+    """Write a stream of examples to neurons, read their votes on other inputs, and drop their rows.
 
-    Absent neurons cost nothing: a search passes long lists of which few are there.
+    Absent neurons take no time, because a search passes long lists in which most neurons are absent.
 
     Args:
-      clusters: rows of votes.
-      prior: ``float32 [K]``, read by count cells.
+      config: the kind of cells.
+      clusters: number of rows of votes.
+      neurons: R neurons.
+      stream: N examples to write.
+      prior: ``float32 [K]``, the share of ones of each cluster; only count cells use it.
+      words: ``uint32 [W, N']``, packed input bits to read.
+
+    Returns:
+      Votes ``int32 [clusters, N']``, in units of ``1 / UNIT``.
+
+    Source: docs/semantics/ram.md
     """
     count, address_bits = neurons.connections.shape
     block = block_size(config, count, address_bits)
@@ -109,10 +154,18 @@ def fit_and_read(
 
 
 def write(config: cells.RamConfig, table: jax.Array, neurons: Neurons, stream: Stream) -> jax.Array:
-    """A table's cells after the examples were written into them.
+    """Write a stream of examples to the rows of a table.
 
     Args:
-      table: the rows of all R neurons, in any shape that holds them one after another.
+      config: the kind of cells.
+      table: the cells of all R neurons, in any shape that holds one row after another.
+      neurons: R neurons.
+      stream: N examples to write, in their order.
+
+    Returns:
+      The cells after writing, with the shape and dtype of ``table``.
+
+    Source: docs/semantics/ram.md
     """
     count, address_bits = neurons.connections.shape
     block = block_size(config, count, address_bits)
@@ -131,9 +184,9 @@ def write(config: cells.RamConfig, table: jax.Array, neurons: Neurons, stream: S
 
 
 def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: Stream) -> list:
-    """Write all examples to the rows of a few neurons, where order has no effect: all but quad cells.
+    """Write all examples to the rows of a few neurons. For all cells but quad cells, whose order matters.
 
-    One scatter a lane and not one for all, so that the CPU runs them side by side.
+    Each row has its own scatter, so that the CPU runs the scatters side by side.
     """
     address = jax.vmap(addresses, (None, 0))(stream.words, neurons.connections)
     written = []
@@ -156,9 +209,9 @@ def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: St
 
 
 def _walk_rows(config: cells.RamConfig, rows: jax.Array, neurons: Neurons, stream: Stream):
-    """Saturating +-1 in the order of the examples: parallel over neurons, never over examples.
+    """Write quad cells: add +1 or -1 and saturate, one example after another, for many neurons at once.
 
-    A clipped net sum is not a substitute: it changes a language model's loss by nats.
+    To clip the sum of all steps once would be faster, but it changes the loss of a language model by nats.
     """
     count = stream.weight.shape[0]
     chunk = min(_CHUNK, count)
@@ -198,7 +251,21 @@ def read(
     prior: jax.Array,
     words: jax.Array,
 ) -> jax.Array:
-    """Votes ``int32 [clusters, N]`` of the neurons whose rows the table holds."""
+    """Read the votes of the neurons whose rows a table holds.
+
+    Args:
+      config: the kind of cells.
+      clusters: number of rows of votes.
+      table: the cells of all R neurons, in any shape that holds one row after another.
+      neurons: R neurons; absent neurons add nothing.
+      prior: ``float32 [K]``, the share of ones of each cluster; only count cells use it.
+      words: ``uint32 [W, N]``, packed input bits to read.
+
+    Returns:
+      Votes ``int32 [clusters, N]``, in units of ``1 / UNIT``.
+
+    Source: docs/semantics/ram.md
+    """
     rows = table.reshape(neurons.seed.shape[0], -1)
     votes = jnp.zeros((clusters, words.shape[1]), jnp.int32)
     return _add_votes(config, rows, neurons, prior, words, votes)
@@ -226,7 +293,17 @@ def _read_lanes(config, rows: list, neurons, prior, words, votes):
 
 
 def within(span: jax.Array, count: int) -> jax.Array:
-    """Which of N examples lie in a span ``[2]``: begin included, end not."""
+    """Mark the examples that lie in a span.
+
+    Args:
+      span: ``int32 [2]``, begin and end; the end is excluded.
+      count: N, the number of examples.
+
+    Returns:
+      ``bool [N]``.
+
+    Source: docs/semantics/ram.md
+    """
     place = jnp.arange(count)
     return (place >= span[0]) & (place < span[1])
 
@@ -236,9 +313,10 @@ def _present(connections: jax.Array) -> jax.Array:
 
 
 def _take(neurons: Neurons, index: jax.Array, block: int) -> tuple[jax.Array, Neurons]:
-    """Block number ``index`` of a list, and where it starts.
+    """Take block number ``index`` of a list of neurons, and return its start too.
 
-    The last block is moved back so that it ends with the list; what it would repeat is made absent.
+    The last block is moved back so that it ends with the list. The neurons that it would repeat are made
+    absent.
     """
     start = jnp.minimum(index * block, neurons.seed.shape[0] - block)
     some = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, block), neurons)

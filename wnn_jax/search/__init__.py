@@ -1,15 +1,19 @@
-"""Search over connectivity: which input bits each neuron reads, and how many neurons there are.
+"""Searches connectivities: the input bits that each neuron reads, and the number of neurons.
 
     objective = search.TargetBits(search.Bounds(inputs, max_neurons=8, max_bits=6), clusters)
     algorithm = search.tabu(objective, search.TabuConfig(sites=4))
     result = search.run(key, algorithm, ram.examples(X, Y), search.RunConfig(steps=200), on_step=print)
     layer = ram.fit(key, ram.LayerConfig(), X, Y, connections=result.genome)
 
-`run` folds the examples, validates, is patient and resumes. Under it an algorithm is two pure functions
-that `jit` takes whole: ``state = algorithm.init(fold, genomes)`` and ``state, info = algorithm.step(key,
-fold, state)``. Genomes of any size share one padded array (`Bounds`). They are scored on examples that they
-were not fitted on, and no algorithm returns anything worse than the best it has seen on the same fold. An
-objective of your own is a class of 15 lines: see `objective`.
+`run` cuts the examples into folds, validates the best genome, stops when its patience or budget is used up,
+and can resume a stopped search. An algorithm is two pure functions, which `jit` can compile:
+``state = algorithm.init(fold, genomes)`` and ``state, info = algorithm.step(key, fold, state)``.
+
+Genomes of different sizes are stored in arrays of one size, padded (`Bounds`). A genome is scored on examples
+on which it was not fitted. An algorithm never returns a genome that is worse than the best one that it has
+seen on the same fold. `objective` shows how to write an objective of your own in 15 lines.
+
+Source: docs/semantics/search.md
 """
 
 from wnn_jax.search.adaptation import AdaptationConfig, adapt

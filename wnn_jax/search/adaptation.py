@@ -1,4 +1,7 @@
-"""Growth and pruning by what a genome does on its data, between generations."""
+"""Grows and prunes genomes between the steps of a search, by statistics of their neurons on the data.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 
@@ -15,14 +18,16 @@ from wnn_jax.search.objective import Fold
 
 @dataclasses.dataclass(frozen=True)
 class AdaptationConfig:
-    """When a neuron or a connection goes or comes; thresholds of the predecessor where it has them.
+    """Configures when a neuron or a connection is added or removed.
 
     Attributes:
-      prune: share of a cluster's neurons looked at for removal, worst first.
-      weak: a neuron goes if its worth is below this share of the cluster's mean.
-      error: mean |p - target| above which a cluster grows a neuron and a neuron a connection.
-      used: share of scored examples that read something else than an empty cell. Below it a neuron sheds a
-        connection; above it it may grow one.
+      prune: the largest share of a cluster's neurons that may be removed at once, the worst first.
+      weak: a neuron is removed only if its worth is below this share of the mean worth in its cluster.
+      error: mean |p - target| above which a cluster gains a neuron, and a neuron gains a connection.
+      used: share of scored examples on which a neuron reads another value than an EMPTY cell has. Below this
+        share the neuron loses a connection; otherwise it may gain one.
+
+    Source: docs/semantics/search.md
     """
 
     prune: float = 0.1
@@ -32,12 +37,28 @@ class AdaptationConfig:
 
 
 def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: Fold, genome: jax.Array):
-    """A genome ``[K, n, T]`` after one round of growth and pruning, within the bounds.
+    """Grow and prune a genome once, within its bounds.
 
-    - *Connections*: a neuron that mostly meets cells never written drops its connection of least entropy; one
-      that meets written cells and still errs gains the input bit of most entropy that it does not read.
-    - *Neurons*: of the worst, those whose worth (accuracy x distance from the cluster's vote) is below
-      ``weak`` of the mean go; a cluster that errs gains a moved copy of its best neuron.
+    - *Connections*: a neuron that mostly reads the value of an EMPTY cell loses the connection whose input
+      bit has the lowest entropy. A neuron that mostly reads other values and still has a large error gains
+      the input bit with the highest entropy among those that it does not read.
+    - *Neurons*: the worth of a neuron is its accuracy times its mean distance from the cluster's vote. Of the
+      worst neurons of a cluster, those with a worth below ``weak`` of the mean are removed. A cluster with a
+      large error and a free slot gains a copy of its best neuron with some connections moved.
+
+    The first of equal neurons or bits is taken.
+
+    Args:
+      key: draws the connections of new neurons.
+      evaluator: gives the objective, with its cells and bounds.
+      config: thresholds.
+      fold: examples to fit the neurons on, and M examples to judge them on.
+      genome: ``int [K, n, T]``.
+
+    Returns:
+      The new genome, ``int [K, n, T]``.
+
+    Source: docs/semantics/search.md
     """
     bounds = evaluator.objective.bounds
     clusters, size, _ = genome.shape
@@ -63,7 +84,7 @@ def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: 
         return _turnover(key, evaluator, config, neurons, (1 - error) * unlike, wrong)
 
     keys = jax.random.split(key, clusters)
-    # One cluster's neurons at a time: n x M votes.
+    # One cluster at a time, because its neurons need n x M votes.
     return jax.lax.map(cluster, (keys, jnp.arange(clusters), genome, fold.seed, fold.targets))
 
 
@@ -76,7 +97,7 @@ def _plogp(p: jax.Array) -> jax.Array:
 
 
 def _resize(neuron, used, error, entropy, bounds, config):
-    """One connection less or more."""
+    """Remove one connection of a neuron, or add one, or leave it as it is."""
     length = (neuron != UNUSED).sum()
     slots = jnp.arange(neuron.shape[0])
     known = jnp.where(neuron == UNUSED, jnp.inf, entropy[jnp.maximum(neuron, 0)])
@@ -98,7 +119,7 @@ def _resize(neuron, used, error, entropy, bounds, config):
 
 
 def _turnover(key, evaluator, config, neurons, worth, wrong):
-    """Weak neurons go; one comes where the cluster errs."""
+    """Remove the weak neurons of a cluster, and add one if the cluster's error is large."""
     bounds = evaluator.objective.bounds
     present = jnp.any(neurons != UNUSED, axis=-1)
     count = present.sum()

@@ -1,4 +1,7 @@
-"""Simulated annealing: parallel chains, one proposed neuron a cluster and step."""
+"""Simulated annealing: independent chains that propose one new neuron for each cluster in every step.
+
+Source: Kirkpatrick, Gelatt and Vecchi 1983, "Optimization by Simulated Annealing"; docs/semantics/search.md
+"""
 
 import dataclasses
 import functools
@@ -15,17 +18,20 @@ from wnn_jax.search.objective import Fold, Objective
 
 @dataclasses.dataclass(frozen=True)
 class AnnealingConfig:
-    """How chains cool.
+    """Configures simulated annealing.
 
     Attributes:
-      starts: chains.
-      temperature: of the first step, in units of the loss (nats).
-      cooling: factor on the temperature, every step. A temperature of 0 accepts nothing worse.
-      caution: standard errors by which a move must be better to count as better (see `TabuConfig`).
-      dimensions: what moves may change (`moves.DIMENSIONS`).
+      starts: number of chains, which is the population.
+      temperature: temperature of the first step, in units of the loss (nats). 0 accepts no worse genome.
+      cooling: factor by which every step multiplies the temperature, above 0 and at most 1.
+      caution: number of standard errors that are added to the change of every move, so that a move must be
+        clearly better.
+      dimensions: the parts of a genome that moves may change: neurons, bits, connections.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/search.md
     """
 
     starts: int = 1
@@ -36,34 +42,39 @@ class AnnealingConfig:
 
     def __post_init__(self):
         if self.starts < 1:
-            raise ValueError(f"annealing needs at least 1 chain, got starts {self.starts}")
+            raise ValueError(f"annealing needs at least 1 chain, got starts {self.starts}: set starts to 1")
         if min(self.temperature, self.caution) < 0 or not 0 < self.cooling <= 1:
             raise ValueError(
-                f"annealing needs a temperature and a caution of 0 or more and a cooling in (0, 1], got "
-                f"{self.temperature}, {self.caution} and {self.cooling}"
+                f"annealing needs a temperature and a caution of 0 or more, and a cooling in (0, 1], got "
+                f"{self.temperature}, {self.caution} and {self.cooling}: change these numbers"
             )
 
 
-@functools.cache  # the same algorithm again is compiled already
+@functools.cache  # a second call returns the same functions, which are compiled already
 def annealing(
     objective: Objective,
     config: AnnealingConfig = AnnealingConfig(),
     fitness: FitnessConfig = FitnessConfig(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> SearchAlgorithm:
-    """Simulated annealing by chains, one a genome of the population, that never meet.
+    """Make a simulated annealing search. Each genome of the population is a chain of its own.
 
-    In every cluster one neuron's move is accepted if it is better, or with probability
-    ``exp(-worse / temperature)``.
+    A step proposes one move in every cluster. A move that is better is accepted; a move that is worse by d is
+    accepted with probability ``exp(-d / temperature)``.
 
     Args:
-      objective: what is searched for.
-      config: how.
-      fitness: what makes a genome fit.
-      mesh: devices to spread neurons over, see `evaluate.mesh`.
+      objective: the objective that the search improves.
+      config: settings.
+      fitness: the order of genomes.
+      mesh: devices over which neurons are spread, see `evaluate.mesh`; None for one device.
+
+    Returns:
+      The algorithm, for `run`.
 
     Raises:
-      ValueError: the fitness needs whole genomes.
+      ValueError: the fitness cannot judge one cluster alone.
+
+    Source: Kirkpatrick, Gelatt and Vecchi 1983; docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
     local.require_separable(evaluator, "annealing")

@@ -1,4 +1,7 @@
-"""The state that every search carries from step to step, and the report of a step."""
+"""The types that all search algorithms share: evaluator, state, report of a step, and algorithm.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,12 +16,14 @@ from wnn_jax.search.objective import Fold, Objective
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """How genomes are judged. Hashable: static under `jit`.
+    """Settings by which genomes are judged. Hashable, so it may be a static argument of `jit`.
 
     Attributes:
-      objective: what is searched for.
-      fitness: what makes one genome better than another.
-      mesh: devices over which neurons are spread, along an axis ``population``; None for one.
+      objective: the objective that the search improves.
+      fitness: the order of genomes.
+      mesh: devices over which neurons are spread, along an axis ``population``; None for one device.
+
+    Source: docs/semantics/search.md
     """
 
     objective: Objective
@@ -27,20 +32,23 @@ class Evaluator:
 
     @property
     def cell_bits(self) -> int:
-        """Bits of one cell, as a table that is kept would hold it: 2 a quad or ternary cell, 32 a count."""
+        """Bits of one cell in a packed table: 32 for a count cell, 2 for every other kind."""
         return 32 if self.objective.memory.cells == "count" else 2
 
 
 class SearchState(NamedTuple):
-    """All that a search carries from step to step.
+    """The state that a search carries from step to step.
 
     Attributes:
-      genomes: ``[P, K, n, T]``.
-      votes: ``int32 [P, K, M]`` of every genome on the scored examples.
-      scores: of every genome.
-      best, best_scores: the fittest genome ``[K, n, T]`` seen on this fold, and its scores.
-      memory: the algorithm's own; a pytree.
-      step: ``int32 []`` steps done.
+      genomes: ``int [P, K, n, T]``, the population.
+      votes: ``int32 [P, K, M]``, the votes of every genome on the M scored examples.
+      scores: the scores of every genome, arrays ``[P]``.
+      best: ``int [K, n, T]``, the fittest genome seen on this fold.
+      best_scores: its scores, arrays ``[]``.
+      memory: a pytree that only the algorithm uses, such as its list of tabu neurons.
+      step: ``int32 []``, number of steps done.
+
+    Source: docs/semantics/search.md
     """
 
     genomes: jax.Array
@@ -53,13 +61,15 @@ class SearchState(NamedTuple):
 
 
 class StepInfo(NamedTuple):
-    """The report of one step; nothing carries it on.
+    """The report of one step. It is not part of the state.
 
     Attributes:
-      candidates: genomes that were scored.
-      fits: neurons that were fitted and read for it: the work.
-      accepted: candidates that were taken over.
-      loss: ``float32 [P]`` of the population.
+      candidates: ``int32 []``, number of genomes that were scored.
+      fits: ``int32 []``, number of neurons that were fitted and read, which measures the work.
+      accepted: ``int32 []``, number of candidates that were taken.
+      loss: ``float32 [P]``, the losses of the population.
+
+    Source: docs/semantics/search.md
     """
 
     candidates: jax.Array
@@ -69,16 +79,18 @@ class StepInfo(NamedTuple):
 
 
 class SearchAlgorithm(NamedTuple):
-    """Two pure functions, for `jit`, and what `run` must know of them.
+    """A search algorithm: two pure functions, which `jit` can compile, and the facts that `run` needs.
 
     Attributes:
       init: ``init(fold, genomes) -> SearchState`` scores a population.
-      step: ``step(key, fold, state) -> (SearchState, StepInfo)``.
-      name: for reports.
-      evaluator: how it judges genomes.
+      step: ``step(key, fold, state) -> (SearchState, StepInfo)`` improves it.
+      name: name in reports.
+      evaluator: settings by which it judges genomes.
       config: its settings.
-      population: P, genomes that ``init`` takes.
-      steps: the number of steps that it takes, if not as many as there is time for.
+      population: P, the number of genomes that ``init`` takes.
+      steps: number of steps, if the algorithm has a fixed number; None takes that of `RunConfig`.
+
+    Source: docs/semantics/search.md
     """
 
     init: Callable[[Fold, jax.Array], SearchState]
@@ -91,12 +103,33 @@ class SearchAlgorithm(NamedTuple):
 
 
 def take(tree: Any, index: Any) -> Any:
-    """Entry ``index`` of every leaf."""
+    """Take entry ``index`` of every leaf of a pytree.
+
+    Args:
+      tree: a pytree of arrays.
+      index: an index, slice or index array for the first axis.
+
+    Returns:
+      The pytree of these entries.
+
+    Source: docs/architecture.md
+    """
     return jax.tree.map(lambda x: x[index], tree)
 
 
 def select(condition: jax.Array, one: Any, other: Any) -> Any:
-    """`jnp.where` on the leading axes of every leaf."""
+    """Choose between two pytrees along the leading axes of every leaf.
+
+    Args:
+      condition: ``bool [...]``, the leading axes.
+      one: a pytree of arrays ``[..., *]``, taken where the condition is True.
+      other: the same, taken where it is False.
+
+    Returns:
+      The pytree of chosen entries.
+
+    Source: docs/architecture.md
+    """
 
     def pick(x, y):
         return jnp.where(condition.reshape(condition.shape + (1,) * (x.ndim - condition.ndim)), x, y)

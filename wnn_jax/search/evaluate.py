@@ -1,8 +1,12 @@
-"""The one way in which genomes are scored: in full, or only where they changed.
+"""Scores genomes: all neurons of a genome, or only the neurons in which it differs from another.
 
-A cluster's vote is a sum of its neurons' integers, so a child costs the neurons in which it differs, and
-its votes are exactly those of a full evaluation. Local search goes one further where the objective is
-`Separable`: a neighbour then costs one neuron and a look at one cluster.
+The vote of a cluster is a sum of integers, one from each neuron. So the votes of a child follow from those of
+its parent: only the neurons that differ are fitted, and the result equals a full evaluation to the bit. If
+the objective is `Separable`, local search also scores a neighbour by the one cluster that changed.
+
+Shape letters of this module: M scored examples, S places of a cluster, C candidates of a place.
+
+Source: docs/semantics/search.md
 """
 
 import functools
@@ -24,20 +28,36 @@ AXIS = "population"
 
 
 def mesh() -> jax.sharding.Mesh | None:
-    """All devices, of all processes, side by side; None where there is only one."""
+    """Make a mesh of all devices of all processes.
+
+    Returns:
+      A mesh with the axis ``population``, or None if there is only one device.
+
+    Source: docs/architecture.md
+    """
     devices = jax.devices()
     return jax.sharding.Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
 
 
 def replicate(mesh: jax.sharding.Mesh | None, tree: Any) -> Any:
-    """Arrays and keys on every device of a mesh, of every process; the same ones must be given by each."""
+    """Copy arrays and keys to every device of a mesh.
+
+    Args:
+      mesh: the devices; None returns the tree as it is.
+      tree: a pytree of arrays and keys. Every process must give the same.
+
+    Returns:
+      The same pytree, on all devices.
+
+    Source: docs/architecture.md
+    """
     if mesh is None:
         return tree
 
     def place(x):
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(place(jax.random.key_data(x)))
-        # From the host: a device's array may not leave its process.
+        # Through the host, because an array on a device may not leave its process.
         return _placer(mesh)(np.asarray(x))
 
     return jax.tree.map(place, tree)
@@ -49,7 +69,7 @@ def _placer(mesh: jax.sharding.Mesh):
 
 
 def _alike(mesh: jax.sharding.Mesh | None, function):
-    """``function`` computed in whole by every device, as one alone would: floats then sum in one order."""
+    """Make every device compute the whole function, so that floats are summed in one order."""
     if mesh is None:
         return function
     whole = PartitionSpec()
@@ -57,15 +77,19 @@ def _alike(mesh: jax.sharding.Mesh | None, function):
 
 
 def group_votes(evaluator: Evaluator, fold: Fold, connections, seed, cluster) -> jax.Array:
-    """`ram.fit_and_read_groups`, its groups spread over the objective's mesh.
+    """Fit and read groups of neurons (`ram.fit_and_read_groups`), spread over the devices of the mesh.
 
     Args:
-      connections: ``[G, R, T]``.
-      seed: ``uint32 [G, R]``.
-      cluster: ``int32 [G]``.
+      evaluator: gives the kind of cells and the mesh.
+      fold: examples to fit on, and M inputs to read.
+      connections: ``int [G, n, T]``, n neurons in each of G groups.
+      seed: ``uint32 [G, n]``.
+      cluster: ``int32 [G]``, the cluster whose targets a group is written with.
 
     Returns:
-      Votes ``int32 [G, M]``, on every device: integers, so the same on any number of them.
+      Votes ``int32 [G, M]``, on every device. They do not depend on the number of devices.
+
+    Source: docs/semantics/search.md
     """
     memory, mesh = evaluator.objective.memory, evaluator.mesh
     if mesh is None:
@@ -80,7 +104,7 @@ def group_votes(evaluator: Evaluator, fold: Fold, connections, seed, cluster) ->
 
     spread, whole = PartitionSpec(AXIS), PartitionSpec()
     specs = (spread, spread, spread, whole, whole)
-    # The native call says nothing of how its result varies over the mesh, so that is not checked.
+    # check_vma=False, because the native call does not declare how its result varies over the mesh.
     votes = jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=spread, check_vma=False)(
         connections, seed, cluster, fold.train, fold.words
     )
@@ -88,7 +112,18 @@ def group_votes(evaluator: Evaluator, fold: Fold, connections, seed, cluster) ->
 
 
 def full_votes(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> jax.Array:
-    """Votes ``int32 [P, K, M]`` of genomes ``[P, K, n, T]``, every neuron fitted."""
+    """Fit and read every neuron of genomes.
+
+    Args:
+      evaluator: gives the kind of cells and the mesh.
+      fold: examples to fit on, and M inputs to read.
+      genomes: ``int [P, K, n, T]``.
+
+    Returns:
+      Votes ``int32 [P, K, M]``.
+
+    Source: docs/semantics/search.md
+    """
     population, clusters, size, _ = genomes.shape
     votes = group_votes(
         evaluator,
@@ -101,13 +136,22 @@ def full_votes(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> jax.Arra
 
 
 def revote(evaluator: Evaluator, fold: Fold, votes, before, after) -> jax.Array:
-    """Votes of genomes ``after`` from those of ``before``: exactly `full_votes`, of fewer neurons.
+    """Compute the votes of changed genomes from their votes before the change.
 
-    A cluster in which more than half of the neurons changed is fitted anew, which is then cheaper.
+    Only neurons that differ are fitted: the old ones are subtracted, the new ones added. If more than half of
+    a cluster's neurons changed, the whole cluster is fitted anew, which takes less work.
 
     Args:
-      votes: ``int32 [P, K, M]`` of ``before``.
-      before, after: ``[P, K, n, T]``.
+      evaluator: gives the kind of cells and the mesh.
+      fold: examples to fit on, and M inputs to read.
+      votes: ``int32 [P, K, M]``, the votes of ``before``.
+      before: ``int [P, K, n, T]``.
+      after: ``int [P, K, n, T]``.
+
+    Returns:
+      ``int32 [P, K, M]``, equal to `full_votes` of ``after``.
+
+    Source: docs/semantics/search.md
     """
     population, clusters, size, _ = after.shape
     added, removed, anew = _differences(before, after)
@@ -123,7 +167,17 @@ def revote(evaluator: Evaluator, fold: Fold, votes, before, after) -> jax.Array:
 
 
 def fits(before: jax.Array, after: jax.Array) -> jax.Array:
-    """Neurons that `revote` fits, ``int32 []``."""
+    """Count the neurons that `revote` fits.
+
+    Args:
+      before: ``int [P, K, n, T]``.
+      after: ``int [P, K, n, T]``.
+
+    Returns:
+      ``int32 []``; absent neurons are not counted.
+
+    Source: docs/semantics/search.md
+    """
     added, removed, _ = _differences(before, after)
     return connectivity.neurons_present(added).sum() + connectivity.neurons_present(removed).sum()
 
@@ -137,7 +191,19 @@ def _differences(before, after):
 
 
 def score(evaluator: Evaluator, fold: Fold, genomes: jax.Array, votes: jax.Array) -> GenomeScores:
-    """Scores ``[P]`` of genomes ``[P, K, n, T]`` by their votes; one genome at a time in memory."""
+    """Score genomes by their votes, one genome at a time to save memory.
+
+    Args:
+      evaluator: gives the objective.
+      fold: gives the targets of the M scored examples.
+      genomes: ``int [P, K, n, T]``.
+      votes: ``int32 [P, K, M]``.
+
+    Returns:
+      The scores, arrays ``[P]``.
+
+    Source: docs/semantics/search.md
+    """
 
     def all_genomes(genomes, votes, targets):
         return jax.lax.map(lambda pair: one(pair[0], pair[1], targets), (genomes, votes))
@@ -150,13 +216,36 @@ def score(evaluator: Evaluator, fold: Fold, genomes: jax.Array, votes: jax.Array
 
 
 def evaluated(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> tuple[jax.Array, GenomeScores]:
-    """Votes and scores of genomes ``[P, K, n, T]``, every neuron fitted."""
+    """Fit, read and score genomes in full.
+
+    Args:
+      evaluator: gives the objective and the mesh.
+      fold: examples to fit on, and M examples to score on.
+      genomes: ``int [P, K, n, T]``.
+
+    Returns:
+      The votes ``int32 [P, K, M]``, and the scores, arrays ``[P]``.
+
+    Source: docs/semantics/search.md
+    """
     votes = full_votes(evaluator, fold, genomes)
     return votes, score(evaluator, fold, genomes, votes)
 
 
 def start(evaluator: Evaluator, fold: Fold, genomes: jax.Array, memory) -> SearchState:
-    """The state of a population that has only been scored."""
+    """Make the first state of a search: score its population.
+
+    Args:
+      evaluator: gives the objective, the fitness and the mesh.
+      fold: examples to fit on, and examples to score on.
+      genomes: ``int [P, K, n, T]``.
+      memory: the algorithm's own memory, a pytree.
+
+    Returns:
+      The state after 0 steps. Its best genome is the first of the fittest.
+
+    Source: docs/semantics/search.md
+    """
     votes, scores = evaluated(evaluator, fold, genomes)
     first = jnp.argmin(fitness_of(evaluator.fitness, scores))
     zero = jnp.zeros((), jnp.int32)
@@ -166,7 +255,19 @@ def start(evaluator: Evaluator, fold: Fold, genomes: jax.Array, memory) -> Searc
 def keep_best(
     evaluator: Evaluator, state: SearchState, genomes: jax.Array, scores: GenomeScores
 ) -> tuple[jax.Array, GenomeScores]:
-    """The fittest of the best so far and a population; the old one on a tie."""
+    """Compare the best genome so far with a population.
+
+    Args:
+      evaluator: gives the fitness.
+      state: holds the best genome so far.
+      genomes: ``int [P, K, n, T]``.
+      scores: their scores, arrays ``[P]``.
+
+    Returns:
+      The fittest genome ``int [K, n, T]`` and its scores. On a tie the old best is kept.
+
+    Source: docs/semantics/search.md
+    """
     pool = jax.tree.map(lambda old, new: jnp.concatenate([old[None], new]), state.best_scores, scores)
     first = jnp.argmin(fitness_of(evaluator.fitness, pool))
     best = jnp.where(first == 0, state.best, genomes[jnp.maximum(first - 1, 0)])
@@ -174,7 +275,18 @@ def keep_best(
 
 
 def rescore(evaluator: Evaluator, fold: Fold, state: SearchState) -> SearchState:
-    """A state on another fold: votes and scores of the population and of the best, elites and all."""
+    """Move a state to another fold: fit and score the population and the best genome anew.
+
+    Args:
+      evaluator: gives the objective, the fitness and the mesh.
+      fold: the new fold.
+      state: the state on the old fold.
+
+    Returns:
+      The state on the new fold; its best genome may be another one.
+
+    Source: docs/semantics/search.md
+    """
     genomes = jnp.concatenate([state.genomes, state.best[None]])
     votes, scores = evaluated(evaluator, fold, genomes)
     moved = state._replace(
@@ -185,21 +297,35 @@ def rescore(evaluator: Evaluator, fold: Fold, state: SearchState) -> SearchState
 
 
 def fittest_first(evaluator: Evaluator, genomes: jax.Array, scores: GenomeScores) -> jax.Array:
-    """Genomes ``[P, K, n, T]`` in the order of their fitness; equals keep theirs."""
+    """Sort genomes by fitness, the fittest first.
+
+    Args:
+      evaluator: gives the fitness.
+      genomes: ``int [P, K, n, T]``.
+      scores: their scores, arrays ``[P]``.
+
+    Returns:
+      ``int [P, K, n, T]``. Equally fit genomes keep their order.
+
+    Source: docs/semantics/search.md
+    """
     return genomes[jnp.argsort(fitness_of(evaluator.fitness, scores), stable=True)]
 
 
 class Neighbours(NamedTuple):
-    """Moves of single neurons, and what each does to its cluster.
+    """Moves of single neurons, and the change that each makes in its cluster.
 
     Attributes:
-      places: ``int32 [P, K, S]`` neurons of each cluster to replace.
-      moves: ``[P, K, S, C, T]`` candidates for each of these places.
-      change: ``float32 [P, K, S, C]`` of the fitness (CE and size penalty), had only this cluster moved.
-      error: ``float32 [P, K, S, C]`` the standard error of that change, the tokens taken as independent.
-      votes: ``int32 [P, K, S, C, M]`` that the cluster gains by the move.
-      neurons: ``int32 [P, K, S, C]`` neurons that it gains: -1, 0 or 1.
-      table: ``float32 [P, K, S, C]`` mebibits that it gains.
+      places: ``int32 [P, K, S]``, the neurons of each cluster that may be replaced.
+      moves: ``int [P, K, S, C, T]``, the candidates for each of these places.
+      change: ``float32 [P, K, S, C]``, the change of the fitness (loss and size penalty) if only this cluster
+        changes.
+      error: ``float32 [P, K, S, C]``, the standard error of that change, if examples are independent.
+      votes: ``int32 [P, K, S, C, M]``, the change of the cluster's votes.
+      neurons: ``int32 [P, K, S, C]``, the change of the number of neurons: -1, 0 or 1.
+      table: ``float32 [P, K, S, C]``, the change of the table's size, in mebibits.
+
+    Source: docs/semantics/search.md
     """
 
     places: jax.Array
@@ -212,11 +338,20 @@ class Neighbours(NamedTuple):
 
 
 def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) -> Neighbours:
-    """The change that each move of one neuron would make, the other clusters staying as they are.
+    """Compute the change that each move of one neuron would make while the other clusters stay as they are.
 
     Args:
-      genomes, votes: ``[P, K, n, T]`` and their ``int32 [P, K, M]``.
-      places, moves: see `Neighbours`.
+      evaluator: gives the objective, the fitness and the mesh.
+      fold: examples to fit on, and M examples to score on.
+      genomes: ``int [P, K, n, T]``.
+      votes: ``int32 [P, K, M]``, the votes of the genomes.
+      places: ``int32 [P, K, S]``, the neurons that may be replaced.
+      moves: ``int [P, K, S, C, T]``, the candidates for each place.
+
+    Returns:
+      The moves with their changes.
+
+    Source: docs/semantics/search.md
     """
     clusters = genomes.shape[1]
     old = jnp.take_along_axis(genomes, places[..., None], axis=2)  # [P, K, S, T]
@@ -241,16 +376,22 @@ def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) 
 
 
 def cluster_changes(evaluator: Evaluator, fold: Fold, genomes, votes, gain, neurons, table):
-    """Change of the fitness if one cluster alone gained votes, and its standard error.
+    """Compute the change of the fitness if the votes of one cluster change, and its standard error.
 
     Args:
-      genomes, votes: ``[P, K, n, T]`` and their ``int32 [P, K, M]``.
-      gain: ``int32 [P, K, ..., M]``.
-      neurons, table: ``[P, K, ...]``, as in `Neighbours`.
+      evaluator: gives the objective and the fitness.
+      fold: gives the targets of the M scored examples.
+      genomes: ``int [P, K, n, T]``.
+      votes: ``int32 [P, K, M]``, the votes of the genomes.
+      gain: ``int32 [P, K, ..., M]``, the change of a cluster's votes.
+      neurons: ``int32 [P, K, ...]``, the change of its number of neurons.
+      table: ``float32 [P, K, ...]``, the change of its table's size, in mebibits.
 
     Returns:
-      Two ``float32 [P, K, ...]``; the change is infinite where it is not a number, and the error is 0 where
-      the objective is not `Separable`.
+      The change and its standard error, two ``float32 [P, K, ...]``. A change that is NaN becomes infinite.
+      The error is 0 if the objective is not `Separable`.
+
+    Source: docs/semantics/search.md
     """
     separable = isinstance(evaluator.objective, Separable)
     one_genome = _separable_changes if separable else _whole_changes
@@ -264,7 +405,7 @@ def cluster_changes(evaluator: Evaluator, fold: Fold, genomes, votes, gain, neur
 
 
 def _separable_changes(objective, targets, genome, votes, gain, neurons):
-    """Of one genome, by what each cluster must know of the others."""
+    """Compute the changes of one genome cluster by cluster, with the members of `Separable`."""
     present = connectivity.neurons_present(genome)
 
     def one_cluster(x):
@@ -279,7 +420,7 @@ def _separable_changes(objective, targets, genome, votes, gain, neurons):
 
 
 def _whole_changes(objective, targets, genome, votes, gain, neurons):
-    """Of one genome, every change scored in whole."""
+    """Compute the changes of one genome by scoring the whole genome for every change."""
     present = connectivity.neurons_present(genome)
     loss, _ = objective.score(votes, present, targets)
 

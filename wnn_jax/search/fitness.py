@@ -1,4 +1,9 @@
-"""One number that orders genomes; lower is better. Rank-based ones depend on the whole pool."""
+"""Fitness: one number for each genome, by which a search orders genomes. Lower is better.
+
+A fitness that is made of ranks depends on all genomes of the pool.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 from typing import Literal, NamedTuple, get_args
@@ -11,12 +16,14 @@ FITNESSES: tuple[str, ...] = get_args(Kind)
 
 
 class GenomeScores(NamedTuple):
-    """How good genomes are, each of the population's shape.
+    """The scores of genomes. All arrays have the shape of the population, such as ``[P]``.
 
     Attributes:
-      loss: float32, of the objective: nats, for those of this library.
-      accuracy: float32 in [0, 1], of the objective.
-      mebibits: float32, of the genome's tables.
+      loss: ``float32 [...]``, the objective's loss; the objectives of this library give nats.
+      accuracy: ``float32 [...]``, the objective's accuracy, in [0, 1].
+      mebibits: ``float32 [...]``, the size of the genome's tables, in 2^20 bits.
+
+    Source: docs/semantics/search.md
     """
 
     loss: jax.Array
@@ -26,18 +33,21 @@ class GenomeScores(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FitnessConfig:
-    """How genomes are ordered.
+    """Configures the order of genomes.
 
     Attributes:
-      fitness: ``loss``; ``accuracy``; ``harmonic_rank``, the weighted harmonic mean of a genome's ranks by
-        loss and by accuracy; or ``normalized``, the weighted mean of both scaled to [0, 1] over the pool.
-      loss_weight: of the loss in the two means.
-      accuracy_weight: of the accuracy in the two means.
-      accuracy_floor: below it a genome is as bad as can be.
-      size_weight: what a mebibit of table costs, added to the loss.
+      fitness: the number that orders genomes. ``loss`` and ``accuracy`` order by one score; ``harmonic_rank``
+        is the weighted harmonic mean of a genome's ranks by loss and by accuracy; ``normalized`` is the
+        weighted mean of loss and error, each scaled to [0, 1] over the pool.
+      loss_weight: weight of the loss in ``harmonic_rank`` and ``normalized``.
+      accuracy_weight: weight of the accuracy in ``harmonic_rank`` and ``normalized``.
+      accuracy_floor: least accuracy; a genome below it gets the worst fitness.
+      size_weight: amount that each mebibit of tables adds to the loss.
 
     Raises:
-      ValueError: a value is out of range.
+      ValueError: the fitness is unknown, a number is negative, or both weights are 0.
+
+    Source: docs/semantics/search.md
     """
 
     fitness: Kind = "loss"
@@ -50,23 +60,34 @@ class FitnessConfig:
         if self.fitness not in FITNESSES:
             raise ValueError(f"unknown fitness {self.fitness!r}: choose one of {', '.join(FITNESSES)}")
         if min(self.loss_weight, self.accuracy_weight, self.size_weight, self.accuracy_floor) < 0:
-            raise ValueError("the weights and the accuracy floor of a fitness must be 0 or more")
+            raise ValueError(
+                f"loss_weight, accuracy_weight, accuracy_floor and size_weight must be 0 or more, got "
+                f"{self.loss_weight}, {self.accuracy_weight}, {self.accuracy_floor} and {self.size_weight}: "
+                "use 0 to ignore one"
+            )
         if self.loss_weight + self.accuracy_weight == 0:
-            raise ValueError("the weights of loss and accuracy are both 0: give one of them a weight")
+            raise ValueError(
+                "loss_weight and accuracy_weight are both 0, but one must be above 0: set one of them to 1"
+            )
 
     @property
     def separable(self) -> bool:
-        """Whether a change of one cluster can be judged without the rest: what local search needs."""
+        """Whether a change of one cluster can be judged without the other clusters, as local search does."""
         return self.fitness == "loss" and self.accuracy_floor == 0.0
 
 
 def fitness_of(config: FitnessConfig, scores: GenomeScores) -> jax.Array:
-    """Fitness ``float32 [P]`` of a pool's scores; lower is better, and equal scores get equal fitness.
-
-    A NaN is the worst there is, infinity, and so is an accuracy below the floor.
+    """Compute the fitness of a pool of genomes; lower is better.
 
     Args:
-      scores: `GenomeScores` of P genomes.
+      config: the kind of fitness and its weights.
+      scores: scores of P genomes, arrays ``[P]``.
+
+    Returns:
+      ``float32 [P]``. Equal scores get equal fitness. The fitness is infinite, the worst, if a score is NaN
+      or the accuracy is below the floor.
+
+    Source: docs/semantics/search.md
     """
     loss = jnp.where(jnp.isnan(scores.loss), jnp.inf, scores.loss + config.size_weight * scores.mebibits)
     wrong = jnp.where(jnp.isnan(scores.accuracy), jnp.inf, 1.0 - scores.accuracy)
@@ -85,12 +106,12 @@ def fitness_of(config: FitnessConfig, scores: GenomeScores) -> jax.Array:
 
 
 def _rank(values: jax.Array) -> jax.Array:
-    """1 for the lowest; equal values share the better rank."""
+    """Rank values from 1 for the lowest; equal values share the better rank."""
     return 1.0 + (values[None, :] < values[:, None]).sum(axis=1)
 
 
 def _scaled(values: jax.Array) -> jax.Array:
-    """To [0, 1] over the finite ones; all 0 if they are equal."""
+    """Scale values to [0, 1] by the range of the finite ones; all become 0 if these are equal."""
     finite = jnp.isfinite(values)
     least = jnp.where(finite, values, jnp.inf).min()
     span = jnp.where(finite, values, -jnp.inf).max() - least

@@ -1,4 +1,7 @@
-"""A genetic algorithm over whole genomes: elites, tournaments, crossover, mutation."""
+"""A genetic algorithm over whole genomes, with elites, tournaments, crossover and mutation.
+
+Source: Holland 1975, "Adaptation in Natural and Artificial Systems"; docs/semantics/search.md
+"""
 
 import dataclasses
 import functools
@@ -17,19 +20,21 @@ from wnn_jax.search.objective import Fold, Objective
 
 @dataclasses.dataclass(frozen=True)
 class GeneticConfig:
-    """How a generation follows from the last.
+    """Configures the genetic algorithm.
 
     Attributes:
-      population: P, genomes of a generation.
-      elites: genomes that are kept unchanged, the fittest.
-      tournament: genomes drawn for each parent, of which the fittest is it.
+      population: number of genomes of a generation, P.
+      elites: number of the fittest genomes that are kept unchanged.
+      tournament: number of genomes drawn for each parent; the fittest of them becomes the parent.
       crossover: probability that a child has two parents.
-      mixing: probability that a child of two parents also mixes one cluster of theirs, neuron by neuron.
-      mutation: probability that a neuron (or empty slot) moves.
-      dimensions: what moves may change (`moves.DIMENSIONS`).
+      mixing: probability that a child of two parents also takes one cluster from both, neuron by neuron.
+      mutation: probability that a move changes a neuron or an empty slot.
+      dimensions: the parts of a genome that moves may change: neurons, bits, connections.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/search.md
     """
 
     population: int = 50
@@ -43,30 +48,40 @@ class GeneticConfig:
     def __post_init__(self):
         if not 1 <= self.elites < self.population:
             raise ValueError(
-                f"a population of {self.population} cannot keep {self.elites} elites: it needs 1 or more, "
-                "and fewer than the population"
+                f"a population of {self.population} cannot keep {self.elites} elites: the number of elites "
+                f"must be 1 to {self.population - 1}; change elites or population"
             )
         if self.tournament < 1:
-            raise ValueError(f"a tournament needs at least 1 genome, got {self.tournament}")
+            raise ValueError(f"a tournament needs at least 1 genome, got {self.tournament}: use 1 or more")
         for name in ("crossover", "mixing", "mutation"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be a probability, 0 to 1, got {getattr(self, name)}: use 0 to turn it off"
+                )
 
 
-@functools.cache  # the same algorithm again is compiled already
+@functools.cache  # a second call returns the same functions, which are compiled already
 def genetic(
     objective: Objective,
     config: GeneticConfig = GeneticConfig(),
     fitness: FitnessConfig = FitnessConfig(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> SearchAlgorithm:
-    """Generations of ``population`` genomes, sorted by fitness.
+    """Make a genetic search. A generation has the elites of the last one, fittest first, and then children.
 
     Args:
-      objective: what is searched for.
-      config: how.
-      fitness: what makes a genome fit.
-      mesh: devices to spread neurons over, see `evaluate.mesh`.
+      objective: the objective that the search improves.
+      config: settings.
+      fitness: the order of genomes.
+      mesh: devices over which neurons are spread, see `evaluate.mesh`; None for one device.
+
+    Returns:
+      The algorithm, for `run`.
+
+    Raises:
+      ValueError: in ``init``, if the number of genomes is not the population of ``config``.
+
+    Source: Holland 1975; docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
     bounds = objective.bounds
@@ -74,7 +89,8 @@ def genetic(
     def init(fold: Fold, genomes: jax.Array) -> SearchState:
         if genomes.shape[0] != config.population:
             raise ValueError(
-                f"a population of {config.population} was promised, got {genomes.shape[0]} genomes"
+                f"init needs {config.population} genomes, the population of its config, got "
+                f"{genomes.shape[0]}: give that number"
             )
         return evaluate.start(evaluator, fold, genomes, ())
 
@@ -105,7 +121,11 @@ def genetic(
         return new, info
 
     def crossover(key, children: int, shape):
-        """Clusters ``[C, K]`` that the second parent gives, and neurons ``[C, K, n]`` of one more."""
+        """Draw the clusters that come from the second parent, ``[children, K]``, and the mixed neurons.
+
+        The mixed neurons ``[children, K, n]`` are half of the neurons of one cluster; they come from the
+        parent that did not give this cluster.
+        """
         clusters, size = shape
         two_key, cut_key, within_key, where_key, which_key = jax.random.split(key, 5)
         two = jax.random.bernoulli(two_key, config.crossover, (children, 1))
@@ -119,7 +139,7 @@ def genetic(
     def mutate(key, genome):
         rate_key, move_key = jax.random.split(key)
         clusters, size, _ = genome.shape
-        # Moves are made for a few slots and not for all: six standard deviations more than are expected.
+        # Moves are made for some slots, not for all: for six standard deviations more than the mean number.
         mean = config.mutation * size
         most = min(size, math.ceil(mean + 6 * math.sqrt(mean)))
         if not most:
@@ -131,7 +151,7 @@ def genetic(
         moves = move_all(keys, bounds, config.dimensions, genome[None], places[None])[0, :, :, 0]
         kept = jnp.take_along_axis(genome, places[..., None], axis=1)
         mutant = genome.at[jnp.arange(clusters)[:, None], places].set(select(hit, moves, kept))
-        # Each move kept to the bounds, but several may have taken the same cluster's last neurons.
+        # Each move keeps the bounds, but several moves together may remove too many neurons of a cluster.
         enough = connectivity.neurons_present(mutant) >= bounds.min_neurons
         return select(enough, mutant, genome)
 

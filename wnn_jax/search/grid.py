@@ -1,4 +1,7 @@
-"""A grid: genomes of several sizes, from which the search that follows goes on."""
+"""A grid search over sizes. The next algorithm starts from its genomes.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 import functools
@@ -16,34 +19,42 @@ from wnn_jax.search.objective import Fold, Objective
 
 @dataclasses.dataclass(frozen=True)
 class GridConfig:
-    """Sizes to try, each number of neurons with each number of bits.
+    """Configures the sizes of the grid: every number of neurons is combined with every number of bits.
 
     Attributes:
-      grid_neurons: neurons of each cluster.
-      grid_bits: address bits of each neuron.
+      grid_neurons: numbers of neurons of each cluster to try.
+      grid_bits: numbers of address bits of each neuron to try.
+
+    Source: docs/semantics/search.md
     """
 
     grid_neurons: tuple[int, ...] = (50, 100, 150, 200)
     grid_bits: tuple[int, ...] = (14, 16, 18, 20)
 
 
-@functools.cache  # the same algorithm again is compiled already
+@functools.cache  # a second call returns the same functions, which are compiled already
 def grid(
     objective: Objective,
     config: GridConfig = GridConfig(),
     fitness: FitnessConfig = FitnessConfig(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> SearchAlgorithm:
-    """One step that draws and scores a random genome of every size, neurons first.
+    """Make a grid search: one step that draws and scores one random genome of every size.
 
     Args:
-      objective: what is searched for.
+      objective: the objective that the search improves.
       config: the sizes.
-      fitness: what makes a genome fit.
-      mesh: devices to spread neurons over, see `evaluate.mesh`.
+      fitness: the order of genomes.
+      mesh: devices over which neurons are spread, see `evaluate.mesh`; None for one device.
+
+    Returns:
+      The algorithm, for `run`. Its population after the step has the genomes of the first number of neurons
+      first.
 
     Raises:
-      ValueError: a size is outside the bounds, or there is none.
+      ValueError: a size is outside the bounds, or there is no size.
+
+    Source: docs/semantics/search.md
     """
     evaluator, bounds = Evaluator(objective, fitness, mesh), objective.bounds
     for values, low, high, name in (
@@ -51,7 +62,10 @@ def grid(
         (config.grid_bits, bounds.min_bits, bounds.max_bits, "address bits"),
     ):
         if not values or min(values) < low or max(values) > high:
-            raise ValueError(f"the grid's {name} {[*values]} must lie within the bounds {low} to {high}")
+            raise ValueError(
+                f"the grid's {name} must lie within the bounds {low} to {high}, got {[*values]}: change the "
+                "grid or the bounds"
+            )
     sizes = jnp.array([(n, t) for n in config.grid_neurons for t in config.grid_bits], jnp.int32)
 
     def init(fold: Fold, genomes: jax.Array) -> SearchState:

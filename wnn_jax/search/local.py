@@ -1,8 +1,10 @@
-"""The part that annealing and tabu search share: neighbours of one neuron, taken in every cluster at once.
+"""Local search, which annealing and tabu search share: moves of single neurons, in all clusters at once.
 
-Clusters hardly feel each other: in a bitwise language model a token's nats are the sum of its bits' losses
-and one logarithm of the normaliser. So each decides on its own, with the others as they were, and the
-genome that results is scored exactly.
+Each cluster chooses its move as if the other clusters stayed as they are. This is nearly right: in a bitwise
+language model the nats of a token are the sum of its bits' losses plus one logarithm of the normaliser, and
+only the latter joins the clusters. The genome with all moves is then scored exactly.
+
+Source: docs/semantics/search.md
 """
 
 import jax
@@ -16,23 +18,43 @@ from wnn_jax.search.objective import Fold
 
 
 def require_separable(evaluator: Evaluator, name: str) -> None:
-    """Refuse a fitness for which one cluster's change cannot be judged alone.
+    """Refuse a fitness that cannot judge a change of one cluster alone.
+
+    Args:
+      evaluator: gives the fitness.
+      name: name of the algorithm, for the message.
 
     Raises:
-      ValueError: the fitness needs whole genomes.
+      ValueError: the fitness needs the scores of whole genomes.
+
+    Source: docs/semantics/search.md
     """
     if not evaluator.fitness.separable:
         raise ValueError(
-            f"{name} judges one cluster at a time and needs the fitness loss without an accuracy floor, got "
-            f"{evaluator.fitness.fitness!r} with floor {evaluator.fitness.accuracy_floor}: use the genetic "
-            "algorithm"
+            f"{name} judges one cluster at a time and needs the fitness loss with accuracy_floor 0, got "
+            f"{evaluator.fitness.fitness!r} with accuracy_floor {evaluator.fitness.accuracy_floor}: use the "
+            "genetic algorithm"
         )
 
 
 def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidates: int):
-    """Random places ``[P, K, S]``, distinct in a cluster, and moves ``[P, K, S, C, T]`` for each.
+    """Draw places of neurons and moves for each place.
 
-    A place holds a neuron; where ``neurons`` may change, one place in ten tries an empty slot instead.
+    Slots with a neuron are preferred. If the dimension ``neurons`` may change, one cluster in ten prefers its
+    empty slots instead.
+
+    Args:
+      key: draws places and moves.
+      evaluator: gives the bounds.
+      dimensions: the parts of a genome that moves may change.
+      genomes: ``int [P, K, n, T]``.
+      sites: S, the number of places in each cluster.
+      candidates: C, the number of moves for each place.
+
+    Returns:
+      The places ``int32 [P, K, S]``, distinct in a cluster, and the moves ``int [P, K, S, C, T]``.
+
+    Source: docs/semantics/search.md
     """
     population, clusters = genomes.shape[:2]
     order_key, slot_key, move_key = jax.random.split(key, 3)
@@ -51,10 +73,19 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
 def settle(
     evaluator: Evaluator, fold: Fold, state: SearchState, found: evaluate.Neighbours, taken
 ) -> SearchState:
-    """The genomes after some moves, at most one of each place, scored anew.
+    """Apply the chosen moves to the population and score it.
 
     Args:
-      taken: ``bool [P, K, S, C]``.
+      evaluator: gives the objective, the fitness and the mesh.
+      fold: examples to fit on, and examples to score on.
+      state: the state before the moves.
+      found: all moves and their changes.
+      taken: ``bool [P, K, S, C]``, the chosen moves, at most one for each place.
+
+    Returns:
+      The state after the moves; its memory is unchanged.
+
+    Source: docs/semantics/search.md
     """
     population, clusters, _, _ = taken.shape
     p, k = jnp.arange(population)[:, None, None], jnp.arange(clusters)[:, None]
@@ -72,6 +103,16 @@ def settle(
 
 
 def gained(gains: jax.Array, taken: jax.Array) -> jax.Array:
-    """The sum of what the taken moves of every cluster gain, ``[P, K, ...]``."""
+    """Sum the changes of the chosen moves of every cluster.
+
+    Args:
+      gains: ``[P, K, S, C, ...]``, the change that each move makes.
+      taken: ``bool [P, K, S, C]``, the chosen moves.
+
+    Returns:
+      ``[P, K, ...]``, with the dtype of ``gains``.
+
+    Source: docs/semantics/search.md
+    """
     extra = gains.ndim - taken.ndim
     return jnp.where(taken.reshape(*taken.shape, *[1] * extra), gains, 0).sum(axis=(2, 3), dtype=gains.dtype)

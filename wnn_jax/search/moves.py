@@ -1,4 +1,7 @@
-"""The genomes that a search may visit, and moves from one to its neighbours."""
+"""The genomes that a search may visit, and the moves that change one neuron of a genome.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 from typing import Literal
@@ -9,32 +12,44 @@ import jax.numpy as jnp
 from wnn_jax.ram.connectivity import UNUSED, dtype_for, random
 
 Dimension = Literal["neurons", "bits", "connections"]
-# What a search may change of a genome.
+# The parts of a genome that a search may change.
 DIMENSIONS: tuple[Dimension, ...] = ("neurons", "bits", "connections")
 
 
 def phase_name(algorithm: str, dimensions: tuple[Dimension, ...]) -> str:
-    """An algorithm's name, with what it may change if that is not everything."""
+    """Name an algorithm and the parts of a genome that it may change.
+
+    Args:
+      algorithm: the algorithm's name.
+      dimensions: the parts that it may change.
+
+    Returns:
+      The name alone if it may change all parts; otherwise such as ``tabu:bits+connections``.
+
+    Source: docs/semantics/search.md
+    """
     return algorithm if dimensions == DIMENSIONS else f"{algorithm}:{'+'.join(dimensions)}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """The genomes that a search may visit. Hashable: static under `jit`.
+    """The sizes of the genomes that a search may visit. Hashable, so it may be a static argument of `jit`.
 
-    A genome of any size lives in one array ``[K, max_neurons, max_bits]``, padded with `UNUSED`.
+    A genome of any size is stored in an array ``[K, max_neurons, max_bits]``, padded with `UNUSED`.
 
     Attributes:
-      input_bits: I.
-      max_neurons: most neurons of a cluster.
-      max_bits: most connections of a neuron.
-      min_neurons: fewest neurons of a cluster.
-      min_bits: fewest connections of a neuron.
-      group: neighbouring input bits that belong together, such as those of a token; 0 for none. It only
-        makes neurons likelier that read one group whole and part of another.
+      input_bits: number of input bits, I.
+      max_neurons: largest number of neurons of a cluster.
+      max_bits: largest number of connections of a neuron.
+      min_neurons: smallest number of neurons of a cluster.
+      min_bits: smallest number of connections of a neuron.
+      group: number of neighbouring input bits that form a group, such as the bits of one token; 0 for none.
+        With groups, moves draw more neurons that read one whole group and a part of another.
 
     Raises:
-      ValueError: no genome can meet them.
+      ValueError: no genome lies within the bounds, or the input bits do not divide into groups.
+
+    Source: docs/semantics/search.md
     """
 
     input_bits: int
@@ -47,29 +62,41 @@ class Bounds:
     def __post_init__(self):
         if not 1 <= self.min_neurons <= self.max_neurons:
             raise ValueError(
-                f"no genome has {self.min_neurons} to {self.max_neurons} neurons a cluster: "
-                "the bounds must be 1 or more, and in order"
+                f"no genome has {self.min_neurons} to {self.max_neurons} neurons in a cluster: set "
+                "min_neurons to 1 or more, and max_neurons to at least min_neurons"
             )
         if not 1 <= self.min_bits <= self.max_bits <= self.input_bits:
             raise ValueError(
                 f"no genome has {self.min_bits} to {self.max_bits} address bits of {self.input_bits} input "
-                f"bits: the bounds must be 1 to {self.input_bits}, and in order"
+                f"bits: set min_bits to 1 or more, and max_bits from min_bits to {self.input_bits}"
             )
         if self.group < 0 or (self.group and self.input_bits % self.group):
-            raise ValueError(f"{self.input_bits} input bits do not fall into groups of {self.group}")
+            raise ValueError(
+                f"{self.input_bits} input bits do not fall into groups of {self.group}: use a divisor of "
+                f"{self.input_bits}, or 0"
+            )
 
 
 def pad(connections: jax.Array, bounds: Bounds) -> jax.Array:
-    """A genome ``[..., n, T]`` with room for the largest that the bounds allow.
+    """Pad a genome to the largest size that the bounds allow.
+
+    Args:
+      connections: ``int [..., n, T]``.
+      bounds: the largest size.
+
+    Returns:
+      ``int [..., max_neurons, max_bits]``, padded with `UNUSED`.
 
     Raises:
-      ValueError: it is larger.
+      ValueError: the genome is larger than the bounds allow.
+
+    Source: docs/semantics/search.md
     """
     *_, neurons, address_bits = connections.shape
     if neurons > bounds.max_neurons or address_bits > bounds.max_bits:
         raise ValueError(
-            f"a genome of {neurons} neurons of {address_bits} bits is outside the bounds of "
-            f"{bounds.max_neurons} neurons of {bounds.max_bits} bits"
+            f"a genome with {neurons} neurons of {address_bits} bits is outside the bounds of "
+            f"{bounds.max_neurons} neurons of {bounds.max_bits} bits: raise max_neurons or max_bits"
         )
     room = [(0, 0)] * (connections.ndim - 2)
     room += [(0, bounds.max_neurons - neurons), (0, bounds.max_bits - address_bits)]
@@ -79,7 +106,20 @@ def pad(connections: jax.Array, bounds: Bounds) -> jax.Array:
 def sized(
     key: jax.Array, bounds: Bounds, clusters: int, neurons: jax.Array | int, address_bits: jax.Array | int
 ) -> jax.Array:
-    """A random genome ``[K, max_neurons, max_bits]`` of ``neurons`` neurons of ``address_bits`` bits each."""
+    """Draw a random genome of one size.
+
+    Args:
+      key: draws the connections.
+      bounds: the size of the array, and the number of input bits.
+      clusters: K.
+      neurons: number of neurons of each cluster, ``int32 []``.
+      address_bits: number of connections of each neuron, ``int32 []``.
+
+    Returns:
+      ``int [K, max_neurons, max_bits]``. Each neuron reads distinct input bits; the rest is `UNUSED`.
+
+    Source: docs/semantics/search.md
+    """
     full = random(key, clusters, bounds.max_neurons, bounds.max_bits, bounds.input_bits)
     kept = jnp.arange(bounds.max_neurons)[:, None] < neurons
     return jnp.where(kept & (jnp.arange(bounds.max_bits) < address_bits), full, UNUSED)
@@ -88,28 +128,36 @@ def sized(
 def move(
     key: jax.Array, bounds: Bounds, dimensions: tuple[Dimension, ...], cluster: jax.Array, place: jax.Array
 ) -> jax.Array:
-    """A neighbour of one neuron: what slot ``place`` of a cluster may hold instead.
+    """Draw a new neuron for one slot of a cluster.
 
-    - ``connections``: one to four of them go to input bits it does not read, any of them or, half of the
-      time, such as the cluster's neurons read, each as often as they do; one time in four it first becomes
-      a copy of a random neuron of its cluster; one time in four all are drawn anew: of any input bits, or
-      half of the time of two groups (`Bounds.group`), one of them as likely whole as in part.
-    - ``bits``: it gains or loses up to four connections (drawn anew, it has any number or, half of the
-      time, the most).
-    - ``neurons``: one time in ten it goes; an empty slot gets a copy of another, with one to four
-      connections moved.
+    The dimensions that may change decide what happens to the neuron in the slot:
 
-    Within ``bounds`` always: where they leave no other choice the slot stays as it is. No input bit comes
-    twice, if none does in the cluster. Connections are packed to the front; their order means nothing.
+    - ``connections``: one to four connections (none to four if ``bits`` may change too) get input bits that
+      the neuron does not read. Half of the time every such bit is equally likely; otherwise a bit is drawn in
+      proportion to the number of connections that read it in the cluster. With probability 1/4 the neuron
+      first becomes a copy of a random neuron of the cluster. With probability 1/4 all connections are drawn
+      anew, from all input bits or, half of the time if there are groups (`Bounds.group`), first from one
+      group and then from another; half of the time the first group is read whole before the second, otherwise
+      only a random part of it.
+    - ``bits``: the neuron gains or loses up to four connections. A neuron that is drawn anew gets any number
+      of connections, or half of the time the largest.
+    - ``neurons``: the neuron is removed with probability 1/10. An empty slot gets a copy of another neuron,
+      with one to four connections changed.
+
+    The result lies within the bounds; if they allow no other neuron, the slot stays as it is. If no neuron of
+    the cluster reads an input bit twice, the new one does not either. The order of connections is arbitrary.
 
     Args:
-      key: consumed.
-      dimensions: which of `DIMENSIONS` may change.
-      cluster: ``[n, T]``, at least one neuron present.
-      place: ``int32 []``.
+      key: draws the move.
+      bounds: sizes that are allowed.
+      dimensions: the parts of a genome that may change, of `DIMENSIONS`.
+      cluster: ``int [n, T]``, with at least one neuron.
+      place: ``int32 []``, the slot.
 
     Returns:
-      ``[T]``.
+      ``int [T]``, the connections first and `UNUSED` after them; all `UNUSED` if the neuron is removed.
+
+    Source: docs/semantics/search.md
     """
     keys = iter(jax.random.split(key, 10))
     neurons, lengths, connections = (name in dimensions for name in DIMENSIONS)
@@ -121,7 +169,7 @@ def move(
     copies = ~alive | (connections & jax.random.bernoulli(next(keys), 0.25))
     source = jnp.where(copies, sibling, old)
     length = (source != UNUSED).sum()
-    # Shuffled, so that "the first few" are a random few.
+    # Shuffled, so that the first few connections are a random choice.
     source = source[
         jnp.argsort(jnp.where(source == UNUSED, 2.0, jax.random.uniform(next(keys), slots.shape)))
     ]
@@ -157,10 +205,19 @@ def move_all(
     genomes: jax.Array,
     places: jax.Array,
 ) -> jax.Array:
-    """Moves ``[P, K, S, C, T]`` of the neurons at ``places [P, K, S]`` of genomes ``[P, K, n, T]``.
+    """Draw moves for many places of many genomes; see `move`.
 
     Args:
-      keys: ``[P, K, S, C]``, one a move.
+      keys: keys ``[P, K, S, C]``, one for each move.
+      bounds: sizes that are allowed.
+      dimensions: the parts of a genome that may change.
+      genomes: ``int [P, K, n, T]``.
+      places: ``int32 [P, K, S]``, the slots.
+
+    Returns:
+      ``int [P, K, S, C, T]``, with the dtype of ``genomes``.
+
+    Source: docs/semantics/search.md
     """
     shape = keys.shape
     clusters = jnp.broadcast_to(genomes[:, :, None, None], (*shape, *genomes.shape[2:]))
@@ -169,15 +226,15 @@ def move_all(
     def one(key, cluster, place):
         return move(key, bounds, dimensions, cluster, place)
 
-    # One long axis: XLA takes four times as long to compile the same over several short ones.
+    # One long axis, because XLA compiles several short axes four times more slowly.
     moved = jax.vmap(one)(keys.reshape(-1), clusters.reshape(-1, *genomes.shape[2:]), chosen)
     return moved.reshape(*shape, -1).astype(genomes.dtype)
 
 
 def _others(key: jax.Array, bounds: Bounds, cluster: jax.Array, neuron: jax.Array) -> jax.Array:
-    """``[max_bits]`` distinct input bits, first those that the neuron does not read."""
+    """Draw ``[max_bits]`` distinct input bits; those that the neuron already reads come last."""
     draw_key, alike_key = jax.random.split(key)
-    beyond = bounds.input_bits  # where UNUSED goes, to be dropped
+    beyond = bounds.input_bits  # an index outside the array: JAX drops what UNUSED writes there
     counts = jnp.zeros(beyond, jnp.float32).at[jnp.where(cluster == UNUSED, beyond, cluster)].add(1.0)
     alike = jax.random.bernoulli(alike_key, 0.5)
     weight = jnp.where(alike, counts + 1e-3, 1.0)
@@ -188,7 +245,7 @@ def _others(key: jax.Array, bounds: Bounds, cluster: jax.Array, neuron: jax.Arra
 
 
 def _drawn(key: jax.Array, bounds: Bounds) -> jax.Array:
-    """``[max_bits]`` distinct input bits: of all, or half of the time of one group and then of another."""
+    """Draw ``[max_bits]`` distinct input bits from all, or half of the time from one group after another."""
     order_key, group_key, whole_key, part_key, grouped_key = jax.random.split(key, 5)
     order = jax.random.uniform(order_key, (bounds.input_bits,))
     if bounds.group:
@@ -197,7 +254,7 @@ def _drawn(key: jax.Array, bounds: Bounds) -> jax.Array:
         part = jax.random.randint(part_key, (), 1, bounds.group + 1)
         part = jnp.where(jax.random.bernoulli(whole_key), bounds.group, part)
         within = jnp.argsort(jnp.argsort(order.reshape(groups, bounds.group), axis=1), axis=1)
-        # Of the first group only a part comes first; what is left of it comes last.
+        # Only a part of the first group comes first; the rest of that group comes last.
         later = jnp.where((rank == 0)[:, None] & (within >= part), groups, rank[:, None])
         grouped = jax.random.bernoulli(grouped_key, 0.5)
         order = order + jnp.where(grouped, later.reshape(-1), 0)

@@ -1,4 +1,4 @@
-"""Objectives: which memory is fitted, which genomes may be visited, how votes become a score.
+"""Objectives: the cells that are fitted, the genomes that may be visited, and the score of their votes.
 
 An objective of your own is a frozen dataclass with the members of `Objective`:
 
@@ -13,8 +13,12 @@ An objective of your own is a frozen dataclass with the members of `Objective`:
             hits = ((one > 0.5) == targets).all(axis=0).mean()
             return 1 - hits, hits
 
-That is enough for every algorithm. With the two members of `Separable` as well, local search scores a
-neighbour by what changed instead of anew.
+Every algorithm can use it. If the class has the two members of `Separable` too, local search scores a
+neighbour by the one cluster that changed, which is faster.
+
+Shape letter of this module: M scored examples.
+
+Source: docs/semantics/search.md
 """
 
 import dataclasses
@@ -26,63 +30,79 @@ import jax.numpy as jnp
 from wnn_jax import ram
 from wnn_jax.search.moves import Bounds
 
-_LEAST = 1e-7  # probability that a bit keeps whatever its neurons say
+_LEAST = 1e-7  # least probability of a bit
 
 
 class Objective(Protocol):
-    """The goal of a search. Hashable: static under `jit`.
+    """The goal of a search. It must be hashable, because it is a static argument of `jit`.
 
     Attributes:
-      memory: what a neuron's cells are.
+      memory: the kind of cells.
       bounds: the genomes that may be visited.
-      clusters: K.
+      clusters: K, the number of target bits.
+
+    Source: docs/semantics/search.md
     """
 
     @property
-    def memory(self) -> ram.RamConfig: ...
+    def memory(self) -> ram.RamConfig:
+        """The kind of cells."""
+        ...
 
     @property
-    def bounds(self) -> Bounds: ...
+    def bounds(self) -> Bounds:
+        """The genomes that may be visited."""
+        ...
 
     @property
-    def clusters(self) -> int: ...
+    def clusters(self) -> int:
+        """K, the number of target bits."""
+        ...
 
     def score(self, votes: jax.Array, neurons: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """How good one genome is on M examples that it was not fitted on.
+        """Score one genome on M examples on which it was not fitted.
 
         Args:
-          votes: ``int32 [K, M]`` of every cluster, in units of ``1 / ram.UNIT``; see `ram.shares`.
-          neurons: ``int32 [K]`` neurons of each cluster.
+          votes: ``int32 [K, M]``, the votes of every cluster, in units of ``1 / ram.UNIT``; see `ram.shares`.
+          neurons: ``int32 [K]``, the number of neurons of each cluster.
           targets: ``bool [K, M]``.
 
         Returns:
-          ``float32 []`` loss, which a search makes small, and accuracy in [0, 1].
+          The loss, which a search minimises, and the accuracy in [0, 1], both ``float32 []``.
         """
         ...
 
 
 @runtime_checkable
 class Separable(Protocol):
-    """How a change of one cluster's votes changes the score, the other clusters staying as they are."""
+    """An objective that can score a change of one cluster while the other clusters stay as they are.
+
+    Source: docs/semantics/search.md
+    """
 
     def others(self, votes: jax.Array, neurons: jax.Array) -> Any:
-        """All that each cluster must know of the others: a pytree of arrays ``[K, M]``.
+        """Compute what `losses` of each cluster needs to know about the other clusters.
 
         Args:
-          votes, neurons: of one genome, as in `Objective.score`.
+          votes: ``int32 [K, M]``, the votes of one genome.
+          neurons: ``int32 [K]``, the number of neurons of each cluster.
+
+        Returns:
+          A pytree of arrays ``[K, M]``.
         """
         ...
 
     def losses(self, others: Any, targets: jax.Array, votes: jax.Array, neurons: jax.Array) -> jax.Array:
-        """The loss of each example under some votes of one cluster, but for what does not depend on them.
+        """Compute the part of each example's loss that depends on the votes of one cluster.
 
-        The mean of their change over the examples must be the change of `Objective.score`'s loss.
+        If the votes change, the mean change of this part must equal the change of the loss of
+        `Objective.score`.
 
         Args:
-          others: of this cluster, arrays ``[M]``.
-          targets: ``bool [M]``.
-          votes: ``int32 [..., M]``.
-          neurons: ``int32 [...]``.
+          others: this cluster's entries of `others`, arrays ``[M]``.
+          targets: ``bool [M]``, the cluster's target bits.
+          votes: ``int32 [..., M]``, possible votes of the cluster.
+          neurons: ``int32 [...]``, its number of neurons with these votes.
 
         Returns:
           ``float32 [..., M]``.
@@ -92,13 +112,16 @@ class Separable(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class TargetBits:
-    """Target bits, each on its own. The loss is the mean nats of a bit, the accuracy the share of bits that
-    are on the likelier side.
+    """The objective of independent target bits: its loss is the mean nats of a bit.
+
+    Its accuracy is the share of bits that were predicted right. A vote of exactly 1/2 predicts 0.
 
     Attributes:
       bounds: the genomes that may be visited.
-      clusters: K, target bits.
-      memory: what a neuron's cells are.
+      clusters: number of target bits, K.
+      memory: the kind of cells.
+
+    Source: docs/semantics/search.md
     """
 
     bounds: Bounds
@@ -106,17 +129,17 @@ class TargetBits:
     memory: ram.RamConfig = ram.RamConfig()
 
     def score(self, votes: jax.Array, neurons: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """See `Objective.score`."""
+        """Score one genome, see `Objective.score`. A probability below 1e-7 counts as 1e-7."""
         one, zero = ram.shares(votes, neurons[:, None])
         right = ((one > 0.5) == targets).mean(dtype=jnp.float32)
         return _bit_nats(one, zero, targets).mean(), right
 
     def others(self, votes: jax.Array, neurons: jax.Array) -> tuple[()]:
-        """Nothing: see `Separable.others`."""
+        """Return an empty tuple, because the bits are independent; see `Separable.others`."""
         return ()
 
     def losses(self, others: Any, targets: jax.Array, votes: jax.Array, neurons: jax.Array) -> jax.Array:
-        """See `Separable.losses`."""
+        """Compute the losses of one bit, see `Separable.losses`."""
         one, zero = ram.shares(votes, neurons[..., None])
         return _bit_nats(one, zero, targets) / self.clusters
 
@@ -126,13 +149,15 @@ def _bit_nats(one: jax.Array, zero: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 class Fold(NamedTuple):
-    """Examples that genomes are fitted on, and others that they are scored on.
+    """The examples on which genomes are fitted, and other examples on which they are scored.
 
     Attributes:
-      train: examples to write; a weight of False keeps one out.
-      words: ``uint32 [W, M]`` inputs of the examples to score.
-      targets: ``bool [K, M]``.
+      train: examples to write; one with weight False is not written.
+      words: ``uint32 [W, M]``, the inputs of the examples to score.
+      targets: ``bool [K, M]``, their targets.
       seed: ``uint32 [K, n]``, from `ram.seeds`.
+
+    Source: docs/semantics/search.md
     """
 
     train: ram.Examples
@@ -142,15 +167,19 @@ class Fold(NamedTuple):
 
 
 def fold(examples: ram.Examples, seed: jax.Array, index: jax.Array, folds: int) -> Fold:
-    """One contiguous part of a stream to score on, the others to fit on.
+    """Cut a stream of examples into equal parts: score on one part, and fit on the others.
 
     Args:
-      examples: N of them; the last ``N % folds`` are left out.
+      examples: N examples; the last ``N % folds`` are left out.
       seed: ``uint32 [K, n]``, from `ram.seeds`.
-      index: ``int32 []``, below ``folds``.
+      index: ``int32 []``, the number of the scored part, 0 to ``folds - 1``.
+      folds: number of parts.
 
     Returns:
-      The scored part, and the others in their order, those after it before those that precede it.
+      The fold. Its examples to fit on are those after the scored part, and then those before it, both in the
+      order of the stream.
+
+    Source: docs/semantics/search.md
     """
     size = examples.targets.shape[1] // folds
 

@@ -1,4 +1,7 @@
-"""A plan of a search, made of settings alone: several algorithms in turn, each on some of the dimensions."""
+"""A search plan: settings that name several algorithms, and the parts of a genome that each may change.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 from typing import Literal
@@ -20,13 +23,13 @@ Name = Literal["ga", "tabu", "annealing", "random"]
 
 @dataclasses.dataclass(frozen=True)
 class SearchPlan:
-    """Algorithms, what they may change, and their settings.
+    """Configures a search: its algorithms, its phases and the settings of each.
 
     Attributes:
-      algorithms: algorithms that look for a better connectivity, one after another; none leaves it as it is.
-      phases: what each of them may change, one after another: grid, all, or neurons, bits and connections
-        joined by +.
-      fitness: what makes a genome fit.
+      algorithms: search algorithms, one after another in every phase; without one there is no search.
+      phases: phases of the search, one after another. A phase is grid, all, or a list of neurons, bits and
+        connections joined by +, such as bits+connections: the parts of a genome that may change.
+      fitness: the order of genomes.
       ga: settings of the genetic algorithm.
       tabu: settings of tabu search.
       annealing: settings of simulated annealing.
@@ -34,7 +37,9 @@ class SearchPlan:
       grid: sizes of the grid phase.
 
     Raises:
-      ValueError: a phase is unknown, or there is none.
+      ValueError: a phase is unknown, or there are algorithms but no phase.
+
+    Source: docs/semantics/search.md
     """
 
     algorithms: tuple[Name, ...] = ()
@@ -48,10 +53,17 @@ class SearchPlan:
 
     def __post_init__(self):
         if self.algorithms and not self._steps():
-            raise ValueError("a search needs at least one phase, got none")
+            raise ValueError("a search needs at least one phase, got none: use the phase all")
 
     def build(self, objective: Objective, mesh: jax.sharding.Mesh | None = None) -> list[SearchAlgorithm]:
-        """The algorithms in their order: every one for each phase in turn; a grid is a phase alone.
+        """Make the algorithms of all phases, in their order.
+
+        Args:
+          objective: the objective that the search improves.
+          mesh: devices over which neurons are spread; None for one device.
+
+        Returns:
+          All algorithms of the first phase, then those of the next. The phase grid is one algorithm.
 
         Raises:
           ValueError: an algorithm refuses its settings.
@@ -71,7 +83,7 @@ class SearchPlan:
         return make(objective, dataclasses.replace(config, dimensions=dimensions), self.fitness, mesh)
 
     def _steps(self) -> list[tuple[str, tuple[Dimension, ...]]]:
-        """Algorithms by name, and the dimensions that they may change."""
+        """List the names of the algorithms in their order, each with the dimensions that it may change."""
         steps: list[tuple[str, tuple[Dimension, ...]]] = []
         dimensions: tuple[Dimension, ...]
         for phase in self.phases:
@@ -83,7 +95,7 @@ class SearchPlan:
             unknown = [name for name in asked if name not in DIMENSIONS]
             if unknown:
                 raise ValueError(
-                    f"unknown phase {unknown[0]!r}: use grid, all, or {', '.join(DIMENSIONS)} joined by +"
+                    f"unknown phase {unknown[0]!r}: use grid, all, or names of {', '.join(DIMENSIONS)} with +"
                 )
             steps += [(name, dimensions) for name in self.algorithms]
         return steps

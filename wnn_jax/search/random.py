@@ -1,4 +1,7 @@
-"""Random search: what any search must beat with the same number of fitted neurons."""
+"""Random search: the baseline that every other algorithm must beat with the same number of fitted neurons.
+
+Source: docs/semantics/search.md
+"""
 
 import dataclasses
 import functools
@@ -16,14 +19,16 @@ from wnn_jax.search.objective import Fold, Objective
 
 @dataclasses.dataclass(frozen=True)
 class RandomConfig:
-    """How much is drawn.
+    """Configures random search.
 
     Attributes:
-      starts: genomes a step.
-      neurons: of each cluster of a genome; by default the most that the bounds allow.
+      starts: number of genomes that a step draws.
+      neurons: number of neurons of each cluster of a genome; by default the largest that the bounds allow.
 
     Raises:
-      ValueError: there is no genome a step.
+      ValueError: a step draws no genome.
+
+    Source: docs/semantics/search.md
     """
 
     starts: int = 1
@@ -31,26 +36,33 @@ class RandomConfig:
 
     def __post_init__(self):
         if self.starts < 1:
-            raise ValueError(f"random search needs at least 1 genome a step, got starts {self.starts}")
+            raise ValueError(
+                f"random search needs at least 1 genome in a step, got starts {self.starts}: set starts to 1"
+            )
 
 
-@functools.cache  # the same algorithm again is compiled already
+@functools.cache  # a second call returns the same functions, which are compiled already
 def random_search(
     objective: Objective,
     config: RandomConfig = RandomConfig(),
     fitness: FitnessConfig = FitnessConfig(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> SearchAlgorithm:
-    """Fresh genomes every step, of which the best is kept.
+    """Make a random search. Every step draws a new population, and the best genome of all is kept.
 
-    Half of them have all neurons at the largest number of bits; the others give every neuron any number
-    within the bounds. The population carried is the last one drawn.
+    In every second genome of a step each neuron has a random number of address bits within the bounds; in the
+    others all neurons have the largest number.
 
     Args:
-      objective: what is searched for.
-      config: how.
-      fitness: what makes a genome fit.
-      mesh: devices to spread neurons over, see `evaluate.mesh`.
+      objective: the objective that the search improves.
+      config: settings.
+      fitness: the order of genomes.
+      mesh: devices over which neurons are spread, see `evaluate.mesh`; None for one device.
+
+    Returns:
+      The algorithm, for `run`.
+
+    Source: docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
     bounds = objective.bounds

@@ -1,7 +1,10 @@
-"""A whole search: folds of the examples, validation, patience, a budget, several phases, resuming.
+"""Runs a whole search: folds, validation, patience, a budget, several algorithms, and resuming.
 
-The examples are cut three ways. The last part only *validates*; the rest is cut into folds, of which one is
-*scored* while genomes are *fitted* on the others. The genome returned is the one that validated best.
+The examples are used in three ways. The last part is for *validation* only. The rest is cut into folds:
+genomes are *fitted* on all folds but one, and *scored* on that one. The search returns the genome with the
+best validation loss.
+
+Source: docs/semantics/search.md
 """
 
 import dataclasses
@@ -26,28 +29,30 @@ from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInf
 from wnn_jax.search.fitness import GenomeScores
 from wnn_jax.search.objective import Fold, fold
 
-_GAIN = 1e-4  # of the loss: less is no gain to patience
+_GAIN = 1e-4  # a validation loss counts as a gain if it is lower than the best by more than this
 
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """How a search is run.
+    """Configures the run of a search.
 
     Attributes:
-      steps: steps of each algorithm.
-      folds: parts of the examples, of which one is scored.
-      rotate: steps after which another fold is scored; 0 for never.
-      validation: the last of this number of equal parts only validates.
-      check: steps after which the best genome is validated.
-      patience: validations without gain after which an algorithm ends; 0 for never.
-      fit_budget: neurons fitted after which an algorithm ends; by default there is no limit.
-      adapt_every: steps after which neurons and connections grow and are pruned by statistics; 0 for never.
-      adaptation: when they do.
-      save_every: steps between two saves.
-      cache_mib: most MiB of votes that may be kept.
+      steps: number of steps of each algorithm.
+      folds: number of folds; genomes are scored on one and fitted on the others.
+      rotate: number of steps after which another fold is scored; 0 for never.
+      validation: number of equal parts of the examples; the last part is only for validation.
+      check: number of steps between two validations of the best genome.
+      patience: number of validations without a gain after which an algorithm ends; 0 for never.
+      fit_budget: number of fitted neurons after which an algorithm ends; by default there is no limit.
+      adapt_every: number of steps between two rounds that grow and prune genomes by statistics; 0 for never.
+      adaptation: thresholds of these rounds.
+      save_every: number of steps between two saves.
+      cache_mib: most memory for the votes of the population, in MiB.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/search.md
     """
 
     steps: int = 200
@@ -65,30 +70,32 @@ class RunConfig:
     def __post_init__(self):
         for name in ("steps", "check", "save_every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}: use 1 or more")
         for name in ("folds", "validation"):
             if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}: use 2 or more")
         if min(self.rotate, self.patience, self.adapt_every) < 0:
             raise ValueError(
                 f"rotate, patience and adapt_every must be 0 or more, got {self.rotate}, {self.patience} and "
-                f"{self.adapt_every}"
+                f"{self.adapt_every}: use 0 for never"
             )
 
 
 class Report(NamedTuple):
-    """One step of a search.
+    """The report of one step of a search.
 
     Attributes:
-      phase: the algorithm's name.
-      step: steps that it has done.
-      fits: neurons that it has fitted.
-      candidates: genomes that this step scored.
-      best: the loss of the fittest genome on its fold.
-      mean: the mean loss of the population.
-      mebibits: of the tables of the fittest genome.
-      validation: its loss on the part that validates; None where the step did not ask.
-      seconds: spent on the search, over all its runs.
+      phase: name of the algorithm.
+      step: number of steps that the algorithm has done.
+      fits: number of neurons that the algorithm has fitted.
+      candidates: number of genomes that this step scored.
+      best: loss of the fittest genome on the scored fold.
+      mean: mean loss of the population.
+      mebibits: size of the tables of the fittest genome.
+      validation: validation loss of the fittest genome; None if this step did not validate.
+      seconds: time of the search so far, over all its runs.
+
+    Source: docs/semantics/search.md
     """
 
     phase: str
@@ -103,16 +110,20 @@ class Report(NamedTuple):
 
 
 class Result(NamedTuple):
-    """The outcome of a search, or where it stands.
+    """The result of a search, or its state between two steps.
 
     Attributes:
-      genome: ``[K, n, T]`` NumPy, the best by validation.
+      genome: NumPy ``int [K, n, T]``, the genome with the best validation loss; the earliest of equal ones.
       loss: its validation loss.
-      start_loss: the validation loss of the genome that the search began with.
+      start_loss: validation loss of the genome with which the search began.
       history: a report for every step.
-      phase: algorithms that have ended.
-      step, fits, stale: of the one at work: steps done, neurons fitted, validations without gain.
-      seconds: spent, over all runs.
+      phase: number of algorithms that have ended.
+      step: number of steps of the current algorithm.
+      fits: number of neurons that the current algorithm has fitted.
+      stale: number of its validations since the last gain.
+      seconds: time of the search, over all its runs.
+
+    Source: docs/semantics/search.md
     """
 
     genome: np.ndarray
@@ -136,21 +147,29 @@ def run(
     resume: str | pathlib.Path | None = None,
     on_step: Callable[[Report], None] | None = None,
 ) -> Result:
-    """Search for a better connectivity; each algorithm goes on from the genomes of the one before.
+    """Search for a better connectivity. Each algorithm starts from the genomes of the one before.
 
     Args:
-      key: everything drawn comes from it and the number of the step, so a resumed search ends with the same
-        bits.
-      algorithms: such as ``tabu(objective)``; several share an objective.
-      data: examples in their order, `ram.examples` of X and Y or `bitwise.examples` of a text.
-      start: ``[K, n, T]`` where to begin; by default a random genome of the largest size.
-      resume: a folder to save progress to, and to continue from; a search killed at any moment loses at
-        most ``save_every`` steps. An interrupt is saved before it goes on.
+      key: draws everything. A draw depends only on the key and the number of the step, so a resumed search
+        ends with the same bits.
+      algorithms: one or several, such as ``tabu(objective)``; all must have the same objective, fitness and
+        mesh.
+      data: N examples in their order, from `ram.examples` or, for a text, `bitwise.examples`.
+      config: settings of the run.
+      start: ``int [K, n, T]``, the first genome; by default a random genome of the largest size.
+      resume: a folder to which progress is saved, and from which it is continued. A search that is killed
+        loses at most ``save_every`` steps; one that is interrupted from the keyboard is saved first.
       on_step: called with a `Report` after every step.
 
+    Returns:
+      The result, with the genome that has the best validation loss.
+
     Raises:
-      ValueError: there are too few examples for the folds, the votes would not fit ``cache_mib``, the start
-        is outside the bounds, or the folder holds the progress of other work.
+      ValueError: there is no algorithm, the algorithms differ in objective, fitness or mesh, the examples are
+        too few for the folds, the votes need more than ``cache_mib``, the start is outside the bounds, or the
+        folder holds the progress of other work.
+
+    Source: docs/semantics/search.md
     """
     chosen = (algorithms,) if isinstance(algorithms, SearchAlgorithm) else tuple(algorithms)
     search = _prepare(key, chosen, data, config, start, on_step)
@@ -159,7 +178,7 @@ def run(
 
 @dataclasses.dataclass(frozen=True)
 class _Search:
-    """All of one search that does not change while it runs."""
+    """The parts of one search that do not change while it runs."""
 
     key: jax.Array
     algorithms: tuple[SearchAlgorithm, ...]
@@ -199,14 +218,20 @@ def _compiled(evaluator: Evaluator, folds: int, adaptation: AdaptationConfig) ->
 
 def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
     if not algorithms:
-        raise ValueError("a search needs at least one algorithm")
+        raise ValueError("a search needs at least one algorithm, got none: give one, such as tabu")
     evaluator = algorithms[0].evaluator
     if any(x.evaluator != evaluator for x in algorithms):
-        raise ValueError("the algorithms of one search share their objective, fitness and mesh")
+        raise ValueError(
+            "the algorithms of a search must have the same objective, fitness and mesh, but these differ: "
+            "make all of them with the same ones"
+        )
     objective, bounds = evaluator.objective, evaluator.objective.bounds
     clusters, count = data.targets.shape
     if clusters != objective.clusters:
-        raise ValueError(f"the objective has {objective.clusters} clusters, and the examples have {clusters}")
+        raise ValueError(
+            f"the objective has {objective.clusters} clusters, but the examples have {clusters} targets: the "
+            "numbers must be equal"
+        )
     _check_sizes(config, algorithms, clusters, count)
     seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
     cut = count // config.validation * (config.validation - 1)
@@ -237,7 +262,7 @@ def _check_sizes(config: RunConfig, algorithms, clusters: int, count: int) -> No
     if count < config.validation * config.folds:
         raise ValueError(
             f"{config.folds} folds and a validation part of 1 in {config.validation} need at least "
-            f"{config.validation * config.folds} examples, got {count}"
+            f"{config.validation * config.folds} examples, got {count}: give more, or use fewer folds"
         )
     mebibytes = votes_mebibytes(config, algorithms, clusters, count)
     if mebibytes > config.cache_mib:
@@ -251,7 +276,19 @@ def _check_sizes(config: RunConfig, algorithms, clusters: int, count: int) -> No
 def votes_mebibytes(
     config: RunConfig, algorithms: Sequence[SearchAlgorithm], clusters: int, count: int
 ) -> float:
-    """MiB of votes that a search of ``count`` examples keeps."""
+    """Compute the memory that a search needs for the votes of its population.
+
+    Args:
+      config: gives the folds and the validation part.
+      algorithms: the algorithms of the search; the largest population counts.
+      clusters: K.
+      count: number of examples.
+
+    Returns:
+      MiB, for votes of 4 bytes.
+
+    Source: docs/semantics/search.md
+    """
     kept = count // config.validation * (config.validation - 1)
     return _genomes(algorithms) * clusters * (kept // config.folds) * 4 / 2**20
 
@@ -267,7 +304,7 @@ def _jit(mesh, function):
 
 
 def _open(search: _Search, data: ram.Examples, resume) -> progress.Progress | None:
-    """Where progress is saved: by the first of several processes."""
+    """Open the folder of the progress. Of several processes only the first saves; the others get None."""
     if resume is None or jax.process_index():
         return None
     settings = dataclasses.asdict(dataclasses.replace(search.config, save_every=1, cache_mib=1))
@@ -302,7 +339,7 @@ def _run(search: _Search, saved: progress.Progress | None) -> Result:
 
 
 def _first_genomes(search: _Search) -> jax.Array:
-    """The start and random others of its size."""
+    """Make the first population: the start, and random genomes of its size."""
     bounds, clusters = search.evaluator.objective.bounds, search.evaluator.objective.clusters
     count = max(x.population for x in search.algorithms) - 1
     if not count:
@@ -315,7 +352,11 @@ def _first_genomes(search: _Search) -> jax.Array:
 
 
 def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple[Result, jax.Array]:
-    """One algorithm from where it is; its genomes, fittest first."""
+    """Run one algorithm to its end, from its saved state if there is one.
+
+    Returns:
+      The result, and the genomes of the algorithm, the fittest first.
+    """
     algorithm, config = search.algorithms[result.phase], search.config
     mesh, steps = search.evaluator.mesh, algorithm.steps or config.steps
     phase_key = jax.random.fold_in(search.key, 1 + result.phase)
@@ -368,7 +409,7 @@ def _exhausted(config: RunConfig, result: Result) -> bool:
 def _reported(
     search: _Search, result: Result, phase: str, state: SearchState, info: StepInfo, checked: bool
 ) -> Result:
-    """The result after a step: its report, and its best genome if that validates best of all."""
+    """Add the report of a step to the result, and its best genome if its validation loss is the lowest."""
     validation = None
     if checked:
         validation = float(search.compiled.score(search.tail, state.best[None]).loss[0])
@@ -393,7 +434,7 @@ def _reported(
 
 
 def _arrays(state: SearchState) -> dict[str, Any]:
-    """A state without votes and scores, which come back by computing them: integers, so what they were."""
+    """Return the arrays of a state that are saved: all but votes and scores, which can be computed again."""
     memory = {f"memory_{i}": x for i, x in enumerate(jax.tree.leaves(state.memory))}
     return {"genomes": state.genomes, "best": state.best, "step": state.step, **memory}
 

@@ -1,4 +1,7 @@
-"""Tabu search: the best neighbour that is not tabu, better or not (Glover 1989)."""
+"""Tabu search: each step takes the best neighbour that is not tabu, even if it is worse.
+
+Source: Glover 1989, "Tabu Search, Part I"; docs/semantics/search.md
+"""
 
 import dataclasses
 import functools
@@ -16,21 +19,23 @@ from wnn_jax.search.objective import Fold, Objective
 
 @dataclasses.dataclass(frozen=True)
 class TabuConfig:
-    """The neighbourhood and its memory.
+    """Configures tabu search.
 
     Attributes:
-      starts: genomes that are improved side by side and share the best found.
-      sites: neurons of every cluster that a step considers.
-      neighbours: moves considered for each of them.
-      tenure: steps for which a neuron that was moved is tabu.
-      share: steps after which the worst of several starts goes on from the best genome; 0 for never.
-      caution: standard errors by which a move must be better to count as better. A step sees thousands of
-        moves, and the best of many that only seem good are what does not hold on other text.
-      ramp: steps over which caution rises from 0 to that; early moves gain much and need little of it.
-      dimensions: what moves may change (`moves.DIMENSIONS`).
+      starts: number of genomes that are improved side by side, which is the population.
+      sites: number of neurons of every cluster for which a step tries moves.
+      neighbours: number of moves that a step tries for each of these neurons.
+      tenure: number of steps for which a changed neuron is tabu.
+      share: number of steps after which the worst genome is replaced by the best one; 0 for never.
+      caution: number of standard errors that are added to the change of every move. A step tries thousands of
+        moves, and without caution it would take some that are better only by chance.
+      ramp: number of steps over which caution rises from 0 to its value, because early moves gain much.
+      dimensions: the parts of a genome that moves may change: neurons, bits, connections.
 
     Raises:
       ValueError: a value is out of range.
+
+    Source: docs/semantics/search.md
     """
 
     starts: int = 1
@@ -45,45 +50,53 @@ class TabuConfig:
     def __post_init__(self):
         if min(self.starts, self.sites, self.neighbours) < 1:
             raise ValueError(
-                f"tabu search needs at least 1 start and 1 neighbour, got starts {self.starts}, sites "
-                f"{self.sites} and neighbours {self.neighbours}"
+                f"tabu search needs at least 1 start, 1 site and 1 neighbour, got starts {self.starts}, "
+                f"sites {self.sites} and neighbours {self.neighbours}: use 1 or more"
             )
         if min(self.tenure, self.share, self.caution, self.ramp) < 0:
             raise ValueError(
                 f"tenure, share, caution and ramp must be 0 or more, got {self.tenure}, {self.share}, "
-                f"{self.caution} and {self.ramp}"
+                f"{self.caution} and {self.ramp}: use 0 to turn one off"
             )
 
 
-@functools.cache  # the same algorithm again is compiled already
+@functools.cache  # a second call returns the same functions, which are compiled already
 def tabu(
     objective: Objective,
     config: TabuConfig = TabuConfig(),
     fitness: FitnessConfig = FitnessConfig(),
     mesh: jax.sharding.Mesh | None = None,
 ) -> SearchAlgorithm:
-    """Tabu search from several starts, one a genome of the population, that share the best found.
+    """Make a tabu search. Each genome of the population is improved on its own.
 
-    In every cluster the best of the neighbours is taken whose neuron is not tabu; one that is, if it alone
-    would make the genome better than the best ever seen (aspiration). Where all are tabu the cluster waits.
-    A cluster's moves nearly add up, so its neighbours also include one compound move: the best at every
-    site where something is better than staying.
+    A step takes the best move of every cluster whose neuron is not tabu, the first of equal ones. A move of a
+    tabu neuron is allowed if it alone would make the genome better than the best one so far (aspiration). If
+    no move of a cluster is allowed, the cluster stays as it is.
+
+    The gains of several moves in a cluster nearly add up. So a step also tries one compound move: the best
+    allowed move of every site at which it is better than no move. It is taken if it is better than the best
+    single move.
 
     Args:
-      objective: what is searched for.
-      config: how.
-      fitness: what makes a genome fit.
-      mesh: devices to spread neurons over, see `evaluate.mesh`.
+      objective: the objective that the search improves.
+      config: settings.
+      fitness: the order of genomes.
+      mesh: devices over which neurons are spread, see `evaluate.mesh`; None for one device.
+
+    Returns:
+      The algorithm, for `run`.
 
     Raises:
-      ValueError: the fitness needs whole genomes, or a cluster has fewer neurons than sites.
+      ValueError: the fitness cannot judge one cluster alone, or a cluster has fewer neurons than sites.
+
+    Source: Glover 1989, "Tabu Search, Part I"; docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
     local.require_separable(evaluator, "tabu search")
     if config.sites > objective.bounds.max_neurons:
         raise ValueError(
-            f"tabu search of {config.sites} sites needs as many neurons a cluster, and the bounds allow "
-            f"{objective.bounds.max_neurons}"
+            f"tabu search with {config.sites} sites needs at least {config.sites} neurons in a cluster, but "
+            f"the bounds allow {objective.bounds.max_neurons}: lower sites, or raise max_neurons"
         )
 
     def init(fold: Fold, genomes: jax.Array) -> SearchState:
@@ -149,11 +162,11 @@ def tabu(
 
 
 def _first_in_site(marked: jax.Array) -> jax.Array:
-    """The first mark of every site, of ``bool [P, K, S, C]``."""
+    """Keep the first mark of every site of ``bool [P, K, S, C]``."""
     return marked & (jnp.cumsum(marked, axis=-1) == 1)
 
 
 def _first(marked: jax.Array) -> jax.Array:
-    """The first mark of every cluster."""
+    """Keep the first mark of every cluster of ``bool [P, K, S, C]``."""
     flat = marked.reshape(*marked.shape[:2], -1)
     return _first_in_site(flat).reshape(marked.shape)
