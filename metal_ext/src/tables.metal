@@ -1,6 +1,6 @@
 // RAM tables on an Apple GPU. The results equal those of wnn_jax/ram/xla.py bit for bit.
 //
-// Ternary and count cells are sums of integers, so many threads may add to them in any order. write_shared
+// Ternary and count cells are sums of integers, so any number of threads may add to them in any order. write_shared
 // sums one neuron's row in the memory of its threadgroup; write_sums adds directly to the table, whose cells
 // are 32-bit integers, as atomics need. Quad cells depend on the order of the examples, and there are no
 // atomics for bytes, so in write_bytes one thread writes one neuron.
