@@ -1,4 +1,4 @@
-"""The tutorials run: every Python block of a page in one namespace, and each prints what the page says it prints."""
+"""Every Python block of a tutorial runs, in one namespace, and prints what the page shows."""
 
 import contextlib
 import io
@@ -12,7 +12,8 @@ import pytest
 TUTORIALS = pathlib.Path(__file__).parent.parent / "docs" / "tutorials"
 NAMES = sorted(path.stem for path in TUTORIALS.glob("*.md"))
 _BLOCK = re.compile(
-    r"^```python\n(?P<code>.*?)^```\n(?:\n(?P<example><!-- example output -->\n)?```text\n(?P<text>.*?)^```$)?",
+    r"^```python\n(?P<code>.*?)^```\n"
+    r"(?:\n(?P<example><!-- example output -->\n)?```text\n(?P<text>.*?)^```$)?",
     re.M | re.S,
 )
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
@@ -39,12 +40,11 @@ def test_a_tutorial_runs_and_prints_what_it_shows(name, tmp_path, monkeypatch):
         # A failing line is named by its place in the page.
         lines_before = page.count("\n", 0, block.start("code"))
         code = compile("\n" * lines_before + block["code"], path, "exec")
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
             exec(code, space)
-        shown = block["text"] or ""
-        assert same(out.getvalue(), shown, bool(block["example"])), (
-            f"{path.name}, line {lines_before}: the block printed\n{out.getvalue()}\nand the page shows\n{shown}"
+        printed, shown = out.getvalue(), block["text"] or ""
+        assert same(printed, shown, example=bool(block["example"])), (
+            f"{path.name}, line {lines_before}: the block prints\n{printed}\nand the page shows\n{shown}"
         )
 
 
