@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+import wnn_jax as wnn
 from wnn_jax import lm, ram
 from wnn_jax.lm import bitwise, fitting
 
@@ -94,3 +95,21 @@ def test_what_is_no_bit_is_refused(call, message):
     layer = ram.fit(KEY, ram.LayerConfig(neurons=1, address_bits=4), np.eye(4), np.arange(4) % 2)
     with pytest.raises(ValueError, match=message):
         call(layer)
+
+
+def test_a_saved_layer_predicts_and_learns_on_as_before(tmp_path):
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((80, 12)) < 0.5, rng.random((80, 2)) < 0.5
+    config = wnn.LayerConfig(neurons=3, address_bits=4, memory=wnn.RamConfig("count", sample_rate=0.5))
+    layer = wnn.fit(jax.random.key(1), config, X[:50], Y[:50])
+    wnn.saving.layers.save(tmp_path, layer, {"accuracy": 0.5})
+    again = wnn.saving.layers.load(tmp_path)
+    assert again.config == layer.config
+    for one, other in ((layer, again), (wnn.learn(layer, X[50:], Y[50:]), wnn.learn(again, X[50:], Y[50:]))):
+        np.testing.assert_array_equal(wnn.predict(one, X), wnn.predict(other, X))
+
+
+def test_a_checkpoint_of_something_else_is_no_layer(tmp_path):
+    wnn.saving.checkpoint.save(tmp_path, np.zeros((1, 2, 3), np.int32), {}, {})
+    with pytest.raises(ValueError, match=r"holds no layer: give a folder that saving\.layers\.save wrote"):
+        wnn.saving.layers.load(tmp_path)

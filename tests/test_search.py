@@ -460,17 +460,17 @@ def test_a_run_reports_validates_and_returns_its_best_by_validation():
 
 
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
-    """Runs are killed in both phases, between two saves, after an adaptation and a change of the fold."""
+    """Runs end between two saves, after an adaptation and a change of the fold, and within a checked step."""
     problem = planted()
     names = ("tabu", "annealing")
     expected = whole(problem, names=names)
-    for stop in (("tabu", 5), ("annealing", 3)):
+    for *stop, how in (("tabu", 5, SystemExit), ("annealing", 3, KeyboardInterrupt)):
 
-        def kill(report, stop=stop):
-            if (report.phase, report.step) == stop:
-                raise SystemExit
+        def kill(report, stop=stop, how=how):
+            if [report.phase, report.step] == stop:
+                raise how
 
-        with pytest.raises(SystemExit):
+        with pytest.raises(how):
             whole(problem, names=names, resume=tmp_path, on_step=kill)
     found = whole(problem, names=names, resume=tmp_path)
     np.testing.assert_array_equal(found.genome, expected.genome)

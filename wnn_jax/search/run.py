@@ -365,7 +365,7 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     state = init(data, genomes[jnp.resize(jnp.arange(len(genomes)), (algorithm.population,))])
     if arrays is not None and result.step:
         state = search.compiled.rescore(data, evaluate.replicate(mesh, _restored(state, arrays)))
-    clock = time.perf_counter()
+    clock, whole = time.perf_counter(), (result, state)
     try:
         while result.step < steps and not _exhausted(config, result):
             key = evaluate.replicate(mesh, jax.random.fold_in(phase_key, result.step))
@@ -382,11 +382,13 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
             result, clock = result._replace(seconds=result.seconds + now - clock), now
             checked = result.step % config.check == 0 or result.step == steps
             result = _reported(search, result, algorithm.name, state, info, checked)
+            whole = result, state
             if saved and result.step % config.save_every == 0:
                 _save(saved, result, _arrays(state))
     except KeyboardInterrupt:
+        # An interrupt may come within a step, whose report would be lost: the last whole step is saved.
         if saved:
-            _save(saved, result, _arrays(state))
+            _save(saved, whole[0], _arrays(whole[1]))
         raise
     pool = jnp.concatenate([state.best[None], state.genomes])
     scores = jax.tree.map(lambda x, y: jnp.concatenate([x[None], y]), state.best_scores, state.scores)
