@@ -72,7 +72,7 @@ def main(options) -> int:
 
 def _listed(run: rows.Run, kept: rows.Kept) -> str:
     head = kept.heads.get(run.name, {})
-    took = f"{head['command_seconds']:,.0f} s" if head else "not run"
+    took = f"{head['command_seconds']:,.0f} s" if "command_seconds" in head else "no time"
     count = len(kept.rows.get(run.name, ()))
     return f"{run.name:24}{count:5} rows{took:>10}  {run.line}"
 
@@ -124,15 +124,17 @@ def _again(run: rows.Run, kept: rows.Kept, workdir: pathlib.Path, chosen: Option
     new_head, new = rows.read_workdir(workdir)
     if not head:
         return "has no published rows: keep them with --record", False
-    apart = dict(rows.differences(run, kept.rows[run.name], new))
-    far = [row for row, distance in apart.items() if distance > 1]
+    if "printed" in head:
+        new = rows.narrowed(kept.rows[run.name], new)
+    apart = list(rows.differences(run, kept.rows[run.name], new))
+    far = [row for row, distance in apart if distance > 1]
     where = "" if new_head["device"] == head["device"] else f" (published on {head['device']})"
     if far:
         return (
             f"DIFFERS in {len(far)} of {len(apart)} rows, first in {far[0]!r}{where}; rows in {workdir}",
             False,
         )
-    same = not any(apart.values())
+    same = not any(distance for _, distance in apart)
     limit = f"a factor of {run.factor:g} in time" if run.factor else f"its tolerance of {run.tolerance:g}"
     return f"{'equal' if same else f'within {limit}'}, {len(apart)} rows, {seconds:,.0f} s{where}", True
 

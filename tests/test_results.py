@@ -49,7 +49,8 @@ def test_every_run_has_its_rows_and_every_row_its_run():
     for name, one in planned.items():
         head = KEPT.heads[name]
         assert head["command"] == one.line, f"{name} was measured with another command: keep it again"
-        assert {"versions", "device", "backend", "time", "command_seconds"} <= set(head)
+        measured = {"versions", "device", "backend", "time", "command_seconds"}
+        assert "printed" in head or measured <= set(head)
         assert KEPT.rows[name]
     assert all(row["source"] for row in KEPT.rows["elsewhere"])
 
@@ -97,6 +98,7 @@ def test_rows_that_are_kept_are_read_back(tmp_path, monkeypatch):
         ({"tolerance": 0.01}, {"tiers": [{"ce": 1.0}]}, {"tiers": [{"ce": 1.0}, {"ce": 2.0}]}, math.inf),
         ({"tolerance": 0.01}, {"tiers": [{"ce": 1.0}]}, {"tiers": [{"ce": 1.02}]}, 2),
         ({"tolerance": 0.01}, {"ce": None}, {"ce": 1.0}, math.inf),
+        ({"tolerance": 0.01}, {"int8": 0.0001}, {"int8": 0.0006}, 0.5),
         ({}, {"ce": 1.0, "seconds": 2.0}, {"ce": 1.0, "seconds": 9.0}, 0),
         ({"factor": 3.0}, {"ns": 2.0}, {"ns": 5.0}, 0.5),
         ({"factor": 3.0}, {"ns": 2.0}, {"ns": 7.0}, math.inf),
@@ -112,6 +114,12 @@ def test_a_missing_row_differs_and_rows_of_one_name_are_compared_in_order():
     old = [{"row": "a", "ce": 1.0}, {"row": "a", "ce": 2.0}, {"row": "b", "ce": 3.0}]
     assert list(rows.differences(run(), old, old)) == [("a", 0), ("a", 0), ("b", 0)]
     assert list(rows.differences(run(), old, old[1:])) == [("a", math.inf), ("a", math.inf), ("b", 0)]
+
+
+def test_of_printed_rows_only_what_was_printed_is_compared():
+    printed = [{"row": "a", "ce": 2.0}]
+    new = [{"row": "a", "ce": 2.001, "ppl": 7.0}, {"row": "b", "ce": 1.0}]
+    assert rows.narrowed(printed, new) == [{"row": "a", "ce": 2.001}]
 
 
 def test_reproduce_lists_every_run(capsys):

@@ -4,7 +4,8 @@ keeps what each of them gave.
 A file of rows has two kinds of lines. The head of a run holds what its rows share: the command, the
 settings, the versions, the device, the seed, the time, and the seconds that the command took. The lines
 behind a head are the rows of that run. Rows of others, which are not run here, stand in ``elsewhere.jsonl``
-with their source.
+with their source. A head with the key ``printed`` has rows that were not kept when they were measured: they
+hold only the numbers that were printed then.
 """
 
 import dataclasses
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 FOLDER = pathlib.Path(__file__).parents[2] / "results"
+_SMALL = 0.1  # differences of smaller numbers are judged as those of this one
 DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data sets
 # Keys of a record that all rows of a run share; `Results` writes them into each.
 _HEAD = ("experiment", "train_tokens", "eval_tokens", "data", "config", "seed", "seeds", "versions", "device")
@@ -32,7 +34,7 @@ class Run:
       command: the arguments after ``python -m experiments.``; ``$WNN_JAX_DATA`` is the folder of the data
         sets.
       tolerance: the largest difference between a published number and a new one, as a share of the published
-        number; 0 asks for the same digits.
+        number, or of a tenth where the number is smaller; 0 asks for the same digits.
       factor: the largest ratio between a published time and a new one; 0: times are not compared.
     """
 
@@ -163,6 +165,14 @@ def differences(
         yield name, _distance(run, *pair) if len(pair) == 2 else float("inf")
 
 
+def narrowed(
+    published: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """New rows with nothing but the rows and the keys that the published rows have."""
+    keys = {row["row"]: row.keys() for row in published}
+    return [{key: row[key] for key in keys[row["row"]]} for row in new if row["row"] in keys]
+
+
 def _distance(run: Run, published: Mapping[str, Any], new: Mapping[str, Any]) -> float:
     farthest = 0.0
     for key in published.keys() | new.keys():
@@ -180,7 +190,7 @@ def _apart(a: Any, b: Any, tolerance: float) -> float:
     if a == b:
         return 0.0
     if type(a) in (int, float) and type(b) in (int, float):
-        return abs(a - b) / (tolerance * max(abs(a), 1e-9)) if tolerance else float("inf")
+        return abs(a - b) / (tolerance * max(abs(a), _SMALL)) if tolerance else float("inf")
     if isinstance(a, Mapping) and isinstance(b, Mapping) and a.keys() == b.keys():
         return max((_apart(a[key], b[key], tolerance) for key in a if not varies(key)), default=0.0)
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
