@@ -121,6 +121,12 @@ def help_of(name: str) -> str:
     return importlib.import_module(f"experiments.{name}").COMMAND.help()
 
 
+def seeds(chosen: Rows) -> str:
+    """The seeds that rows are of, in words."""
+    *first, last = sorted({record["seed"] for record in chosen})
+    return f"seeds {', '.join(map(str, first))} and {last}" if first else f"seed {last}"
+
+
 def render(name: str, kept: kept_rows.Kept) -> str:
     """The page of one template.
 
@@ -141,7 +147,7 @@ def render(name: str, kept: kept_rows.Kept) -> str:
     )
     environment.filters |= {"mean": mean, "spread": spread, "each": each, "percent": percent}
     environment.globals |= {"rows": functools.partial(select, kept), "plan": kept_rows.plan()}
-    environment.globals |= {"commands": commands(), "help": help_of}
+    environment.globals |= {"commands": commands(), "help": help_of, "seeds": seeds}
     return environment.get_template(name).render()
 
 
