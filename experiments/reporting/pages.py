@@ -123,7 +123,7 @@ def help_of(name: str) -> str:
 
 def seeds(chosen: Rows) -> str:
     """The seeds that rows are of, in words."""
-    *first, last = sorted({record["seed"] for record in chosen})
+    *first, last = sorted({seed for record in chosen for seed in record.get("seeds") or [record["seed"]]})
     return f"seeds {', '.join(map(str, first))} and {last}" if first else f"seed {last}"
 
 
