@@ -579,3 +579,11 @@ def test_devices_and_processes_change_nothing():
     assert [found.pop("devices") for found in two] == [4, 4]
     assert one == eight
     assert one == two[0] == two[1]
+
+
+def test_bounds_of_more_input_bits_than_the_examples_hold_are_refused():
+    X, Y = np.zeros((40, 24), bool), np.ones((40, 2), bool)
+    objective = search.TargetBits(search.Bounds(40, max_neurons=2, max_bits=3), clusters=2)
+    algorithm = search.tabu(objective, search.TabuConfig(sites=2, neighbours=4))
+    with pytest.raises(ValueError, match="have 40 input bits, but the examples have at most 32"):
+        search.run(jax.random.key(0), algorithm, ram.examples(X, Y), search.RunConfig(steps=1))

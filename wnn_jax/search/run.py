@@ -232,6 +232,12 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
             f"the objective has {objective.clusters} clusters, but the examples have {clusters} targets: the "
             "numbers must be equal"
         )
+    held = 32 * data.words.shape[0]
+    if bounds.input_bits > held:
+        raise ValueError(
+            f"the bounds have {bounds.input_bits} input bits, but the examples have at most {held}: give the "
+            "number of columns of X"
+        )
     _check_sizes(config, algorithms, clusters, count)
     seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
     cut = count // config.validation * (config.validation - 1)
