@@ -1,0 +1,88 @@
+"""Checks of settings and arrays from outside."""
+
+import dataclasses
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
+
+@dataclasses.dataclass(frozen=True)
+class _Config:
+    count: int = 1
+    rate: float = 0.5
+    mode: Literal["a", "b"] = "a"
+    sizes: tuple[int, ...] = (1,)
+    name: str | None = None
+    most: float | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        checks.fields(self, count=Limits(least=1), rate=Limits(above=0, most=1), sizes=Limits(least=1))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"count": 0}, "count=0 is out of range: give a whole number at least 1"),
+        (
+            {"count": 2**31},
+            "count=2147483648 is out of range: give a whole number at least 1 and at most 2147483647",
+        ),
+        ({"count": 1.0}, "count=1.0 is not a whole number: give a whole number at least 1"),
+        ({"count": True}, "count=True is not a whole number: give a whole number at least 1"),
+        ({"rate": math.nan}, "rate=nan is out of range: give a finite number above 0 and at most 1"),
+        ({"rate": math.inf}, "rate=inf is out of range"),
+        ({"rate": "1"}, "rate='1' is not a finite number"),
+        ({"most": math.inf}, "most=inf is out of range: give a finite number"),
+        ({"mode": "c"}, "unknown mode 'c': choose one of a, b"),
+        ({"sizes": (1, 0)}, "sizes=0 is out of range"),
+        ({"sizes": 3}, "sizes=3 is of type int: give a tuple"),
+        ({"name": 3}, "name=3 is of type int: give a str"),
+        ({"seed": -1}, "seed=-1 is out of range"),
+        ({"seed": 2**63 - 1}, "seed=9223372036854775807 is out of range"),
+    ],
+)
+def test_a_bad_field_is_named_with_its_value(given, said):
+    with pytest.raises(ValueError) as error:
+        _Config(**given)
+    assert str(error.value).startswith(said)
+
+
+def test_good_fields_are_accepted():
+    _Config(count=np.int64(3), rate=1, mode="b", sizes=(), name="x", most=-1e300, seed=2**32 - 1)
+
+
+@pytest.mark.parametrize(
+    ("x", "kind", "said"),
+    [
+        ([1], "integers", "x is of type list: give an array of integers"),
+        (np.ones((2, 3)), "integers", "x has dtype float64: give integers"),
+        (np.ones((2, 3), np.uint8), "uint32", "x has dtype uint8: give uint32"),
+        (np.ones((3, 2), int), "integers", "x has shape [3, 2]: give [K=2, n]"),
+        (np.ones(2, int), "integers", "x has shape [2]: give [K=2, n]"),
+        (
+            np.array([[0, 1, 2], [3, 9, -1]]),
+            "integers",
+            "x[1, 1]=9 is out of range: give integers at least 0",
+        ),
+        (np.array([[0, np.nan], [1, 2]]), "numbers", "x[0, 1]=nan is out of range: give finite numbers"),
+        (jnp.array([[0, -jnp.inf], [1, 2]]), "numbers", "x[0, 1]=-inf is out of range: give finite numbers"),
+    ],
+)
+def test_a_bad_array_is_named_with_its_place(x, kind, said):
+    with pytest.raises(ValueError) as error:
+        checks.array("x", x, kind, {"K": 2, "n": None}, Limits(0, 5))
+    assert str(error.value).startswith(said)
+
+
+def test_a_traced_array_is_checked_by_type_and_shape():
+    jax.jit(lambda x: checks.array("x", x, "integers", {"K": 2}, Limits(0, 5)))(jnp.array([7, 8]))
+    with pytest.raises(ValueError, match="x has dtype int32: give booleans"):
+        jax.jit(lambda x: checks.array("x", x, "booleans", {"K": 2}))(jnp.array([7, 8]))
