@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from typing import Literal
 
 import jax
@@ -50,9 +51,8 @@ class _Config:
     ],
 )
 def test_a_bad_field_is_named_with_its_value(given, said):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(said)):
         _Config(**given)
-    assert str(error.value).startswith(said)
 
 
 def test_good_fields_are_accepted():
@@ -77,9 +77,8 @@ def test_good_fields_are_accepted():
     ],
 )
 def test_a_bad_array_is_named_with_its_place(x, kind, said):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(said)):
         checks.array("x", x, kind, {"K": 2, "n": None}, Limits(0, 5))
-    assert str(error.value).startswith(said)
 
 
 def test_a_traced_array_is_checked_by_type_and_shape():

@@ -33,9 +33,9 @@ def test_the_users_umask_rules(tmp_path):
 
 
 def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(ValueError, match="cannot write .*nowhere/x: No such file"):
+    with pytest.raises(ValueError, match=r"cannot write .*nowhere/x: No such file"):
         files.write(tmp_path / "nowhere" / "x", b"")
-    with pytest.raises(ValueError, match="cannot read .*nowhere"):
+    with pytest.raises(ValueError, match=r"cannot read .*nowhere"):
         files.read(tmp_path / "nowhere", 10)
 
 
