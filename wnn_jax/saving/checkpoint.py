@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from wnn_jax import files
 from wnn_jax.ram import connectivity
 from wnn_jax.saving import locks
 
@@ -97,7 +98,7 @@ def check_target(path: str | pathlib.Path) -> pathlib.Path:
     """Check that `save` would accept a folder, and return its absolute path. Call it before hours of work.
 
     Raises:
-      ValueError: the folder holds something that is not a checkpoint.
+      ValueError: the folder holds something that is not a checkpoint, or cannot be made or written.
 
     Source: docs/architecture.md.
     """
@@ -105,6 +106,7 @@ def check_target(path: str | pathlib.Path) -> pathlib.Path:
     occupied = root.exists() and (not root.is_dir() or any(x.name != locks.FILE for x in root.iterdir()))
     if occupied and not _versions(root):
         raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
+    files.check_place(root / "version", folders=True)
     return root
 
 
