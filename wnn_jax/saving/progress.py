@@ -6,7 +6,7 @@ Source: docs/architecture.md.
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -97,6 +97,42 @@ class Progress:
         parts = {"arrays": ocp.args.StandardSave(plain), "data": ocp.args.JsonSave(dict(data))}
         self._manager.save(step, args=ocp.args.Composite(**parts))
         self._manager.wait_until_finished()
+
+
+class Answers:
+    """The answers of the pieces of long work: what is answered already is not asked again.
+
+    Args:
+      path: a folder for this work alone, as for `Progress`; None keeps nothing.
+      about: JSON data that identifies the work.
+
+    Raises:
+      ValueError: see `Progress`.
+
+    Source: docs/architecture.md.
+    """
+
+    def __init__(self, path: str | pathlib.Path | None, about: Mapping[str, Any]):
+        self._saved = None if path is None else Progress(path, about)
+        found = self._saved.latest() if self._saved else None
+        self._known: dict[str, Any] = found[1] if found else {}
+
+    def get(self, name: str, work: Callable[[], Any]) -> Any:
+        """Return the answer of one piece: the kept one, or that of ``work``, which is then kept.
+
+        Args:
+          name: the name of the piece.
+          work: returns JSON data; numbers come back as Python's, and tuples as lists.
+        """
+        if name not in self._known:
+            self._known[name] = json.loads(json.dumps(work(), default=_plain))
+            if self._saved:
+                self._saved.save({"answers": np.array(len(self._known))}, self._known)
+        return self._known[name]
+
+
+def _plain(x: Any) -> Any:
+    return np.asarray(x).tolist()
 
 
 def made_with() -> dict[str, str]:
