@@ -6,6 +6,7 @@ Source: docs/architecture.md.
 import json
 import os
 import pathlib
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -74,6 +75,7 @@ class Progress:
             partial.write_text(json.dumps(self._about))
             partial.replace(mark)
         options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+        self._saved_at = time.monotonic()
         self._manager = ocp.CheckpointManager(self._root / "steps", options=options)
 
     def latest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
@@ -84,6 +86,10 @@ class Progress:
         parts = {"arrays": ocp.args.StandardRestore(), "data": ocp.args.JsonRestore()}
         found: Any = self._manager.restore(step, args=ocp.args.Composite(**parts))
         return found.arrays, found.data
+
+    def due(self, seconds: float) -> bool:
+        """Say whether the last save, or the start, is at least this number of seconds ago."""
+        return time.monotonic() - self._saved_at >= seconds
 
     def save(self, arrays: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         """Write the next step.
@@ -97,6 +103,7 @@ class Progress:
         parts = {"arrays": ocp.args.StandardSave(plain), "data": ocp.args.JsonSave(dict(data))}
         self._manager.save(step, args=ocp.args.Composite(**parts))
         self._manager.wait_until_finished()
+        self._saved_at = time.monotonic()
 
 
 class Answers:
