@@ -31,8 +31,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
 from wnn_jax.chain import contexts
+from wnn_jax.checks import Limits
 from wnn_jax.gates.gate import LogGate, apply
 from wnn_jax.gates.ram_gates import RamGateConfig
 from wnn_jax.lm import bitwise
@@ -66,13 +67,9 @@ class EngramConfig:
     row_bits: int = 18
 
     def __post_init__(self):
-        if not self.orders or min(self.orders) < 1 or list(self.orders) != sorted(set(self.orders)):
+        checks.fields(self, orders=Limits(least=1), heads=Limits(least=1), row_bits=Limits(least=1, most=24))
+        if not self.orders or list(self.orders) != sorted(set(self.orders)):
             raise ValueError(f"orders must be 1 or more, and rise, got {self.orders}: use 2,3, for example")
-        if self.heads < 1 or not 1 <= self.row_bits <= 24:
-            raise ValueError(
-                f"a memory has 1 or more heads of 2^1 to 2^24 rows, got {self.heads} of 2^{self.row_bits}: "
-                "change heads or row_bits"
-            )
 
 
 class Engram(NamedTuple):

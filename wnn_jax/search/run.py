@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
 from wnn_jax.saving import progress
 from wnn_jax.search import evaluate, moves
@@ -68,17 +69,19 @@ class RunConfig:
     cache_mib: int = 4096
 
     def __post_init__(self):
-        for name in ("steps", "check", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}: use 1 or more")
-        for name in ("folds", "validation"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}: use 2 or more")
-        if min(self.rotate, self.patience, self.adapt_every) < 0:
-            raise ValueError(
-                f"rotate, patience and adapt_every must be 0 or more, got {self.rotate}, {self.patience} and "
-                f"{self.adapt_every}: use 0 for never"
-            )
+        checks.fields(
+            self,
+            steps=Limits(least=1),
+            folds=Limits(least=2),
+            rotate=Limits(least=0),
+            validation=Limits(least=2),
+            check=Limits(least=1),
+            patience=Limits(least=0),
+            fit_budget=Limits(least=0),
+            adapt_every=Limits(least=0),
+            save_every=Limits(least=1),
+            cache_mib=Limits(least=0),
+        )
 
 
 class Report(NamedTuple):
