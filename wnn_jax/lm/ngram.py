@@ -96,17 +96,27 @@ def baselines(
         yield f"Kneser-Ney {orders[-1]} + cache of {window}", Prediction(nats, unknown)
 
 
-def _ids(name: str, x: Any, vocabulary: int) -> np.ndarray:
-    """Return ids as an array ``[N]``.
+def check_ids(name: str, x: Any, vocabulary: int) -> np.ndarray:
+    """Check ids, and return them as an array.
+
+    Args:
+      name: the name of the ids, for the message.
+      x: ``int [N]``; a list is taken too.
+      vocabulary: V.
+
+    Returns:
+      ``int [N]``.
 
     Raises:
       ValueError: they are no whole numbers ``[N]``, or one is outside the vocabulary.
+
+    Source: docs/glossary.md
     """
     vocabulary = checks.integer("vocabulary", vocabulary, Limits(least=1))
-    ids = np.asarray(x)
-    ids = ids.astype(np.int64) if not ids.size else ids  # an empty list has no whole numbers for NumPy
-    checks.array(name, ids, "integers", {"N": None}, Limits(least=0, most=vocabulary - 1))
-    return ids
+    found = np.asarray(x)
+    found = found if found.size else found.astype(np.int64)  # NumPy takes an empty list for one of floats
+    checks.array(name, found, "integers", {"N": None}, Limits(least=0, most=vocabulary - 1))
+    return found
 
 
 def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
@@ -124,7 +134,7 @@ def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
 
     Source: docs/glossary.md
     """
-    tokens = _ids("tokens", tokens, vocabulary)
+    tokens = check_ids("tokens", tokens, vocabulary)
     nats = np.full(len(tokens), np.log(vocabulary))
     return Prediction(nats, np.zeros(len(tokens), np.int32))
 
@@ -146,7 +156,7 @@ def unigram(train: np.ndarray, tokens: np.ndarray, vocabulary: int, add: float =
 
     Source: docs/glossary.md
     """
-    train, tokens = _ids("train", train, vocabulary), _ids("tokens", tokens, vocabulary)
+    train, tokens = check_ids("train", train, vocabulary), check_ids("tokens", tokens, vocabulary)
     add = checks.number("add", add, Limits(above=0))
     counts = np.bincount(train, minlength=vocabulary) + add
     nats = -np.log(counts / counts.sum())
@@ -174,7 +184,7 @@ def fit_kneser_ney(train: np.ndarray, order: int, vocabulary: int) -> KneserNey:
 
     Source: Chen and Goodman 1999, section 3 and eq. 26
     """
-    train = _ids("train", train, vocabulary).astype(np.int64)
+    train = check_ids("train", train, vocabulary).astype(np.int64)
     order = checks.integer("order", order, Limits(least=1))
     if len(train) < order:
         raise ValueError(
@@ -264,7 +274,7 @@ def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:
 
     Source: Chen and Goodman 1999
     """
-    tokens = _ids("tokens", tokens, model.vocabulary).astype(np.int64)
+    tokens = check_ids("tokens", tokens, model.vocabulary).astype(np.int64)
     n = len(model.orders)
     stream = np.concatenate([model.history, tokens])
     count = len(stream)
@@ -333,7 +343,7 @@ def fit_cache(
     """
     if not windows or not weights:
         raise ValueError(f"a cache has {len(windows)} windows and {len(weights)} weights to try: give some")
-    train = _ids("train", train, vocabulary)
+    train = check_ids("train", train, vocabulary)
     cut = len(train) * 9 // 10
     nats = kneser_ney(train[:cut], train[cut:], order, vocabulary).nats
     ce = {
@@ -361,7 +371,7 @@ def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
     Source: Kuhn and De Mori 1990
     """
     window = checks.integer("window", window, Limits(least=1))
-    history, tokens = _ids("history", history, checks.MOST), _ids("tokens", tokens, checks.MOST)
+    history, tokens = check_ids("history", history, checks.MOST), check_ids("tokens", tokens, checks.MOST)
     if not len(tokens):
         return np.zeros(0)
     stream = np.concatenate([np.asarray(history, np.int64), np.asarray(tokens, np.int64)])[

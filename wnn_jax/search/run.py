@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from wnn_jax import checks, ram
 from wnn_jax.checks import Limits
-from wnn_jax.ram import connectivity
+from wnn_jax.ram import connectivity, given
 from wnn_jax.saving import progress
 from wnn_jax.search import evaluate, moves
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
@@ -228,6 +228,8 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
             "the algorithms of a search must have the same objective, fitness and mesh, but these differ: "
             "make all of them with the same ones"
         )
+    given.key(key)
+    given.examples(data)
     objective, bounds = evaluator.objective, evaluator.objective.bounds
     clusters, count = data.targets.shape
     if clusters != objective.clusters:
@@ -244,12 +246,14 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
     _check_sizes(config, algorithms, clusters, count)
     seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
     cut = count // config.validation * (config.validation - 1)
-    kept = ram.Examples(data.words[:, :cut], data.targets[:, :cut])
-    tail = Fold(kept, data.words[:, cut:], data.targets[:, cut:], seeds)
+    words, targets = jnp.asarray(data.words), jnp.asarray(data.targets)
+    kept = ram.Examples(words[:, :cut], targets[:, :cut])
+    tail = Fold(kept, words[:, cut:], targets[:, cut:], seeds)
     if start is None:
         draw_key = jax.random.fold_in(key, 2**31 - 1)
         sizes = bounds.max_neurons, bounds.max_bits
         start = connectivity.random(draw_key, clusters, *sizes, bounds.input_bits)
+    given.connections(start, bounds.input_bits, clusters)
     start = moves.pad(jnp.asarray(start).astype(connectivity.dtype_for(bounds.input_bits)), bounds)
     mesh = evaluator.mesh
     return _Search(
