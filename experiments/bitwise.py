@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from experiments.shared import bars, baselines, gates, machine, plots, searching, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import metrics, ram
+from wnn_jax import checks, files, metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import on_bitwise
 from wnn_jax.lm import bitwise, fitting, ngram
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import checkpoint, layers
 
 KNESER_NEY_ORDERS = (2, 3, 5)
 
@@ -67,7 +67,7 @@ def main(options: Any) -> None:
     if run.checkpoint:
         checkpoint.check_target(run.checkpoint)
     workdir = tables.make_workdir(options.common.workdir)
-    corpus = text.load(text.TextConfig(**restored.config["text"]) if restored else options.text)
+    corpus = text.load(restored_text(restored) if restored else options.text)
     config = restored_model(restored, corpus) if restored else options.model(vocabulary=corpus.vocabulary)
     settings = restored.config if restored else record(options, config)
     options.gates.check(config.context, corpus.vocabulary)
@@ -125,7 +125,10 @@ def fit(
     restored: checkpoint.Checkpoint | None, keep: bool, key, config, connections, task: ScoredText
 ) -> tuple[ram.Table | None, jax.Array]:
     """Return the votes on the test text, and the table if it was saved or must be kept."""
-    table = ram.Table(**restored.table) if restored and restored.table else None
+    table = None
+    if restored and restored.table:
+        with files.contents("the checkpoint of --restore"):
+            table = layers.table(config.memory, restored.table, connections)
     if table is None and keep:
         table = fit_table(key, config, connections, task.corpus.train)
     if table is None:
@@ -145,11 +148,25 @@ def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
     return recorded
 
 
+def restored_text(restored: checkpoint.Checkpoint) -> text.TextConfig:
+    """Return the settings of the text of a saved model."""
+    with files.contents("the checkpoint of --restore"):
+        checks.integer("seed", restored.config["seed"], checks.SEED)
+        if not isinstance(restored.config["train_sha256"], str):
+            raise ValueError("it does not say which text it was fitted on")
+        return text.TextConfig(**restored.config["text"])
+
+
 def restored_model(restored: checkpoint.Checkpoint, corpus: text.Corpus) -> bitwise.BitwiseConfig:
     """Return the config of a saved model."""
-    model = restored.config["model"]
-    memory = ram.RamConfig(**model["memory"])
-    return bitwise.BitwiseConfig(corpus.vocabulary, **{**model, "memory": memory})
+    with files.contents("the checkpoint of --restore"):
+        model = restored.config["model"]
+        memory = ram.RamConfig(**model["memory"])
+        config = bitwise.BitwiseConfig(corpus.vocabulary, **{**model, "memory": memory})
+        sizes = {"K": config.clusters, "n": config.neurons, "T": config.address_bits}
+        limits = checks.Limits(least=-1, most=config.input_bits - 1)
+        checks.array("connections", restored.connections, "integers", sizes, limits)
+        return config
 
 
 def scored_text(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> ScoredText:
@@ -254,7 +271,7 @@ def report_restored(folder: str, restored: checkpoint.Checkpoint, scores: dict[s
     if scores != restored.metrics:
         raise ValueError(
             f"the restored model scores {scores['ce']:.6f} nats and was saved with "
-            f"{restored.metrics['ce']:.6f}: the text or the version of the library differs"
+            f"{restored.metrics.get('ce')}: the text or the version of the library differs"
         )
     print(f"restored from {folder}: every score equals the saved one to the last bit")
 

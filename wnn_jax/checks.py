@@ -175,7 +175,7 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
         return
     # NaN spreads to both ends, and no comparison with it is true.
     low, high = x.min(), x.max()
-    if limits.accept(float(low)) and limits.accept(float(high)) and np.isfinite(high - low):
+    if limits.accept(float(low)) and limits.accept(float(high)) and np.isfinite(low) and np.isfinite(high):
         return
     fine = np.isfinite(x) & (x >= limits.least) & (x <= limits.most) & (x > limits.above) & (x < limits.below)
     if fine.all():

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain import static, tokentree
@@ -26,6 +27,7 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
+from wnn_jax.saving import folders
 from wnn_jax.saving.progress import Progress
 
 
@@ -253,12 +255,10 @@ def evaluate(
     network = build(config, corpus) if network is None else network
     tokens = np.concatenate([corpus.train, corpus.test]).astype(np.int32)
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
-    found = saved.latest() if saved else None
-    memory = _resumed(config, found[0]) if found else empty(config, network)
-    model = ChainModel(config, corpus.tokenizer, network, memory)
+    model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
-    if found:
-        run.resume(*found)
+    if saved:
+        saved.latest(run.resume)
 
     def save() -> None:
         run.clock()
@@ -291,11 +291,6 @@ def _describe(
     }
 
 
-def _resumed(config: ChainConfig, arrays: dict[str, Any]) -> Memory:
-    kind = OnlineMemory if config.mode == "online" else StaticMemory
-    return kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
-
-
 class _Run:
     """The run of a model through a text: its place, its results and its time."""
 
@@ -319,10 +314,17 @@ class _Run:
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
-        """Continues from a `state`; the model already has the memory of it."""
+        """Continues from a `state`, if it is one of this run."""
+        arrays_now, _ = self.state()
+        folders.check_form(arrays, arrays_now)
+        memory: Any = self.model.memory
+        done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
+        fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
+        memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
+        self.model = self.model._replace(memory=memory)
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
-        self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
+        self.done, self.fitted, self.seconds = done, fitted, seconds
 
     def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:
         """Counts the training text and trains the readout."""
