@@ -67,8 +67,12 @@ def main(options: Any) -> None:
     if run.checkpoint:
         checkpoint.check_target(run.checkpoint)
     workdir = tables.make_workdir(options.common.workdir)
-    corpus = text.load(restored_text(restored) if restored else options.text)
-    config = restored_model(restored, corpus) if restored else options.model(vocabulary=corpus.vocabulary)
+    corpus = restored_corpus(restored, run.restore) if restored else text.load(options.text)
+    config = (
+        restored_model(restored, corpus, run.restore)
+        if restored
+        else options.model(vocabulary=corpus.vocabulary)
+    )
     settings = restored.config if restored else record(options, config)
     options.gates.check(config.context, corpus.vocabulary)
     task = scored_text(config, corpus)
@@ -112,7 +116,7 @@ def main(options: Any) -> None:
     if restored:
         report_restored(run.restore, restored, scores)
     if run.checkpoint:
-        about = {**settings, "train_sha256": digest}
+        about = {**settings, "train_sha256": digest, "ids": corpus.tokenizer.digest}
         arrays = table._asdict() if table else None
         print(f"saved {checkpoint.save(run.checkpoint, connections, about, scores, arrays)}")
     draw(workdir, config, connections, votes, task, marginal, name)
@@ -148,21 +152,33 @@ def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
     return recorded
 
 
-def restored_text(restored: checkpoint.Checkpoint) -> text.TextConfig:
-    """Return the settings of the text of a saved model."""
-    with files.contents("the checkpoint of --restore"):
+def restored_corpus(restored: checkpoint.Checkpoint, folder: str) -> text.Corpus:
+    """Read the text that a saved model was fitted on, with ids that mean what they meant then.
+
+    Raises:
+      ValueError: the checkpoint holds no bitwise model, or its text or tokenizer has changed.
+    """
+    if not {"text", "model", "seed", "train_sha256"} <= set(restored.config):
+        raise ValueError(f"{folder} holds no bitwise model: give a folder that --checkpoint wrote")
+    config = checks.made(text.TextConfig, restored.config["text"], f"the checkpoint {folder}")
+    corpus = text.load(config)
+    if "ids" in restored.config:  # version 0.2 did not keep it
+        text.check_ids_mean(corpus.tokenizer, restored.config["ids"], config)
+    return corpus
+
+
+def restored_model(
+    restored: checkpoint.Checkpoint, corpus: text.Corpus, folder: str
+) -> bitwise.BitwiseConfig:
+    """Make the config of a saved model again.
+
+    Raises:
+      ValueError: a setting or the connectivity is damaged.
+    """
+    with files.contents(folder):
+        settings = {**restored.config["model"], "vocabulary": corpus.vocabulary}
+        config = checks.made(bitwise.BitwiseConfig, settings, "its config")
         checks.integer("seed", restored.config["seed"], checks.SEED)
-        if not isinstance(restored.config["train_sha256"], str):
-            raise ValueError("it does not say which text it was fitted on")
-        return text.TextConfig(**restored.config["text"])
-
-
-def restored_model(restored: checkpoint.Checkpoint, corpus: text.Corpus) -> bitwise.BitwiseConfig:
-    """Return the config of a saved model."""
-    with files.contents("the checkpoint of --restore"):
-        model = restored.config["model"]
-        memory = ram.RamConfig(**model["memory"])
-        config = bitwise.BitwiseConfig(corpus.vocabulary, **{**model, "memory": memory})
         sizes = {"K": config.clusters, "n": config.neurons, "T": config.address_bits}
         limits = checks.Limits(least=-1, most=config.input_bits - 1)
         checks.array("connections", restored.connections, "integers", sizes, limits)

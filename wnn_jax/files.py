@@ -31,6 +31,28 @@ class Damaged(ValueError):
     """A file is not what was written: its digest, its schema or its contents are wrong."""
 
 
+def check_place(path: str | os.PathLike, folders: bool = False) -> None:
+    """Check that a file, or a folder, can be made at a place. Call it before long work.
+
+    Args:
+      path: the place.
+      folders: whether folders that are missing above it will be made too.
+
+    Raises:
+      ValueError: the folder above it is missing, is a file, or may not be written.
+
+    Source: docs/architecture.md
+    """
+    path = pathlib.Path(path).absolute()
+    above = next(one for one in path.parents if one.exists() or not folders)
+    if not above.exists():
+        raise ValueError(f"cannot write {path}: there is no folder {above}; make it, or choose another place")
+    if not above.is_dir():
+        raise ValueError(f"cannot write {path}: {above} is not a folder; choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write {path}: the folder {above} may not be written; choose another place")
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place when it is complete, and only then.
@@ -102,16 +124,20 @@ def left_over(path: pathlib.Path) -> bool:
     return (path.name[0] == "." and path.suffix == ".partial") or ".orbax-checkpoint-tmp" in path.name
 
 
-def occupied(folder: pathlib.Path) -> bool:
+def occupied(folder: pathlib.Path, ignored: str) -> bool:
     """Whether something is at a place where a folder is to be made: a file, or a folder with contents.
 
     What a killed program has left does not count.
+
+    Args:
+      folder: the place.
+      ignored: the name of a file in the folder that does not count either.
 
     Source: docs/architecture.md
     """
     if not folder.is_dir():
         return folder.exists()
-    return not all(left_over(x) for x in folder.iterdir())
+    return not all(left_over(x) or x.name == ignored for x in folder.iterdir())
 
 
 def write(path: str | os.PathLike, data: bytes) -> None:

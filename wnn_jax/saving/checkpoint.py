@@ -19,10 +19,11 @@ import orbax.checkpoint as ocp
 
 from wnn_jax import checks, files
 from wnn_jax.ram import connectivity
-from wnn_jax.saving import folders
+from wnn_jax.saving import folders, locks
 
 _FORMAT = "wnn_jax checkpoint"
 _KIND = "checkpoint"
+_WAIT = 300.0  # seconds to wait while another process saves a version: the work to save took longer
 
 
 class Checkpoint(NamedTuple):
@@ -73,12 +74,13 @@ def save(
     if table is not None:
         arrays |= {f"table_{name}": np.asarray(x) for name, x in table.items()}
     about = {"config": json.loads(json.dumps(config)), "metrics": json.loads(json.dumps(metrics))}
-    folder = root / f"{max(_versions(root), default=0) + 1:08d}"
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"cannot write the checkpoint {folder}: {error.strerror or error}") from error
-    folders.write(folder, _KIND, about, arrays)
+        raise ValueError(f"cannot write the checkpoint {root}: {error.strerror or error}") from error
+    lock = locks.hold(root, wait=_WAIT)
+    folder = root / f"{max(_versions(root), default=0) + 1:08d}"
+    folders.write(folder, _KIND, about, arrays, alone=lock.certain)
     return folder
 
 
@@ -86,13 +88,14 @@ def check_target(path: str | pathlib.Path) -> pathlib.Path:
     """Check that `save` would accept a folder, and return its absolute path. Call it before hours of work.
 
     Raises:
-      ValueError: the folder holds something that is not a checkpoint.
+      ValueError: the folder holds something that is not a checkpoint, or cannot be made or written.
 
     Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
-    if files.occupied(root) and not _versions(root):
+    if files.occupied(root, locks.FILE) and not _versions(root):
         raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
+    files.check_place(root / "version", folders=True)
     return root
 
 

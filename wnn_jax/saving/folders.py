@@ -9,6 +9,7 @@ Source: docs/architecture.md.
 import math
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +24,11 @@ _ARRAYS = "arrays"
 
 
 def write(
-    folder: pathlib.Path, kind: str, about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    folder: pathlib.Path,
+    kind: str,
+    about: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    alone: bool = False,
 ) -> None:
     """Write a folder as a whole.
 
@@ -32,6 +37,8 @@ def write(
       kind: one word: the kind of the folder.
       about: JSON data.
       arrays: arrays by name, none of them empty.
+      alone: whether no other process can be writing beside the folder; what killed ones left there is then
+        removed.
 
     Raises:
       ValueError: the folder cannot be written; nothing of it is left.
@@ -39,6 +46,8 @@ def write(
     Source: docs/architecture.md.
     """
     listed = {name: [x.dtype.str, list(x.shape)] for name, x in arrays.items()}
+    for left in (x for x in folder.parent.iterdir() if alone and files.left_over(x)):
+        shutil.rmtree(left, ignore_errors=True)
     with files.writing_folder(folder) as partial:
         try:
             with _checkpointer() as checkpointer:

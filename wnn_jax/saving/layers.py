@@ -57,8 +57,7 @@ def load(path: str | pathlib.Path) -> ram.Layer:
     if "layer" not in found.config or set(arrays) != {*ram.Table._fields, "seed"}:
         raise ValueError(f"{path} holds no layer: give a folder that saving.layers.save wrote")
     with files.contents(str(path)):
-        settings = found.config["layer"]
-        config = ram.LayerConfig(**{**settings, "memory": ram.RamConfig(**settings["memory"])})
+        config = checks.made(ram.LayerConfig, found.config["layer"], "it")
         seed = jax.random.wrap_key_data(arrays.pop("seed"), impl=found.config["draws"])
         connections = jnp.asarray(np.asarray(found.connections))
         return ram.Layer(config, connections, table(config.memory, arrays, connections), seed)

@@ -7,13 +7,16 @@ import json
 import pathlib
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
+import wnn_jax
 from wnn_jax import files
-from wnn_jax.saving import folders
+from wnn_jax.ram import backend
+from wnn_jax.saving import folders, locks
 
 T = TypeVar("T")
 _MARK = "progress.sealed"  # says which work the folder is of
@@ -29,10 +32,12 @@ class Progress:
 
     Args:
       path: a folder for this work alone; it is made if it is missing.
-      about: JSON data that identifies the work; the folder of other work is refused.
+      about: JSON data that identifies the work; the folder of other work is refused. The versions and the
+        backend, on which the last digits depend, are added to it.
 
     Raises:
-      ValueError: the folder holds something else, or the progress of other work.
+      ValueError: the folder holds something else, or the progress of other work, or another process works in
+        it.
 
     Source: docs/architecture.md.
     """
@@ -41,10 +46,10 @@ class Progress:
         self._root = pathlib.Path(path).absolute()
         self._steps = self._root / "steps"
         self._whole: int | None = None  # the newest step that is known to be whole
-        described: dict[str, Any] = json.loads(json.dumps(about))
+        described = {**json.loads(json.dumps(about)), "made_with": made_with()}
         if (self._root / _MARK).exists():
             self._compare(described)
-        elif files.occupied(self._root):
+        elif files.occupied(self._root, locks.FILE):
             raise ValueError(
                 f"{self._root} exists and holds no progress that this wnn_jax reads: remove it, or choose "
                 "another folder"
@@ -53,6 +58,7 @@ class Progress:
             self._steps.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot write to {self._root}: {error.strerror or error}") from error
+        self._lock = locks.hold(self._root)
         if not (self._root / _MARK).exists():
             body = json.dumps(described).encode()
             files.write(self._root / _MARK, files.seal(_KIND, folders.SCHEMA, body))
@@ -70,11 +76,11 @@ class Progress:
                 found = dict(json.loads(body))
         except ValueError as error:
             raise ValueError(f"{error}; or remove {self._root}, and begin again") from error
-        other = sorted(key for key in {*found, *about} if found.get(key) != about.get(key))
+        other = list(_differences(found, about))
         if other:
             raise ValueError(
                 f"{self._root} holds the progress of other work, which differs in {', '.join(other)}: "
-                "choose another folder, or the flags that it was begun with"
+                "choose another folder, or the settings that it was begun with"
             )
 
     @property
@@ -130,7 +136,7 @@ class Progress:
         numbers = self._numbers()
         step = max(numbers, default=0) + 1
         plain = {name: np.asarray(x) for name, x in arrays.items()}
-        folders.write(self._steps / str(step), _KIND, dict(data), plain)
+        folders.write(self._steps / str(step), _KIND, dict(data), plain, alone=self._lock.certain)
         before = self._whole or step - 1
         for number in numbers:
             if number != before:
@@ -142,3 +148,26 @@ class Progress:
         if not self._steps.is_dir():
             return []
         return [int(x.name) for x in self._steps.iterdir() if x.name.isdecimal() and len(x.name) < 19]
+
+
+def made_with() -> dict[str, str]:
+    """Return what the last digits of results depend on besides settings: versions, backend and platform.
+
+    Source: docs/platforms.md.
+    """
+    return {
+        "wnn_jax": wnn_jax.__version__,
+        "jax": jax.__version__,
+        "backend": backend.chosen(),
+        "platform": jax.default_backend(),
+    }
+
+
+def _differences(found: Any, mine: Any, name: str = "") -> Iterator[str]:
+    """Name each value of nested JSON data that differs; short values are said too."""
+    if isinstance(found, dict) and isinstance(mine, dict):
+        for key in sorted({*found, *mine}):
+            yield from _differences(found.get(key), mine.get(key), f"{name}.{key}" if name else key)
+    elif found != mine:
+        there, here = json.dumps(found), json.dumps(mine)
+        yield name if max(len(there), len(here)) > 24 else f"{name} ({there} there, {here} here)"
