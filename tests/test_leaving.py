@@ -100,7 +100,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
     lock = locks.hold(tmp_path)
     assert locks.hold(tmp_path) is lock
     # A folder that was only locked is still empty for its next use.
-    assert progress.Progress(tmp_path, {}).latest() is None
+    assert progress.Progress(tmp_path, {}).latest(lambda *step: step) is None
 
 
 def test_a_decoder_raises_what_its_callback_raised():

@@ -55,13 +55,14 @@ class Progress:
                 "another folder"
             )
         try:
-            self._steps.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(parents=True, exist_ok=True)
+            self._lock = locks.hold(self._root)
+            if not (self._root / _MARK).exists():
+                body = json.dumps(described).encode()
+                files.write(self._root / _MARK, files.seal(_KIND, folders.SCHEMA, body))
+            self._steps.mkdir(exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot write to {self._root}: {error.strerror or error}") from error
-        self._lock = locks.hold(self._root)
-        if not (self._root / _MARK).exists():
-            body = json.dumps(described).encode()
-            files.write(self._root / _MARK, files.seal(_KIND, folders.SCHEMA, body))
 
     def _compare(self, about: dict[str, Any]) -> None:
         """Compare the work that the folder is of with this work.
