@@ -123,9 +123,8 @@ def check_form(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     for name, form in expected.items():
         x = found[name]
         if x.shape != form.shape or x.dtype != form.dtype:
-            raise ValueError(
-                f"{name} is {x.dtype} of shape {list(x.shape)}, not {form.dtype} of {list(form.shape)}"
-            )
+            wanted = f"{form.dtype}{list(form.shape)}"
+            raise ValueError(f"the array {name} is {x.dtype}{list(x.shape)}, not {wanted}")
 
 
 def _checkpointer() -> ocp.Checkpointer:

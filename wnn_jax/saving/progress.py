@@ -57,7 +57,9 @@ class Progress:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             self._lock = locks.hold(self._root)
-            if not (self._root / _MARK).exists():
+            if (self._root / _MARK).exists():
+                self._compare(described)  # again: now no other process can have written it since
+            else:
                 body = json.dumps(described).encode()
                 files.write(self._root / _MARK, files.seal(_KIND, folders.SCHEMA, body))
             self._steps.mkdir(exist_ok=True)
