@@ -106,10 +106,15 @@ def test_rating_in_a_terminal(tmp_path, live):
     assert "new" in done.stdout or "+" in done.stdout
     kept = (tmp_path / "me.csv").read_text().splitlines()
     assert kept[0] == RATINGS.strip()
+    taken_back = [line.split(",")[1] for line in kept[1:] if line.split(",")[2] == ""]
+    left = {line.split(",")[1] for line in kept[1:]} - set(taken_back)
     again = live("undo", "undo", "undo", "undo")
-    assert f"{len(kept) - 1} rated" in again.stdout
+    assert f"{len(left)} rated" in again.stdout
     assert "no rating is left to undo" in again.stdout
-    assert (tmp_path / "me.csv").read_text() == RATINGS
+    now = (tmp_path / "me.csv").read_text().splitlines()
+    assert now[: len(kept)] == kept, "no line is changed"
+    assert {line.split(",")[1] for line in now[len(kept) :]} == left
+    assert "0 rated" in live("q").stdout
 
 
 @pytest.mark.long
@@ -117,12 +122,16 @@ def test_a_bad_history_is_told_by_line(tmp_path, live):
     lines = "1,5,4.0,100\n1,5000,4.0,101\n1,6,nan,102\n1,7,3.0,50\n"
     (tmp_path / "me.csv").write_text(RATINGS + lines)
     done = live("q")
-    for place, words in ((3, "5000"), (4, "nan"), (5, "before")):
+    for place, words in ((3, "5000"), (4, "nan")):
         told = [line for line in done.stdout.splitlines() if f"me.csv line {place}:" in line]
         assert len(told) == 1
         assert words in told[0]
-    assert "1 rated" in done.stdout
+    assert "2 rated" in done.stdout
     refused = live("q", flags=("--bad_rows=refuse",))
     assert refused.returncode == 2
     assert "me.csv line 3" in refused.stderr
-    assert (tmp_path / "me.csv").read_text() == RATINGS + lines
+    (tmp_path / "me.csv").write_text(RATINGS + lines + "2,5,4.0,104\n")
+    others = live("5")
+    assert others.returncode == 2
+    assert "holds the ratings of 2 users" in others.stderr
+    assert (tmp_path / "me.csv").read_text() == RATINGS + lines + "2,5,4.0,104\n"

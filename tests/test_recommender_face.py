@@ -170,16 +170,6 @@ def test_a_dialogue_rates_skips_forgets_and_takes_back(blank):
             session.answer(begun, film, line)
 
 
-def test_a_history_is_read_as_it_was_written(blank, tmp_path):
-    learnt = recommender.learn(blank, [40, 3, 8], [0.5, 5, 2])
-    session.write_history(learnt, tmp_path / "me.csv", now=7)
-    found, problems = session.read_history(blank, tmp_path / "me.csv")
-    assert problems == []
-    for one, other in zip(recommender.ratings(found), recommender.ratings(learnt), strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert [path.name for path in tmp_path.iterdir()] == ["me.csv"]
-
-
 def test_agents_of_random_rows_are_agents():
     agents = latency.random_agents(KEY, 2, 5, 26)
     assert agents.alive.all()
