@@ -11,6 +11,8 @@ from typing import Literal, get_args
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 
 Part = Literal["published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition"]
@@ -39,8 +41,7 @@ class StudyConfig:
     def __post_init__(self):
         if not self.parts:
             raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
-        if self.seeds < 1:
-            raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
+        checks.fields(self, seeds=Limits(least=1))
 
 
 def main(options) -> None:

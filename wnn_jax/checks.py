@@ -30,6 +30,7 @@ class Limits(NamedTuple):
       most: the largest number.
       above: every number must be larger than this one.
       below: every number must be smaller than this one.
+      endless: whether infinity is one of the numbers too.
 
     Source: docs/architecture.md
     """
@@ -38,6 +39,7 @@ class Limits(NamedTuple):
     most: float = math.inf
     above: float = -math.inf
     below: float = math.inf
+    endless: bool = False
 
     def accept(self, x: float) -> bool:
         """Say whether a number is within the limits; NaN never is."""
@@ -155,6 +157,8 @@ def array(
             raise ValueError(f"{name} has shape {list(x.shape)}: give [{wanted}]")
     if isinstance(x, jax.core.Tracer) or not x.size or x.dtype == np.bool_:
         return
+    if limits == Limits() and np.issubdtype(x.dtype, np.integer):  # every integer is finite
+        return
     entries(name, np.asarray(x), limits)
 
 
@@ -242,6 +246,8 @@ def _number(name: str, x: Any, kind: type, limits: Limits) -> None:
         x, numbers.Integral if kind is int else numbers.Real
     ):
         raise ValueError(f"{name}={x!r} is not {_noun(kind)}: give {_noun(kind)} {said}".strip())
+    if x == math.inf and limits.endless:
+        return
     if not math.isfinite(x) or not limits.accept(x):
         raise ValueError(f"{name}={x} is out of range: give {_noun(kind)} {said}".strip())
 

@@ -19,6 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import rows, tokenizers
 from wnn_jax.data.rows import Problem, Table
 
@@ -208,6 +210,26 @@ def load(
     return Dataset(films, ratings, users, problems, description)
 
 
+def check_ratings(ratings: Ratings, films: int) -> None:
+    """Check ratings that do not come from a file: the types, the lengths, the films and the stars.
+
+    Args:
+      ratings: the ratings.
+      films: F, the number of films that they may be of.
+
+    Raises:
+      ValueError: an array has another type or length, a user or film is out of range, or stars are not finite
+        numbers.
+
+    Source: docs/semantics/recommender.md.
+    """
+    checks.array("user", ratings.user, "integers", {"N": None}, Limits(0, checks.MOST))
+    shape = {"N": len(ratings.user)}
+    checks.array("film", ratings.film, "integers", shape, Limits(0, films - 1))
+    checks.array("stars", ratings.stars, "numbers", shape, Limits(0, 5))
+    checks.array("time", ratings.time, "numbers", shape)
+
+
 def read_ratings(
     path: str | os.PathLike, films: Films, bad: str = "skip", ordered: bool = False
 ) -> tuple[Ratings, np.ndarray, list[Problem]]:
@@ -260,7 +282,9 @@ def _usable(path: pathlib.Path, ratings: Ratings, problems: list[Problem]) -> No
         )
     if not len(ratings.user):
         first = f"line {problems[0].line}: {problems[0].reason}" if problems else "it has no row"
-        raise ValueError(f"{path} has no rating that can be used; {first}")
+        raise ValueError(
+            f"{path} has no rating that can be used; {first}: give rows of user, film, 0.5 to 5 stars, seconds"
+        )
 
 
 def _keep(films: Films, ratings: Ratings, users: np.ndarray, kept: np.ndarray):
