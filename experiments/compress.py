@@ -9,14 +9,16 @@ the size of the compressed file proves the cross-entropy that the model reports.
 
 import dataclasses
 import functools
-import os
 import pathlib
 import sys
 import time
 
 from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Common, Group
+from wnn_jax import files
 from wnn_jax.chain import archive
+
+_MOST = 1 << 40  # bytes of a file: what the archive can say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,18 +47,16 @@ def main(options) -> None:
     folder = options.common.workdir and tables.make_workdir(options.common.workdir)
     if output.exists():
         raise ValueError(f"{output} exists already: choose another --output, or remove the file")
-    try:
-        data = pathlib.Path(source).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {source}: {error.strerror}") from error
+    files.check_place(output)
+    data = files.read(source, _MOST)
     begun = time.perf_counter()
     with bars.bar(unit="B") as show:
         on_step = functools.partial(show, "")
         if options.files.decompress:
-            packed, bits = archive.decompress(data, on_step), 0.0
+            packed, bits = _decompressed(source, data, on_step), 0.0
         else:
             packed, bits = archive.encode(data, on_step)
-    _write(output, packed)
+    files.write(output, packed)
     if options.files.decompress:
         print(f"{source} -> {output}: {len(packed):,} bytes, equal to the original")
         return
@@ -77,15 +77,16 @@ def main(options) -> None:
     print(f"summed code length {bits / 8:,.0f} bytes{over}; {len(data) / spent:,.0f} bytes/s")
 
 
-def _write(path: pathlib.Path, data: bytes) -> None:
-    """Write a file as a whole: a failed write leaves no file."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
+def _decompressed(source: str, data: bytes, on_step: archive.OnStep) -> bytes:
+    """Decompress the bytes of a file.
+
+    Raises:
+      ValueError: see `archive.decompress`; the message names the file.
+    """
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        return archive.decompress(data, on_step)
+    except ValueError as error:
+        raise ValueError(f"cannot decompress {source}: {error}") from error
 
 
 # Compressing a file leaves nothing behind but the archive, unless a --workdir for its rows is named.

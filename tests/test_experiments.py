@@ -193,7 +193,10 @@ def bad(*flags):
         (["--search=ga", "--cache_mib=0", "--corpus=words.txt"], "more than cache_mib 0"),
         (["--search=ga", "--num_processes=2"], "several processes need --coordinator"),
         (["--resume=r", "--num_processes=2", "--coordinator=localhost:1"], "the progress of one process"),
-        (["--search=tabu", "--sites=2", "--neurons=4", "--resume=foreign"], "holds no progress of wnn_jax"),
+        (
+            ["--search=tabu", "--sites=2", "--neurons=4", "--resume=foreign"],
+            "holds no progress that",
+        ),
         (["--bits=20", "--context=1"], "address bits must be 1 to 8"),
         (["--cells=bloom"], "--cells=bloom"),
         (["--neurones=3"], "Unknown command line flag 'neurones'"),

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain import static, tokentree
@@ -26,6 +27,7 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
+from wnn_jax.saving import folders
 from wnn_jax.saving.progress import Progress
 
 
@@ -228,6 +230,7 @@ def evaluate(
     argmax: bool = False,
     resume: str | pathlib.Path | None = None,
     save_every: int = 16,
+    save_seconds: float = 60.0,
     on_step: OnStep | None = None,
 ) -> Evaluation:
     """Fits a model on the training text and scores the test text, which follows it.
@@ -241,6 +244,8 @@ def evaluate(
       resume: a folder to save progress to, and to continue from. A run may be killed at any moment: the
         resumed run ends with the same bits, and at most ``save_every`` chunks are read again.
       save_every: the number of chunks between two saves.
+      save_seconds: while a static model is fitted, a fold or an epoch that ends this long after the last save
+        is saved.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
@@ -253,20 +258,23 @@ def evaluate(
     network = build(config, corpus) if network is None else network
     tokens = np.concatenate([corpus.train, corpus.test]).astype(np.int32)
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
-    found = saved.latest() if saved else None
-    memory = _resumed(config, found[0]) if found else empty(config, network)
-    model = ChainModel(config, corpus.tokenizer, network, memory)
+    model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
-    if found:
-        run.resume(*found)
+    if saved:
+        saved.latest(run.resume)
 
     def save() -> None:
         run.clock()
         if saved:
             saved.save(*run.state())
 
+    def keep(state: static.FitState) -> None:
+        if saved and saved.due(save_seconds):
+            run.clock()
+            saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
+
     if config.mode == "static" and not run.fitted:
-        run.fit_static(key, on_step)
+        run.fit_static(key, on_step, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -291,11 +299,6 @@ def _describe(
     }
 
 
-def _resumed(config: ChainConfig, arrays: dict[str, Any]) -> Memory:
-    kind = OnlineMemory if config.mode == "online" else StaticMemory
-    return kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
-
-
 class _Run:
     """The run of a model through a text: its place, its results and its time."""
 
@@ -304,6 +307,7 @@ class _Run:
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)
         self.done, self.fitted, self.seconds = 0, False, 0.0
+        self.partly = static.FitState()  # what is done of the fit of a static model
         self._begun = time.perf_counter()
         self._spent: dict[str, tuple[int, float]] = {}  # tokens and seconds of each stage
 
@@ -319,13 +323,23 @@ class _Run:
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
-        """Continues from a `state`; the model already has the memory of it."""
+        """Continues from a `state`, or from a part of the fit, if it is one of this run."""
+        done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
+        fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
+        if not done:
+            self.partly, self.seconds = static.FitState.of(arrays), seconds
+            return
+        arrays_now, _ = self.state()
+        folders.check_form(arrays, arrays_now)
+        memory: Any = self.model.memory
+        memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
+        self.model = self.model._replace(memory=memory)
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
-        self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
+        self.done, self.fitted, self.seconds = done, fitted, seconds
 
-    def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:
-        """Counts the training text and trains the readout."""
+    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: static.OnState) -> None:
+        """Counts the training text and trains the readout, from the start or from a part of the fit."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -334,7 +348,8 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        fitted = static.fit(key, self.model.network, memory, train, self.model.config.readout, report)
+        readout, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
+        fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun
         self.done, self.fitted = len(train), True

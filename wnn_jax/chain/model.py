@@ -187,8 +187,9 @@ def decode(
     Source: docs/semantics/chain.md
     """
     settings = ReadSettings("decoded", learn=True, rate=rate, callback=choose)
-    memory, _ = _advance(network, memory, None, None, count, block, settings)
-    return jax.block_until_ready(memory)
+    with choose.guarded():
+        memory, _ = _advance(network, memory, None, None, count, block, settings)
+        return jax.block_until_ready(memory)
 
 
 def _advance(network: Network, memory: Any, tokens, chance, count: int, block: int, settings: ReadSettings):

@@ -283,7 +283,7 @@ def _usable(path: pathlib.Path, ratings: Ratings, problems: list[Problem]) -> No
     if not len(ratings.user):
         first = f"line {problems[0].line}: {problems[0].reason}" if problems else "it has no row"
         raise ValueError(
-            f"{path} has no rating that can be used; {first}: give rows of user, film, 0.5 to 5 stars, seconds"
+            f"{path} has no rating that can be used; {first}: give rows of user, film, stars and seconds"
         )
 
 

@@ -7,6 +7,7 @@ Source: docs/architecture.md. Byte-level BPE: Radford et al. 2019, "Language Mod
 Learners". SentencePiece: Kudo and Richardson 2018.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -17,13 +18,15 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from wnn_jax import optional
+from wnn_jax import files, optional
 from wnn_jax.data import lines
 
 _GPT2_FILES = (
     "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
     "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
 )
+_CACHE = 1  # the schema of files in the cache
+_CACHE_HEAD = 200  # the most bytes of their first line
 _BIN_MAGIC, _BIN_VERSION, _BIN_HEADER = 20240520, 1, 256
 
 
@@ -80,6 +83,14 @@ class Tokenizer(NamedTuple):
     def token_bytes(self) -> np.ndarray:
         """``int32 [V]``, the number of bytes that each id stands for."""
         return np.array([len(piece) for piece in self.pieces], np.int32)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes of every id, in hexadecimal digits: what ids mean.
+
+        A saved model keeps it, and is refused where its tokenizer, made again, has another one.
+        """
+        return hashlib.sha256(b"".join(b"%d:%s" % (len(one), one) for one in self.pieces)).hexdigest()
 
 
 def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
@@ -142,13 +153,8 @@ def _bpe(train: str, size: int) -> Tokenizer:
     version = importlib.metadata.version("tokenizers")
     digest = hashlib.sha256(train.encode()).hexdigest()
     name = f"bpe:{size} tokenizers=={version} trained on {digest}"
-    path = _cache_path(name, "", "json")
-    model = None
-    if path.exists():
-        try:
-            model = tokenizers.Tokenizer.from_file(str(path))
-        except Exception:  # a damaged cache file counts as missing
-            model = None
+    path = _cache_path(name, "", "bpe")
+    model = _trained(tokenizers, _cached(path, "tokenizer", 1 << 30), size)
     if model is None:
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
         byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -159,7 +165,7 @@ def _bpe(train: str, size: int) -> Tokenizer:
             show_progress=False,
         )
         model.train_from_iterator([train], trainer)
-        _write_atomically(path, lambda file: file.write(model.to_str().encode()))
+        _keep(path, "tokenizer", model.to_str().encode())
 
     byte = _byte_characters()
     pieces = [
@@ -171,6 +177,19 @@ def _bpe(train: str, size: int) -> Tokenizer:
         return np.array(model.encode(text).ids, np.int32)
 
     return Tokenizer(name, encode, pieces)
+
+
+def _trained(tokenizers, data: bytes | None, size: int):
+    """Return the tokenizer that the cache holds, or None if it holds none of this size."""
+    if data is None:
+        return None
+    try:
+        model = tokenizers.Tokenizer.from_str(data.decode())
+        known = _byte_characters()
+        pieces = [model.id_to_token(i) for i in range(model.get_vocab_size())]
+        return model if len(pieces) <= size and all(set(piece) <= known.keys() for piece in pieces) else None
+    except Exception:  # what the cache holds is not trusted; whatever fails, the tokenizer is trained again
+        return None
 
 
 def _byte_characters() -> dict[str, int]:
@@ -357,20 +376,22 @@ def cached_ids(tokenizer: Tokenizer, text: str) -> np.ndarray:
 
     Source: docs/architecture.md.
     """
-    path = _cache_path(tokenizer.name, text, "npy")
-    if path.exists():
-        try:
-            return np.load(path)
-        except (ValueError, OSError, EOFError):  # a damaged cache file counts as missing
-            pass
+    path = _cache_path(tokenizer.name, text, "ids")
+    size, lengths = len(text.encode()), tokenizer.token_bytes
+    # An id stands for a byte or more, except marks; a few characters are normalised to many.
+    found = _cached(path, "ids", 4 * (32 * size + 1024))
+    if found is not None and len(found) % 4 == 0:
+        ids = np.frombuffer(found, "<i4").astype(np.int32)
+        known = not ids.size or (ids.min() >= 0 and ids.max() < len(lengths))
+        if known and (tokenizer.documents is not None or int(lengths[ids].sum()) == size):
+            return ids
     ids = tokenizer.encode(text)
-    covered = int(tokenizer.token_bytes[ids].sum())
-    if tokenizer.documents is None and covered != len(text.encode()):
+    covered = int(lengths[ids].sum())
+    if tokenizer.documents is None and covered != size:
         raise ValueError(
-            f"{tokenizer.name} loses text: its ids stand for {covered} of {len(text.encode())} bytes: use "
-            "another tokenizer"
+            f"{tokenizer.name} loses text: its ids stand for {covered} of {size} bytes: use another tokenizer"
         )
-    _write_atomically(path, lambda file: np.save(file, ids))
+    _keep(path, "ids", ids.astype("<i4").tobytes())
     return ids
 
 
@@ -382,24 +403,34 @@ def _cache_path(tokenizer: str, text: str, suffix: str) -> pathlib.Path:
 def cache_folder() -> pathlib.Path:
     """Return the folder of the cache: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache folder.
 
-    It holds only files that can be made again.
+    A user without a home, as in many containers, has it in the folder for temporary files. It holds only
+    files that can be made again.
 
     Source: docs/architecture.md.
     """
-    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
-
-
-def _write_atomically(path: pathlib.Path, write: Callable) -> None:
-    """Write a cache file as a whole. An OSError is ignored: work goes on without the cache."""
+    if chosen := os.environ.get("WNN_JAX_CACHE"):
+        return pathlib.Path(chosen)
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return pathlib.Path(chosen, "wnn_jax")
     try:
+        return pathlib.Path.home() / ".cache" / "wnn_jax"
+    except RuntimeError:
+        return pathlib.Path(tempfile.gettempdir(), f"wnn_jax-{os.getuid()}")
+
+
+def _cached(path: pathlib.Path, kind: str, most: int) -> bytes | None:
+    """Return what the cache holds at a path; None if there is nothing, or something damaged or foreign."""
+    # The name of the file is a part of what is sealed, so that no file passes for another.
+    name = f"{path.name}\n".encode()
+    try:
+        body = files.opened(kind, _CACHE, files.read(path, most + len(name) + _CACHE_HEAD), str(path))
+    except ValueError:
+        return None
+    return body.removeprefix(name) if body.startswith(name) else None
+
+
+def _keep(path: pathlib.Path, kind: str, data: bytes) -> None:
+    """Write a file of the cache. If that fails, work goes on without it."""
+    with contextlib.suppress(OSError, ValueError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except OSError:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+        files.write(path, files.seal(kind, _CACHE, f"{path.name}\n".encode() + data))

@@ -76,8 +76,8 @@ def fit_tiered(
     saved = None
     if resume is not None:
         saved = progress.Progress(resume, _describe(key, config, gating, train, tokens, pieces))
-    if saved and (found := saved.latest()):
-        return _loaded(*found)
+    if saved and (found := saved.latest(_loaded)):
+        return found
     started = time.perf_counter()
     model = tiered.fit(key, config, train)
     scores = on_tiered(key, gating, model, train, tokens, pieces, on_step)
@@ -99,7 +99,8 @@ def _describe(
     pieces: list[bytes],
 ) -> dict[str, Any]:
     """Describe the work as JSON data that differs for every other work."""
-    digests = (hashlib.sha256(x) for x in (train.tobytes(), tokens.tobytes(), b"\n".join(pieces)))
+    ids = b"".join(b"%d:%s" % (len(one), one) for one in pieces)
+    digests = (hashlib.sha256(x) for x in (train.tobytes(), tokens.tobytes(), ids))
     return {
         "model": dataclasses.asdict(config),
         "gates": dataclasses.asdict(gating),

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
-from wnn_jax.saving import checkpoint
+from wnn_jax import checks, files, ram
+from wnn_jax.saving import checkpoint, folders
+
+_LARGEST = {"quad_binary": 3, "quad_weighted": 3, "true_wins": 2}  # the largest state of a cell
 
 
 def save(
@@ -54,8 +56,36 @@ def load(path: str | pathlib.Path) -> ram.Layer:
     arrays = dict(found.table or {})
     if "layer" not in found.config or set(arrays) != {*ram.Table._fields, "seed"}:
         raise ValueError(f"{path} holds no layer: give a folder that saving.layers.save wrote")
-    settings = found.config["layer"]
-    config = ram.LayerConfig(**{**settings, "memory": ram.RamConfig(**settings["memory"])})
-    seed = jax.random.wrap_key_data(arrays.pop("seed"), impl=found.config["draws"])
-    connections = jnp.asarray(np.asarray(found.connections))
-    return ram.Layer(config, connections, ram.Table(**arrays), seed)
+    with files.contents(str(path)):
+        config = checks.made(ram.LayerConfig, found.config["layer"], "it")
+        seed = jax.random.wrap_key_data(arrays.pop("seed"), impl=found.config["draws"])
+        connections = jnp.asarray(np.asarray(found.connections))
+        return ram.Layer(config, connections, table(config.memory, arrays, connections), seed)
+
+
+def table(memory: ram.RamConfig, arrays: Mapping[str, Any], connections: jax.Array) -> ram.Table:
+    """Make a table of arrays from a checkpoint, if they are one.
+
+    Args:
+      memory: the kind of its cells.
+      arrays: the fields of `ram.Table` by name.
+      connections: ``int [K, n, T]``, the connectivity that the table belongs to.
+
+    Raises:
+      ValueError: a field is missing, has another shape or type, or holds what no writing leaves there.
+
+    Source: docs/architecture.md.
+    """
+    clusters, neurons, address_bits = connections.shape
+    form = jax.eval_shape(lambda: ram.init(memory, clusters, neurons, address_bits))
+    folders.check_form(arrays, form._asdict())
+    checks.array("connections", connections, "integers", limits=checks.Limits(least=-1))
+    least = -checks.MOST if memory.cells == "ternary" else 0
+    checks.array("cells", arrays["cells"], "integers", limits=_between(least, _LARGEST.get(memory.cells)))
+    checks.array("written", arrays["written"], "integers", limits=_between(0))
+    checks.array("ones", arrays["ones"], "integers", limits=_between(0, int(arrays["written"])))
+    return ram.Table(**{name: jnp.asarray(x) for name, x in arrays.items()})
+
+
+def _between(least: int, most: int | None = None) -> checks.Limits:
+    return checks.Limits(least=least, most=checks.MOST if most is None else most)
