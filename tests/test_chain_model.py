@@ -11,6 +11,7 @@ import pytest
 
 from wnn_jax import chain, checks
 from wnn_jax.data import text
+from wnn_jax.saving.progress import Progress
 
 QUICK = chain.ChainConfig(
     neurons="bytes", memory_mib=2, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
@@ -201,6 +202,30 @@ def test_fitting_continues_where_it_was_saved(corpus, tmp_path):
     again = chain.fit(key, config, corpus, resume=tmp_path / "run", on_step=steps.append)
     assert steps == []
     jax.tree.map(np.testing.assert_array_equal, again.memory, first.memory)
+
+
+@pytest.mark.parametrize("saves", [2, 4])
+def test_a_fit_that_was_stopped_between_folds_or_epochs_ends_the_same(corpus, tmp_path, monkeypatch, saves):
+    readout = chain.ReadoutConfig(folds=3, tokens=900, epochs=2)
+    config, key = dataclasses.replace(config_of("static"), readout=readout), jax.random.key(0)
+    whole = chain.fit(key, config, corpus)
+    save = Progress.save
+
+    def stopping(self, arrays, data):
+        save(self, arrays, data)
+        if self._manager.latest_step() == saves:
+            raise InterruptedError
+
+    monkeypatch.setattr(Progress, "save", stopping)
+    nothing = corpus._replace(test=corpus.test[:0])
+    where = {"resume": tmp_path / "run", "save_seconds": 0.0}
+    with pytest.raises(InterruptedError):
+        chain.evaluate(key, config, nothing, **where)
+    monkeypatch.setattr(Progress, "save", save)
+    steps = []
+    resumed = chain.evaluate(key, config, nothing, **where, on_step=steps.append)
+    assert len(steps) == 2 + (3 - min(saves, 3))  # the counts, each fold that was left, and the end
+    jax.tree.map(np.testing.assert_array_equal, resumed.model.memory, whole.memory)
 
 
 def test_the_cost_of_training_is_measured_on_growing_texts(corpus):

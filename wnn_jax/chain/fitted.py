@@ -230,6 +230,7 @@ def evaluate(
     argmax: bool = False,
     resume: str | pathlib.Path | None = None,
     save_every: int = 16,
+    save_seconds: float = 60.0,
     on_step: OnStep | None = None,
 ) -> Evaluation:
     """Fits a model on the training text and scores the test text, which follows it.
@@ -243,6 +244,8 @@ def evaluate(
       resume: a folder to save progress to, and to continue from. A run may be killed at any moment: the
         resumed run ends with the same bits, and at most ``save_every`` chunks are read again.
       save_every: the number of chunks between two saves.
+      save_seconds: while a static model is fitted, a fold or an epoch that ends this long after the last save
+        is saved.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
@@ -257,16 +260,20 @@ def evaluate(
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
     model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
-    if saved:
-        saved.latest(run.resume)
+    state = (saved and saved.latest(run.resume)) or static.FitState()
 
     def save() -> None:
         run.clock()
         if saved:
             saved.save(*run.state())
 
+    def keep(state: static.FitState) -> None:
+        if saved and saved.due(save_seconds):
+            run.clock()
+            saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
+
     if config.mode == "static" and not run.fitted:
-        run.fit_static(key, on_step)
+        run.fit_static(key, on_step, state, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -313,21 +320,27 @@ class _Run:
             arrays |= {"nats": self.nats, "best": self.best}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
-    def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
-        """Continues from a `state`, if it is one of this run."""
-        arrays_now, _ = self.state()
-        folders.check_form(arrays, arrays_now)
-        memory: Any = self.model.memory
+    def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> static.FitState:
+        """Continues from a `state`, if it is one of this run, or from that of a fit, which is returned."""
         done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
         fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
+        if not done:
+            fit = static.FitState.of(arrays)
+            self.seconds = seconds
+            return fit
+        folders.check_form(arrays, self.state()[0])
+        memory: Any = self.model.memory
         memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
         self.model = self.model._replace(memory=memory)
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = done, fitted, seconds
+        return static.FitState()
 
-    def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:
-        """Counts the training text and trains the readout."""
+    def fit_static(
+        self, key: jax.Array, on_step: OnStep | None, state: static.FitState, keep: static.OnState
+    ) -> None:
+        """Counts the training text and trains the readout, from the start or from a state."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -336,7 +349,8 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        fitted = static.fit(key, self.model.network, memory, train, self.model.config.readout, report)
+        readout, keeps = self.model.config.readout, {"state": state, "on_state": keep}
+        fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun
         self.done, self.fitted = len(train), True

@@ -6,6 +6,7 @@ Source: docs/architecture.md.
 import json
 import pathlib
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -46,6 +47,7 @@ class Progress:
         self._root = pathlib.Path(path).absolute()
         self._steps = self._root / "steps"
         self._whole: int | None = None  # the newest step that is known to be whole
+        self._saved_at = time.monotonic()
         described = {**json.loads(json.dumps(about)), "made_with": made_with()}
         if (self._root / _MARK).exists():
             self._compare(described)
@@ -124,6 +126,10 @@ class Progress:
             raise ValueError(f"{said}; or remove {self._root}, and begin again")
         return None
 
+    def due(self, seconds: float) -> bool:
+        """Say whether the last save, or the start, is at least this number of seconds ago."""
+        return time.monotonic() - self._saved_at >= seconds
+
     def save(self, arrays: Mapping[str, Any], data: Mapping[str, Any]) -> None:
         """Write the next step.
 
@@ -145,12 +151,49 @@ class Progress:
             if number != before:
                 shutil.rmtree(self._steps / str(number), ignore_errors=True)
         self._whole = step
+        self._saved_at = time.monotonic()
 
     def _numbers(self) -> list[int]:
         """Return the numbers of all steps, in no order."""
         if not self._steps.is_dir():
             return []
         return [int(x.name) for x in self._steps.iterdir() if x.name.isdecimal() and len(x.name) < 19]
+
+
+class Answers:
+    """The answers of the pieces of long work: what is answered already is not asked again.
+
+    Args:
+      path: a folder for this work alone, as for `Progress`; None keeps nothing.
+      about: JSON data that identifies the work.
+
+    Raises:
+      ValueError: see `Progress`.
+
+    Source: docs/architecture.md.
+    """
+
+    def __init__(self, path: str | pathlib.Path | None, about: Mapping[str, Any]):
+        self._saved = None if path is None else Progress(path, about)
+        found = self._saved.latest(lambda _, data: data) if self._saved else None
+        self._known: dict[str, Any] = found or {}
+
+    def get(self, name: str, work: Callable[[], Any]) -> Any:
+        """Return the answer of one piece: the kept one, or that of ``work``, which is then kept.
+
+        Args:
+          name: the name of the piece.
+          work: returns JSON data; numbers come back as Python's, and tuples as lists.
+        """
+        if name not in self._known:
+            self._known[name] = json.loads(json.dumps(work(), default=_plain))
+            if self._saved:
+                self._saved.save({"answers": np.array(len(self._known))}, self._known)
+        return self._known[name]
+
+
+def _plain(x: Any) -> Any:
+    return np.asarray(x).tolist()
 
 
 def made_with() -> dict[str, str]:
