@@ -61,8 +61,8 @@ def fields(config: Any, **limits: Limits) -> None:
 
     An ``int`` must be a whole number, by default from -`MOST` to `MOST`; a ``float`` must be finite; a
     ``Literal`` must be one of its choices; a ``str``, a ``bool`` and a config must be one. Each entry of a
-    tuple is checked alone, and None is accepted where the type says so. The fields named ``seed`` and
-    ``seeds`` have the limits `SEED`.
+    tuple is checked alone, NumPy numbers become Python's, and None is accepted where the type says so. The
+    fields named ``seed`` and ``seeds`` have the limits `SEED`.
 
     Args:
       config: a dataclass; call this from its ``__post_init__``.
@@ -76,7 +76,12 @@ def fields(config: Any, **limits: Limits) -> None:
     hints = _hints(type(config))
     for name, hint in hints.items():
         bound = limits.get(name, SEED if name in ("seed", "seeds") else Limits())
-        _value(name, getattr(config, name), hint, bound)
+        value = getattr(config, name)
+        _value(name, value, hint, bound)
+        plain = _plain(value)
+        if plain is not value:
+            # A NumPy number wraps around in later arithmetic, and json does not write it.
+            object.__setattr__(config, name, plain)
 
 
 def made(kind: type[C], data: Any, name: str) -> C:
@@ -182,7 +187,8 @@ def array(
     """
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise ValueError(f"{name} is of type {type(x).__name__}: give an array of {kind}")
-    right = _KINDS[kind](x.dtype) if kind in _KINDS else x.dtype == np.dtype(kind)
+    plain = isinstance(x.dtype, np.dtype)  # the keys of JAX have another one, which NumPy does not know
+    right = plain and (_KINDS[kind](x.dtype) if kind in _KINDS else x.dtype == np.dtype(kind))
     if not right:
         raise ValueError(f"{name} has dtype {x.dtype}: give {kind}")
     if shape is not None:
@@ -191,9 +197,13 @@ def array(
         if not same or any(want not in (None, n) for want, n in zip(lengths, x.shape, strict=True)):
             wanted = ", ".join(axis if n is None else f"{axis}={n}" for axis, n in shape.items())
             raise ValueError(f"{name} has shape {list(x.shape)}: give [{wanted}]")
-    if isinstance(x, jax.core.Tracer) or not x.size or x.dtype == np.bool_:
+    if isinstance(x, jax.core.Tracer) or not x.size:
         return
-    entries(name, np.asarray(x), limits)
+    if x.dtype == np.bool_:
+        # A view of other bytes as booleans holds more than 0 and 1, and neither XLA nor C++ expects that.
+        entries(name, np.asarray(x).view(np.uint8), Limits(0, 1))
+    elif limits != Limits() or not np.issubdtype(x.dtype, np.integer):
+        entries(name, np.asarray(x), limits)
 
 
 def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
@@ -212,8 +222,8 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
     if not x.size:
         return
     # NaN spreads to both ends, and no comparison with it is true.
-    low, high = x.min(), x.max()
-    if limits.accept(float(low)) and limits.accept(float(high)) and np.isfinite(low) and np.isfinite(high):
+    low, high = float(x.min()), float(x.max())
+    if limits.accept(low) and limits.accept(high) and math.isfinite(high - low):
         return
     fine = np.isfinite(x) & (x >= limits.least) & (x <= limits.most) & (x > limits.above) & (x < limits.below)
     if fine.all():
@@ -273,6 +283,13 @@ def _value(name: str, x: Any, hint: Any, limits: Limits) -> None:
         _number(name, x, hint, limits)
     elif _is_config(hint) and not isinstance(x, hint):
         raise ValueError(f"{name} is of type {type(x).__name__}: give a {hint.__name__}")
+
+
+def _plain(x: Any) -> Any:
+    """Turn NumPy numbers into Python's, also the entries of a tuple."""
+    if isinstance(x, tuple) and any(isinstance(one, np.generic) for one in x):
+        return tuple(_plain(one) for one in x)
+    return x.item() if isinstance(x, np.generic) else x
 
 
 def _number(name: str, x: Any, kind: type, limits: Limits) -> None:
