@@ -153,7 +153,7 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     for number, line in enumerate(files.read(path, _MOST).splitlines(), 1):
         try:
             records.append(dict(json.loads(line)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{path} line {number} is not a whole row: remove that line") from error
     return records
 
