@@ -309,13 +309,14 @@ def seal_folder(folder: pathlib.Path, kind: str, schema: int, about: Mapping[str
     write(folder / SEAL, seal(kind, schema, body))
 
 
-def opened_folder(folder: pathlib.Path, kind: str, schema: int) -> dict[str, Any]:
+def opened_folder(folder: pathlib.Path, kind: str, schema: int, more: bool = False) -> dict[str, Any]:
     """Compare all files of a sealed folder with their digests, and return the JSON data of `seal_folder`.
 
     Args:
       folder: the folder.
       kind: the kind that it must have.
       schema: the edition that it must have.
+      more: whether it may have more files than it had when it was sealed.
 
     Raises:
       Damaged: the folder is not sealed, is of another kind or schema, or a file in it is not what was sealed,
@@ -333,8 +334,9 @@ def opened_folder(folder: pathlib.Path, kind: str, schema: int) -> dict[str, Any
         about, listed = dict(found["about"]), {name: tuple(x) for name, x in found["files"].items()}
     try:
         there = _files(folder)
-        apart = sorted(there.keys() ^ listed.keys())
-        apart += [name for name, path in there.items() if not apart and not _same(path, *listed[name])]
+        apart = sorted(listed.keys() - there.keys() if more else listed.keys() ^ there.keys())
+        if not apart:
+            apart = [name for name, about_it in listed.items() if not _same(there[name], *about_it)]
     except OSError as error:
         raise Damaged(f"cannot read {folder}: {error.strerror or error}") from error
     if apart:

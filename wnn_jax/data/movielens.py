@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wnn_jax import checks
+from wnn_jax import checks, files
 from wnn_jax.checks import Limits
 from wnn_jax.data import rows, tokenizers
 from wnn_jax.data.rows import Problem, Table
@@ -130,6 +130,7 @@ _FORMATS: dict[str, dict[str, Table]] = {
         "genres": Table("u.genre", (("name", rows.TEXT), ("index", rows.INTEGER)), separator="|", old=True),
     },
 }
+_KIND = "movielens"  # of a sealed download
 _CHOICES = {"name": tuple(_FORMATS), "bad": ("skip", "refuse"), "join": ("links", "ids")}
 
 
@@ -350,11 +351,23 @@ def _folder(data_dir: str | None, name: str) -> pathlib.Path:
     places = [pathlib.Path(root) / "movielens", cache] if root else [cache]
     for place in places if data_dir is None else [pathlib.Path(data_dir)]:
         for folder in (place / name, place):
-            if (folder / form["ratings"].file).exists() or (folder / form["films"].file).exists():
+            there = (folder / form["ratings"].file).exists() or (folder / form["films"].file).exists()
+            if there and (place is not cache or _is_whole(folder)):
                 return folder
     if data_dir is not None:
         raise ValueError(f"{data_dir} has no {form['ratings'].file}: data_dir must be the folder of {name}")
     return _download(cache, name)
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+    """Say whether a download in the cache is as it was; files that a user added do not matter."""
+    if not (folder / files.SEAL).exists():
+        return True  # a user put it there, or a version that did not seal it
+    try:
+        files.opened_folder(folder, _KIND, 1, more=True)
+    except files.Damaged:
+        return False
+    return True
 
 
 def _download(cache: pathlib.Path, name: str) -> pathlib.Path:
@@ -369,8 +382,13 @@ def _download(cache: pathlib.Path, name: str) -> pathlib.Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             zipfile.ZipFile(io.BytesIO(data)).extractall(temporary)
+            made = pathlib.Path(temporary) / name
+            files.seal_folder(made, _KIND, 1, {"address": address})
             if not (cache / name).exists():
-                os.rename(pathlib.Path(temporary) / name, cache / name)
+                os.rename(made, cache / name)
+            else:  # it was damaged; what a user added to it stays
+                for path in sorted(x for x in made.rglob("*") if x.is_file()):
+                    os.replace(path, cache / name / path.relative_to(made))
     except (OSError, http.client.HTTPException, zipfile.BadZipFile) as error:
         raise ValueError(f"{name} could not be downloaded ({type(error).__name__}): {by_hand}") from error
     return cache / name

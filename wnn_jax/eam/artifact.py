@@ -72,6 +72,8 @@ def _config(given: dict[str, Any], arrays: int) -> distill.StudentConfig:
     """
     encoder = {**given["encoder"], "style": "eam", "dropout": 0.0}
     config = checks.made(distill.StudentConfig, {**given, "encoder": encoder}, "it")
+    for part in (config, config.encoder, config.memory):
+        checks.fields(part)
     for name, size in (("keys", config.keys), ("values", config.values), ("hidden", config.hidden)):
         checks.integer(name, size, checks.Limits(least=1))
     # The form of the parameters is made block by block: blocks that are not there must not be tried.

@@ -76,9 +76,9 @@ def save(
     about = {"config": json.loads(json.dumps(config)), "metrics": json.loads(json.dumps(metrics))}
     try:
         root.mkdir(parents=True, exist_ok=True)
+        lock = locks.hold(root, wait=_WAIT)
     except OSError as error:
         raise ValueError(f"cannot write the checkpoint {root}: {error.strerror or error}") from error
-    lock = locks.hold(root, wait=_WAIT)
     folder = root / f"{max(_versions(root), default=0) + 1:08d}"
     folders.write(folder, _KIND, about, arrays, alone=lock.certain)
     return folder

@@ -13,9 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, files, ram
-from wnn_jax.saving import checkpoint, folders
-
-_LARGEST = {"quad_binary": 3, "quad_weighted": 3, "true_wins": 2}  # the largest state of a cell
+from wnn_jax.ram import given
+from wnn_jax.saving import checkpoint
 
 
 def save(
@@ -76,16 +75,9 @@ def table(memory: ram.RamConfig, arrays: Mapping[str, Any], connections: jax.Arr
 
     Source: docs/architecture.md.
     """
-    clusters, neurons, address_bits = connections.shape
-    form = jax.eval_shape(lambda: ram.init(memory, clusters, neurons, address_bits))
-    folders.check_form(arrays, form._asdict())
-    checks.array("connections", connections, "integers", limits=checks.Limits(least=-1))
-    least = -checks.MOST if memory.cells == "ternary" else 0
-    checks.array("cells", arrays["cells"], "integers", limits=_between(least, _LARGEST.get(memory.cells)))
-    checks.array("written", arrays["written"], "integers", limits=_between(0))
-    checks.array("ones", arrays["ones"], "integers", limits=_between(0, int(arrays["written"])))
-    return ram.Table(**{name: jnp.asarray(x) for name, x in arrays.items()})
-
-
-def _between(least: int, most: int | None = None) -> checks.Limits:
-    return checks.Limits(least=least, most=checks.MOST if most is None else most)
+    if arrays.keys() != {*ram.Table._fields}:
+        raise ValueError(f"it has the arrays {', '.join(sorted(arrays))}, which are not those of a table")
+    made = ram.Table(**{name: jnp.asarray(x) for name, x in arrays.items()})
+    given.connections(connections)
+    given.table(memory, made, connections.shape)
+    return made
