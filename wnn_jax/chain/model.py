@@ -164,7 +164,7 @@ def sample(
     if temperature <= 0 or not 0 < top_p <= 1:
         raise ValueError(f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}")
     block = max(1, -(-count // DRAWN_BLOCK)) * DRAWN_BLOCK
-    chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth)))
+    chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth), jnp.float32))
     chance = jnp.asarray(np.pad(chance, ((0, block - count), (0, 0))))
     settings = ReadSettings("sampled", rate=0.0, temperature=temperature, top_p=top_p)
     memory, found = _advance(network, memory, None, chance, count, block, settings)

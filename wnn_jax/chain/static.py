@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import training
 from wnn_jax.chain import backend, contexts, mixer
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.config import ReadoutConfig
@@ -171,7 +172,7 @@ def _read_counts(network: Network, memory: StaticMemory, text: ObservedText):
     place = np.repeat(np.arange(len(tokens)), lengths)
     entry = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + start[tokens][place]
     room = (0, -len(entry) % _BITS)
-    padded = (jnp.asarray(np.pad(x, room)) for x in (place, entry))
+    padded = (jnp.asarray(np.pad(x, room), jnp.int32) for x in (place, entry))
     return _counts(network, memory, text, *padded), place, entry
 
 
@@ -231,10 +232,12 @@ def unweighted_nats(
 
 @functools.partial(jax.jit, static_argnames="order")
 def _unweighted(zeros, ones, bit, order: tuple[int, ...]):
+    # Named as float32: a number beside an integer array would take the widest type of JAX.
+    zeros, ones = zeros.astype(jnp.float32), ones.astype(jnp.float32)
     seen = zeros + ones > 0
     votes = jnp.where(seen, (ones + 0.5) / (zeros + ones + 1.0), 0.0).sum(axis=0)
     vote = jnp.where(seen.any(axis=0), votes / jnp.maximum(seen.sum(axis=0), 1), 0.5)
-    backoff = jnp.full(bit.shape, 0.5)
+    backoff = jnp.full(bit.shape, 0.5, jnp.float32)
     for c in order:
         backoff = (ones[c] + backoff) / (zeros[c] + ones[c] + 1.0)
     backoff = jnp.clip(backoff, FLOOR, 1.0 - FLOOR)
@@ -281,7 +284,8 @@ def fit(
         memory = count(network, memory, held, sign=-1)
         kept = min(end - begin, config.tokens // config.folds)
         # One run of tokens from a random place in the fold, because the readout must see whole text.
-        shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, end - begin - kept + 1))
+        last = end - begin - kept + 1
+        shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, last, jnp.int32))
         met.append(read_counts(network, memory, part(held, shift, shift + kept)))
         memory = count(network, memory, held)
         report(0.2 + 0.5 * (fold + 1) / config.folds)
@@ -291,6 +295,7 @@ def fit(
     return memory._replace(gain=gain, offset=offset)
 
 
+@training.in_32_bits
 def train_readout(
     key: jax.Array, network: Network, memory: StaticMemory, met: BitCounts, config: ReadoutConfig
 ):

@@ -66,7 +66,7 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Student]:
             "memory": memory.MemoryConfig(**given["memory"]),
         }
     )
-    blank = jnp.zeros((config.encoder.vocabulary, config.values))
+    blank = jnp.zeros((config.encoder.vocabulary, config.values), jnp.float32)
     shape = jax.eval_shape(lambda: distill.init(jax.random.key(0), config, blank))
     paths, form = jax.tree_util.tree_flatten_with_path(shape)
     leaves = [jnp.asarray(arrays[f"student{jax.tree_util.keystr(path)}"], jnp.float32) for path, _ in paths]
