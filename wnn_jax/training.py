@@ -17,7 +17,8 @@ import optax
 from wnn_jax.saving import progress
 
 Loss = Callable[[Any, Any, Any], jax.Array]  # loss(params, fixed, batch), see `train`
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def in_32_bits(function: Callable[P, R]) -> Callable[P, R]:

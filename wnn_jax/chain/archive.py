@@ -47,6 +47,9 @@ def compress(data: bytes, on_step: OnStep | None = None) -> bytes:
       data: the bytes, also none.
       on_step: called with the number of bytes that are done, and the number of all bytes.
 
+    Raises:
+      ValueError: ``data`` is no bytes.
+
     Source: docs/semantics/chain.md
     """
     return encode(data, on_step)[0]
@@ -61,8 +64,13 @@ def encode(data: bytes, on_step: OnStep | None = None) -> tuple[bytes, float]:
       data: the bytes, also none.
       on_step: called with the number of bytes that are done, and the number of all bytes.
 
+    Raises:
+      ValueError: ``data`` is no bytes.
+
     Source: docs/semantics/chain.md
     """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ValueError(f"data is of type {type(data).__name__}: give bytes")
     stream = _coder()
     log_slots = min(_MAX_LOG_SLOTS, max(8, (8 * len(data)).bit_length() - 1))
     bits = np.unpackbits(np.frombuffer(data, np.uint8))

@@ -9,6 +9,7 @@ Source: docs/semantics/chain.md
 
 import ctypes
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -17,7 +18,8 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.chain import backend, tokentree
+from wnn_jax import checks
+from wnn_jax.chain import backend, given, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.constants import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, MATCH_RUN, Mode, Register
 from wnn_jax.chain.contexts import Network, classes, fields, hash_fields, mix, remember
@@ -80,6 +82,9 @@ class ReadSettings:
       top_p: draws from the fewest most probable tokens that together have this probability.
       callback: the callback of ``decoded``.
 
+    Raises:
+      ValueError: a number is out of range.
+
     Source: Adagrad (Duchi et al. 2011); docs/semantics/chain.md
     """
 
@@ -90,6 +95,14 @@ class ReadSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     callback: BitCallback | None = None
+
+    def __post_init__(self):
+        checks.fields(
+            self,
+            rate=given.RATE._replace(least=0, above=-math.inf),
+            temperature=given.TEMPERATURE,
+            top_p=given.TOP_P,
+        )
 
 
 def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from wnn_jax.chain import tokentree
+from wnn_jax.chain import given, tokentree
 from wnn_jax.chain.config import ChainConfig, ReadoutConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
@@ -93,6 +93,8 @@ def load(path: str | pathlib.Path) -> ChainModel:
             f"{len(tokenizer.pieces)}: the text {found.config['text']['corpus']} has changed; restore it"
         )
     memory = kind(**{name: arrays[name] for name in kind._fields})
+    given.network(network)
+    given.memory(network, memory)
     return ChainModel(config, tokenizer, network, memory)
 
 
