@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from experiments.shared import bars, baselines, gates, machine, plots, searching, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import metrics, ram
+from wnn_jax import checks, metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import on_bitwise
 from wnn_jax.lm import bitwise, fitting, ngram
@@ -67,8 +67,12 @@ def main(options: Any) -> None:
     if run.checkpoint:
         checkpoint.check_target(run.checkpoint)
     workdir = tables.make_workdir(options.common.workdir)
-    corpus = text.load(text.TextConfig(**restored.config["text"]) if restored else options.text)
-    config = restored_model(restored, corpus) if restored else options.model(vocabulary=corpus.vocabulary)
+    corpus = restored_corpus(restored, run.restore) if restored else text.load(options.text)
+    config = (
+        restored_model(restored, corpus, run.restore)
+        if restored
+        else options.model(vocabulary=corpus.vocabulary)
+    )
     settings = restored.config if restored else record(options, config)
     options.gates.check(config.context, corpus.vocabulary)
     task = scored_text(config, corpus)
@@ -112,7 +116,7 @@ def main(options: Any) -> None:
     if restored:
         report_restored(run.restore, restored, scores)
     if run.checkpoint:
-        about = {**settings, "train_sha256": digest}
+        about = {**settings, "train_sha256": digest, "ids": corpus.tokenizer.digest}
         arrays = table._asdict() if table else None
         print(f"saved {checkpoint.save(run.checkpoint, connections, about, scores, arrays)}")
     draw(workdir, config, connections, votes, task, marginal, name)
@@ -145,11 +149,31 @@ def record(options: Any, config: bitwise.BitwiseConfig) -> dict[str, Any]:
     return recorded
 
 
-def restored_model(restored: checkpoint.Checkpoint, corpus: text.Corpus) -> bitwise.BitwiseConfig:
-    """Return the config of a saved model."""
-    model = restored.config["model"]
-    memory = ram.RamConfig(**model["memory"])
-    return bitwise.BitwiseConfig(corpus.vocabulary, **{**model, "memory": memory})
+def restored_corpus(restored: checkpoint.Checkpoint, folder: str) -> text.Corpus:
+    """Read the text that a saved model was fitted on, with ids that mean what they meant then.
+
+    Raises:
+      ValueError: the checkpoint holds no bitwise model, or its text or tokenizer has changed.
+    """
+    if not {"text", "model", "seed", "train_sha256"} <= set(restored.config):
+        raise ValueError(f"{folder} holds no bitwise model: give a folder that --checkpoint wrote")
+    config = checks.made(text.TextConfig, restored.config["text"], f"the checkpoint {folder}")
+    corpus = text.load(config)
+    if "ids" in restored.config:  # version 0.2 did not keep it
+        text.check_ids_mean(corpus.tokenizer, restored.config["ids"], config)
+    return corpus
+
+
+def restored_model(
+    restored: checkpoint.Checkpoint, corpus: text.Corpus, folder: str
+) -> bitwise.BitwiseConfig:
+    """Make the config of a saved model again.
+
+    Raises:
+      ValueError: a setting is damaged.
+    """
+    settings = {**restored.config["model"], "vocabulary": corpus.vocabulary}
+    return checks.made(bitwise.BitwiseConfig, settings, f"the checkpoint {folder}")
 
 
 def scored_text(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> ScoredText:

@@ -16,6 +16,7 @@ import time
 
 from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Common, Group
+from wnn_jax import files
 from wnn_jax.chain import archive
 
 
@@ -45,6 +46,7 @@ def main(options) -> None:
     folder = options.common.workdir and tables.make_workdir(options.common.workdir)
     if output.exists():
         raise ValueError(f"{output} exists already: choose another --output, or remove the file")
+    files.check_place(output)
     try:
         data = pathlib.Path(source).read_bytes()
     except OSError as error:

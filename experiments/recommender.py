@@ -4,14 +4,19 @@ python -m experiments.recommender --data_dir=DIR
 """
 
 import dataclasses
+import hashlib
 import sys
 import time
 from typing import Literal, get_args
+
+import jax
+import numpy as np
 
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax.data import movielens
+from wnn_jax.saving import progress
 
 Part = Literal["published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition"]
 _PARTS = {
@@ -31,10 +36,13 @@ class StudyConfig:
     Attributes:
       parts: the experiments to run.
       seeds: the number of seeds; the first is --seed.
+      resume: folder to save the scores of each part and seed to, and to continue from. The part latency is
+        always measured anew.
     """
 
     parts: tuple[Part, ...] = get_args(Part)
     seeds: int = 3
+    resume: str | None = None
 
     def __post_init__(self):
         if not self.parts:
@@ -50,7 +58,8 @@ def main(options) -> None:
     data = common.load(options.ratings)
     seeds = range(options.common.seed, options.common.seed + config.seeds)
     about = {"experiment": "recommender", "data": data.description, "seeds": config.seeds}
-    study = common.Study(tables.Results(workdir, about), workdir, data, seeds)
+    answers = progress.Answers(config.resume, {"experiment": "recommender", "data": digest(data)})
+    study = common.Study(tables.Results(workdir, about), workdir, data, seeds, answers)
     print(f"{machine.device()}; seeds {seeds[0]} to {seeds[-1]}")
     started = time.perf_counter()
     if "published" in config.parts:
@@ -59,6 +68,14 @@ def main(options) -> None:
         if name in config.parts:
             run(study)
     print(f"\n{time.perf_counter() - started:.0f} s; results and pictures in {workdir}")
+
+
+def digest(data: movielens.Dataset) -> str:
+    """Return the SHA-256 of all ratings and films, in hexadecimal digits."""
+    found = hashlib.sha256()
+    for part in jax.tree.leaves(data._replace(problems=())):
+        found.update(np.asarray(part).tobytes() + b";")
+    return found.hexdigest()
 
 
 def wrongly_joined(config: common.RatingsConfig) -> movielens.Dataset | None:

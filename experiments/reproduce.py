@@ -20,8 +20,9 @@ import sys
 import time
 
 from experiments.reporting import rows
-from experiments.shared import machine, tables
+from experiments.shared import tables
 from experiments.shared.commandline import Command, Group
+from wnn_jax.saving import progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,11 +149,13 @@ def _run(run: rows.Run, workdir: pathlib.Path, resume: bool) -> float:
     done = workdir / "done.json"
     if resume and done.exists():
         ended = json.loads(done.read_text())
-        if ended["command"] == run.line:
+        if ended.get("command") == run.line and ended.get("made_with") == progress.made_with():
             return ended["seconds"]
     data = os.environ.get(rows.DATA[1:])
     if rows.DATA in run.command and not data:
         raise ValueError("it reads data sets: set WNN_JAX_DATA to their folder")
+    if workdir.exists() and any(workdir.iterdir()) and not (workdir / "results.jsonl").exists():
+        raise ValueError(f"{workdir} holds something else than a run: choose another --workdir")
     shutil.rmtree(workdir, ignore_errors=True)
     arguments = run.command.replace(rows.DATA, data or "").replace("$WORKDIR", str(workdir)).split()
     command = [sys.executable, "-m", f"experiments.{arguments[0]}", *arguments[1:], f"--workdir={workdir}"]
@@ -163,7 +166,7 @@ def _run(run: rows.Run, workdir: pathlib.Path, resume: bool) -> float:
         raise ValueError(f"exit code {ended.returncode}: {said[-1]}")
     seconds = time.perf_counter() - begun
     tables.make_workdir(str(workdir))
-    done.write_text(json.dumps({"command": run.line, "seconds": seconds, "device": machine.device()}))
+    done.write_text(json.dumps({"command": run.line, "seconds": seconds, "made_with": progress.made_with()}))
     return seconds
 
 

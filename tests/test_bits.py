@@ -10,7 +10,7 @@ from wnn_jax.ram import bits, connectivity
 
 def test_code_length():
     assert [bits.code_length(v) for v in (1, 2, 3, 256, 257, 50257)] == [1, 1, 2, 8, 9, 16]
-    with pytest.raises(ValueError, match="at least one id, got 0"):
+    with pytest.raises(ValueError, match="vocabulary=0 is out of range"):
         bits.code_length(0)
 
 

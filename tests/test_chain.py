@@ -1,5 +1,6 @@
 """The chain model: it equals its oracle on every backend, is causal, sums to one, and ignores the order."""
 
+import functools
 import importlib.util
 import pathlib
 import re
@@ -327,11 +328,11 @@ def test_numbers_out_of_range_are_refused(name, value):
     if name == "count" and value == 0 and value is not True:
         return
     memory = online(4, room=100)
+    call = functools.partial(chain.sample, jax.random.key(0), NETWORK, memory, **{"count": 1, name: value})
+    if name in ("rate", "block"):
+        call = functools.partial(chain.read, NETWORK, memory, TEXT[:3], learn=True, **{name: value})
     with pytest.raises(ValueError, match=rf"^{name}=.*: give a (whole|finite) number ") as refused:
-        if name in ("rate", "block"):
-            chain.read(NETWORK, memory, TEXT[:3], learn=True, **{name: value})
-        else:
-            chain.sample(jax.random.key(0), NETWORK, memory, **{"count": 1, name: value})
+        call()
     assert str(value) in str(refused.value)
 
 

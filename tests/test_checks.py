@@ -1,6 +1,7 @@
 """Checks of settings and arrays from outside."""
 
 import dataclasses
+import json
 import math
 import re
 from typing import Literal
@@ -57,6 +58,35 @@ def test_a_bad_field_is_named_with_its_value(given, said):
 
 def test_good_fields_are_accepted():
     _Config(count=np.int64(3), rate=1, mode="b", sizes=(), name="x", most=-1e300, seed=2**32 - 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Outer:
+    inner: _Config
+    title: str = ""
+
+
+@pytest.mark.parametrize("inner", [_Config(), _Config(sizes=(1, 2), mode="b", name="x")])
+def test_a_config_is_made_again_from_json(inner):
+    outer = _Outer(inner, "y")
+    assert checks.made(_Outer, json.loads(json.dumps(dataclasses.asdict(outer))), "a file") == outer
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (None, "a file holds no settings of a _Outer"),
+        ({"inner": []}, "a file holds no settings of a _Config"),
+        ({}, "a file lacks the setting 'inner'"),
+        ({"inner": {}, "outer": 1}, "a file has an unknown setting 'outer'"),
+        ({"inner": {"count": "1"}}, "a file has a bad setting: count='1' is not a whole number"),
+        ({"inner": {"sizes": [[1]]}}, "a file has a bad setting: sizes=(1,) is not a whole number"),
+        ({"inner": {"seed": math.nan}}, "a file has a bad setting: seed=nan is not a whole number"),
+    ],
+)
+def test_damaged_settings_are_named(data, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        checks.made(_Outer, data, "a file")
 
 
 @pytest.mark.parametrize(

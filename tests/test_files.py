@@ -73,3 +73,14 @@ def test_every_flipped_bit_and_every_cut_of_a_sealed_file_is_noticed():
         files.opened("toy", 4, sealed, "the toy")
     with pytest.raises(files.Damaged, match="holds a toy: give a car"):
         files.opened("car", 3, sealed, "the toy")
+
+
+def test_a_place_is_checked_before_the_work(tmp_path):
+    files.check_place(tmp_path / "x")
+    files.check_place(tmp_path / "a" / "b" / "x", folders=True)
+    with pytest.raises(ValueError, match=r"cannot write .*a/x: there is no folder .*a; make it"):
+        files.check_place(tmp_path / "a" / "x")
+    (tmp_path / "a").touch()
+    for folders in (False, True):
+        with pytest.raises(ValueError, match=r"a is not a folder; choose another place"):
+            files.check_place(tmp_path / "a" / "x", folders)

@@ -88,7 +88,7 @@ def test_a_span_is_all_that_a_cluster_sees(cells):
     with pytest.raises(ValueError, match="spans are for fit_and_read"):
         write(None, config, ram.init(config, K, NEURONS, T), connections, spanned)
     bad = train._replace(span=jnp.asarray(spans[:2]))
-    with pytest.raises(ValueError, match=r"spans must be \[3, 2\], got shape \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"span has shape \[2, 2\]: give \[K=3, ends=2\]"):
         fit_and_read(None, config, jnp.asarray(connections), bad, words)
 
 
@@ -228,9 +228,12 @@ def test_votes_of_the_largest_cluster_fit():
     ("arguments", "message"),
     [
         ({"cells": "bloom"}, "unknown cells 'bloom'"),
-        ({"empty_value": 1.5}, "empty_value must be in"),
-        ({"sample_rate": 0.0}, "sample_rate must be in"),
-        ({"sample_rate": 1.1}, "got 1.1"),
+        (
+            {"empty_value": 1.5},
+            "empty_value=1.5 is out of range: give a finite number at least 0 and at most 1",
+        ),
+        ({"sample_rate": 0.0}, "sample_rate=0.0 is out of range"),
+        ({"sample_rate": 1.1}, "sample_rate=1.1 .*: give a finite number above 0 and at most 1"),
     ],
 )
 def test_configs_refuse(arguments, message):
@@ -242,17 +245,22 @@ def test_shapes_are_checked_at_the_edge():
     _, _, train, words, connections = make()
     config = ram.RamConfig()
     for bad, message in [
-        (connections[0], r"must be \[K, n, T\]"),
-        (connections[:2], "2 clusters need targets"),
-        (np.zeros((K, 2, 25), np.int8), "1 to 24 address bits, got 25"),
-        (np.zeros((K, ram.MAX_NEURONS + 1, 1), np.int8), "neurons, got 2048"),
+        (connections[0], r"connections has shape \[5, 4\]: give \[K=3, n, T\]"),
+        (connections[:2], r"connections has shape \[2, 5, 4\]: give \[K=3, n, T\]"),
+        (
+            np.zeros((K, 2, 25), np.int8),
+            "address_bits=25 is out of range: give a whole number at least 1 and at most 24",
+        ),
+        (np.zeros((K, ram.MAX_NEURONS + 1, 1), np.int8), "neurons=2048 is out of range"),
     ]:
         with pytest.raises(ValueError, match=message):
             ram.fit_and_read(None, config, bad, train, words)
-    with pytest.raises(ValueError, match="differ in the number of examples"):
+    with pytest.raises(ValueError, match=r"targets has shape \[3, 200\]: give \[K, N=199\]"):
         ram.fit_and_read(None, config, connections, train._replace(words=train.words[:, 1:]), words)
     nothing = ram.Examples(train.words[:, :0], train.targets[:, :0])
-    with pytest.raises(ValueError, match="no example to write"):
+    with pytest.raises(
+        ValueError, match=r"targets has shape \[3, 0\]: give at least one cluster and one example"
+    ):
         ram.fit_and_read(None, config, connections, nothing, words)
     with pytest.raises(ValueError, match=r"sample_rate 0.5 needs a key"):
         ram.fit_and_read(None, ram.RamConfig(sample_rate=0.5), connections, train, words)

@@ -5,12 +5,29 @@ import io
 import pytest
 from commands import call, rows_of
 
+from wnn_jax.recommender import drift, forgetting, protocol
+
 RATINGS = "userId,movieId,rating,timestamp\n"
 
 
-def test_forgetting_as_a_command(tmp_path):
-    done = call("recommender", "--data=made-up", "--seeds=1", "--parts=forgetting", f"--workdir={tmp_path}")
+def again(monkeypatch, tmp_path, module, work, *flags):
+    """Run a command once more with its --resume: it must print the same without doing the work."""
+    monkeypatch.setattr(module, work, None)
+    rows = rows_of(tmp_path)
+    done = call("recommender", *flags)
     assert done.returncode == 0, done.stderr
+    assert [{**row, "time": ""} for row in rows] == [
+        {**row, "time": ""} for row in rows_of(tmp_path)[len(rows) :]
+    ]
+    return done.stdout
+
+
+def test_forgetting_as_a_command(tmp_path, monkeypatch):
+    flags = ("--data=made-up", "--seeds=1", "--parts=forgetting", f"--resume={tmp_path / 'kept'}")
+    done = call("recommender", *flags, f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    said = again(monkeypatch, tmp_path, forgetting, "compare", *flags, f"--workdir={tmp_path}")
+    assert said.splitlines()[:-1] == done.stdout.splitlines()[:-1]
     by_row = {row["row"]: row for row in rows_of(tmp_path)}
     for name in ("as rated", "all horror rated 5"):
         row = by_row[f"forget horror, {name}"]
@@ -23,11 +40,12 @@ def test_forgetting_as_a_command(tmp_path):
 
 
 @pytest.mark.long
-def test_drift_and_categories(tmp_path):
-    parts = "drift,bucketing,addition"
-    done = call("recommender", "--data=made-up", "--seeds=1", f"--parts={parts}", f"--workdir={tmp_path}")
+def test_drift_and_categories(tmp_path, monkeypatch):
+    flags = ("--data=made-up", "--seeds=1", f"--resume={tmp_path / 'kept'}", f"--workdir={tmp_path}")
+    done = call("recommender", *flags, "--parts=drift,bucketing,addition")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
+    again(monkeypatch, tmp_path, drift, "compare", *flags, "--parts=drift,bucketing,addition")
     by_row = {row["row"]: row for row in rows}
     curve = by_row["drift, flipped: age in the vote"]
     assert curve["ratings_to_recover"] is not None
@@ -40,9 +58,12 @@ def test_drift_and_categories(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.parametrize(("part", "kind"), [("published", "published"), ("cold_start", "twenty")])
-def test_cold_start(tmp_path, part, kind):
-    done = call("recommender", "--data=made-up", "--seeds=1", f"--parts={part}", f"--workdir={tmp_path}")
+def test_cold_start(tmp_path, part, kind, monkeypatch):
+    kept = f"--resume={tmp_path / 'kept'}"
+    flags = ("--data=made-up", "--seeds=1", f"--parts={part}", kept, f"--workdir={tmp_path}")
+    done = call("recommender", *flags)
     assert done.returncode == 0, done.stderr
+    again(monkeypatch, tmp_path, protocol, "judge", *flags)
     rows = [row for row in rows_of(tmp_path) if row["protocol"] == kind]
     names = {row["row"] for row in rows}
     for row in ("always 4 stars", "user mean", "user median", "item-kNN", "matrix factorisation"):

@@ -13,10 +13,12 @@ import numbers
 import types
 import typing
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-import jax
+import jax.core
 import numpy as np
+
+C = TypeVar("C")
 
 MOST = 2**31 - 1  # the largest integer of a config, unless its limits say otherwise: JAX computes with int32
 MOST_SEED = 2**32 - 1  # a key of JAX is made from 32 bits
@@ -59,8 +61,8 @@ def fields(config: Any, **limits: Limits) -> None:
 
     An ``int`` must be a whole number, by default from -`MOST` to `MOST`; a ``float`` must be finite; a
     ``Literal`` must be one of its choices; a ``str``, a ``bool`` and a config must be one. Each entry of a
-    tuple is checked alone, and None is accepted where the type says so. The fields named ``seed`` and
-    ``seeds`` have the limits `SEED`.
+    tuple is checked alone, NumPy numbers become Python's, and None is accepted where the type says so. The
+    fields named ``seed`` and ``seeds`` have the limits `SEED`.
 
     Args:
       config: a dataclass; call this from its ``__post_init__``.
@@ -74,7 +76,48 @@ def fields(config: Any, **limits: Limits) -> None:
     hints = _hints(type(config))
     for name, hint in hints.items():
         bound = limits.get(name, SEED if name in ("seed", "seeds") else Limits())
-        _value(name, getattr(config, name), hint, bound)
+        value = getattr(config, name)
+        _value(name, value, hint, bound)
+        plain = _plain(value)
+        if plain is not value:
+            # A NumPy number wraps around in later arithmetic, and json does not write it.
+            object.__setattr__(config, name, plain)
+
+
+def made(kind: type[C], data: Any, name: str) -> C:
+    """Make a config from JSON data, as `dataclasses.asdict` and a file give it back.
+
+    Args:
+      kind: the class of the config; fields that are configs are made from their own data, and lists become
+        tuples.
+      data: a dictionary of its fields; fields with a default may be missing.
+      name: what the data comes from, for the message.
+
+    Raises:
+      ValueError: the data is no dictionary, a field is unknown or missing, or a value is refused.
+
+    Source: docs/architecture.md
+    """
+    hints = _hints(kind)
+    if not isinstance(data, dict):
+        raise ValueError(f"{name} holds no settings of a {kind.__name__}: give another copy")
+    if unknown := sorted({str(one) for one in data} - set(hints)):
+        raise ValueError(f"{name} has an unknown setting {unknown[0][:40]!r}: use the version that wrote it")
+    missing = [
+        one.name
+        for one in dataclasses.fields(typing.cast(Any, kind))
+        if _needed(one) and one.name not in data
+    ]
+    if missing:
+        raise ValueError(f"{name} lacks the setting {missing[0]!r}: give another copy")
+    values = {}
+    for key, x in data.items():
+        inner = next((one for one in (hints[key], *typing.get_args(hints[key])) if _is_config(one)), None)
+        values[key] = made(typing.cast(type, inner), x, name) if inner and x is not None else _tuples(x)
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise ValueError(f"{name} has a bad setting: {error}") from error
 
 
 def integer(name: str, x: Any, limits: Limits = Limits()) -> int:
@@ -144,7 +187,8 @@ def array(
     """
     if not hasattr(x, "dtype") or not hasattr(x, "shape"):
         raise ValueError(f"{name} is of type {type(x).__name__}: give an array of {kind}")
-    right = _KINDS[kind](x.dtype) if kind in _KINDS else x.dtype == np.dtype(kind)
+    plain = isinstance(x.dtype, np.dtype)  # the keys of JAX have another one, which NumPy does not know
+    right = plain and (_KINDS[kind](x.dtype) if kind in _KINDS else x.dtype == np.dtype(kind))
     if not right:
         raise ValueError(f"{name} has dtype {x.dtype}: give {kind}")
     if shape is not None:
@@ -153,9 +197,13 @@ def array(
         if not same or any(want not in (None, n) for want, n in zip(lengths, x.shape, strict=True)):
             wanted = ", ".join(axis if n is None else f"{axis}={n}" for axis, n in shape.items())
             raise ValueError(f"{name} has shape {list(x.shape)}: give [{wanted}]")
-    if isinstance(x, jax.core.Tracer) or not x.size or x.dtype == np.bool_:
+    if isinstance(x, jax.core.Tracer) or not x.size:
         return
-    entries(name, np.asarray(x), limits)
+    if x.dtype == np.bool_:
+        # A view of other bytes as booleans holds more than 0 and 1, and neither XLA nor C++ expects that.
+        entries(name, np.asarray(x).view(np.uint8), Limits(0, 1))
+    elif limits != Limits() or not np.issubdtype(x.dtype, np.integer):
+        entries(name, np.asarray(x), limits)
 
 
 def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
@@ -174,8 +222,8 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
     if not x.size:
         return
     # NaN spreads to both ends, and no comparison with it is true.
-    low, high = x.min(), x.max()
-    if limits.accept(float(low)) and limits.accept(float(high)) and np.isfinite(high - low):
+    low, high = float(x.min()), float(x.max())
+    if limits.accept(low) and limits.accept(high) and math.isfinite(high - low):
         return
     fine = np.isfinite(x) & (x >= limits.least) & (x <= limits.most) & (x > limits.above) & (x < limits.below)
     if fine.all():
@@ -184,6 +232,18 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
     where = f"{name}[{', '.join(map(str, place))}]" if place else name
     kind = "integers" if np.issubdtype(x.dtype, np.integer) else "finite numbers"
     raise ValueError(f"{where}={x[place]} is out of range: give {f'{kind} {limits}'.strip()}")
+
+
+def _needed(field: dataclasses.Field) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _is_config(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def _tuples(x: Any) -> Any:
+    return tuple(map(_tuples, x)) if isinstance(x, list) else x
 
 
 @functools.cache
@@ -221,8 +281,15 @@ def _value(name: str, x: Any, hint: Any, limits: Limits) -> None:
             raise ValueError(f"{name}={x!r} is of type {type(x).__name__}: give a {hint.__name__}")
     elif hint is int or hint is float:
         _number(name, x, hint, limits)
-    elif dataclasses.is_dataclass(hint) and not isinstance(x, typing.cast(type, hint)):
+    elif _is_config(hint) and not isinstance(x, hint):
         raise ValueError(f"{name} is of type {type(x).__name__}: give a {hint.__name__}")
+
+
+def _plain(x: Any) -> Any:
+    """Turn NumPy numbers into Python's, also the entries of a tuple."""
+    if isinstance(x, tuple) and any(isinstance(one, np.generic) for one in x):
+        return tuple(_plain(one) for one in x)
+    return x.item() if isinstance(x, np.generic) else x
 
 
 def _number(name: str, x: Any, kind: type, limits: Limits) -> None:
@@ -231,19 +298,23 @@ def _number(name: str, x: Any, kind: type, limits: Limits) -> None:
     Raises:
       ValueError: the value is not a number of the kind, is not finite or is beyond its limits.
     """
+    real = _is_number(x, kind)
     said = limits
     if kind is int:
         least = -MOST if limits.least == limits.above == -math.inf else limits.least
         most = MOST if limits.most == limits.below == math.inf else limits.most
         limits = limits._replace(least=least, most=most)
         # The ends that every integer has are said only to who passed them.
-        said = limits if isinstance(x, numbers.Real) and abs(x) > MOST else said
-    if isinstance(x, (bool, np.bool_)) or not isinstance(
-        x, numbers.Integral if kind is int else numbers.Real
-    ):
+        said = limits if real and abs(x) > MOST else said
+    if not real:
         raise ValueError(f"{name}={x!r} is not {_noun(kind)}: give {_noun(kind)} {said}".strip())
     if not math.isfinite(x) or not limits.accept(x):
         raise ValueError(f"{name}={x} is out of range: give {_noun(kind)} {said}".strip())
+
+
+def _is_number(x: Any, kind: type) -> bool:
+    right = numbers.Integral if kind is int else numbers.Real
+    return isinstance(x, right) and not isinstance(x, (bool, np.bool_))
 
 
 def _noun(kind: type) -> str:

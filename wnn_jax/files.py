@@ -23,6 +23,28 @@ class Damaged(ValueError):
     """A file is not what was written: its digest, its schema or its contents are wrong."""
 
 
+def check_place(path: str | os.PathLike, folders: bool = False) -> None:
+    """Check that a file, or a folder, can be made at a place. Call it before long work.
+
+    Args:
+      path: the place.
+      folders: whether folders that are missing above it will be made too.
+
+    Raises:
+      ValueError: the folder above it is missing, is a file, or may not be written.
+
+    Source: docs/architecture.md
+    """
+    path = pathlib.Path(path).absolute()
+    above = next(one for one in path.parents if one.exists() or not folders)
+    if not above.exists():
+        raise ValueError(f"cannot write {path}: there is no folder {above}; make it, or choose another place")
+    if not above.is_dir():
+        raise ValueError(f"cannot write {path}: {above} is not a folder; choose another place")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot write {path}: the folder {above} may not be written; choose another place")
+
+
 @contextlib.contextmanager
 def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """Open a file for writing that takes its place when it is complete, and only then.

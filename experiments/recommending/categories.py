@@ -1,10 +1,13 @@
 """New categories: names that the encoder does not know, and a genre that gets a bit after learning."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 
 from experiments.recommending import common
 from experiments.shared import plots, tables
-from wnn_jax.recommender import categories
+from wnn_jax.recommender import categories, protocol
 
 CONFIG = categories.CategoriesConfig()
 
@@ -13,7 +16,8 @@ def bucketing(study: common.Study) -> None:
     """Compare ways to treat genres and tags that the encoder does not know (`categories.bucketing`)."""
     table: dict[str, list[categories.Bucketed]] = {}
     for seed in study.seeds:
-        for row, found in categories.bucketing(jax.random.key(seed), CONFIG, study.data).items():
+        for row, (bits, values) in _answers(study, categories.bucketing, seed).items():
+            found = categories.Bucketed(bits, protocol.RatingScores(*values))
             study.results.add(f"bucketing, {row}", seed=seed, bits=found.bits, **found.scores._asdict())
             table.setdefault(row, []).append(found)
     names = ("within_one", "auc", "rmse")
@@ -27,12 +31,19 @@ def bucketing(study: common.Study) -> None:
     plots.bars(study.workdir / "bucketing.png", bars, "within one star")
 
 
+def _answers(study: common.Study, work: Callable, seed: int) -> dict[str, Any]:
+    """Run a part with one seed, or take its scores from a run before."""
+    key = jax.random.key(seed)
+    return study.answers.get(f"{work.__name__} {seed}", lambda: work(key, CONFIG, study.data))
+
+
 def addition(study: common.Study) -> None:
     """Compare ways to add a bit for a genre after agents have learnt (`categories.addition`)."""
     genre = CONFIG.added
     table: dict[str, list[categories.Added]] = {}
     for seed in study.seeds:
-        for name, found in categories.addition(jax.random.key(seed), CONFIG, study.data).items():
+        for name, values in _answers(study, categories.addition, seed).items():
+            found = categories.Added(*values)
             study.results.add(
                 f"feature added: {name}", seed=seed, old_films_moved=found[-1], scores=list(found[:-1])
             )

@@ -42,15 +42,25 @@ def _rows(
     sizes = cold_start.sizes(config, study.data.ratings)
     for size in tqdm(sizes, desc=f"cold start, {kind}", unit="size"):
         for seed in study.seeds:
-            for entrant in cold_start.entrants(jax.random.key(seed), config, size, study.data, wrong):
-                started = time.perf_counter()
-                scores = protocol.judge(entrant.trial, entrant.recommender)
-                seconds = time.perf_counter() - started
-                row = {"protocol": kind, "shown": size, "seed": seed, **scores._asdict()}
-                row["people"] = len(entrant.trial.tried.users)
-                study.results.add(entrant.name, **row, seconds=seconds)
-                rows.append({"row": entrant.name, **row})
+            name = f"cold start, {kind}, {size} {seed}"
+            found = study.answers.get(name, lambda at=(size, seed): _judged(study, config, *at, wrong))
+            for entrant, people, seconds, values in found:
+                scores = protocol.RatingScores(*values)._asdict()
+                row = {"protocol": kind, "shown": size, "seed": seed, **scores, "people": people}
+                study.results.add(entrant, **row, seconds=seconds)
+                rows.append({"row": entrant, **row})
     return rows
+
+
+def _judged(study: common.Study, config, size: int, seed: int, wrong: movielens.Dataset | None) -> list:
+    """Judge every recommender on one size and seed: its name, the number of people, seconds and scores."""
+    found = []
+    for entrant in cold_start.entrants(jax.random.key(seed), config, size, study.data, wrong):
+        started = time.perf_counter()
+        scores = protocol.judge(entrant.trial, entrant.recommender)
+        seconds = time.perf_counter() - started
+        found.append((entrant.name, len(entrant.trial.tried.users), seconds, scores))
+    return found
 
 
 def _print(rows: Rows, title: str, name: str) -> None:

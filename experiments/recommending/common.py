@@ -11,6 +11,7 @@ import numpy as np
 from experiments.shared import tables
 from wnn_jax.data import movielens
 from wnn_jax.recommender import synthetic
+from wnn_jax.saving import progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +39,14 @@ class Study(NamedTuple):
       workdir: the folder for rows and pictures.
       data: the films and ratings.
       seeds: the seeds to run.
+      answers: the scores of each part and seed; a resumed run has those of before.
     """
 
     results: tables.Results
     workdir: pathlib.Path
     data: movielens.Dataset
     seeds: Sequence[int]
+    answers: progress.Answers
 
 
 def load(config: RatingsConfig) -> movielens.Dataset:

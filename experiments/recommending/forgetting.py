@@ -17,8 +17,13 @@ def run(study: common.Study) -> None:
     config = forgetting.ForgettingConfig()
     table: dict[str, list[list[float]]] = {}
     for seed in study.seeds:
-        found = forgetting.compare(jax.random.key(seed), config, study.data)
-        for name, scores in found.found.items():
+        key = jax.random.key(seed)
+        kept = study.answers.get(
+            f"forgetting {seed}", lambda key=key: forgetting.compare(key, config, study.data)
+        )
+        found = forgetting.Study(*kept)
+        for name, values in found.found.items():
+            scores = forgetting.Forgetting(*values)
             row = f"forget {config.genre}, {name}"
             study.results.add(row, people=found.people, seed=seed, **scores._asdict())
             table.setdefault(name, []).append(list(scores[:-2]))

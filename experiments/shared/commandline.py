@@ -11,15 +11,19 @@ docstring of the class is the help of the flag. The class refuses bad values whe
 share a flag, which then sets the fields of both.
 """
 
+import _thread
+import contextlib
 import dataclasses
 import functools
 import inspect
 import re
+import signal
 import sys
 import textwrap
+import threading
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags, logging
@@ -214,12 +218,41 @@ class Command:
         # jax and orbax log much at INFO and WARNING; the output of a command is its table.
         logging.set_verbosity(logging.ERROR)
         try:
-            return self._main(self.parse(arguments)) or 0
+            with _interrupts():
+                return self._main(self.parse(arguments)) or 0
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
+        except MemoryError:
+            print("error: there is not enough memory: give a smaller text or model", file=sys.stderr)
+            return 2
         except KeyboardInterrupt:
             return 130
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[None]:
+    """Raise every interrupt as a KeyboardInterrupt, also one that is swallowed at first.
+
+    JAX calls Python at each garbage collection, and Python ignores what is raised there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+
+    def unraisable(ignored) -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            _thread.interrupt_main()
+        else:
+            hook(ignored)
+
+    sys.unraisablehook = unraisable
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
 
 
 def plain(options: types.SimpleNamespace, *titles: str) -> dict[str, Any]:

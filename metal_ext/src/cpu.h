@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <mutex>
 
@@ -32,7 +31,7 @@ inline void BlockAmounts(const Stream& stream, const Config& config, int64_t clu
 template <typename Pool>
 bool FitAndRead(Pool& pool, const Neurons& neurons, const Stream& stream, const Config& config,
                 const Inputs& inputs, const Votes& votes) {
-  std::memset(votes.data, 0, votes.rows * inputs.count * sizeof(int32_t));
+  std::fill_n(votes.data, votes.rows * inputs.count, 0);
   std::mutex mutex;
   return Parallel(pool, neurons.count, [&] {
     return [&, cells = std::make_unique<Row>(config.kind, neurons.bits),
@@ -91,10 +90,11 @@ bool Write(Pool& pool, const Neurons& neurons, const Stream& stream, const Confi
           BlockAmounts(stream, config, neurons.cluster[j], neurons.seed[j], at, size, amount);
           for (int64_t i = 0; i < size; ++i) {
             if (config.kind == kTernary)
-              wide[address[i]] += amount[i];
-            else if (config.kind == kCount)
-              wide[2 * address[i] + (amount[i] > 0)] += amount[i] != 0;
-            else
+              wide[address[i]] = Sum(wide[address[i]], amount[i]);
+            else if (config.kind == kCount) {
+              int32_t& cell = wide[2 * address[i] + (amount[i] > 0)];
+              cell = Sum(cell, amount[i] != 0);
+            } else
               byte[address[i]] = static_cast<int8_t>(Nudge(config.kind, byte[address[i]], amount[i]));
           }
         }
@@ -107,7 +107,7 @@ template <typename Pool>
 bool Read(Pool& pool, const Neurons& neurons, const Inputs& inputs, const Config& config, const void* table,
           const Votes& votes) {
   const int64_t width = config.width(neurons.bits);
-  std::memset(votes.data, 0, votes.rows * inputs.count * sizeof(int32_t));
+  std::fill_n(votes.data, votes.rows * inputs.count, 0);
   std::mutex mutex;
   return Parallel(pool, neurons.count, [&] {
     return [&, ballot = std::make_unique<Ballot>(votes.data, inputs.count, &mutex)](int64_t begin,
@@ -132,7 +132,7 @@ bool Read(Pool& pool, const Neurons& neurons, const Inputs& inputs, const Config
             for (int64_t i = 0; i < size; ++i) {
               const int vote = config.kind == kTernary ? wide[address[i]] : 0;
               const int cell = config.kind == kTernary ? (vote > 0) - (vote < 0) + 1 : byte[address[i]] & 3;
-              mine[at + i] += config.values[cell];
+              mine[at + i] = Sum(mine[at + i], config.values[cell]);
             }
           }
         }

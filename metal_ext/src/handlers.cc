@@ -82,7 +82,8 @@ Neurons MakeNeurons(const I32Matrix& connections, const U32& seed, const I32& cl
 
 Stream MakeStream(const U32Matrix& words, const BoolMatrix& targets, const Bool& weight, const U32& place,
                   const I32Matrix& span) {
-  return {words.typed_data(),  place.typed_data(), targets.typed_data(), weight.typed_data(),
+  return {words.typed_data(), place.typed_data(), static_cast<const uint8_t*>(targets.untyped_data()),
+          static_cast<const uint8_t*>(weight.untyped_data()),
           span.typed_data(), Dim(words, 1), Dim(words, 0), Dim(targets, 0)};
 }
 

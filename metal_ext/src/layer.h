@@ -1,4 +1,5 @@
-// The arguments of the kernels: views of XLA's buffers. handlers.cc has checked their shapes and ranges.
+// The arguments of the kernels: views of XLA's buffers. handlers.cc has checked their shapes, and the ranges of
+// all numbers that are indices. The other numbers may be any.
 
 #pragma once
 
@@ -10,6 +11,11 @@
 namespace wnn {
 
 enum Kind : int64_t { kTernary = 0, kQuad = 1, kCount = 2, kTrueWins = 3 };
+
+// A sum that wraps around where it overflows, as that of XLA does.
+inline int32_t Sum(int32_t one, int32_t other) {
+  return static_cast<int32_t>(static_cast<uint32_t>(one) + static_cast<uint32_t>(other));
+}
 
 struct Neurons {
   const int32_t *connections, *cluster, *row;
@@ -25,7 +31,7 @@ struct Neurons {
 // The examples to write.
 struct Stream {
   const uint32_t *words, *place;
-  const bool *targets, *weight;
+  const uint8_t *targets, *weight;  // booleans, but a caller may pass any bytes
   const int32_t* span;            // for each cluster the first example to write, and the one after the last
   int64_t count, rows, clusters;  // number of examples, of words of an example, and of clusters
 

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "layer.h"
+
 namespace wnn {
 
 // The votes that one thread has for one output row. They are added to the shared votes when the row changes.
@@ -32,7 +34,7 @@ class Ballot {
     if (row_ < 0) return;
     std::lock_guard<std::mutex> lock(*mutex_);
     int32_t* out = votes_ + row_ * static_cast<int64_t>(mine_.size());
-    for (size_t i = 0; i < mine_.size(); ++i) out[i] += mine_[i];
+    for (size_t i = 0; i < mine_.size(); ++i) out[i] = Sum(out[i], mine_[i]);
     std::fill(mine_.begin(), mine_.end(), 0);
   }
 

@@ -19,9 +19,10 @@ namespace wnn {
 constexpr int kSpill = 1 << 14;   // a 16-bit sum that reaches this is moved to a 32-bit sum
 constexpr float kUnit = 1 << 20;  // cells.UNIT
 
-WNN_CLONES inline void Amounts(const bool* targets, const bool* weight, int64_t size, int8_t* out) {
+// The results are -1, 0 or 1 for any bytes: they become indices of look-up tables.
+WNN_CLONES inline void Amounts(const uint8_t* targets, const uint8_t* weight, int64_t size, int8_t* out) {
   for (int64_t i = 0; i < size; ++i)
-    out[i] = static_cast<int8_t>(static_cast<int8_t>(weight[i]) * (2 * static_cast<int8_t>(targets[i]) - 1));
+    out[i] = static_cast<int8_t>((weight[i] != 0) * (2 * (targets[i] != 0) - 1));
 }
 
 // The same hash as `sampled` in wnn_jax/ram/cells.py.
@@ -64,12 +65,15 @@ struct Nudged {
 };
 
 // Adds the values that count cells read, as `value` in wnn_jax/ram/cells.py: in float32, and rounded to even
-// as XLA does.
+// as XLA does. Counts and priors that no table has, such as NaN, give a value from 0 to 1 too: to convert a
+// number beyond the range of integers is undefined.
 WNN_CLONES inline void AddCountVotes(const int32_t* zeros, const int32_t* ones, float prior, int64_t size,
                               int32_t* votes) {
   for (int64_t i = 0; i < size; ++i) {
     const float n0 = static_cast<float>(zeros[i]), n1 = static_cast<float>(ones[i]);
-    votes[i] += static_cast<int32_t>(std::rint((n1 + prior) / (n0 + n1 + 1.0f) * kUnit));
+    float vote = std::rint((n1 + prior) / (n0 + n1 + 1.0f) * kUnit);
+    vote = vote > 0.0f ? vote : 0.0f;
+    votes[i] = Sum(votes[i], static_cast<int32_t>(vote < kUnit ? vote : kUnit));
   }
 }
 
@@ -144,7 +148,7 @@ class Row {
       for (int64_t i = 0; i < size; ++i) {
         __builtin_prefetch(cells + address[i + kAhead]);
         const int vote = cells[address[i]];
-        votes[i] += config.values[(vote > 0) - (vote < 0) + 1];
+        votes[i] = Sum(votes[i], config.values[(vote > 0) - (vote < 0) + 1]);
       }
     } else if (kind_ == kCount) {
       const uint32_t* cells = reinterpret_cast<const uint32_t*>(bytes_.data());
@@ -162,7 +166,7 @@ class Row {
       const int32_t values[4] = {config.values[0], config.values[1], config.values[2], config.values[3]};
       const uint8_t* cells = bytes_.data();
       for (int64_t i = 0; i < size; ++i)
-        votes[i] += values[(cells[address[i] / 4] >> (2 * (address[i] % 4))) & 3];
+        votes[i] = Sum(votes[i], values[(cells[address[i] / 4] >> (2 * (address[i] % 4))) & 3]);
     }
   }
 

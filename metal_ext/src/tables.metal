@@ -186,7 +186,9 @@ kernel void read_cells(constant Params& params [[buffer(0)]],
   if (params.kind == COUNT) {
     device const int* pair = (device const int*)table + row + 2 * address;
     const float zeros = float(pair[0]), ones = float(pair[1]);
-    vote = int(rint((ones + prior[cluster[neuron]]) / (zeros + ones + 1.0f) * UNIT));
+    const float value = rint((ones + prior[cluster[neuron]]) / (zeros + ones + 1.0f) * UNIT);
+    // As in row.h: a number beyond the range of integers must not be converted, whatever the table holds.
+    vote = int(value > 0.0f ? (value < UNIT ? value : UNIT) : 0.0f);
   } else if (params.kind == TERNARY) {
     const int net = ((device const int*)table)[row + address];
     vote = values[net > 0 ? 2 : net < 0 ? 0 : 1];

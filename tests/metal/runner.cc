@@ -148,7 +148,7 @@ int main(int, char** arguments) {
   const auto connections = Take<int32_t>(file, count * bits);
   const auto cluster = Take<int32_t>(file, count), row = Take<int32_t>(file, count);
   const auto seed = Take<uint32_t>(file, count), words = Take<uint32_t>(file, rows * examples);
-  const auto targets = Take<bool>(file, clusters * examples), weight = Take<bool>(file, examples);
+  const auto targets = Take<uint8_t>(file, clusters * examples), weight = Take<uint8_t>(file, examples);
   const auto place = Take<uint32_t>(file, examples);
   const auto prior = Take<float>(file, clusters);
   const auto values = Take<int32_t>(file, h[10]);

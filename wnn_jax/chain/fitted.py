@@ -229,6 +229,7 @@ def evaluate(
     argmax: bool = False,
     resume: str | pathlib.Path | None = None,
     save_every: int = 16,
+    save_seconds: float = 60.0,
     on_step: OnStep | None = None,
 ) -> Evaluation:
     """Fits a model on the training text and scores the test text, which follows it.
@@ -242,6 +243,8 @@ def evaluate(
       resume: a folder to save progress to, and to continue from. A run may be killed at any moment: the
         resumed run ends with the same bits, and at most ``save_every`` chunks are read again.
       save_every: the number of chunks between two saves.
+      save_seconds: while a static model is fitted, a fold or an epoch that ends this long after the last save
+        is saved.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
@@ -256,7 +259,8 @@ def evaluate(
     tokens = np.concatenate([given.tokens(network, part) for part in (corpus.train, corpus.test)])
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
     found = saved.latest() if saved else None
-    memory = _resumed(config, network, found[0]) if found else empty(config, network)
+    begun = found and found[1]["done"]
+    memory = _resumed(config, network, found[0]) if found and begun else empty(config, network)
     model = ChainModel(config, corpus.tokenizer, network, memory)
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
     if found:
@@ -267,8 +271,14 @@ def evaluate(
         if saved:
             saved.save(*run.state())
 
+    def keep(state: static.FitState) -> None:
+        if saved and saved.due(save_seconds):
+            run.clock()
+            saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
+
     if config.mode == "static" and not run.fitted:
-        run.fit_static(key, on_step)
+        state = static.FitState.of(found[0]) if found else static.FitState()
+        run.fit_static(key, on_step, state, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -324,12 +334,14 @@ class _Run:
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
         """Continues from a `state`; the model already has the memory of it."""
-        if len(self.nats):
+        if len(self.nats) and data["done"]:
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
 
-    def fit_static(self, key: jax.Array, on_step: OnStep | None) -> None:
-        """Counts the training text and trains the readout."""
+    def fit_static(
+        self, key: jax.Array, on_step: OnStep | None, state: static.FitState, keep: static.OnState
+    ) -> None:
+        """Counts the training text and trains the readout, from the start or from a state."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -338,7 +350,8 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        fitted = static.fit(key, self.model.network, memory, train, self.model.config.readout, report)
+        readout, keeps = self.model.config.readout, {"state": state, "on_state": keep}
+        fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun
         self.done, self.fitted = len(train), True

@@ -203,8 +203,9 @@ def decode(
     checks.integer("count", count, checks.Limits(least=0, most=block))
     checks.number("rate", rate, given.RATE)
     settings = ReadSettings("decoded", learn=True, rate=rate, callback=choose)
-    memory, _ = _advance(network, memory, None, None, count, block, settings)
-    return jax.block_until_ready(memory)
+    with choose.guarded():
+        memory, _ = _advance(network, memory, None, None, count, block, settings)
+        return jax.block_until_ready(memory)
 
 
 def _advance(network: Network, memory: Any, tokens, chance, count: int, block: int, settings: ReadSettings):
@@ -245,9 +246,11 @@ def nats(network: Network, found: Reading) -> np.ndarray:
 
     Source: docs/semantics/chain.md
     """
-    rows = {"N": len(found.tokens), "D": network.tree.depth}
+    given.network(network)
+    tokens = given.tokens(network, found.tokens)
+    rows = {"N": len(tokens), "D": network.tree.depth}
     checks.array("ones", found.ones, "float32", rows, checks.Limits(least=0, most=1))
-    bits, there = turns(network, found.tokens)
+    bits, there = turns(network, tokens)
     one = np.asarray(found.ones, np.float64)
     return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
 
@@ -267,7 +270,8 @@ def turns(network: Network, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray,
 
     Source: docs/semantics/chain.md
     """
-    tokens = given.tokens(network, np.asarray(tokens))
+    given.network(network)
+    tokens = given.tokens(network, tokens)
     start, bit = np.asarray(network.tree.start), np.asarray(network.tree.bit)
     places = np.arange(network.tree.depth)
     there = places < (start[tokens + 1] - start[tokens])[:, None]

@@ -7,10 +7,13 @@ Mixed probabilities agree to a few units in the sixth digit, because XLA adds fl
 Source: docs/semantics/chain.md
 """
 
+import contextlib
 import ctypes
 import dataclasses
 import math
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import jax
@@ -49,23 +52,65 @@ class Reading(NamedTuple):
 class BitCallback:
     """A function that gets P(bit = 1) and returns the bit, for both backends to call.
 
-    Two callbacks are equal only if they are the same object; each is compiled separately.
+    A kernel cannot pass on what the function raises. The first exception is therefore kept, the bits after it
+    are 0 without a call, and `guarded` raises it when the kernel has ended. Two callbacks are equal only if
+    they are the same object; each is compiled separately.
 
     Source: docs/semantics/chain.md
     """
 
     def __init__(self, choose: Callable[[float], int]):
         self._choose = choose
+        self._error: BaseException | None = None
         # A kernel may call this function as long as this object lives.
-        self._c_function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_float)(choose)
+        self._c_function = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_float)(self._bit)
 
     def __call__(self, one: np.ndarray) -> np.int32:
-        return np.int32(self._choose(float(one)))
+        return np.int32(self._bit(float(one)))
+
+    def _bit(self, one: float) -> int:
+        if self._error:
+            return 0
+        try:
+            bit = self._choose(one)
+            if bit not in (0, 1):
+                raise ValueError(f"the callback of a decoder returned {bit!r}: return 0 or 1")
+            return int(bit)
+        except BaseException as error:
+            self._error = error
+            return 0
 
     @property
     def address(self) -> int:
         """The address of a C function ``int32 (float)``."""
         return ctypes.cast(self._c_function, ctypes.c_void_p).value or 0
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Run a kernel that calls the function, and raise what the function raised.
+
+        An interrupt of the keyboard would be raised inside the function, at a place where no Python code can
+        catch it. It is kept too, and raised at the end.
+
+        Raises:
+          ValueError: the function returned something else than 0 or 1.
+        """
+        previous = signal.getsignal(signal.SIGINT)
+        keeps = threading.current_thread() is threading.main_thread() and previous is not None
+        if keeps:
+            signal.signal(signal.SIGINT, self._interrupted)
+        try:
+            yield
+        finally:
+            if keeps:
+                signal.signal(signal.SIGINT, previous)
+        if isinstance(self._error, KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)  # to the handler that the user chose
+        if self._error:
+            raise self._error
+
+    def _interrupted(self, *_: Any) -> None:
+        self._error = KeyboardInterrupt()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ Source: docs/semantics/chain.md
 
 import functools
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -169,6 +169,46 @@ class BitCounts(NamedTuple):
     classes: jax.Array
 
 
+class FitState(NamedTuple):
+    """The place of a fit: a fit that was interrupted continues from it.
+
+    Attributes:
+      met: the counts that the first folds met.
+      trained: the arrays of the readout's training, in the order of JAX.
+      epochs: the number of epochs that they were trained for.
+
+    Source: docs/semantics/chain.md
+    """
+
+    met: tuple[BitCounts, ...] = ()
+    trained: tuple[jax.Array, ...] = ()
+    epochs: int = 0
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the state as arrays by name; counts have the smallest type that holds them."""
+        found = {f"trained{i}": np.asarray(x) for i, x in enumerate(self.trained)}
+        for fold, counts in enumerate(self.met):
+            for name, x in counts._asdict().items():
+                whole = np.asarray(x)
+                found[f"{name}{fold}"] = whole.astype(np.min_scalar_type(whole.max(initial=0)))
+        return found | {"epochs": np.array(self.epochs)}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "FitState":
+        """Makes the state again from its `arrays`."""
+        folds = range(sum(name.startswith("node") for name in arrays))
+        met = [
+            BitCounts(*(jnp.asarray(arrays[f"{name}{fold}"], jnp.int32) for name in BitCounts._fields))
+            for fold in folds
+        ]
+        count = sum(name.startswith("trained") for name in arrays)
+        trained = tuple(jnp.asarray(arrays[f"trained{i}"]) for i in range(count))
+        return cls(tuple(met), trained, int(arrays["epochs"]))
+
+
+OnState = Callable[[FitState], None]
+
+
 def read_counts(network: Network, memory: StaticMemory, text: ObservedText) -> BitCounts:
     """Reads the counts that every bit of a text meets.
 
@@ -279,6 +319,9 @@ def fit(
     tokens: np.ndarray,
     config: ReadoutConfig,
     on_step: Callable[[float], None] | None = None,
+    *,
+    state: FitState = FitState(),
+    on_state: OnState | None = None,
 ) -> StaticMemory:
     """Counts a text, and trains the readout on the counts that each fold meets while it is left out.
 
@@ -289,6 +332,8 @@ def fit(
       tokens: ids ``int [N]`` of the training text.
       config: the settings for training the readout.
       on_step: called with the share of the work that is done.
+      state: the place from which fitting continues; the result has the same bits as without it.
+      on_state: called with a `FitState` after every fold and every epoch.
 
     Raises:
       ValueError: there are fewer tokens than folds, a token is outside the vocabulary, or the memory is an
@@ -306,8 +351,8 @@ def fit(
     memory = count(network, memory, text)
     report(0.2)
     borders = np.linspace(0, len(tokens), config.folds + 1).astype(int)
-    met = []
-    for fold, (begin, end) in enumerate(itertools.pairwise(borders)):
+    met = list(state.met)
+    for fold, (begin, end) in list(enumerate(itertools.pairwise(borders)))[len(met) :]:
         held = part(text, begin, end)
         memory = count(network, memory, held, sign=-1)
         kept = min(end - begin, config.tokens // config.folds)
@@ -316,9 +361,19 @@ def fit(
         shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, last, jnp.int32))
         met.append(read_counts(network, memory, part(held, shift, shift + kept)))
         memory = count(network, memory, held)
+        if on_state:
+            on_state(FitState(tuple(met)))
         report(0.2 + 0.5 * (fold + 1) / config.folds)
     everything = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), *met)
-    gain, offset = train_readout(jax.random.fold_in(key, config.folds), network, memory, everything, config)
+    gain, offset = train_readout(
+        jax.random.fold_in(key, config.folds),
+        network,
+        memory,
+        everything,
+        config,
+        state=state,
+        on_state=on_state and (lambda trained: on_state(trained._replace(met=tuple(met)))),
+    )
     report(1.0)
     return memory._replace(gain=gain, offset=offset)
 
@@ -338,7 +393,14 @@ def _check_bits(network: Network, memory: StaticMemory, met: BitCounts) -> None:
 
 @training.in_32_bits
 def train_readout(
-    key: jax.Array, network: Network, memory: StaticMemory, met: BitCounts, config: ReadoutConfig
+    key: jax.Array,
+    network: Network,
+    memory: StaticMemory,
+    met: BitCounts,
+    config: ReadoutConfig,
+    *,
+    state: FitState = FitState(),
+    on_state: OnState | None = None,
 ):
     """Trains gains and offsets that predict bits from the counts they met: logistic regression by AdamW.
 
@@ -348,6 +410,8 @@ def train_readout(
       memory: a static memory, whose gains and offsets are the start.
       met: the counts and the bits.
       config: the settings for training the readout.
+      state: the place from which training continues.
+      on_state: called with a `FitState` after every epoch.
 
     Returns:
       ``gain`` and ``offset`` in the shapes of `StaticMemory`.
@@ -385,9 +449,12 @@ def train_readout(
         return jax.lax.scan(one, carry, order)
 
     moved = jax.tree.map(jnp.zeros_like, start)
-    carry = moved, optimizer.init(moved)
-    for epoch_key in jax.random.split(key, config.epochs):
+    leaves, form = jax.tree.flatten((moved, optimizer.init(moved)))
+    carry = jax.tree.unflatten(form, state.trained or leaves)
+    for done, epoch_key in list(enumerate(jax.random.split(key, config.epochs)))[state.epochs :]:
         order = jax.random.permutation(epoch_key, size)[: size // batch * batch].reshape(-1, batch)
         carry, _ = epoch(carry, order)
+        if on_state:
+            on_state(FitState(trained=tuple(jax.tree.leaves(carry)), epochs=done + 1))
     gain, offset = jax.tree.map(jnp.add, start, carry[0])
     return gain, offset * real

@@ -8,8 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
 from wnn_jax.chain import given, tokentree
-from wnn_jax.chain.config import ChainConfig, ReadoutConfig
+from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
 from wnn_jax.chain.memory import OnlineMemory, StaticMemory
@@ -18,8 +19,8 @@ from wnn_jax.data.text import TextConfig
 from wnn_jax.saving import checkpoint
 
 # Edition 1 did not name its edition, had the readout's settings among the model's, and had one shape for both
-# modes.
-EDITION = 2
+# modes. Edition 2 did not keep the digest of what ids mean.
+EDITION = 3
 
 
 def save(
@@ -44,6 +45,7 @@ def save(
     config = {
         "edition": EDITION,
         "text": dataclasses.asdict(text),
+        "ids": model.tokenizer.digest,
         "chain": dataclasses.asdict(model.config),
     }
     arrays = _arrays(model)
@@ -65,13 +67,13 @@ def load(path: str | pathlib.Path) -> ChainModel:
     found = checkpoint.load(path)
     if "chain" not in found.config:
         raise ValueError(f"{path} holds no chain model: give a folder that `chain.save` wrote")
-    edition = found.config.get("edition", 1)
+    edition = checks.integer("edition", found.config.get("edition", 1))
     if edition > EDITION:
         raise ValueError(
             f"{path} holds a chain model of edition {edition}, but this wnn_jax reads editions up to "
             f"{EDITION}: update wnn_jax"
         )
-    config = _config(found.config)
+    config = checks.made(ChainConfig, _settings(found.config), f"the checkpoint {path}")
     arrays = found.table or {}
     kind = OnlineMemory if config.mode == "online" else StaticMemory
     trees = tokentree.TokenTree._fields
@@ -86,12 +88,15 @@ def load(path: str | pathlib.Path) -> ChainModel:
         connections=jnp.asarray(found.connections, jnp.int32),
         view=arrays["view"],
     )
-    tokenizer = texts.tokenizer_of(TextConfig(**found.config["text"]))
+    text = checks.made(TextConfig, found.config.get("text"), f"the checkpoint {path}")
+    tokenizer = texts.tokenizer_of(text)
     if len(tokenizer.pieces) != network.lexicon.shape[1]:
         raise ValueError(
             f"{path} was fitted with {network.lexicon.shape[1]} ids, but its tokenizer now has "
-            f"{len(tokenizer.pieces)}: the text {found.config['text']['corpus']} has changed; restore it"
+            f"{len(tokenizer.pieces)}: the text {text.corpus} has changed; restore it"
         )
+    if edition > 2:
+        texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
     memory = kind(**{name: arrays[name] for name in kind._fields})
     given.network(network)
     given.memory(network, memory)
@@ -105,13 +110,12 @@ def _arrays(model: ChainModel) -> dict[str, jax.Array]:
     return {**model.memory._asdict(), **tree, "lexicon": network.lexicon, "view": network.view}
 
 
-def _config(found: Mapping[str, Any]) -> ChainConfig:
-    """Returns the config of a model of any edition."""
-    known = {**found["chain"]}
-    if "edition" not in found:
+def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the settings of a model of any edition, as the newest one has them."""
+    known = found["chain"]
+    if "edition" not in found and isinstance(known, dict):
+        known = {**known}
         known.pop("seed", None)
-        readout = {"tokens": known.pop("readout_tokens"), "epochs": known.pop("epochs")}
-        known |= {"mode": found["mode"], "readout": readout}
-    known["without"] = tuple(known["without"])
-    known["readout"] = ReadoutConfig(**known["readout"])
-    return ChainConfig(**known)
+        readout = {"tokens": known.pop("readout_tokens", None), "epochs": known.pop("epochs", None)}
+        known |= {"mode": found.get("mode"), "readout": readout}
+    return known

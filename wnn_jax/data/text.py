@@ -163,6 +163,28 @@ def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
     return tokenizers.parse_tokenizer(config.tokenizer)(text)
 
 
+def check_ids_mean(tokenizer: tokenizers.Tokenizer, digest: str | None, config: TextConfig) -> None:
+    """Check that a tokenizer, made again for a saved model, gives ids the meaning that they had.
+
+    Args:
+      tokenizer: the tokenizer.
+      digest: the `Tokenizer.digest` that was saved with the model.
+      config: the text and the tokenizer that the model was fitted with.
+
+    Raises:
+      ValueError: the ids stand for other bytes.
+
+    Source: docs/architecture.md.
+    """
+    if tokenizer.digest != digest:
+        kind, _, path = config.tokenizer.partition(":")
+        changed = f"the file {path}" if kind == "sp" else f"the text {config.corpus}"
+        raise ValueError(
+            f"the tokenizer {config.tokenizer} gives ids another meaning than when the model was saved: "
+            f"{changed} has changed; restore it, or fit the model again"
+        )
+
+
 def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int:
     """Count the UTF-8 bytes that tokens stand for, which is the divisor of bits/byte.
 

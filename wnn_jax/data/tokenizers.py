@@ -70,6 +70,14 @@ class Tokenizer(NamedTuple):
         """``int32 [V]``, the number of bytes that each id stands for."""
         return np.array([len(piece) for piece in self.pieces], np.int32)
 
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the bytes of every id, in hexadecimal digits: what ids mean.
+
+        A saved model keeps it, and is refused where its tokenizer, made again, has another one.
+        """
+        return hashlib.sha256(b"".join(b"%d:%s" % (len(one), one) for one in self.pieces)).hexdigest()
+
 
 def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
     """Turn a tokenizer's name into a function from the training text to the tokenizer.
@@ -347,12 +355,19 @@ def _cache_path(tokenizer: str, text: str, suffix: str) -> pathlib.Path:
 def cache_folder() -> pathlib.Path:
     """Return the folder of the cache: ``$WNN_JAX_CACHE``, or ``wnn_jax`` in the user's cache folder.
 
-    It holds only files that can be made again.
+    A user without a home, as in many containers, has it in the folder for temporary files. It holds only
+    files that can be made again.
 
     Source: docs/architecture.md.
     """
-    default = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    return pathlib.Path(os.environ.get("WNN_JAX_CACHE") or default / "wnn_jax")
+    if chosen := os.environ.get("WNN_JAX_CACHE"):
+        return pathlib.Path(chosen)
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return pathlib.Path(chosen, "wnn_jax")
+    try:
+        return pathlib.Path.home() / ".cache" / "wnn_jax"
+    except RuntimeError:
+        return pathlib.Path(tempfile.gettempdir(), f"wnn_jax-{os.getuid()}")
 
 
 def _write_atomically(path: pathlib.Path, write: Callable) -> None:

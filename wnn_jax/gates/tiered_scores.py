@@ -99,7 +99,8 @@ def _describe(
     pieces: list[bytes],
 ) -> dict[str, Any]:
     """Describe the work as JSON data that differs for every other work."""
-    digests = (hashlib.sha256(x) for x in (train.tobytes(), tokens.tobytes(), b"\n".join(pieces)))
+    ids = b"".join(b"%d:%s" % (len(one), one) for one in pieces)
+    digests = (hashlib.sha256(x) for x in (train.tobytes(), tokens.tobytes(), ids))
     return {
         "model": dataclasses.asdict(config),
         "gates": dataclasses.asdict(gating),

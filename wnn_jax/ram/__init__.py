@@ -12,9 +12,8 @@ Source: docs/semantics/ram.md
 """
 
 from wnn_jax.ram.cells import CELLS, UNIT, CellKind, RamConfig, row_bytes
+from wnn_jax.ram.given import MAX_ADDRESS_BITS, MAX_NEURONS
 from wnn_jax.ram.layer import (
-    MAX_ADDRESS_BITS,
-    MAX_NEURONS,
     Examples,
     Table,
     empty_votes,

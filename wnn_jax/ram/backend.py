@@ -20,6 +20,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
@@ -176,8 +178,14 @@ def touch(row_bytes: int, touches: int, tasks: int) -> jax.Array:
     Returns:
       ``uint32 [tasks]``; the values mean nothing.
 
+    Raises:
+      ValueError: a number is out of range.
+
     Source: docs/architecture.md
     """
+    checks.integer("row_bytes", row_bytes, Limits(least=1, most=2**32))
+    checks.integer("touches", touches, Limits(least=0))
+    checks.integer("tasks", tasks, Limits(least=1))
     call = jax.ffi.ffi_call("wnn_probe", jax.ShapeDtypeStruct((tasks,), jnp.uint32))
     return call(row_bytes=np.int64(row_bytes), touches=np.int64(touches))
 

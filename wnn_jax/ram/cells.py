@@ -24,6 +24,9 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 CellKind = Literal["ternary", "quad_binary", "quad_weighted", "true_wins", "count"]
 CELLS: tuple[CellKind, ...] = get_args(CellKind)
 UNIT = 1 << 20
@@ -54,14 +57,7 @@ class RamConfig:
     sample_rate: float = 1.0
 
     def __post_init__(self):
-        if self.cells not in CELLS:
-            raise ValueError(f"unknown cells {self.cells!r}: choose one of {', '.join(CELLS)}")
-        if not 0.0 <= self.empty_value <= 1.0:
-            raise ValueError(f"empty_value must be in [0, 1], got {self.empty_value}: 0.5 is neutral")
-        if not 0.0 < self.sample_rate <= 1.0:
-            raise ValueError(
-                f"sample_rate must be in (0, 1], got {self.sample_rate}: use 1 to write every example"
-            )
+        checks.fields(self, empty_value=Limits(least=0, most=1), sample_rate=Limits(above=0, most=1))
 
     @property
     def is_quad(self) -> bool:
@@ -99,8 +95,12 @@ def row_bytes(config: RamConfig, address_bits: int) -> int:
     Returns:
       A for byte cells, 4 A for ternary cells, 8 A for count cells, with A = 2^T.
 
+    Raises:
+      ValueError: T is no whole number from 1 to 59: the bytes would overflow 64 bits.
+
     Source: docs/semantics/ram.md
     """
+    address_bits = checks.integer("address_bits", address_bits, Limits(least=1, most=59))
     return (1 if config.is_byte else 4) * row_width(config, address_bits)
 
 

@@ -15,6 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+from wnn_jax.ram import given
+
 UNUSED = -1
 
 
@@ -32,15 +36,22 @@ def random(key: jax.Array, clusters: int, neurons: int, address_bits: int, input
       ``[K, n, T]`` of dtype ``dtype_for(input_bits)``, entries 0 to I - 1.
 
     Raises:
-      ValueError: T is below 1 or above I.
+      ValueError: the key is no key, K, n or I is below 1, T is below 1 or above I, or K * n * I numbers are
+        more than an array holds.
 
     Source: docs/semantics/ram.md
     """
+    given.key(key)
+    clusters = checks.integer("clusters", clusters, given.COUNT)
+    neurons = checks.integer("neurons", neurons, given.COUNT)
+    input_bits = checks.integer("input_bits", input_bits, given.COUNT)
+    address_bits = checks.integer("address_bits", address_bits)
     if not 1 <= address_bits <= input_bits:
         raise ValueError(
             f"a neuron needs 1 to {input_bits} address bits, because there are {input_bits} input bits, "
             f"got {address_bits}: set a number in this range"
         )
+    given.room("the numbers to draw", clusters * neurons * input_bits)
     order = jnp.argsort(jax.random.uniform(key, (clusters, neurons, input_bits)), axis=-1)
     return order[..., :address_bits].astype(dtype_for(input_bits))
 
@@ -52,10 +63,14 @@ def dtype_for(input_bits: int) -> np.dtype:
       input_bits: I.
 
     Returns:
-      ``int8``, ``int16`` or ``int32`` (``int64`` above 2^31 bits).
+      ``int8``, ``int16`` or ``int32``.
+
+    Raises:
+      ValueError: I is no whole number from 0 to 2^31 - 1.
 
     Source: docs/semantics/ram.md
     """
+    input_bits = checks.integer("input_bits", input_bits, Limits(least=0))
     return np.dtype(np.min_scalar_type(-max(input_bits, 1)))
 
 
@@ -68,8 +83,13 @@ def neurons_present(connections: jax.Array) -> jax.Array:
     Returns:
       ``int32 [K]``.
 
+    Raises:
+      ValueError: the connections are not integers ``[K, n, T]``.
+
     Source: docs/semantics/ram.md
     """
+    checks.array("connections", connections, "integers", {"K": None, "n": None, "T": None})
+    connections = jnp.asarray(connections)
     return jnp.any(connections != UNUSED, axis=-1).sum(axis=-1, dtype=jnp.int32)
 
 
@@ -83,8 +103,16 @@ def table_bits(connections: jax.Array, cell_bits: int) -> jax.Array:
     Returns:
       ``float32 [...]``.
 
+    Raises:
+      ValueError: the connections are not integers, or have fewer than three axes.
+
     Source: docs/semantics/search.md
     """
+    checks.array("connections", connections, "integers")
+    checks.integer("cell_bits", cell_bits, Limits(least=1))
+    if len(connections.shape) < 3:
+        raise ValueError(f"connections has shape {list(connections.shape)}: give [..., K, n, T]")
+    connections = jnp.asarray(connections)
     used = (connections != UNUSED).sum(axis=-1)
     cells = jnp.where(used > 0, jnp.exp2(used.astype(jnp.float32) - 20.0), 0.0)
     return cell_bits * cells.sum(axis=(-2, -1))

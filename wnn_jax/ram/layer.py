@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from wnn_jax.ram import backend, bits, connectivity, xla
-from wnn_jax.ram.cells import UNIT, RamConfig, empty, row_bytes, value
-
-MAX_NEURONS = (2**31 - 1) // UNIT
-MAX_ADDRESS_BITS = 24
+from wnn_jax import checks
+from wnn_jax.ram import backend, bits, connectivity, given, xla
+from wnn_jax.ram.cells import UNIT, RamConfig, empty, row_bytes, row_width, value
 
 
 class Examples(NamedTuple):
@@ -71,11 +70,14 @@ def init(config: RamConfig, clusters: int, neurons: int, address_bits: int) -> T
       A table whose cells are all EMPTY; see `Table` for shapes and dtypes.
 
     Raises:
-      ValueError: n or T is out of range, see `check_size`.
+      ValueError: the number of clusters is below 1, or n or T is out of range, see `given.size`.
 
     Source: docs/semantics/ram.md
     """
-    check_size(neurons, address_bits)
+    given.kind(config)
+    clusters = checks.integer("clusters", clusters, given.COUNT)
+    neurons, address_bits = given.size(neurons, address_bits)
+    given.room("the cells of a table", clusters * neurons * row_width(config, address_bits))
     shape = (clusters, neurons, 1 << address_bits)
     return Table(
         cells=empty(config, (*shape, 2) if config.cells == "count" else shape),
@@ -107,11 +109,13 @@ def write(
       The new table, with the shapes of ``table``.
 
     Raises:
-      ValueError: shapes disagree, there is no example, spans are given, or a key is missing.
+      ValueError: an array has a wrong type, shape or entry (`given`), there is no example, spans are given,
+        or a key is missing.
 
     Source: docs/semantics/ram.md
     """
     _check(key, config, connections, train)
+    given.table(config, table, connections.shape, more=train.targets.shape[1])
     if train.span is not None:
         raise ValueError(
             "write was given spans, but every cluster of a table has the same examples: spans are for "
@@ -120,7 +124,7 @@ def write(
     neurons = _flatten(key, config, connections)
     stream = _stream(train, table.written)
     return Table(
-        cells=backend.write(config, table.cells, neurons, stream),
+        cells=backend.write(config, jnp.asarray(table.cells), neurons, stream),
         ones=table.ones + _seen(stream)[0],
         written=table.written + stream.weight.sum(dtype=jnp.int32),
     )
@@ -140,15 +144,18 @@ def read(config: RamConfig, table: Table, connections: jax.Array, words: jax.Arr
       ``int32 [K, N]``, the sum over a cluster's neurons of the values read, in units of ``1 / UNIT``.
 
     Raises:
-      ValueError: n or T is out of range, see `check_size`.
+      ValueError: an array has a wrong type, shape or entry, see `given`.
 
     Source: docs/semantics/ram.md
     """
-    clusters, neurons, address_bits = connections.shape
-    check_size(neurons, address_bits)
+    given.kind(config)
+    given.words("words", words)
+    given.connections(connections, bits.WORD * words.shape[0])
+    given.table(config, table, connections.shape)
     flat = _flatten(None, config, connections)
-    prior = _prior(table.ones, table.written)
-    return backend.read(config, clusters, table.cells, flat, prior, words)
+    prior = _prior(jnp.asarray(table.ones), jnp.asarray(table.written))
+    cells, words = jnp.asarray(table.cells), jnp.asarray(words)
+    return backend.read(config, connections.shape[0], cells, flat, prior, words)
 
 
 def fit_and_read(
@@ -175,15 +182,17 @@ def fit_and_read(
       Votes ``int32 [K, N']``, in units of ``1 / UNIT``.
 
     Raises:
-      ValueError: shapes disagree, there is no example, a key is missing, or n or T is out of range.
+      ValueError: an array has a wrong type, shape or entry (`given`), there is no example, or a key is
+        missing.
 
     Source: docs/semantics/ram.md
     """
     _check(key, config, connections, train)
+    given.words("the words to read", words, rows=train.words.shape[0])
     stream = _stream(train, jnp.zeros((), jnp.int32))
     prior = _prior(*_seen(stream))
     fused = _fused(config, connections.shape[0])
-    return fused(_flatten(key, config, connections), stream, prior, words)
+    return fused(_flatten(key, config, connections), stream, prior, jnp.asarray(words))
 
 
 def seeds(key: jax.Array | None, config: RamConfig, clusters: int, neurons: int) -> jax.Array:
@@ -199,8 +208,17 @@ def seeds(key: jax.Array | None, config: RamConfig, clusters: int, neurons: int)
       ``uint32 [K, n]``. A seed depends on the neuron's place in the layer. All are 0 if the sample rate is 1
       or there is no key.
 
+    Raises:
+      ValueError: there is no cluster or no neuron, or the key is no key.
+
     Source: docs/semantics/ram.md
     """
+    given.kind(config)
+    if key is not None:
+        given.key(key)
+    clusters = checks.integer("clusters", clusters, given.COUNT)
+    neurons = checks.integer("neurons", neurons, given.COUNT)
+    given.room("the seeds", clusters * neurons)
     if key is None or config.sample_rate == 1.0:
         return jnp.zeros((clusters, neurons), jnp.uint32)
     return jax.random.bits(key, (clusters * neurons,)).reshape(clusters, neurons)
@@ -230,18 +248,28 @@ def fit_and_read_groups(
     Returns:
       Votes ``int32 [G, N']``, in units of ``1 / UNIT``.
 
+    Raises:
+      ValueError: an array has a wrong type, shape or entry (`given`), or there is no example.
+
     Source: docs/semantics/search.md
     """
+    given.kind(config)
+    given.examples(train)
+    given.words("the words to read", words, rows=train.words.shape[0])
+    given.connections(connections, bits.WORD * words.shape[0], axes="GMT")
+    checks.array("seed", seed, "uint32", dict(zip("GM", connections.shape[:2], strict=True)))
+    within = checks.Limits(least=0, most=train.targets.shape[0] - 1)
+    checks.array("cluster", cluster, "integers", {"G": connections.shape[0]}, within)
     groups, size, address_bits = connections.shape
     stream = _stream(train, jnp.zeros((), jnp.int32))
     prior = _prior(*_seen(stream))
     neurons = xla.Neurons(
-        connections.reshape(groups * size, address_bits).astype(jnp.int32),
-        seed.reshape(-1),
-        jnp.repeat(cluster.astype(jnp.int32), size),
+        jnp.asarray(connections, jnp.int32).reshape(groups * size, address_bits),
+        jnp.asarray(seed).reshape(-1),
+        jnp.repeat(jnp.asarray(cluster, jnp.int32), size),
         jnp.repeat(jnp.arange(groups, dtype=jnp.int32), size),
     )
-    return backend.fit_and_read(config, groups, neurons, stream, prior, words)
+    return backend.fit_and_read(config, groups, neurons, stream, prior, jnp.asarray(words))
 
 
 def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
@@ -254,8 +282,13 @@ def empty_votes(config: RamConfig, train: Examples) -> jax.Array:
     Returns:
       ``int32 [K]``, in units of ``1 / UNIT``.
 
+    Raises:
+      ValueError: an array of the examples has a wrong type, shape or entry (`given`), or there is no example.
+
     Source: docs/semantics/ram.md
     """
+    given.kind(config)
+    given.examples(train)
     stream = _stream(train, jnp.zeros((), jnp.int32))
     prior = _prior(*_seen(stream))
     row = empty(config, (2 if config.cells == "count" else 1,))
@@ -272,8 +305,13 @@ def probability(votes: jax.Array, connections: jax.Array) -> tuple[jax.Array, ja
     Returns:
       Two ``float32 [K, N]``, in [0, 1]. A cluster without neurons gives 1/2 and 1/2.
 
+    Raises:
+      ValueError: an array has a wrong type, shape or entry, see `given`.
+
     Source: docs/semantics/ram.md
     """
+    given.connections(connections)
+    given.votes(votes, connections.shape[0])
     return shares(votes, connectivity.neurons_present(connections)[:, None])
 
 
@@ -291,9 +329,22 @@ def shares(votes: jax.Array, neurons: jax.Array) -> tuple[jax.Array, jax.Array]:
       The shares of the vote for bit 1 and for bit 0, two ``float32 [...]``; both are 1/2 where there is no
       neuron.
 
+    Raises:
+      ValueError: an array does not hold integers, the shapes do not broadcast, or a number of neurons is out
+        of range.
+
     Source: docs/semantics/ram.md
     """
-    total = neurons * UNIT
+    checks.array("votes", votes, "integers")
+    checks.array("neurons", neurons, "integers", limits=checks.Limits(least=0, most=given.MAX_NEURONS))
+    try:
+        np.broadcast_shapes(votes.shape, neurons.shape)
+    except ValueError:
+        raise ValueError(
+            f"votes of shape {list(votes.shape)} and neurons of {list(neurons.shape)} do not broadcast: "
+            "give a number of neurons for each vote"
+        ) from None
+    votes, total = jnp.asarray(votes), jnp.asarray(neurons).astype(jnp.int32) * UNIT
     silent = total == 0
     one = jnp.where(silent, 0.5, votes / jnp.maximum(total, 1))
     zero = jnp.where(silent, 0.5, (total - votes) / jnp.maximum(total, 1))
@@ -324,8 +375,17 @@ def fused_bytes(
     Returns:
       Bytes.
 
+    Raises:
+      ValueError: a number is out of range.
+
     Source: docs/architecture.md
     """
+    given.kind(config)
+    neurons, address_bits = given.size(neurons, address_bits)
+    clusters = checks.integer("clusters", clusters, given.COUNT)
+    input_bits = checks.integer("input_bits", input_bits, given.COUNT)
+    train = checks.integer("train", train, checks.Limits(least=0))
+    evaluated = checks.integer("evaluated", evaluated, checks.Limits(least=0))
     block = xla.block_size(config, clusters * neurons, address_bits)
     rows = 2 * block * row_bytes(config, address_bits)
     words = 4 * -(-input_bits // bits.WORD) * (train + evaluated)
@@ -335,53 +395,15 @@ def fused_bytes(
 
 
 def _check(key: jax.Array | None, config: RamConfig, connections: jax.Array, train: Examples) -> None:
-    if key is None and config.sample_rate < 1.0:
+    given.kind(config)
+    if key is not None:
+        given.key(key)
+    elif config.sample_rate < 1.0:
         raise ValueError(
             f"sample_rate {config.sample_rate} needs a key, got None: pass a key, or use sample_rate 1"
         )
-    if connections.ndim != 3:
-        raise ValueError(f"connections must be [K, n, T], got shape {connections.shape}: give three axes")
-    if train.targets.ndim != 2 or train.targets.shape[0] != connections.shape[0]:
-        raise ValueError(
-            f"{connections.shape[0]} clusters need targets [{connections.shape[0]}, N], "
-            f"got shape {train.targets.shape}: give one row of targets for each cluster"
-        )
-    if train.words.shape[1:] != train.targets.shape[1:]:
-        raise ValueError(
-            f"words {train.words.shape} and targets {train.targets.shape} differ in the number of examples: "
-            "their last axes must be equal"
-        )
-    if not train.targets.shape[1]:
-        raise ValueError("there is no example to write: give at least one")
-    if train.span is not None and train.span.shape != (connections.shape[0], 2):
-        raise ValueError(
-            f"spans must be [{connections.shape[0]}, 2], got shape {train.span.shape}: give a begin and an "
-            "end for each cluster"
-        )
-    check_size(connections.shape[1], connections.shape[2])
-
-
-def check_size(neurons: int, address_bits: int) -> None:
-    """Refuse sizes that a dense table cannot have.
-
-    Args:
-      neurons: n, 1 to `MAX_NEURONS`: more could overflow the 32 bits of a vote.
-      address_bits: T, 1 to `MAX_ADDRESS_BITS`.
-
-    Raises:
-      ValueError: n or T is out of range.
-
-    Source: docs/semantics/ram.md
-    """
-    if not 1 <= address_bits <= MAX_ADDRESS_BITS:
-        raise ValueError(
-            f"a dense table takes 1 to {MAX_ADDRESS_BITS} address bits, got {address_bits}: a neuron has "
-            "2^T cells; set a number in this range"
-        )
-    if not 1 <= neurons <= MAX_NEURONS:
-        raise ValueError(
-            f"a cluster takes 1 to {MAX_NEURONS} neurons, got {neurons}: set a number in this range"
-        )
+    given.examples(train)
+    given.connections(connections, bits.WORD * train.words.shape[0], train.targets.shape[0])
 
 
 def _flatten(key: jax.Array | None, config: RamConfig, connections: jax.Array) -> xla.Neurons:
@@ -389,16 +411,17 @@ def _flatten(key: jax.Array | None, config: RamConfig, connections: jax.Array) -
     count = clusters * neurons
     cluster = jnp.repeat(jnp.arange(clusters, dtype=jnp.int32), neurons)
     seed = seeds(key, config, clusters, neurons).reshape(count)
-    flat = connections.reshape(count, address_bits).astype(jnp.int32)
+    flat = jnp.asarray(connections, jnp.int32).reshape(count, address_bits)
     return xla.Neurons(flat, seed, cluster, cluster)
 
 
 def _stream(train: Examples, already: jax.Array) -> xla.Stream:
     count = train.targets.shape[1]
-    weight = jnp.ones(count, bool) if train.weight is None else train.weight.astype(bool)
+    weight = jnp.ones(count, bool) if train.weight is None else jnp.asarray(train.weight)
     place = already + jnp.cumsum(weight, dtype=jnp.int32) - 1
-    span = None if train.span is None else train.span.astype(jnp.int32)
-    return xla.Stream(train.words, train.targets.astype(bool), weight, place.astype(jnp.uint32), span)
+    span = None if train.span is None else jnp.asarray(train.span, jnp.int32)
+    words, targets = jnp.asarray(train.words), jnp.asarray(train.targets)
+    return xla.Stream(words, targets, weight, place.astype(jnp.uint32), span)
 
 
 def _seen(stream: xla.Stream) -> tuple[jax.Array, jax.Array]:

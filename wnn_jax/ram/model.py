@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.ram import bits, connectivity, layer
+from wnn_jax import checks
+from wnn_jax.ram import bits, connectivity, given, layer
 from wnn_jax.ram.cells import RamConfig
 
 _BLOCK = 1 << 14  # examples that are read at a time
@@ -44,7 +45,8 @@ class LayerConfig:
     memory: RamConfig = RamConfig()
 
     def __post_init__(self):
-        layer.check_size(self.neurons, self.address_bits)
+        checks.fields(self)
+        given.size(self.neurons, self.address_bits)
 
 
 class Layer(NamedTuple):
@@ -109,19 +111,17 @@ def fit(key: jax.Array, config: LayerConfig, X: Any, Y: Any, connections: Any = 
 
     Source: docs/semantics/ram.md
     """
+    given.key(key)
     connect_key, sample_key = jax.random.split(key)
     data = examples(X, Y)
     clusters, inputs = data.targets.shape[0], np.shape(X)[1]
     if connections is None:
         sizes = config.neurons, config.address_bits
         connections = connectivity.random(connect_key, clusters, *sizes, inputs)
+    # Before JAX takes them, because it would cut off numbers of 64 bits.
+    connections = connections if hasattr(connections, "dtype") else np.asarray(connections)
+    given.connections(connections, inputs, clusters)
     connections = jnp.asarray(connections)
-    if connections.ndim != 3 or connections.shape[0] != clusters or int(connections.max(initial=0)) >= inputs:
-        raise ValueError(
-            f"connections must be [{clusters}, n, T] with entries below {inputs}, got shape "
-            f"{connections.shape} with entries up to {int(connections.max(initial=-1))}: give one "
-            "cluster for each column of Y, and only input bits that X has"
-        )
     config = dataclasses.replace(config, neurons=connections.shape[1], address_bits=connections.shape[2])
     table = layer.init(config.memory, clusters, config.neurons, config.address_bits)
     return _written(Layer(config, connections, table, sample_key), data)
@@ -192,8 +192,12 @@ def padded_length(count: int) -> int:
     Returns:
       The smallest of these lengths that is at least ``count``; 0 for no examples.
 
+    Raises:
+      ValueError: the number is below 0, or no whole number.
+
     Source: docs/architecture.md
     """
+    count = checks.integer("count", count, checks.Limits(least=0))
     step = max(8, 1 << max(count - 1, 0).bit_length() - 1) // _STEPS if count > 64 else 64
     return -(-count // step) * step
 
@@ -227,6 +231,8 @@ def _bits(name: str, rows: Any) -> np.ndarray:
       ValueError: there are not two axes, there is no column, or an entry is neither 0 nor 1.
     """
     rows = np.asarray(rows)
+    if rows.dtype.kind not in "biuf":
+        raise ValueError(f"{name} has dtype {rows.dtype}: give bits, booleans or numbers that are 0 or 1")
     if rows.ndim != 2 or not rows.shape[1]:
         raise ValueError(
             f"{name} must be rows of bits, [N, bits], got shape {rows.shape}: give one row for each example"
@@ -239,6 +245,8 @@ def _bits(name: str, rows: Any) -> np.ndarray:
                 f"{name} must hold bits, 0 or 1: row {row}, column {column} is {rows[row, column]} "
                 f"({len(wrong)} such entries); turn the data into bits first"
             )
+    else:
+        checks.array(name, rows, "booleans")
     return rows.astype(bool)
 
 

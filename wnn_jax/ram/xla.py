@@ -12,7 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax.ram import bits, cells, connectivity
+from wnn_jax.ram import bits, cells, connectivity, given
 
 # The number of neurons that are written side by side. For cells that add, two neurons keep both rows of 2**20
 # cells in the L2 cache and occupy a second core. Quad cells take the examples one by one, so only the number
@@ -88,11 +88,17 @@ def addresses(words: jax.Array, connections: jax.Array) -> jax.Array:
         connection (-1) gives 0.
 
     Returns:
-      ``int32 [N]``, in ``[0, 2**T)``.
+      ``int32 [N]``, in ``[0, 2**T)``, whatever the connections are.
+
+    Raises:
+      ValueError: the words are not ``uint32 [W, N]``, or an entry of the connections is neither -1 nor an
+        input bit.
 
     Source: docs/semantics/ram.md
     """
-    connections = connections.astype(jnp.int32)
+    given.words("words", words)
+    given.connections(connections, bits.WORD * words.shape[0], axes="T")
+    words, connections = jnp.asarray(words), jnp.asarray(connections, jnp.int32)
     used = (connections >= 0).astype(jnp.uint32)
     source = jnp.maximum(connections, 0)
     shift = (source % bits.WORD).astype(jnp.uint32)
@@ -191,7 +197,8 @@ def _add_lanes(config: cells.RamConfig, rows: list, neurons: Neurons, stream: St
     address = jax.vmap(addresses, (None, 0))(stream.words, neurons.connections)
     written = []
     for lane, row in enumerate(rows):
-        target = stream.targets[neurons.cluster[lane]].astype(jnp.int32)
+        # The mask keeps a boolean of other bytes than 0 and 1 within its cell.
+        target = stream.targets[neurons.cluster[lane]].astype(jnp.int32) & 1
         drawn = cells.sampled(config, neurons.seed[lane], stream.place)
         weight = drawn & stream.weight & _present(neurons.connections[lane])
         if stream.span is not None:

@@ -16,10 +16,13 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from wnn_jax import files
 from wnn_jax.ram import connectivity
+from wnn_jax.saving import locks
 
 SCHEMA = 1
 _FORMAT = "wnn_jax checkpoint"
+_WAIT = 300.0  # seconds to wait while another process saves a version: the work to save took longer
 
 
 class Checkpoint(NamedTuple):
@@ -76,16 +79,18 @@ def save(
         "metrics": json.loads(json.dumps(metrics)),
         "sha256": {name: _digest(x) for name, x in arrays.items()},
     }
-    folder = root / f"{max(_versions(root), default=0) + 1:08d}"
     try:
         root.mkdir(parents=True, exist_ok=True)
+        lock = locks.hold(root, wait=_WAIT)
+        folder = root / f"{max(_versions(root), default=0) + 1:08d}"
         with _checkpointer() as checkpointer:
             checkpointer.save(
                 folder,
                 args=ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays)),
             )
     except OSError as error:
-        raise ValueError(f"cannot write the checkpoint {folder}: {error.strerror}") from error
+        raise ValueError(f"cannot write the checkpoint {root}: {error.strerror}") from error
+    del lock
     return folder
 
 
@@ -93,14 +98,15 @@ def check_target(path: str | pathlib.Path) -> pathlib.Path:
     """Check that `save` would accept a folder, and return its absolute path. Call it before hours of work.
 
     Raises:
-      ValueError: the folder holds something that is not a checkpoint.
+      ValueError: the folder holds something that is not a checkpoint, or cannot be made or written.
 
     Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
-    occupied = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    occupied = root.exists() and (not root.is_dir() or any(x.name != locks.FILE for x in root.iterdir()))
     if occupied and not _versions(root):
         raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
+    files.check_place(root / "version", folders=True)
     return root
 
 

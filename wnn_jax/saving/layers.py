@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
 from wnn_jax.saving import checkpoint
 
 
@@ -54,8 +54,7 @@ def load(path: str | pathlib.Path) -> ram.Layer:
     arrays = dict(found.table or {})
     if "layer" not in found.config or set(arrays) != {*ram.Table._fields, "seed"}:
         raise ValueError(f"{path} holds no layer: give a folder that saving.layers.save wrote")
-    settings = found.config["layer"]
-    config = ram.LayerConfig(**{**settings, "memory": ram.RamConfig(**settings["memory"])})
+    config = checks.made(ram.LayerConfig, found.config["layer"], f"the checkpoint {path}")
     seed = jax.random.wrap_key_data(arrays.pop("seed"), impl=found.config["draws"])
     connections = jnp.asarray(np.asarray(found.connections))
     return ram.Layer(config, connections, ram.Table(**arrays), seed)

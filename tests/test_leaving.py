@@ -1,0 +1,183 @@
+"""What results depend on is recorded and compared, and commands end well."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from commands import call
+
+from wnn_jax import chain
+from wnn_jax.data import text, tokenizers
+from wnn_jax.saving import checkpoint, locks, progress
+
+CHAIN = ("--modes=online", "--memory_mib=2", "--neurons=bytes", "--rare=0", "--transformer_epochs=0")
+
+HOLD = """
+import sys, time
+from wnn_jax.saving import locks
+lock = locks.hold(sys.argv[1])
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def changed(path):
+    """Exchange two letters of a text in place, so that a tokenizer learns other pieces from it."""
+    path.write_text(path.read_text().replace("a", "\0").replace("e", "a").replace("\0", "e"))
+
+
+def test_a_chain_model_is_refused_when_its_ids_mean_something_else(corpus, tmp_path):
+    config = text.TextConfig(str(corpus), "bpe:300")
+    settings = chain.ChainConfig("online", memory_mib=1, chunk=256)
+    model = chain.fit(jax.random.key(0), settings, text.load(config))
+    chain.save(tmp_path / "model", model, config)
+    assert chain.load(tmp_path / "model").tokenizer.digest == model.tokenizer.digest
+    changed(corpus)
+    done = call("generate", f"--checkpoint={tmp_path / 'model'}", "--tokens=3")
+    assert done.returncode == 2
+    assert "gives ids another meaning" in done.stderr
+    assert f"the text {corpus} has changed" in done.stderr
+
+
+def test_a_bitwise_model_is_refused_when_its_ids_mean_something_else(corpus, tmp_path):
+    model = f"--checkpoint={tmp_path / 'model'}"
+    flags = (f"--workdir={tmp_path / 'run'}", "--curve_points=0")
+    small = ("--tokenizer=bpe:300", "--neurons=2", "--bits=4", "--context=2", "--save_table")
+    assert call("bitwise", f"--corpus={corpus}", *small, model, *flags).returncode == 0
+    changed(corpus)
+    done = call("bitwise", f"--restore={tmp_path / 'model'}", *flags)
+    assert done.returncode == 2
+    assert "gives ids another meaning" in done.stderr
+
+
+def test_a_checkpoint_of_something_else_is_named(tmp_path):
+    checkpoint.save(tmp_path / "other", np.zeros((1, 1, 2), np.int32), {"toy": 1}, {})
+    done = call("bitwise", f"--restore={tmp_path / 'other'}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    assert "holds no bitwise model" in done.stderr
+
+
+def test_the_digest_of_a_tokenizer_depends_on_every_piece():
+    pieces = [b"a", b"bc", b""]
+    one = tokenizers.Tokenizer("toy", np.array, pieces)
+    others = [[b"ab", b"c", b""], [b"a", b"bd", b""], [b"a", b"bc"], [b"a", b"bc", b"", b""]]
+    assert len({one.digest, *(one._replace(pieces=other).digest for other in others)}) == 5
+    assert one._replace(name="other").digest == one.digest
+
+
+def test_progress_knows_what_its_last_digits_depend_on(tmp_path, monkeypatch):
+    progress.Progress(tmp_path / "run", {"work": {"rate": 0.5}, "text": "a" * 64})
+    with pytest.raises(ValueError, match=r"differs in text, work.rate \(0.5 there, 0.25 here\): choose"):
+        progress.Progress(tmp_path / "run", {"work": {"rate": 0.25}, "text": "b" * 64})
+    monkeypatch.setenv("WNN_JAX_BACKEND", "xla")
+    with pytest.raises(ValueError, match=r'differs in made_with.backend \("cpu" there, "xla" here\)'):
+        progress.Progress(tmp_path / "run", {"work": {"rate": 0.5}, "text": "a" * 64})
+
+
+def test_an_answer_that_was_not_asked_for_is_not_resumed(corpus, tmp_path):
+    flags = (f"--corpus={corpus}", "--tokenizer=bytes", *CHAIN, f"--resume={tmp_path / 'run'}")
+    assert call("chain", *flags, "--noaccuracy", f"--workdir={tmp_path / 'rows'}").returncode == 0
+    done = call("chain", *flags, f"--workdir={tmp_path / 'rows'}")
+    assert done.returncode == 2
+    assert "differs in argmax (false there, true here)" in done.stderr
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"held\n"
+        with pytest.raises(ValueError, match=f"is in use by process {other.pid} on .*: wait for its end"):
+            progress.Progress(tmp_path, {})
+        begun = time.monotonic()
+        with pytest.raises(ValueError, match="is in use by"):
+            locks.hold(tmp_path, wait=0.3)
+        assert time.monotonic() - begun > 0.3
+        other.kill()
+    lock = locks.hold(tmp_path)
+    assert locks.hold(tmp_path) is lock
+    # A folder that was only locked is still empty for its next use.
+    assert progress.Progress(tmp_path, {}).latest() is None
+
+
+def test_a_decoder_raises_what_its_callback_raised():
+    network, memory = chain_of_bytes()
+
+    def choose(one):
+        raise RuntimeError("no bit left")
+
+    with pytest.raises(RuntimeError, match="no bit left"):
+        chain.decode(network, memory, 4, chain.BitCallback(choose), rate=0.02, block=8)
+    network, memory = chain_of_bytes()
+    with pytest.raises(ValueError, match="returned 7: return 0 or 1"):
+        chain.decode(network, memory, 4, chain.BitCallback(lambda one: 7), rate=0.02, block=8)
+
+
+def test_an_interrupt_inside_a_decoder_is_raised_after_it():
+    network, memory = chain_of_bytes()
+    calls = []
+
+    def choose(one):
+        calls.append(one)
+        if len(calls) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    with pytest.raises(KeyboardInterrupt):
+        chain.decode(network, memory, 8, chain.BitCallback(choose), rate=0.02, block=8)
+    assert len(calls) < 8 * 8
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def chain_of_bytes():
+    from wnn_jax.chain import memory, model, tokentree
+
+    network = model.network(tokentree.plain(256), [bytes([i]) for i in range(256)], (("node", ""),))
+    return network, memory.empty_online(network, 8)
+
+
+@pytest.mark.parametrize("command", ["compress", "chain"])
+def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, tmp_path):
+    """Interrupt a command while it imports, while it compiles and while it works."""
+    source, output = tmp_path / "text", tmp_path / "packed"
+    source.write_bytes(np.random.default_rng(0).integers(97, 105, 3_000_000, np.uint8).tobytes())
+    flags = {
+        "compress": [f"--input={source}", f"--output={output}"],
+        "chain": [f"--corpus={source}", "--tokenizer=bytes", *CHAIN, f"--workdir={tmp_path / 'run'}"],
+    }
+    line = [sys.executable, "-m", f"experiments.{command}", *flags[command]]
+    for seconds in (0.3, 1.0, 2.5):
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        assert process.returncode == 130, said
+        assert "Traceback" not in said
+    assert sorted(x.name for x in tmp_path.iterdir() if x.is_file()) == ["text"]
+
+
+def test_an_output_that_cannot_be_written_is_noticed_before_the_work(tmp_path, monkeypatch):
+    source = tmp_path / "text"
+    source.write_text("text")
+    monkeypatch.setattr("wnn_jax.chain.archive.encode", None)  # it must not be reached
+    done = call("compress", f"--input={source}", f"--output={tmp_path / 'nowhere' / 'x'}")
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr
+    with pytest.raises(ValueError, match="text is not a folder"):
+        checkpoint.check_target(source / "model")
+
+
+def test_a_user_without_a_home_has_a_cache(monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.home", homeless)
+    monkeypatch.setenv("WNN_JAX_CACHE", "chosen")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert str(tokenizers.cache_folder()) == "chosen"
+    monkeypatch.delenv("WNN_JAX_CACHE")
+    assert tokenizers.cache_folder().name == f"wnn_jax-{os.getuid()}"
+    assert text.load(text.TextConfig(tokenizer="bytes")).vocabulary == 256
