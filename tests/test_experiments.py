@@ -193,7 +193,7 @@ def bad(*flags):
         (["--search=ga", "--cache_mib=0", "--corpus=words.txt"], "more than cache_mib 0"),
         (["--search=ga", "--num_processes=2"], "several processes need --coordinator"),
         (["--resume=r", "--num_processes=2", "--coordinator=localhost:1"], "the progress of one process"),
-        (["--search=tabu", "--sites=2", "--neurons=4", "--resume=foreign"], "holds no progress of wnn_jax"),
+        (["--search=tabu", "--sites=2", "--neurons=4", "--resume=foreign"], "holds no progress that"),
         (["--bits=20", "--context=1"], "address_bits=20 are more than the 8 input bits"),
         (["--cells=bloom"], "--cells=bloom"),
         (["--neurones=3"], "Unknown command line flag 'neurones'"),

@@ -18,14 +18,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.chain import given, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
-from wnn_jax.chain import static, tokentree
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
+from wnn_jax.saving import folders
 from wnn_jax.saving.progress import Progress
 
 
@@ -182,13 +184,13 @@ def score(
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
-      ValueError: a token is outside the vocabulary.
+      ValueError: a token is outside the vocabulary, or an array of the model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    tokens = models.check_tokens(
-        model.network, model.tokenizer.encode(text) if isinstance(text, str) else text
-    )
+    given.network(model.network)
+    given.memory(model.network, model.memory)
+    tokens = given.tokens(model.network, model.tokenizer.encode(text) if isinstance(text, str) else text)
     memory = model.memory
     if isinstance(memory, OnlineMemory) and not donate:
         memory = jax.tree.map(jnp.copy, memory)
@@ -247,22 +249,20 @@ def evaluate(
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
-      ValueError: see `fit`; or ``save_every`` is below 1.
+      ValueError: see `fit`; ``save_every`` is below 1, a token is outside the vocabulary, or the wiring is
+        not one.
 
     Source: docs/semantics/chain.md
     """
-    if save_every < 1:
-        raise ValueError(f"save_every must be at least 1, got {save_every}")
+    checks.integer("save_every", save_every, checks.Limits(least=1))
     network = build(config, corpus) if network is None else network
-    tokens = np.concatenate([corpus.train, corpus.test]).astype(np.int32)
+    given.network(network)
+    tokens = np.concatenate([given.tokens(network, part) for part in (corpus.train, corpus.test)])
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
-    found = saved.latest() if saved else None
-    begun = found and found[1]["done"]
-    memory = _resumed(config, found[0]) if found and begun else empty(config, network)
-    model = ChainModel(config, corpus.tokenizer, network, memory)
+    model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
-    if found:
-        run.resume(*found)
+    if saved:
+        saved.latest(run.resume)
 
     def save() -> None:
         run.clock()
@@ -275,8 +275,7 @@ def evaluate(
             saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
 
     if config.mode == "static" and not run.fitted:
-        state = static.FitState.of(found[0]) if found else static.FitState()
-        run.fit_static(key, on_step, state, keep)
+        run.fit_static(key, on_step, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -301,11 +300,6 @@ def _describe(
     }
 
 
-def _resumed(config: ChainConfig, arrays: dict[str, Any]) -> Memory:
-    kind = OnlineMemory if config.mode == "online" else StaticMemory
-    return kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
-
-
 class _Run:
     """The run of a model through a text: its place, its results and its time."""
 
@@ -314,6 +308,7 @@ class _Run:
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)
         self.done, self.fitted, self.seconds = 0, False, 0.0
+        self.partly = static.FitState()  # what is done of the fit of a static model
         self._begun = time.perf_counter()
         self._spent: dict[str, tuple[int, float]] = {}  # tokens and seconds of each stage
 
@@ -329,15 +324,24 @@ class _Run:
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
-        """Continues from a `state`; the model already has the memory of it."""
-        if len(self.nats) and data["done"]:
+        """Continues from a `state`, or from a part of the fit, if it is one of this run."""
+        done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
+        fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
+        if not done:
+            self.partly, self.seconds = static.FitState.of(arrays), seconds
+            return
+        arrays_now, _ = self.state()
+        folders.check_form(arrays, arrays_now)
+        memory: Any = self.model.memory
+        memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
+        given.memory(self.model.network, memory)
+        self.model = self.model._replace(memory=memory)
+        if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
-        self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
+        self.done, self.fitted, self.seconds = done, fitted, seconds
 
-    def fit_static(
-        self, key: jax.Array, on_step: OnStep | None, state: static.FitState, keep: static.OnState
-    ) -> None:
-        """Counts the training text and trains the readout, from the start or from a state."""
+    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: static.OnState) -> None:
+        """Counts the training text and trains the readout, from the start or from a part of the fit."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -346,7 +350,7 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        readout, keeps = self.model.config.readout, {"state": state, "on_state": keep}
+        readout, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
         fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun
@@ -375,7 +379,7 @@ class _Run:
     def _read_chunk(self, part: np.ndarray, scored: bool) -> None:
         config, network, memory = self.model.config, self.model.network, self.model.memory
         how = {"learn": config.mode == "online", "argmax": scored and self.argmax, "rate": config.rate}
-        memory, reading = models.read(network, memory, part, **how, block=config.chunk)
+        memory, reading = models.read_ids(network, memory, part, **how, block=config.chunk)
         self.model = self.model._replace(memory=memory)
         if scored:
             at = self.done - self.scored_from
@@ -413,22 +417,25 @@ def generate(
       the prompt and its continuation; bytes that are not UTF-8 are replaced.
 
     Raises:
-      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range.
+      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range, the prompt is no text, or an array
+        of the model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    if tokens < 1:
-        raise ValueError(f"tokens must be at least 1, got {tokens}")
+    checks.integer("tokens", tokens, checks.Limits(least=1))
+    if not isinstance(prompt, str):
+        raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
     network, memory = model.network, model.memory
+    given.network(network)
+    given.memory(network, memory)
+    given.drawing(models.DRAWN_BLOCK, temperature, top_p)
     if prompt:
         memory, _ = models.read(network, memory, model.tokenizer.encode(prompt))
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     written = [prompt]
     block = models.DRAWN_BLOCK
     for call in range(-(-tokens // block)):
-        memory, drawn = models.sample(
-            jax.random.fold_in(key, call), network, memory, block, temperature, top_p
-        )
+        memory, drawn = models.draw(jax.random.fold_in(key, call), network, memory, block, temperature, top_p)
         for token in drawn[: tokens - call * block]:
             written.append(decode(model.tokenizer.pieces[token]))
             if on_text:

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from wnn_jax import checks, ram
+from wnn_jax import checks, files, ram
 from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity, given
-from wnn_jax.saving import progress
+from wnn_jax.saving import folders, progress
 from wnn_jax.search import evaluate, moves
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
@@ -337,12 +337,10 @@ def _digest(x: Any) -> str:
 
 
 def _run(search: _Search, saved: progress.Progress | None) -> Result:
-    latest = saved.latest() if saved else None
+    latest = saved.latest(functools.partial(_taken, search)) if saved else None
     arrays = None
     if latest:
-        arrays, about = latest
-        history = tuple(Report(*line) for line in about.pop("history"))
-        result = Result(genome=arrays["winner"], history=history, **about)
+        arrays, result = latest
         genomes = evaluate.replicate(search.evaluator.mesh, jnp.asarray(arrays["genomes"]))
     else:
         loss = float(search.compiled.score(search.tail, search.start[None]).loss[0])
@@ -354,6 +352,27 @@ def _run(search: _Search, saved: progress.Progress | None) -> Result:
         if saved:
             _save(saved, result, {"genomes": genomes})
     return result
+
+
+def _taken(search: _Search, arrays, about) -> tuple[dict[str, Any], Result]:
+    """Check saved progress, and make its result.
+
+    Raises:
+      ValueError: the genomes do not fit the search.
+    """
+    objective, start = search.evaluator.objective, search.start
+    sizes = dict(zip("KnT", start.shape, strict=True))
+    limits = checks.Limits(least=-1, most=objective.bounds.input_bits - 1)
+    for name in {"genomes", "best", "winner"} & arrays.keys():
+        many: dict[str, int | None] = {"P": None} if name == "genomes" else {}
+        checks.array(name, arrays[name], start.dtype.name, many | sizes, limits)
+    history = tuple(Report(*line) for line in about.pop("history"))
+    result = Result(genome=arrays["winner"], history=history, **about)
+    for name in ("phase", "step", "fits", "stale"):
+        checks.integer(name, getattr(result, name), checks.Limits(least=0, most=2**53))
+    if not len(arrays["genomes"]):
+        raise ValueError("it has no genomes")
+    return arrays, result
 
 
 def _first_genomes(search: _Search) -> jax.Array:
@@ -382,7 +401,9 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     data = _fold(search, result.step)
     state = init(data, genomes[jnp.resize(jnp.arange(len(genomes)), (algorithm.population,))])
     if arrays is not None and result.step:
-        state = search.compiled.rescore(data, evaluate.replicate(mesh, _restored(state, arrays)))
+        with files.contents(str(saved.folder)):
+            restored = _restored(state, arrays)
+        state = search.compiled.rescore(data, evaluate.replicate(mesh, restored))
     clock, whole = time.perf_counter(), (result, state)
     try:
         while result.step < steps and not _exhausted(config, result):
@@ -460,6 +481,7 @@ def _arrays(state: SearchState) -> dict[str, Any]:
 
 
 def _restored(state: SearchState, arrays) -> SearchState:
+    folders.check_form({name: x for name, x in arrays.items() if name != "winner"}, _arrays(state))
     tree = jax.tree.structure(state.memory)
     memory = [jnp.asarray(arrays[f"memory_{i}"]) for i in range(tree.num_leaves)]
     return state._replace(
