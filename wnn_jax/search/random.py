@@ -73,7 +73,9 @@ def random_search(
     def draw(key, ragged):
         genome_key, length_key = jax.random.split(key)
         full = sized(genome_key, bounds, objective.clusters, neurons, bounds.max_bits)
-        lengths = jax.random.randint(length_key, full.shape[:2], bounds.min_bits, bounds.max_bits + 1)
+        lengths = jax.random.randint(
+            length_key, full.shape[:2], bounds.min_bits, bounds.max_bits + 1, jnp.int32
+        )
         kept = jnp.arange(bounds.max_bits) < jnp.where(ragged, lengths, bounds.max_bits)[..., None]
         return jnp.where(kept, full, connectivity.UNUSED)
 
