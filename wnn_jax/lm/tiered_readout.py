@@ -138,14 +138,16 @@ def calibrate(
         frequency.append(chunk.frequency[: len(share)])
         tier += [chunk.tier] * len(share)
         size += [len(ids) if alike else 1] * len(share)
-    return _fit_readout(
-        len(config.tiers),
+    found = (
         jnp.concatenate(rows),
         jnp.concatenate(frequency),
-        jnp.asarray(tier),
+        jnp.asarray(tier, jnp.int32),
         jnp.log(jnp.asarray(size, jnp.float32)),
-        jnp.asarray(row[targets]),
+        jnp.asarray(row[targets], jnp.int32),
     )
+    # The line search of optax would take 64 bits where JAX allows them, and find another readout.
+    with jax.enable_x64(False):
+        return _fit_readout(len(config.tiers), *found)
 
 
 _STEPS = 60
@@ -170,7 +172,8 @@ def _fit_readout(tiers: int, shares, frequency, tier, log_size, row) -> Readout:
         return (mass - scores[row, jnp.arange(len(row))]).mean()
 
     optimizer = optax.lbfgs()
-    start = Readout(jnp.zeros(tiers), jnp.zeros(tiers), jnp.full(tiers, -9.0), jnp.zeros(tiers))
+    zeros = jnp.zeros(tiers, jnp.float32)
+    start = Readout(zeros, zeros, jnp.full(tiers, -9.0, jnp.float32), zeros)
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def step(carry, _):
