@@ -143,7 +143,9 @@ def chain_of_bytes():
 def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, tmp_path):
     """Interrupt a command while it imports, while it compiles and while it works."""
     source, output = tmp_path / "text", tmp_path / "packed"
-    source.write_bytes(np.random.default_rng(0).integers(97, 105, 3_000_000, np.uint8).tobytes())
+    letters = np.random.default_rng(0).integers(97, 105, 3_000_000, np.uint8)
+    letters[::50] = ord("\n")
+    source.write_bytes(letters.tobytes())
     flags = {
         "compress": [f"--input={source}", f"--output={output}"],
         "chain": [f"--corpus={source}", "--tokenizer=bytes", *CHAIN, f"--workdir={tmp_path / 'run'}"],

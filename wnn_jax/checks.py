@@ -223,7 +223,7 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
         return
     # NaN spreads to both ends, and no comparison with it is true.
     low, high = float(x.min()), float(x.max())
-    if limits.accept(low) and limits.accept(high) and math.isfinite(high - low):
+    if limits.accept(low) and limits.accept(high) and math.isfinite(low) and math.isfinite(high):
         return
     fine = np.isfinite(x) & (x >= limits.least) & (x <= limits.most) & (x > limits.above) & (x < limits.below)
     if fine.all():

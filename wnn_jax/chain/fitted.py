@@ -260,7 +260,8 @@ def evaluate(
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
     model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
-    state = (saved and saved.latest(run.resume)) or static.FitState()
+    if saved:
+        saved.latest(run.resume)
 
     def save() -> None:
         run.clock()
@@ -273,7 +274,7 @@ def evaluate(
             saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
 
     if config.mode == "static" and not run.fitted:
-        run.fit_static(key, on_step, state, keep)
+        run.fit_static(key, on_step, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -306,6 +307,7 @@ class _Run:
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)
         self.done, self.fitted, self.seconds = 0, False, 0.0
+        self.partly = static.FitState()  # what is done of the fit of a static model
         self._begun = time.perf_counter()
         self._spent: dict[str, tuple[int, float]] = {}  # tokens and seconds of each stage
 
@@ -320,27 +322,24 @@ class _Run:
             arrays |= {"nats": self.nats, "best": self.best}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
-    def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> static.FitState:
-        """Continues from a `state`, if it is one of this run, or from that of a fit, which is returned."""
+    def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
+        """Continues from a `state`, or from a part of the fit, if it is one of this run."""
         done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
         fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
         if not done:
-            fit = static.FitState.of(arrays)
-            self.seconds = seconds
-            return fit
-        folders.check_form(arrays, self.state()[0])
+            self.partly, self.seconds = static.FitState.of(arrays), seconds
+            return
+        arrays_now, _ = self.state()
+        folders.check_form(arrays, arrays_now)
         memory: Any = self.model.memory
         memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
         self.model = self.model._replace(memory=memory)
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = done, fitted, seconds
-        return static.FitState()
 
-    def fit_static(
-        self, key: jax.Array, on_step: OnStep | None, state: static.FitState, keep: static.OnState
-    ) -> None:
-        """Counts the training text and trains the readout, from the start or from a state."""
+    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: static.OnState) -> None:
+        """Counts the training text and trains the readout, from the start or from a part of the fit."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -349,7 +348,7 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        readout, keeps = self.model.config.readout, {"state": state, "on_state": keep}
+        readout, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
         fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun

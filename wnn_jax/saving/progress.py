@@ -47,7 +47,6 @@ class Progress:
         self._root = pathlib.Path(path).absolute()
         self._steps = self._root / "steps"
         self._whole: int | None = None  # the newest step that is known to be whole
-        self._saved_at = time.monotonic()
         described = {**json.loads(json.dumps(about)), "made_with": made_with()}
         if (self._root / _MARK).exists():
             self._compare(described)
@@ -67,6 +66,7 @@ class Progress:
             self._steps.mkdir(exist_ok=True)
         except OSError as error:
             raise ValueError(f"cannot write to {self._root}: {error.strerror or error}") from error
+        self._saved_at = time.monotonic()
 
     def _compare(self, about: dict[str, Any]) -> None:
         """Compare the work that the folder is of with this work.
@@ -175,7 +175,7 @@ class Answers:
 
     def __init__(self, path: str | pathlib.Path | None, about: Mapping[str, Any]):
         self._saved = None if path is None else Progress(path, about)
-        found = self._saved.latest(lambda _, data: data) if self._saved else None
+        found = self._saved.latest(lambda _, known: known) if self._saved else None
         self._known: dict[str, Any] = found or {}
 
     def get(self, name: str, work: Callable[[], Any]) -> Any:
