@@ -252,7 +252,10 @@ def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
     scores = bitwise.score(config, one, zero, task.evaluated.targets)
     corpus = task.corpus
     summary = metrics.summarize(
-        np.asarray(scores.nats), np.asarray(scores.best), corpus.test, corpus.token_bytes
+        np.asarray(scores.nats),
+        np.asarray(scores.best),
+        corpus.test,
+        text.count_first(corpus, len(corpus.test)),
     )
     right = metrics.bit_accuracy(np.exp(np.asarray(one)), np.asarray(task.evaluated.targets))
     return {**summary._asdict(), "bit_accuracy": right.tolist()}

@@ -30,12 +30,14 @@ class Options:
       output: file to write; it must not exist yet.
       decompress: decompress the input instead of compressing it.
       compare: also print the sizes that gzip, bzip2 and xz reach.
+      resume: folder to save the progress to, and to continue from.
     """
 
     input: str | None = None
     output: str | None = None
     decompress: bool = False
     compare: bool = True
+    resume: str | None = None
 
     def __post_init__(self):
         if not self.input or not self.output:
@@ -53,9 +55,9 @@ def main(options) -> None:
     with bars.bar(unit="B") as show:
         on_step = functools.partial(show, "")
         if options.files.decompress:
-            packed, bits = _decompressed(source, data, on_step), 0.0
+            packed, bits = _decompressed(source, data, on_step, options.files.resume), 0.0
         else:
-            packed, bits = archive.encode(data, on_step)
+            packed, bits = archive.encode(data, on_step, options.files.resume)
     files.write(output, packed)
     if options.files.decompress:
         print(f"{source} -> {output}: {len(packed):,} bytes, equal to the original")
@@ -77,14 +79,14 @@ def main(options) -> None:
     print(f"summed code length {bits / 8:,.0f} bytes{over}; {len(data) / spent:,.0f} bytes/s")
 
 
-def _decompressed(source: str, data: bytes, on_step: archive.OnStep) -> bytes:
+def _decompressed(source: str, data: bytes, on_step: archive.OnStep, resume: str | None) -> bytes:
     """Decompress the bytes of a file.
 
     Raises:
       ValueError: see `archive.decompress`; the message names the file.
     """
     try:
-        return archive.decompress(data, on_step)
+        return archive.decompress(data, on_step, resume)
     except ValueError as error:
         raise ValueError(f"cannot decompress {source}: {error}") from error
 

@@ -15,6 +15,8 @@ import numpy as np
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.saving import progress
 
@@ -47,8 +49,7 @@ class StudyConfig:
     def __post_init__(self):
         if not self.parts:
             raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
-        if self.seeds < 1:
-            raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
+        checks.fields(self, seeds=Limits(least=1))
 
 
 def main(options) -> None:

@@ -21,7 +21,8 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from wnn_jax import checks, files, ram
-from wnn_jax.ram import connectivity
+from wnn_jax.checks import Limits
+from wnn_jax.ram import connectivity, given
 from wnn_jax.saving import folders, progress
 from wnn_jax.search import evaluate, moves
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
@@ -68,17 +69,19 @@ class RunConfig:
     cache_mib: int = 4096
 
     def __post_init__(self):
-        for name in ("steps", "check", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}: use 1 or more")
-        for name in ("folds", "validation"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}: use 2 or more")
-        if min(self.rotate, self.patience, self.adapt_every) < 0:
-            raise ValueError(
-                f"rotate, patience and adapt_every must be 0 or more, got {self.rotate}, {self.patience} and "
-                f"{self.adapt_every}: use 0 for never"
-            )
+        checks.fields(
+            self,
+            steps=Limits(least=1),
+            folds=Limits(least=2),
+            rotate=Limits(least=0),
+            validation=Limits(least=2),
+            check=Limits(least=1),
+            patience=Limits(least=0),
+            fit_budget=Limits(least=0),
+            adapt_every=Limits(least=0),
+            save_every=Limits(least=1),
+            cache_mib=Limits(least=0),
+        )
 
 
 class Report(NamedTuple):
@@ -225,6 +228,8 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
             "the algorithms of a search must have the same objective, fitness and mesh, but these differ: "
             "make all of them with the same ones"
         )
+    given.key(key)
+    given.examples(data)
     objective, bounds = evaluator.objective, evaluator.objective.bounds
     clusters, count = data.targets.shape
     if clusters != objective.clusters:
@@ -241,12 +246,14 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
     _check_sizes(config, algorithms, clusters, count)
     seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
     cut = count // config.validation * (config.validation - 1)
-    kept = ram.Examples(data.words[:, :cut], data.targets[:, :cut])
-    tail = Fold(kept, data.words[:, cut:], data.targets[:, cut:], seeds)
+    words, targets = jnp.asarray(data.words), jnp.asarray(data.targets)
+    kept = ram.Examples(words[:, :cut], targets[:, :cut])
+    tail = Fold(kept, words[:, cut:], targets[:, cut:], seeds)
     if start is None:
         draw_key = jax.random.fold_in(key, 2**31 - 1)
         sizes = bounds.max_neurons, bounds.max_bits
         start = connectivity.random(draw_key, clusters, *sizes, bounds.input_bits)
+    given.connections(start, bounds.input_bits, clusters)
     start = moves.pad(jnp.asarray(start).astype(connectivity.dtype_for(bounds.input_bits)), bounds)
     mesh = evaluator.mesh
     return _Search(
