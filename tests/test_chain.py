@@ -1,7 +1,9 @@
 """The chain model: it equals its oracle on every backend, is causal, sums to one, and ignores the order."""
 
+import functools
 import importlib.util
 import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -243,26 +245,31 @@ def test_bad_arguments():
         chain.read(NETWORK, memory, np.array([V]))
     with pytest.raises(ValueError, match="learn=True needs an online memory"):
         chain.read(NETWORK, memory, TEXT[:3], learn=True)
-    with pytest.raises(ValueError, match="temperature must be above 0"):
-        chain.sample(jax.random.key(0), NETWORK, memory, 1, temperature=0)
-    with pytest.raises(ValueError, match="log_slots must be 2 to 28, got 1"):
+    with pytest.raises(ValueError, match="log_slots=1 is out of range: give a whole number at least 2"):
         counting(1)
-    with pytest.raises(ValueError, match="more than 64 tokens, got 64"):
+    with pytest.raises(ValueError, match="room=64 is out of range: give a whole number above 64"):
         online(room=64)
     with pytest.raises(ValueError, match="unknown field or view 'token9'"):
         chain.network(TREE, PIECES, (("node", "token9"),))
     with pytest.raises(ValueError, match=f"the tree has {V} ids, but there are {V - 1} pieces"):
         chain.network(TREE, PIECES[1:])
-    with pytest.raises(ValueError, match="too few"):
-        chain.log_slots_for(0, 10)
+    with pytest.raises(ValueError, match="memory_mib=1 is too few MiB for the tables of 100000 neurons"):
+        chain.log_slots_for(1, 100_000)
     with pytest.raises(ValueError, match=r"at least 3 tokens.*StaticMemory and 2 tokens"):
         static.fit(jax.random.key(0), NETWORK, memory, TEXT[:2], chain.ReadoutConfig(folds=3))
 
 
-@pytest.mark.parametrize("broken", ["child", "path", "kind", "view", "text"])
-def test_the_kernel_refuses_what_would_lead_it_astray(broken):
-    if backend.chosen() == "xla":
-        pytest.skip("the native kernels are not installed")
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        ("child", "a child must come after its parent"),
+        ("path", "must follow its children from the root"),
+        ("kind", r"kind\[0\]=5\d\d\d is out of range: give integers at least 0 and at most 4159"),
+        ("view", r"view\[0\]=3 is out of range: give integers at least 0 and at most 2"),
+        ("text", rf"text\[0\]=-1 is out of range: give integers at least 0 and at most {V - 1}"),
+    ],
+)
+def test_what_would_lead_a_kernel_astray_is_refused(broken, words):
     tree, memory, view = NETWORK.tree, online(4, room=100), NETWORK.view
     if broken == "child":
         tree = tree._replace(children=jnp.asarray(tree.children).at[3, 0].set(1))
@@ -274,8 +281,80 @@ def test_the_kernel_refuses_what_would_lead_it_astray(broken):
         view = view + 3
     if broken == "text":
         memory = memory._replace(text=memory.text - 1)
+    network = NETWORK._replace(tree=tree, view=view)
+    with pytest.raises(ValueError, match=words):
+        chain.read(network, memory, TEXT[:3], learn=True)
+    if backend.chosen() == "xla":
+        return
+    # The kernel refuses them too: inside `jit` it is the only one that sees the entries.
     with pytest.raises(jax.errors.JaxRuntimeError, match="wnn: "):
-        chain.read(NETWORK._replace(tree=tree, view=view), memory, TEXT[:3], learn=True)
+        model.read_ids(network, memory, TEXT[:3], learn=True, argmax=False, rate=0.03, block=16384)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [
+        ("gain", np.nan, "at least -1000000000.0 and at most 1000000000.0"),
+        ("offset", np.inf, "at least -1000000000.0 and at most 1000000000.0"),
+        ("gain", 1e30, "at least -1000000000.0 and at most 1000000000.0"),
+        ("gain_sum", -1.0, "at least 0 and at most 1e+30"),
+        ("offset_sum", np.nan, "at least 0 and at most 1e+30"),
+        ("match_share", 1.0, "above 0 and below 1"),
+        ("match_gain", -np.inf, "at least -1000000000.0 and at most 1000000000.0"),
+        ("refined", np.nan, "at least 0 and at most 1"),
+    ],
+)
+def test_a_memory_with_numbers_that_no_memory_has_is_refused(name, value, limits):
+    memory = online(4, room=100)
+    x = np.array(getattr(memory, name))
+    place = tuple(n // 2 for n in x.shape)
+    x[place] = value
+    where = f"{name}[{', '.join(map(str, place))}]={x[place]}"
+    words = re.escape(f"{where} is out of range: give finite numbers {limits}")
+    broken = memory._replace(**{name: jnp.asarray(x)})
+    for call in (
+        lambda: chain.read(NETWORK, broken, TEXT[:3]),
+        lambda: chain.sample(jax.random.key(0), NETWORK, broken, 3),
+        lambda: chain.distribution(NETWORK, broken),
+        lambda: static.observe(NETWORK, broken, TEXT[:3]),
+    ):
+        with pytest.raises(ValueError, match=f"^{words}$"):
+            call()
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p", "count", "rate", "block"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1, 0, 1e38, None, "1", True])
+def test_numbers_out_of_range_are_refused(name, value):
+    if name == "count" and value == 0 and value is not True:
+        return
+    memory = online(4, room=100)
+    call = functools.partial(chain.sample, jax.random.key(0), NETWORK, memory, **{"count": 1, name: value})
+    if name in ("rate", "block"):
+        call = functools.partial(chain.read, NETWORK, memory, TEXT[:3], learn=True, **{name: value})
+    with pytest.raises(ValueError, match=rf"^{name}=.*: give a (whole|finite) number ") as refused:
+        call()
+    assert str(value) in str(refused.value)
+
+
+@pytest.mark.parametrize("tokens", [[0.0, 1.0], [[0, 1]], "text", [None], [True], 3])
+def test_what_is_no_text_is_refused(tokens):
+    with pytest.raises(ValueError, match=r"^tokens has (dtype|shape) .*: give "):
+        chain.read(NETWORK, counting(4), tokens)
+
+
+def test_a_memory_that_was_given_away_is_refused():
+    memory = online(4, room=100)
+    after, _ = chain.read(NETWORK, memory, TEXT[:3], learn=True)
+    with pytest.raises(ValueError, match="the memory was given away to an earlier call"):
+        chain.read(NETWORK, memory, TEXT[:3], learn=True)
+    assert chain.read(NETWORK, after, TEXT[:3])[1].tokens.tolist() == TEXT[:3].tolist()
+
+
+def test_no_text_at_all():
+    reading = chain.read(NETWORK, counting(4), [])[1]
+    assert (len(reading.tokens), len(model.nats(NETWORK, reading))) == (0, 0)
+    found = static.unweighted_nats(NETWORK, counting(4), TEXT[:0])
+    assert [len(x) for x in found.values()] == [0, 0]
 
 
 def test_settings_name_the_modes_of_the_kernel():

@@ -155,10 +155,16 @@ def test_models_saved_before_edition_2_are_read(tmp_path, mode, nats):
         ({"tree": "oak"}, "unknown tree 'oak'"),
         ({"without": ("token9",)}, "without=token9 is not a field or view"),
         ({"without": ("node", "byte", "bytes3")}, "leaves no context neuron"),
-        ({"memory_mib": 0}, "memory_mib=0 is too few"),
-        ({"chunk": 0}, "chunk=0 is too few"),
-        ({"rare": -1}, "got -1 and 0.03"),
-        ({"rate": 0.0}, "got 16 and 0.0"),
+        (
+            {"memory_mib": 0},
+            "memory_mib=0 is out of range: give a whole number at least 1 and at most 1048576",
+        ),
+        ({"chunk": 0}, "chunk=0 is out of range: give a whole number at least 1 and at most 4194304"),
+        ({"rare": -1}, "rare=-1 is out of range: give a whole number at least 0"),
+        ({"rate": 0.0}, "rate=0.0 is out of range: give a finite number above 0 and at most 1"),
+        ({"rate": 1e38}, "rate=1e.38 is out of range: give a finite number above 0 and at most 1"),
+        ({"rate": float("nan")}, "rate=nan is out of range: give a finite number above 0 and at most 1"),
+        ({"chunk": 2.5}, "chunk=2.5 is not a whole number: give a whole number at least 1"),
     ],
 )
 def test_a_config_refuses_what_makes_no_model(values, words):
@@ -170,9 +176,10 @@ def test_a_config_refuses_what_makes_no_model(values, words):
     ("values", "words"),
     [
         ({"folds": 1}, "folds=1"),
-        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ({"epochs": 0}, "epochs=0 is out of range: give a whole number at least 1"),
+        ({"decay": 1e30}, "decay must be at most 1 / step_size, got 1e.30 and 0.002"),
         ({"tokens": 5}, "got 5 tokens for 10 folds"),
-        ({"step_size": 0.0}, "got 0.0 and 1.0"),
+        ({"step_size": 0.0}, "step_size=0.0 is out of range: give a finite number above 0 and at most 1"),
     ],
 )
 def test_a_readout_refuses_what_trains_nothing(values, words):

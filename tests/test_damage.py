@@ -6,6 +6,7 @@ A share of the flipped bits runs by default, and all of them with ``-m long``; t
 """
 
 import contextlib
+import functools
 import io
 import json
 import lzma

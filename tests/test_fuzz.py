@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import fuzz
+import fuzz_chain
 import fuzz_ram
 import jax
 import pytest
@@ -18,8 +19,8 @@ from wnn_jax.ram import backend
 
 HERE = pathlib.Path(__file__).parent
 SOURCES = HERE.parent / "metal_ext"
-SYSTEMS = [fuzz_ram]
-SANITIZERS = "-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -DWNN_CLONES="
+SYSTEMS = [fuzz_ram, fuzz_chain]
+SANITIZERS = "-O1 -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DWNN_CLONES="
 
 reason, _ = backend._register()
 needs_extension = pytest.mark.skipif(

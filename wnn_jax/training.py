@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,28 @@ from wnn_jax import checks
 from wnn_jax.saving import folders, progress
 
 Loss = Callable[[Any, Any, Any], jax.Array]  # loss(params, fixed, batch), see `train`
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_32_bits(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function with the 32-bit types of JAX, also where 64-bit types are on.
+
+    The schedules and moments of optax are of the widest type that JAX has, so the same seed would give other
+    parameters.
+
+    Args:
+      function: a function of arrays of 32 bits.
+
+    Source: docs/architecture.md
+    """
+
+    @functools.wraps(function)
+    def narrow(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.enable_x64(False):
+            return function(*args, **kwargs)
+
+    return narrow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +118,7 @@ def train(
 
     Source: docs/architecture.md
     """
-    step = jax.jit(functools.partial(_step, optimiser, loss), donate_argnums=0)
+    step = in_32_bits(jax.jit(functools.partial(_step, optimiser, loss), donate_argnums=0))
     state, reached = _begin(optimiser, params, saved)
     if reached.done >= steps.count or not reached.finite:
         return reached
@@ -135,6 +157,7 @@ def train(
     return reached
 
 
+@in_32_bits
 def _begin(optimiser, params, saved: progress.Progress | None) -> tuple[Any, Trained]:
     """Make the first state, or load the saved one: parameters with the optimiser's state, and a `Trained`."""
     state = jax.tree.map(jnp.array, (params, optimiser.init(params)))

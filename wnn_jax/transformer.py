@@ -16,6 +16,7 @@ openai/parameter-golf, pull request 1146 (eam)
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+from wnn_jax import training
 
 CAP = 30.0
 
@@ -92,20 +95,23 @@ def init(key: jax.Array, config: TransformerConfig) -> Params:
     shapes = {"qkv": (d, 3 * d), "out": (d, d), "up": (d, config.expand * d), "down": (config.expand * d, d)}
 
     def normal(scale, *shape):
-        return scale * jax.random.normal(next(keys), shape)
+        return scale * jax.random.normal(next(keys), shape, jnp.float32)
 
     if config.style == "eam":
         params: Params = {"embedding": normal(config.spread, config.vocabulary, d)}
         place = normal(0.02, config.window, d)
         blocks = [{name: linear(next(keys), *x) for name, x in shapes.items()} for _ in range(config.layers)]
     else:
-        deep = config.spread / np.sqrt(2 * config.layers)  # for matrices that add to the residual stream
+        deep = config.spread / math.sqrt(2 * config.layers)  # for matrices that add to the residual stream
         scales = {"qkv": config.spread, "out": deep, "up": config.spread, "down": deep}
         blocks = [
-            {**{name: normal(scales[name], *x) for name, x in shapes.items()}, "norms": jnp.ones((2, d))}
+            {
+                **{name: normal(scales[name], *x) for name, x in shapes.items()},
+                "norms": jnp.ones((2, d), jnp.float32),
+            }
             for _ in range(config.layers)
         ]
-        params = {"embedding": normal(config.spread, config.vocabulary, d), "norm": jnp.ones(d)}
+        params = {"embedding": normal(config.spread, config.vocabulary, d), "norm": jnp.ones(d, jnp.float32)}
         place = normal(config.spread, config.window, d)
     if config.positions:
         params["place"] = place
@@ -125,7 +131,8 @@ def linear(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
 
     Source: the default of PyTorch's nn.Linear
     """
-    return jax.random.uniform(key, (inputs, outputs), minval=-1.0, maxval=1.0) / np.sqrt(inputs)
+    drawn = jax.random.uniform(key, (inputs, outputs), jnp.float32, minval=-1.0, maxval=1.0)
+    return drawn / math.sqrt(inputs)
 
 
 def rms_norm(x: jax.Array, scale: jax.Array | None = None) -> jax.Array:
@@ -182,7 +189,8 @@ def hidden(
     def dropped(x, number):
         if key is None:
             return x
-        kept = jax.random.bernoulli(jax.random.fold_in(key, number), 1 - config.dropout, x.shape)
+        share = jnp.float32(1 - config.dropout)
+        kept = jax.random.bernoulli(jax.random.fold_in(key, number), share, x.shape)
         return jnp.where(kept, x / (1 - config.dropout), 0)
 
     for i, block in enumerate(params["blocks"]):
@@ -350,7 +358,7 @@ def fit(
     stream = jnp.asarray(tokens[:cut], jnp.int32)
     init_key, *keys = jax.random.split(key, 1 + 2 * fitting.epochs)
     params = init(init_key, config)
-    carry, best, least, stale = (params, _optimiser(fitting, steps).init(params)), params, np.inf, 0
+    carry, best, least, stale = _begin(fitting, steps, params), params, np.inf, 0
     for done, half_key in enumerate(keys, start=1):
         carry = _half_epoch(config, fitting, steps, carry, stream, half_key)
         nats = float(score(Transformer(config, carry[0]), tokens[:cut], tokens[cut:])[0].mean())
@@ -372,6 +380,13 @@ def _optimiser(fitting: FitConfig, steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.1))
 
 
+@training.in_32_bits
+def _begin(fitting: FitConfig, steps: int, params: Params) -> tuple[Params, Any]:
+    """Return the parameters and the first state of the optimiser."""
+    return params, _optimiser(fitting, steps).init(params)
+
+
+@training.in_32_bits
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _half_epoch(config: TransformerConfig, fitting: FitConfig, steps: int, carry, stream: jax.Array, key):
     """Train for half an epoch, on batches of windows that begin anywhere in the text.
@@ -384,8 +399,9 @@ def _half_epoch(config: TransformerConfig, fitting: FitConfig, steps: int, carry
     def one(carry, key):
         params, state = carry
         start_key, drop_key = jax.random.split(key)
-        start = jax.random.randint(start_key, (fitting.batch, 1), 0, len(stream) - config.window)
-        windows = stream[start + jnp.arange(config.window + 1)]
+        last = len(stream) - config.window
+        start = jax.random.randint(start_key, (fitting.batch, 1), 0, last, jnp.int32)
+        windows = stream[start + jnp.arange(config.window + 1, dtype=jnp.int32)]
         gradient = jax.grad(lambda p: loss(config, p, windows, drop_key))(params)
         update, state = optimiser.update(gradient, state, params)
         return (optax.apply_updates(params, update), state), None

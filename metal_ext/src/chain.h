@@ -29,6 +29,13 @@ inline uint32_t Mix(uint32_t h, uint32_t x) {
   return h ^ (h >> 16);
 }
 
+// x, or the nearer end of a range; `low` for NaN. A float must pass here before it becomes an integer: the
+// weights of a memory may be any numbers, and to convert NaN or a number beyond the integers is undefined.
+template <typename T>
+T Within(T x, T low, T high) {
+  return x > low ? (x < high ? x : high) : low;
+}
+
 // e^x for |x| <= 40, as a polynomial in doubles: exact to 1e-15, and the same on every machine.
 inline double Exp(double x) {
   const double k = std::floor(x * 1.4426950408889634 + 0.5);
@@ -236,7 +243,10 @@ class Reader {
       }
       context_[c] = h;
     }
-    class1_ = static_cast<int>(fields[kFieldClass61]), class2_ = static_cast<int>(fields[kFieldClass62]);
+    // Rows of the gains. A code of the lexicon has kCodeBits bits, but its entries may be any numbers.
+    constexpr uint32_t kLastClass = kClasses - 1;
+    class1_ = static_cast<int>(std::min(fields[kFieldClass61], kLastClass));
+    class2_ = static_cast<int>(std::min(fields[kFieldClass62], kLastClass));
     last_ = r[0];
     guess_ = -1;
     depth_ = 0;
@@ -287,17 +297,18 @@ class Reader {
       if (j < tree_.start[guess_ + 1] && tree_.node[j] == node) matched_ = tree_.bit[j];
     }
     if (matched_ >= 0) {
-      match_row_ = zone_ * kMatchLengths + std::min<int>(memory_.registers[kRegisterMatchLength], kMatchLengths - 1);
-      const double share = memory_.match_share[match_row_];
+      match_row_ = zone_ * kMatchLengths +
+                   std::min<uint32_t>(memory_.registers[kRegisterMatchLength], kMatchLengths - 1);
+      const double share = Within(memory_.match_share[match_row_], kMatchLeast, kMatchMost);
       match_x_ = static_cast<float>(Log(share / (1.0 - share)));
       if (!matched_) match_x_ = -match_x_;
       dot += memory_.match_gain[match_row_] * match_x_;
     }
-    dot = std::min(std::max(dot, -kRange), kRange);
+    dot = Within(dot, -kRange, kRange);
     mixed_ = Sigmoid(dot);
     if (!settings_.online) return Clamp(mixed_);
 
-    const float z = std::min(std::max(dot * (1.0f / kRefineWidth), -kRefineEdge), kRefineEdge) + kRefineSteps / 2;
+    const float z = Within(dot * (1.0f / kRefineWidth), -kRefineEdge, kRefineEdge) + kRefineSteps / 2;
     const int step = static_cast<int>(z);
     fraction_ = z - static_cast<float>(step);
     const uint32_t name = tree_.names[node];
@@ -321,7 +332,7 @@ class Reader {
     if (matched_ >= 0) {
       float& share = memory_.match_share[match_row_];
       share += ((matched_ == bit ? 1.0f : 0.0f) - share) * kMatchRate;
-      share = std::min(std::max(share, kMatchLeast), kMatchMost);
+      share = Within(share, kMatchLeast, kMatchMost);
       memory_.match_gain[match_row_] += kMatchGainRate * error * match_x_;
     }
     for (int k = 0; k < 4; ++k) {
@@ -444,13 +455,13 @@ class Reader {
   static double WithTemperature(double one, double temperature) {
     if (temperature == 1.0) return one;
     const double odds = Log(one / (1.0 - one)) / temperature;
-    return 1.0 / (1.0 + Exp(-std::min(std::max(odds, -30.0), 30.0)));
+    return 1.0 / (1.0 + Exp(-Within(odds, -30.0, 30.0)));
   }
 
  private:
   uint32_t Row(int row, int64_t token) const { return lexicon_[row * tree_.vocabulary + token]; }
   static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + Exp(-static_cast<double>(x)))); }
-  static float Clamp(float p) { return std::min(std::max(p, kLeast), 1.0f - kLeast); }
+  static float Clamp(float p) { return Within(p, kLeast, 1.0f - kLeast); }
 
   void Adapt(float& weight, float& sum, float gradient) const {
     sum += gradient * gradient;

@@ -82,6 +82,21 @@ ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
   WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "node and bit must have the same length");               \
   WNN_CHECK(CheckTree(tree, Dim(node, 0)))
 
+// A result that begins as a copy of an operand; XLA may have given both the same memory.
+template <typename In, typename Out>
+auto* Carried(const In& in, Out& out) {
+  if (out->untyped_data() != in.untyped_data()) std::memcpy(out->untyped_data(), in.untyped_data(), in.size_bytes());
+  return out->typed_data();
+}
+
+template <typename In, typename Out>
+ffi::Error SameShape(const In& in, Out& out) {
+  const auto one = in.dimensions(), other = out->dimensions();
+  WNN_REQUIRE(std::equal(one.begin(), one.end(), other.begin(), other.end()),
+              "a result that begins as a copy of an operand must have its shape");
+  return ffi::Error::Success();
+}
+
 // Makes zeros on the largest pages that the system gives. Cells are read in random order, and with pages of 4
 // KiB most of the time would be spent on translating their addresses.
 ffi::Error Zeros(ffi::Result<Slots> result) {
@@ -105,8 +120,8 @@ ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slot
   WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0),
               "context must have one hash for each neuron and token");
   WNN_REQUIRE(sign == 1 || sign == -1, "sign must be 1 or -1, got " + std::to_string(sign));
-  uint32_t* out = result->typed_data();
-  if (out != slots.typed_data()) std::memcpy(out, slots.typed_data(), slots.size_bytes());
+  WNN_CHECK(SameShape(slots, result));
+  uint32_t* out = Carried(slots, result);
   const int64_t length = Dim(tokens, 0);
   return Ended(Parallel(pool, Dim(view, 0), [&] {
     return [&](int64_t begin, int64_t end) {
@@ -285,12 +300,6 @@ ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, 
   return ffi::Error::Success();
 }
 
-template <typename In, typename Out>
-auto* Carried(const In& in, Out& out) {
-  if (out->untyped_data() != in.untyped_data()) std::memcpy(out->untyped_data(), in.untyped_data(), in.size_bytes());
-  return out->typed_data();
-}
-
 // wnn_jax/chain/backend.py passes the same arguments in the same order.
 #define WNN_READ_PARAMETERS                                                                             \
   WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots, F32Matrix gain, \
@@ -314,12 +323,20 @@ auto* Carried(const In& in, Out& out) {
   const MemoryBuffers buffers{slots,       gain,       gain_sum, offset, offset_sum, match_share,       \
                               match_gain, refined,    text,     match_table, registers};                \
   WNN_CHECK(CheckMemory(buffers, tree, Dim(view, 0), online != 0, learn));                              \
-  WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0, "count must be one number, and rate 0 or more");         \
+  WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0 && rate <= 1, "count must be one number, and rate 0 to 1"); \
   const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,     \
                         top_p, reinterpret_cast<Callback>(callback)};                                   \
   WNN_CHECK(CheckRequest(request, reading, tree));                                                      \
   const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)}; \
   const Settings settings{static_cast<int>(log_slots), online != 0, learn, rate}
+
+ffi::Error CheckMoves(const I32& text, ffi::Result<I32>& text_out, const I32& match_table,
+                      ffi::Result<I32>& match_table_out, const U32& registers,
+                      ffi::Result<U32>& registers_out) {
+  WNN_CHECK(SameShape(text, text_out));
+  WNN_CHECK(SameShape(match_table, match_table_out));
+  return SameShape(registers, registers_out);
+}
 
 // Reads on and learns. All parts of the online memory are returned, because all may change.
 ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result<F32Matrix> gain_out,
@@ -331,6 +348,15 @@ ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result
   Reading reading{read, ones, best};
   WNN_REQUIRE(online, "a static memory does not learn as it reads");
   WNN_CHECK_READ(true);
+  WNN_CHECK(SameShape(slots, slots_out));
+  WNN_CHECK(SameShape(gain, gain_out));
+  WNN_CHECK(SameShape(gain_sum, gain_sum_out));
+  WNN_CHECK(SameShape(offset, offset_out));
+  WNN_CHECK(SameShape(offset_sum, offset_sum_out));
+  WNN_CHECK(SameShape(match_share, match_share_out));
+  WNN_CHECK(SameShape(match_gain, match_gain_out));
+  WNN_CHECK(SameShape(refined, refined_out));
+  WNN_CHECK(CheckMoves(text, text_out, match_table, match_table_out, registers, registers_out));
   const Memory memory{Carried(slots, slots_out),
                       Carried(gain, gain_out),
                       Carried(gain_sum, gain_sum_out),
@@ -353,6 +379,7 @@ ffi::Error ReadFrozen(WNN_READ_PARAMETERS, ffi::Result<I32> text_out, ffi::Resul
                       ffi::Result<I32> best, WNN_READ_SETTINGS) {
   Reading reading{read, ones, best};
   WNN_CHECK_READ(false);
+  WNN_CHECK(CheckMoves(text, text_out, match_table, match_table_out, registers, registers_out));
   const Memory memory{slots.typed_data(),
                       gain.typed_data(),
                       gain_sum.typed_data(),

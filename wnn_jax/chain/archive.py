@@ -24,9 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, files, optional
+from wnn_jax.chain import given, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
-from wnn_jax.chain import tokentree
 from wnn_jax.chain.config import BYTES
 from wnn_jax.chain.constants import LEAST
 from wnn_jax.chain.contexts import Network
@@ -74,7 +74,7 @@ def compress(data: bytes, on_step: OnStep | None = None, resume: str | pathlib.P
       resume: a folder to save progress to, and to continue from; a killed run loses a few minutes at most.
 
     Raises:
-      ValueError: the folder holds the progress of other work.
+      ValueError: ``data`` is no bytes, or the folder holds the progress of other work.
 
     Source: docs/semantics/chain.md
     """
@@ -94,10 +94,11 @@ def encode(
       resume: see `compress`.
 
     Raises:
-      ValueError: the folder holds the progress of other work.
+      ValueError: ``data`` is no bytes, or the folder holds the progress of other work.
 
     Source: docs/semantics/chain.md
     """
+    _check(data)
     stream, size = _coder(), len(data)
     model = stream.model.Bernoulli(perfect=False)
 
@@ -237,6 +238,11 @@ def _unpack(packed: bytes) -> tuple[int, bytes, bytes, bytes]:
     return size, first, digest, payload
 
 
+def _check(data: Any) -> None:
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ValueError(f"data is of type {type(data).__name__}: give bytes")
+
+
 def _hash(data: bytes | bytearray) -> bytes:
     return hashlib.sha256(data).digest()
 
@@ -316,6 +322,7 @@ def _resumed(size: int, empty: OnlineMemory, arrays: dict[str, Any], data: dict[
     if done % _PART:
         raise ValueError(f"done={done} is not at the end of a part")
     memory = OnlineMemory(**{name: jnp.asarray(x) for name, x in arrays.items()})
+    given.memory(_network(), memory)
     return _State(memory, done, out.tobytes(), bytes.fromhex(data["first"]), float(data["bits"]))
 
 

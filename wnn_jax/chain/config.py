@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Literal
 
+from wnn_jax import checks
+from wnn_jax.chain import given
 from wnn_jax.chain.constants import FIELDS, VIEWS
+from wnn_jax.checks import Limits
 
 # The context neurons of a model of words: the view (the name by which the neuron knows a node) and the fields
 # that it observes. Whether each of the first six has seen its context before chooses gains of the mixer.
@@ -81,20 +84,26 @@ class ReadoutConfig:
     decay: float = 1.0
 
     def __post_init__(self):
-        if self.folds < 2:
-            raise ValueError(f"a readout needs at least 2 folds, got folds={self.folds}: raise folds")
-        for name in ("tokens", "epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"a readout's {name} must be at least 1, got {getattr(self, name)}")
+        some = Limits(least=1)
+        checks.fields(
+            self,
+            folds=Limits(least=2),
+            tokens=some,
+            epochs=some,
+            batch=some,
+            step_size=Limits(above=0, most=1),
+            decay=Limits(least=0),
+        )
         if self.tokens < self.folds:
             raise ValueError(
                 f"a readout needs at least one token for each fold, got {self.tokens} tokens for "
                 f"{self.folds} folds: raise tokens or lower folds"
             )
-        if self.step_size <= 0 or self.decay < 0:
+        # A step takes the share step_size * decay of every weight away. Beyond all of it the weights grow.
+        if self.step_size * self.decay > 1:
             raise ValueError(
-                f"a readout's step_size must be above 0 and its decay at least 0, got {self.step_size} and "
-                f"{self.decay}"
+                f"a readout's decay must be at most 1 / step_size, got {self.decay} and {self.step_size}: "
+                "lower one of them"
             )
 
 
@@ -133,11 +142,13 @@ class ChainConfig:
     readout: ReadoutConfig = ReadoutConfig()
 
     def __post_init__(self):
-        known = {"mode": ("static", "online"), "tree": ("clustered", "plain"), "neurons": ("words", "bytes")}
-        for name, choices in known.items():
-            if getattr(self, name) not in choices:
-                given = getattr(self, name)
-                raise ValueError(f"unknown {name} {given!r}: choose one of {', '.join(choices)}")
+        checks.fields(
+            self,
+            rare=Limits(least=0),
+            memory_mib=Limits(least=1, most=1 << 20),
+            rate=given.RATE,
+            chunk=given.BLOCK,
+        )
         if unknown := set(self.without) - {*FIELDS, *VIEWS}:
             choices = ", ".join((*FIELDS, *VIEWS))
             raise ValueError(f"without={sorted(unknown)[0]} is not a field or view: choose among {choices}")
@@ -145,11 +156,6 @@ class ChainConfig:
             raise ValueError(
                 f"without={','.join(self.without)} leaves no context neuron: name fewer fields and views"
             )
-        if self.rare < 0 or self.rate <= 0:
-            raise ValueError(f"rare must be at least 0 and rate above 0, got {self.rare} and {self.rate}")
-        if self.memory_mib < 1 or self.chunk < 1:
-            small = "memory_mib" if self.memory_mib < 1 else "chunk"
-            raise ValueError(f"{small}={getattr(self, small)} is too few: give at least 1")
 
     @property
     def described(self) -> tuple[tuple[str, str], ...]:

@@ -289,7 +289,7 @@ def write_counts(network: Network, slots, hashes, tokens, sign: int, depth: int)
     Source: docs/semantics/chain.md
     """
     tree = network.tree
-    turns = jnp.arange(depth)
+    turns = jnp.arange(depth, dtype=jnp.int32)
     first, after = tree.start[tokens], tree.start[tokens + 1]
     entry = jnp.minimum(first[:, None] + turns, tree.node.shape[0] - 1)
     there = first[:, None] + turns < after[:, None]

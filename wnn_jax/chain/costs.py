@@ -7,7 +7,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wnn_jax.chain import fitted, static
+from wnn_jax import checks
+from wnn_jax.chain import fitted, given, static
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
@@ -39,10 +40,13 @@ def training_cost(config: ChainConfig, network: Network, tokens: np.ndarray, poi
       points: the number of beginnings.
 
     Raises:
-      ValueError: the memory is too small, or the text is too short to be halved that often.
+      ValueError: the memory is too small, a token is outside the vocabulary, or the text is too short to be
+        halved that often.
 
     Source: docs/semantics/chain.md
     """
+    checks.integer("points", points, checks.Limits(least=0, most=31))
+    tokens = given.tokens(network, tokens)
     sizes = [len(tokens) >> shift for shift in range(points - 1, -1, -1)]
     if sizes and not sizes[0]:
         raise ValueError(f"{len(tokens)} tokens cannot be halved {points - 1} times: ask for fewer points")

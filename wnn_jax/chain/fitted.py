@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
+from wnn_jax.chain import given, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
-from wnn_jax.chain import static, tokentree
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
@@ -184,13 +184,13 @@ def score(
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
-      ValueError: a token is outside the vocabulary.
+      ValueError: a token is outside the vocabulary, or an array of the model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    tokens = models.check_tokens(
-        model.network, model.tokenizer.encode(text) if isinstance(text, str) else text
-    )
+    given.network(model.network)
+    given.memory(model.network, model.memory)
+    tokens = given.tokens(model.network, model.tokenizer.encode(text) if isinstance(text, str) else text)
     memory = model.memory
     if isinstance(memory, OnlineMemory) and not donate:
         memory = jax.tree.map(jnp.copy, memory)
@@ -249,14 +249,15 @@ def evaluate(
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
-      ValueError: see `fit`; or ``save_every`` is below 1.
+      ValueError: see `fit`; ``save_every`` is below 1, a token is outside the vocabulary, or the wiring is
+        not one.
 
     Source: docs/semantics/chain.md
     """
-    if save_every < 1:
-        raise ValueError(f"save_every must be at least 1, got {save_every}")
+    checks.integer("save_every", save_every, checks.Limits(least=1))
     network = build(config, corpus) if network is None else network
-    tokens = np.concatenate([corpus.train, corpus.test]).astype(np.int32)
+    given.network(network)
+    tokens = np.concatenate([given.tokens(network, part) for part in (corpus.train, corpus.test)])
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
     model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
@@ -333,6 +334,7 @@ class _Run:
         folders.check_form(arrays, arrays_now)
         memory: Any = self.model.memory
         memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
+        given.memory(self.model.network, memory)
         self.model = self.model._replace(memory=memory)
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
@@ -377,7 +379,7 @@ class _Run:
     def _read_chunk(self, part: np.ndarray, scored: bool) -> None:
         config, network, memory = self.model.config, self.model.network, self.model.memory
         how = {"learn": config.mode == "online", "argmax": scored and self.argmax, "rate": config.rate}
-        memory, reading = models.read(network, memory, part, **how, block=config.chunk)
+        memory, reading = models.read_ids(network, memory, part, **how, block=config.chunk)
         self.model = self.model._replace(memory=memory)
         if scored:
             at = self.done - self.scored_from
@@ -415,22 +417,25 @@ def generate(
       the prompt and its continuation; bytes that are not UTF-8 are replaced.
 
     Raises:
-      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range.
+      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range, the prompt is no text, or an array
+        of the model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    if tokens < 1:
-        raise ValueError(f"tokens must be at least 1, got {tokens}")
+    checks.integer("tokens", tokens, checks.Limits(least=1))
+    if not isinstance(prompt, str):
+        raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
     network, memory = model.network, model.memory
+    given.network(network)
+    given.memory(network, memory)
+    given.drawing(models.DRAWN_BLOCK, temperature, top_p)
     if prompt:
         memory, _ = models.read(network, memory, model.tokenizer.encode(prompt))
     decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
     written = [prompt]
     block = models.DRAWN_BLOCK
     for call in range(-(-tokens // block)):
-        memory, drawn = models.sample(
-            jax.random.fold_in(key, call), network, memory, block, temperature, top_p
-        )
+        memory, drawn = models.draw(jax.random.fold_in(key, call), network, memory, block, temperature, top_p)
         for token in drawn[: tokens - call * block]:
             written.append(decode(model.tokenizer.pieces[token]))
             if on_text:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.chain import backend
 from wnn_jax.chain.constants import (
     BUCKET,
@@ -27,6 +28,7 @@ from wnn_jax.chain.constants import (
     STATES,
 )
 from wnn_jax.chain.contexts import Network
+from wnn_jax.checks import Limits
 
 
 class StaticMemory(NamedTuple):
@@ -106,10 +108,12 @@ def log_slots_for(memory_mib: int, neurons: int) -> int:
       neurons: the number of rows.
 
     Raises:
-      ValueError: the smallest rows, of four cells, do not fit.
+      ValueError: a number is out of range, or the smallest rows, of four cells, do not fit.
 
     Source: docs/semantics/chain.md
     """
+    checks.integer("memory_mib", memory_mib, Limits(least=1, most=1 << 20))
+    checks.integer("neurons", neurons, Limits(least=1))
     cells = (memory_mib << 20) // (4 * CELL * neurons)
     if cells < BUCKET:
         raise ValueError(
@@ -147,8 +151,7 @@ def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> Onlin
 
     Source: docs/semantics/chain.md
     """
-    if room <= 2 * MATCH_LENGTHS:
-        raise ValueError(f"room must be for more than {2 * MATCH_LENGTHS} tokens, got {room}: raise room")
+    checks.integer("room", room, Limits(above=2 * MATCH_LENGTHS, most=1 << 28))
     gain, offset = _start(2 * network.view.shape[0])
     stretched = (np.arange(REFINE_STEPS) - REFINE_STEPS // 2) * REFINE_WIDTH
     refined = (1 / (1 + np.exp(-stretched))).astype(np.float32)
@@ -168,10 +171,7 @@ def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> Onlin
 
 
 def _zeros(network: Network, log_slots: int) -> jax.Array:
-    if not 2 <= log_slots <= 28:
-        raise ValueError(
-            f"log_slots must be 2 to 28, got {log_slots}: the row of a neuron has 2^log_slots cells"
-        )
+    checks.integer("log_slots", log_slots, Limits(least=2, most=28))
     return backend.zeros((network.view.shape[0], 1 << log_slots - 2, BUCKET, CELL))
 
 

@@ -246,7 +246,8 @@ def evidence(inputs: int, zeros: jax.Array, ones: jax.Array, fast: jax.Array | N
     odds = jnp.concatenate([_log(one) - _log(zero) for zero, one in pairs])
     state = jnp.concatenate([step(zero) * COUNT_STEPS + step(one) for zero, one in pairs])
     known = (zeros[:HIT_NEURONS] + ones[:HIT_NEURONS] > 0).astype(jnp.int32)
-    hits = (known << jnp.arange(known.shape[0]).reshape(-1, *[1] * (zeros.ndim - 1))).sum(axis=0)
+    place = jnp.arange(known.shape[0], dtype=jnp.int32).reshape(-1, *[1] * (zeros.ndim - 1))
+    hits = (known << place).sum(axis=0, dtype=jnp.int32)
     room = [(0, inputs - odds.shape[0])] + [(0, 0)] * (zeros.ndim - 1)
     return Evidence(jnp.pad(odds, room), jnp.pad(state, room), hits)
 

@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.chain import contexts, reader, tokentree
+from wnn_jax import checks
+from wnn_jax.chain import contexts, given, reader, tokentree
 from wnn_jax.chain.config import WORDS
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory
@@ -52,10 +53,12 @@ def network(
       described: the view and the fields of each context neuron, as in `WORDS`.
 
     Raises:
-      ValueError: the tree has another number of ids than ``pieces``; or a view or a field is unknown.
+      ValueError: a path does not follow the tree; the tree has another number of ids than ``pieces``; or a
+        view or a field is unknown.
 
     Source: docs/semantics/chain.md
     """
+    given.tree(tree)
     if len(pieces) != len(tree.start) - 1:
         raise ValueError(
             f"the tree has {len(tree.start) - 1} ids, but there are {len(pieces)} pieces: take both from one "
@@ -96,13 +99,29 @@ def read(
       the memory after the tokens, and a `Reading`.
 
     Raises:
-      ValueError: a token is outside the vocabulary, or a static memory is asked to learn.
+      ValueError: a token is outside the vocabulary, an array of the network or the memory is not of one, a
+        number is out of range, or a static memory is asked to learn.
 
     Source: docs/semantics/chain.md
     """
-    ids = check_tokens(network, tokens)
+    given.network(network)
+    given.memory(network, memory)
+    ids = given.tokens(network, tokens)
+    checks.integer("block", block, given.BLOCK)
     if learn and not isinstance(memory, OnlineMemory):
         raise ValueError("learn=True needs an online memory, got a static one: write it with `static.count`")
+    if learn:
+        checks.number("rate", rate, given.RATE)
+    return read_ids(network, memory, ids, learn=learn, argmax=argmax, rate=rate, block=block)
+
+
+def read_ids(
+    network: Network, memory: M, ids: np.ndarray, *, learn: bool, argmax: bool, rate: float, block: int
+) -> tuple[M, Reading]:
+    """Does the work of `read`, whose arguments have been checked.
+
+    Source: docs/semantics/chain.md
+    """
     settings = ReadSettings(learn=learn, argmax=argmax, rate=rate if learn else 0.0)
     moved: Any = memory
     found = []
@@ -115,29 +134,6 @@ def read(
         nothing = np.zeros((0, network.tree.depth), np.float32)
         return moved, Reading(jnp.asarray(ids), jnp.asarray(nothing), jnp.asarray(ids))
     return moved, Reading(*(jnp.asarray(np.concatenate(parts)) for parts in zip(*found, strict=True)))
-
-
-def check_tokens(network: Network, tokens: np.ndarray | Sequence[int]) -> np.ndarray:
-    """Returns tokens as ``int32 [N]``.
-
-    Args:
-      network: the wiring, which knows the vocabulary.
-      tokens: ids ``int [N]``.
-
-    Raises:
-      ValueError: a token is outside the vocabulary.
-
-    Source: docs/semantics/chain.md
-    """
-    ids = np.asarray(tokens, np.int32)
-    vocabulary = network.lexicon.shape[1]
-    bad = np.flatnonzero((ids < 0) | (ids >= vocabulary))
-    if bad.size:
-        raise ValueError(
-            f"token {ids[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids: give ids from 0 to "
-            f"{vocabulary - 1}"
-        )
-    return ids
 
 
 def sample(
@@ -157,14 +153,26 @@ def sample(
       the memory after the tokens, and the tokens ``int32 [count]``.
 
     Raises:
-      ValueError: ``temperature`` or ``top_p`` is out of range.
+      ValueError: ``count``, ``temperature`` or ``top_p`` is out of range, or an array of the network or the
+        memory is not of one.
 
     Source: docs/semantics/chain.md
     """
-    if temperature <= 0 or not 0 < top_p <= 1:
-        raise ValueError(f"temperature must be above 0 and top_p in (0, 1], got {temperature} and {top_p}")
+    given.network(network)
+    given.memory(network, memory)
+    given.drawing(count, temperature, top_p)
+    return draw(key, network, memory, count, temperature, top_p)
+
+
+def draw(
+    key: jax.Array, network: Network, memory: M, count: int, temperature: float, top_p: float
+) -> tuple[M, np.ndarray]:
+    """Does the work of `sample`, whose arguments have been checked.
+
+    Source: docs/semantics/chain.md
+    """
     block = max(1, -(-count // DRAWN_BLOCK)) * DRAWN_BLOCK
-    chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth)))
+    chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth), jnp.float32))
     chance = jnp.asarray(np.pad(chance, ((0, block - count), (0, 0))))
     settings = ReadSettings("sampled", rate=0.0, temperature=temperature, top_p=top_p)
     memory, found = _advance(network, memory, None, chance, count, block, settings)
@@ -184,8 +192,16 @@ def decode(
       rate: the step size of the mixer.
       block: the largest ``count`` that the compiled program reads. It is compiled once for each ``choose``.
 
+    Raises:
+      ValueError: a number is out of range, or an array of the network or the memory is not of one.
+
     Source: docs/semantics/chain.md
     """
+    given.network(network)
+    given.memory(network, memory)
+    checks.integer("block", block, given.BLOCK)
+    checks.integer("count", count, checks.Limits(least=0, most=block))
+    checks.number("rate", rate, given.RATE)
     settings = ReadSettings("decoded", learn=True, rate=rate, callback=choose)
     with choose.guarded():
         memory, _ = _advance(network, memory, None, None, count, block, settings)
@@ -194,15 +210,15 @@ def decode(
 
 def _advance(network: Network, memory: Any, tokens, chance, count: int, block: int, settings: ReadSettings):
     """Calls the compiled `reader.read_on`; only the first ``count`` rows of the `Reading` are filled."""
-    given = {
+    operands = {
         "tokens": jnp.zeros(0, jnp.int32) if tokens is None else tokens,
         "chance": jnp.zeros((0, 0), jnp.float32) if chance is None else chance,
         "count": np.int32(count),
     }
     sizes = {"block": block, "depth": network.tree.depth, "settings": settings}
     if settings.learn:
-        return _read_learning(network, memory, **given, **sizes)
-    moved, reading = _read_frozen(network, memory, **given, **sizes)
+        return _read_learning(network, memory, **operands, **sizes)
+    moved, reading = _read_frozen(network, memory, **operands, **sizes)
     return memory._replace(**moved), reading
 
 
@@ -225,9 +241,16 @@ def _read_frozen(network, memory, *, tokens, chance, count, block, depth, settin
 def nats(network: Network, found: Reading) -> np.ndarray:
     """Returns the negative log-probability ``float64 [N]`` of each token that was read.
 
+    Raises:
+      ValueError: a token is outside the vocabulary, or there is no probability for each of its turns.
+
     Source: docs/semantics/chain.md
     """
-    bits, there = turns(network, found.tokens)
+    given.network(network)
+    tokens = given.tokens(network, found.tokens)
+    rows = {"N": len(tokens), "D": network.tree.depth}
+    checks.array("ones", found.ones, "float32", rows, checks.Limits(least=0, most=1))
+    bits, there = turns(network, tokens)
     one = np.asarray(found.ones, np.float64)
     return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
 
@@ -242,10 +265,15 @@ def turns(network: Network, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray,
     Returns:
       the bits ``bool [N, D]``, and ``bool [N, D]`` which of them belong to a path.
 
+    Raises:
+      ValueError: a token is outside the vocabulary.
+
     Source: docs/semantics/chain.md
     """
+    given.network(network)
+    tokens = given.tokens(network, tokens)
     start, bit = np.asarray(network.tree.start), np.asarray(network.tree.bit)
-    tokens, places = np.asarray(tokens), np.arange(network.tree.depth)
+    places = np.arange(network.tree.depth)
     there = places < (start[tokens + 1] - start[tokens])[:, None]
     entry = np.minimum(start[tokens][:, None] + places, len(bit) - 1)
     return (bit[entry] > 0) & there, there
@@ -258,8 +286,13 @@ def distribution(network: Network, memory: Memory) -> np.ndarray:
       network: the wiring.
       memory: the memory at the place in question.
 
+    Raises:
+      ValueError: an array of the network or the memory is not of one.
+
     Source: docs/semantics/chain.md
     """
+    given.network(network)
+    given.memory(network, memory)
     return np.asarray(_distribution(network, memory))
 
 

@@ -10,6 +10,7 @@ Source: docs/semantics/chain.md
 import contextlib
 import ctypes
 import dataclasses
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -20,7 +21,8 @@ import jax.experimental
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.chain import backend, tokentree
+from wnn_jax import checks
+from wnn_jax.chain import backend, given, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.constants import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, MATCH_RUN, Mode, Register
 from wnn_jax.chain.contexts import Network, classes, fields, hash_fields, mix, remember
@@ -125,6 +127,9 @@ class ReadSettings:
       top_p: draws from the fewest most probable tokens that together have this probability.
       callback: the callback of ``decoded``.
 
+    Raises:
+      ValueError: a number is out of range.
+
     Source: Adagrad (Duchi et al. 2011); docs/semantics/chain.md
     """
 
@@ -135,6 +140,14 @@ class ReadSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     callback: BitCallback | None = None
+
+    def __post_init__(self):
+        checks.fields(
+            self,
+            rate=given.RATE._replace(least=0, above=-math.inf),
+            temperature=given.TEMPERATURE,
+            top_p=given.TOP_P,
+        )
 
 
 def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
@@ -164,7 +177,7 @@ def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
         enough = count > MATCH_ORDER
         last = memory.match_table[entry]
         usable = enough & (r[Register.MATCH_LENGTH] == 0) & (last > 0) & (count - last < room)
-        back = jnp.arange(MATCH_LENGTHS - 1)
+        back = jnp.arange(MATCH_LENGTHS - 1, dtype=jnp.int32)
         same = text[(last - 1 - back) % room] == text[(count - 1 - back) % room]
         same &= (back < last) & (count - last + back + 1 < room)
         run = jnp.cumprod(same.astype(jnp.uint32)).sum(dtype=jnp.uint32)
@@ -219,7 +232,7 @@ def token_chances(tree: tokentree.TokenTree, one: jax.Array) -> jax.Array:
     Source: docs/semantics/chain.md
     """
     turns = jnp.where(tree.bit > 0, jnp.log(one[tree.node]), jnp.log1p(-one[tree.node]))
-    return jnp.exp(jnp.zeros(tree.start.shape[0] - 1).at[_owners(tree)].add(turns))
+    return jnp.exp(jnp.zeros(tree.start.shape[0] - 1, jnp.float32).at[_owners(tree)].add(turns))
 
 
 def depths(tree: tokentree.TokenTree) -> jax.Array:
@@ -227,7 +240,7 @@ def depths(tree: tokentree.TokenTree) -> jax.Array:
 
     Source: docs/semantics/chain.md
     """
-    place = jnp.arange(tree.node.shape[0]) - tree.start[:-1][_owners(tree)]
+    place = jnp.arange(tree.node.shape[0], dtype=jnp.int32) - tree.start[:-1][_owners(tree)]
     return jnp.zeros(tree.children.shape[0], jnp.int32).at[tree.node].set(place)
 
 
@@ -237,7 +250,7 @@ def _owners(tree: tokentree.TokenTree) -> jax.Array:
 
 
 def _node_chances(network: Network, memory: Memory, place: Place) -> jax.Array:
-    nodes = jnp.arange(network.tree.children.shape[0])
+    nodes = jnp.arange(network.tree.children.shape[0], dtype=jnp.int32)
     return predict(network, memory, place, nodes, depths(network.tree)).one
 
 
@@ -287,7 +300,8 @@ def read_on(
         return changing(memory, settings.learn), jax.tree.map(lambda x, y: x.at[index].set(y), reading, read)
 
     fixed = memory
-    nothing = Reading(jnp.full(block, -1), jnp.zeros((block, depth)), jnp.full(block, -1))
+    none = jnp.full(block, -1, jnp.int32)
+    nothing = Reading(none, jnp.zeros((block, depth), jnp.float32), none)
     start = changing(memory, settings.learn), nothing
     moved, reading = jax.lax.fori_loop(0, count, one_token, start)
     return _put(fixed, moved), reading
@@ -349,7 +363,7 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
         return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(said.one)
 
     fixed = memory
-    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth)
+    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
     return _end_token(network, _put(fixed, moved), token), token, ones, best

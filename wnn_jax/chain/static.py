@@ -16,14 +16,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import checks
-from wnn_jax.chain import backend, contexts, mixer
+from wnn_jax import checks, training
+from wnn_jax.chain import backend, contexts, given, mixer
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.config import ReadoutConfig
+from wnn_jax.chain.constants import CLASSES
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
-from wnn_jax.chain.model import check_tokens
+from wnn_jax.checks import Limits
 
+_CLASS = Limits(least=0, most=CLASSES - 1)
 FLOOR = 1e-6  # the least probability of a bit where counts are read without a readout
 _BITS = 1 << 16  # arrays of counts are padded to a multiple of this, so that fewer shapes are compiled
 
@@ -67,11 +69,13 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
       the memory with its registers after the text, and the `ObservedText`.
 
     Raises:
-      ValueError: a token is outside the vocabulary.
+      ValueError: a token is outside the vocabulary, or an array of the network or the memory is not of one.
 
     Source: docs/semantics/chain.md
     """
-    ids = jnp.asarray(check_tokens(network, tokens))
+    given.network(network)
+    given.memory(network, memory)
+    ids = jnp.asarray(given.tokens(network, tokens))
     registers, hashes, classes = _observe(network, memory.registers, ids)
     return memory._replace(registers=registers), ObservedText(ids, hashes, classes)
 
@@ -100,6 +104,17 @@ def part(text: ObservedText, begin: int, end: int) -> ObservedText:
     )
 
 
+def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
+    given.network(network)
+    if not isinstance(memory, StaticMemory):
+        raise ValueError(f"counts are in a static memory, got a {type(memory).__name__}: give a StaticMemory")
+    given.memory(network, memory)
+    given.tokens(network, np.asarray(text.tokens))
+    neurons, size = network.view.shape[0], len(text.tokens)
+    checks.array("hashes", text.hashes, "uint32", {"n": neurons, "N": size})
+    checks.array("classes", text.classes, "int32", {"tokens": 2, "N": size}, _CLASS)
+
+
 def count(network: Network, memory: StaticMemory, text: ObservedText, sign: int = 1) -> StaticMemory:
     """Writes a text into the counts, or takes it out again; the order of texts has no effect.
 
@@ -112,8 +127,14 @@ def count(network: Network, memory: StaticMemory, text: ObservedText, sign: int 
       text: the text to write.
       sign: 1 to write the text, -1 to take it out.
 
+    Raises:
+      ValueError: ``sign`` is another number, or an array of the network, memory or text is not of one.
+
     Source: docs/semantics/chain.md
     """
+    _check(network, memory, text)
+    if isinstance(sign, bool) or sign not in (1, -1):
+        raise ValueError(f"sign={sign!r} is out of range: give 1 to write the text, or -1 to take it out")
     return _count(network, memory, text, sign, network.tree.depth)
 
 
@@ -199,8 +220,12 @@ OnState = Callable[[FitState], None]
 def read_counts(network: Network, memory: StaticMemory, text: ObservedText) -> BitCounts:
     """Reads the counts that every bit of a text meets.
 
+    Raises:
+      ValueError: an array of the network, the memory or the text is not of one.
+
     Source: docs/semantics/chain.md
     """
+    _check(network, memory, text)
     counts, place, entry = _read_counts(network, memory, text)
     zeros, ones = (jnp.asarray(np.asarray(x)[:, : len(entry)]) for x in counts)
     node, bit = (np.asarray(x)[entry] for x in (network.tree.node, network.tree.bit))
@@ -220,7 +245,7 @@ def _read_counts(network: Network, memory: StaticMemory, text: ObservedText):
     place = np.repeat(np.arange(len(tokens)), lengths)
     entry = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + start[tokens][place]
     room = (0, -len(entry) % _BITS)
-    padded = (jnp.asarray(np.pad(x, room)) for x in (place, entry))
+    padded = (jnp.asarray(np.pad(x, room), jnp.int32) for x in (place, entry))
     return _counts(network, memory, text, *padded), place, entry
 
 
@@ -261,6 +286,9 @@ def unweighted_nats(
 
     Source: docs/semantics/chain.md
     """
+    checks.integer("block", block, given.BLOCK)
+    given.network(network)
+    tokens = given.tokens(network, tokens)
     fields = np.asarray((network.connections >= 0).sum(axis=1))
     order = tuple(np.argsort(fields, kind="stable").tolist())
     start, bits = np.asarray(network.tree.start), np.asarray(network.tree.bit)
@@ -275,15 +303,17 @@ def unweighted_nats(
         for name, right in zip(found, _unweighted(zeros, ones, bit, order), strict=True):
             nats = np.log(np.asarray(right, np.float64)[: len(entry)])
             found[name].append(-np.add.reduceat(nats, np.cumsum(lengths) - lengths))
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in found.items()}
 
 
 @functools.partial(jax.jit, static_argnames="order")
 def _unweighted(zeros, ones, bit, order: tuple[int, ...]):
+    # Named as float32: a number beside an integer array would take the widest type of JAX.
+    zeros, ones = zeros.astype(jnp.float32), ones.astype(jnp.float32)
     seen = zeros + ones > 0
     votes = jnp.where(seen, (ones + 0.5) / (zeros + ones + 1.0), 0.0).sum(axis=0)
     vote = jnp.where(seen.any(axis=0), votes / jnp.maximum(seen.sum(axis=0), 1), 0.5)
-    backoff = jnp.full(bit.shape, 0.5)
+    backoff = jnp.full(bit.shape, 0.5, jnp.float32)
     for c in order:
         backoff = (ones[c] + backoff) / (zeros[c] + ones[c] + 1.0)
     backoff = jnp.clip(backoff, FLOOR, 1.0 - FLOOR)
@@ -335,7 +365,8 @@ def fit(
         memory = count(network, memory, held, sign=-1)
         kept = min(end - begin, config.tokens // config.folds)
         # One run of tokens from a random place in the fold, because the readout must see whole text.
-        shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, end - begin - kept + 1))
+        last = end - begin - kept + 1
+        shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, last, jnp.int32))
         met.append(read_counts(network, memory, part(held, shift, shift + kept)))
         memory = count(network, memory, held)
         if on_state:
@@ -355,6 +386,20 @@ def fit(
     return memory._replace(gain=gain, offset=offset)
 
 
+def _check_bits(network: Network, memory: StaticMemory, met: BitCounts) -> None:
+    if not met.bit.shape[0]:
+        raise ValueError("the readout is trained on at least one bit, got none: give a longer text")
+    given.network(network)
+    given.memory(network, memory)
+    bits = {"L": met.bit.shape[0]}
+    for name in ("zeros", "ones"):
+        checks.array(name, getattr(met, name), "int32", {"n": network.view.shape[0], **bits})
+    checks.array("node", met.node, "int32", bits, Limits(least=0, most=network.tree.children.shape[0] - 1))
+    checks.array("bit", met.bit, "int32", bits, Limits(least=0, most=1))
+    checks.array("classes", met.classes, "int32", {"tokens": 2, **bits}, _CLASS)
+
+
+@training.in_32_bits
 def train_readout(
     key: jax.Array,
     network: Network,
@@ -379,8 +424,12 @@ def train_readout(
     Returns:
       ``gain`` and ``offset`` in the shapes of `StaticMemory`.
 
+    Raises:
+      ValueError: there is no bit, or an array of the network, the memory or the counts is not of one.
+
     Source: docs/semantics/chain.md
     """
+    _check_bits(network, memory, met)
     size = met.bit.shape[0]
     batch = min(config.batch, size)
     steps = config.epochs * (size // batch)

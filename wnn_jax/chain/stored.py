@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from wnn_jax import checks
-from wnn_jax.chain import tokentree
+from wnn_jax.chain import given, tokentree
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
@@ -98,6 +98,8 @@ def load(path: str | pathlib.Path) -> ChainModel:
     if edition > 2:
         texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
     memory = kind(**{name: arrays[name] for name in kind._fields})
+    given.network(network)
+    given.memory(network, memory)
     return ChainModel(config, tokenizer, network, memory)
 
 

@@ -18,7 +18,9 @@ import numpy as np
 import scipy.sparse
 import scipy.sparse.linalg
 
+from wnn_jax import checks
 from wnn_jax.chain.constants import CODE_BITS, OWN_KINDS
+from wnn_jax.checks import Limits
 
 Array = np.ndarray | jax.Array
 
@@ -85,10 +87,11 @@ def plain(vocabulary: int) -> TokenTree:
       vocabulary: V, the number of ids.
 
     Raises:
-      ValueError: there are fewer than 2 ids.
+      ValueError: there are fewer than 2 ids, or more than 2^24.
 
     Source: docs/semantics/chain.md
     """
+    checks.integer("vocabulary", vocabulary, Limits(most=1 << 24))
     _check_size(vocabulary)
     build = _Builder()
     _halve(build, np.arange(vocabulary))
@@ -106,14 +109,17 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
         they are as good as unseen. 0 spells none.
 
     Raises:
-      ValueError: there are fewer than 2 ids, or two of the spelled tokens have the same bytes.
+      ValueError: there are fewer than 2 ids, ``rare`` is below 0, a token is outside the vocabulary, or two
+        of the spelled tokens have the same bytes.
 
     Source: docs/semantics/chain.md
     """
-    vocabulary = len(pieces)
+    vocabulary, train = len(pieces), np.asarray(train)
     _check_size(vocabulary)
+    checks.integer("rare", rare, Limits(least=0))
+    checks.array("train", train, "integers", {"N": None}, Limits(least=0, most=vocabulary - 1))
     counts = np.bincount(train, minlength=vocabulary)
-    parts = np.array_split(np.asarray(train), _PARTS)
+    parts = np.array_split(train, _PARTS)
     spread = sum(np.bincount(part, minlength=vocabulary) > 0 for part in parts)
     often = (counts >= rare) & (spread >= min(_SPREAD, rare))
     frequent, spelled = np.flatnonzero(often), np.flatnonzero(~often)

@@ -74,7 +74,7 @@ def projection(key: jax.Array, values: int, keys: int) -> jax.Array:
 
     Source: docs/semantics/eam.md
     """
-    return jnp.linalg.qr(jax.random.normal(key, (values, keys)))[0]
+    return jnp.linalg.qr(jax.random.normal(key, (values, keys), jnp.float32))[0]
 
 
 def init(key: jax.Array, config: StudentConfig, embedding: jax.Array | None = None) -> Params:
@@ -100,9 +100,9 @@ def init(key: jax.Array, config: StudentConfig, embedding: jax.Array | None = No
         },
         "decoder": {
             "in": transformer.linear(keys[2], inputs, config.hidden),
-            "in_bias": jnp.zeros(config.hidden),
+            "in_bias": jnp.zeros(config.hidden, jnp.float32),
             "out": transformer.linear(keys[3], config.hidden, vocabulary),
-            "out_bias": jnp.zeros(vocabulary),
+            "out_bias": jnp.zeros(vocabulary, jnp.float32),
         },
     }
     if config.repaired:
@@ -110,7 +110,8 @@ def init(key: jax.Array, config: StudentConfig, embedding: jax.Array | None = No
             raise ValueError(
                 "a repaired decoder needs an embedding for its head, got None: give the teacher's embedding"
             )
-        params["decoder"] |= {"head": jnp.array(embedding), "out": jnp.zeros((config.hidden, vocabulary))}
+        blank = jnp.zeros((config.hidden, vocabulary), jnp.float32)
+        params["decoder"] |= {"head": jnp.array(embedding, jnp.float32), "out": blank}
     return params
 
 

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import training
 from wnn_jax.eam import memory
 
 
@@ -76,7 +77,7 @@ def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Itera
     Source: docs/semantics/eam.md
     """
     room = -(-len(keys) // config.block) * config.block
-    stored = jnp.zeros((room, keys.shape[1])).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
+    stored = jnp.zeros((room, keys.shape[1]), jnp.float32).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
     seen = config.block
     for start in range(0, len(keys), config.block):
@@ -195,6 +196,7 @@ def nats(gate: MixtureGate, seen: Evidence) -> jax.Array:
     return -jnp.log((1 - part) * seen.model + part * seen.near)
 
 
+@training.in_32_bits
 def fit_gate(seen: Evidence, steps: int = 400) -> MixtureGate:
     """Fits the gate with the lowest mean cost on given positions.
 

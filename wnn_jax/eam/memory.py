@@ -120,9 +120,9 @@ def empty(config: MemoryConfig, addresses: jax.Array, values: int, room: int | N
     if count > room:
         raise ValueError(f"room must be at least the number of addresses, {count}, got {room}: raise room")
     return Store(
-        jnp.zeros((room, width)).at[:count].set(unit(addresses)),
-        jnp.zeros((room, values)),
-        jnp.zeros(room),
+        jnp.zeros((room, width), jnp.float32).at[:count].set(unit(addresses)),
+        jnp.zeros((room, values), jnp.float32),
+        jnp.zeros(room, jnp.float32),
         jnp.int32(count),
         jnp.float32(config.eta),
     )
@@ -141,7 +141,7 @@ def random_addresses(key: jax.Array, count: int, width: int) -> jax.Array:
 
     Source: docs/semantics/eam.md
     """
-    return unit(jax.random.normal(key, (count, width)))
+    return unit(jax.random.normal(key, (count, width), jnp.float32))
 
 
 def kmeans_addresses(key: jax.Array, keys: jax.Array, count: int, rounds: int = 4) -> jax.Array:
@@ -252,7 +252,6 @@ def write(
     best = jnp.maximum(cosine[:, :1], 1e-8)
     strength = jnp.where(jnp.isfinite(cosine), jnp.maximum(cosine, 0.0), 0.0) / best
     share = store.weights[at] / jnp.maximum(store.weights.sum(), 1e-8)
-    count = len(keys) if valid is None else valid.sum()
     winner = jnp.take_along_axis(at, (cosine - config.conscience * share).argmax(1)[:, None], 1)[:, 0]
     if valid is not None:
         strength = jnp.where(valid[:, None], strength, 0.0)
@@ -268,7 +267,11 @@ def write(
     stays = (1.0 - eta) ** wins
     moved = stays[:, None] * store.addresses + ((1.0 - stays) / jnp.maximum(wins, 1.0))[:, None] * drawn
     addresses = jnp.where(wins[:, None] > 0, unit(moved), store.addresses)
-    eta = jnp.maximum(config.eta_least, store.eta * config.cooling**count)
+    if valid is None:
+        cooled = config.cooling ** len(keys)
+    else:
+        cooled = jnp.float32(config.cooling) ** valid.sum(dtype=jnp.int32)
+    eta = jnp.maximum(config.eta_least, store.eta * cooled)
     return Store(addresses, counters, weights, store.used, eta.astype(jnp.float32))
 
 
@@ -333,7 +336,7 @@ def _merged(key: jax.Array, config: MemoryConfig, store: Store) -> Store:
     The last location in use moves into the gap.
     """
     room = len(store.weights)
-    some = jax.random.randint(key, (min(200, room),), 0, store.used)
+    some = jax.random.randint(key, (min(200, room),), 0, store.used, jnp.int32)
     cosine = store.addresses[some] @ store.addresses[some].T
     cosine = jnp.where(some[:, None] < some[None, :], cosine, -1.0)  # each pair once, never one with itself
     pair = jnp.unravel_index(cosine.argmax(), cosine.shape)
@@ -363,10 +366,10 @@ def _split(key: jax.Array, config: MemoryConfig, store: Store) -> Store:
     room = len(store.weights)
     count = min(config.split, room)
     heavy, parent = jax.lax.top_k(store.weights, count)
-    child = store.used + jnp.arange(count)
+    child = store.used + jnp.arange(count, dtype=jnp.int32)
     splits = (heavy > config.overload) & (child < room)
     child = jnp.where(splits, child, room)  # out of bounds: dropped
-    aside = 0.1 * unit(jax.random.normal(key, (count, store.addresses.shape[1])))
+    aside = 0.1 * unit(jax.random.normal(key, (count, store.addresses.shape[1]), jnp.float32))
     address, half = store.addresses[parent], jnp.where(splits, 0.5, 1.0)
     side = jnp.where(splits[:, None], unit(address - aside), address)
     return Store(

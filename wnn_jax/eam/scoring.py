@@ -120,7 +120,7 @@ def score_with_neighbours(
         some = slice(start, start + len(near.cosine))
         start = some.stop
         mixed = knn.mixture(gate, near, jnp.asarray(predictions.log_probs[some]))
-        best.append(mixed.argmax(1))
+        best.append(mixed.argmax(1).astype(jnp.int32))
         errors.append(float(np.abs(np.asarray(mixed.sum(1)) - 1).max()))
     if max(errors) > 1e-4:
         raise ValueError(

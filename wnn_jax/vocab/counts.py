@@ -83,13 +83,13 @@ def bigram_params(config: model.VocabConfig, params: Params, tokens: np.ndarray)
     source, target = left[:, :rank] * np.sqrt(size[:rank]) / weight, right[:rank].T * np.sqrt(size[:rank])
     even = np.sqrt(np.linalg.norm(target) / max(np.linalg.norm(source), 1e-9))
     bias = np.log(alone) - np.log(alone).mean() + 2.0
-    shown = jax.nn.gelu(source @ target.T + bias)
+    shown = jax.nn.gelu(jnp.asarray(source @ target.T + bias, jnp.float32))
     graph = {
         **params["steps"][0][at],
         "from": jnp.asarray(source * even / np.sqrt(v), jnp.float32),
         "to": jnp.asarray(target / even, jnp.float32),
         "bias": jnp.asarray(bias, jnp.float32),
-        "scale": jnp.array(1.0),
+        "scale": jnp.float32(1.0),
     }
     first = [*params["steps"][0][:at], graph, *params["steps"][0][at + 1 :]]
     # The readout scales a state to a mean square of 1; this factor restores the size of the logarithms.

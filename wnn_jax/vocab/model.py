@@ -9,6 +9,7 @@ Source: urmzd/exp-agi-models; docs/semantics/vocab.md
 
 import dataclasses
 import functools
+import math
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -187,7 +188,7 @@ def init(key: jax.Array, config: VocabConfig) -> Params:
         params["halt"] = {"w": normal(halt, v, stddev=0.01), "bias": jnp.array(-2.0)}
     if config.columns > 1:
         params["vote"] = {"trust": jnp.zeros(config.columns), "against": jnp.zeros((config.columns,) * 2)}
-    return params
+    return jax.tree.map(lambda x: x.astype(jnp.float32), params)
 
 
 def _init_sublayer(key: jax.Array, sublayer: Sublayer, width: int, shared: dict[str, Params]) -> Params:
@@ -248,10 +249,10 @@ def _apply_subspace(
         return apply(x @ params["come"], context) @ params["go"] * params["branch"]
     start = context.use * (v // context.uses)
     small = apply(jnp.roll(x, -start, axis=-1)[..., : subspace.size], context)
-    small = small * params["branch"] / np.sqrt(subspace.size)
+    small = small * params["branch"] / math.sqrt(subspace.size)
     if subspace.by_entropy:
         log = jax.nn.log_softmax(jax.lax.stop_gradient(x))
-        small = small * -(jnp.exp(log) * log).sum(-1, keepdims=True) / np.log(v)
+        small = small * -(jnp.exp(log) * log).sum(-1, keepdims=True) / math.log(v)
     small = jnp.pad(small, ((0, 0), (0, 0), (0, v - subspace.size)))
     return jnp.roll(small, start + v // 2, axis=-1)
 
@@ -268,7 +269,7 @@ def _run_steps(
     if config.embedding:
         x = rms_norm(params["embedding"]["in"][ids] @ params["embedding"]["out"])
     else:
-        x = rms_norm(jax.nn.one_hot(ids, config.vocabulary))
+        x = rms_norm(jax.nn.one_hot(ids, config.vocabulary, dtype=jnp.float32))
     uses = config.steps * config.columns
     columns, states, halts = [x] * config.columns, [x], []
     halted = jnp.zeros((*ids.shape, 1), bool)

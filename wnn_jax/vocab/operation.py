@@ -58,7 +58,7 @@ def normal(key: jax.Array, *shape: int, stddev: float = STDDEV) -> jax.Array:
 
     Source: docs/semantics/vocab.md
     """
-    return stddev * jax.random.normal(key, shape)
+    return stddev * jax.random.normal(key, shape, jnp.float32)
 
 
 def rms_norm(x: jax.Array) -> jax.Array:

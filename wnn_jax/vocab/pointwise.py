@@ -169,9 +169,13 @@ def hard(logits: jax.Array, key: jax.Array | None) -> jax.Array:
     Source: Gumbel-softmax (Jang et al. 2017); docs/semantics/vocab.md
     """
     if key is not None:
-        logits = logits + jax.random.gumbel(key, logits.shape)
+        logits = logits + jax.random.gumbel(key, logits.shape, logits.dtype)
     soft = jax.nn.softmax(logits)
-    return jax.nn.one_hot(logits.argmax(-1), logits.shape[-1]) + soft - jax.lax.stop_gradient(soft)
+    return (
+        jax.nn.one_hot(logits.argmax(-1), logits.shape[-1], dtype=soft.dtype)
+        + soft
+        - jax.lax.stop_gradient(soft)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,236 @@
+"""Hostile calls of the chain model, and random contents of all buffers of its kernels; see `fuzz`."""
+
+import functools
+
+import fuzz
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import chain
+from wnn_jax.chain import backend, reader, static, tokentree
+
+KEY = jax.random.key(0)
+V, ROOM, LOG_SLOTS, BLOCK = 12, 100, 4, 8
+TEXT = np.random.default_rng(0).integers(0, V, 60).astype(np.int32)
+
+
+@functools.cache
+def network():
+    pieces = [b" a", b"b", b" a b", b"c.", b"\n", *(bytes([100 + i]) for i in range(V - 5))]
+    described = (*chain.WORDS[:3], ("byte", "word"), ("bytes3", "bytes3 class6_2"))
+    return chain.network(tokentree.clustered(TEXT, pieces, 5), pieces, described)
+
+
+@functools.cache
+def memories():
+    """Return memories of both kinds that have learnt, as NumPy arrays, so that none is ever given away."""
+    online = chain.empty_online(network(), LOG_SLOTS, ROOM)
+    online, _ = chain.read(network(), online, TEXT, learn=True, block=BLOCK)
+    fixed, observed = static.observe(network(), chain.empty_static(network(), LOG_SLOTS), TEXT)
+    fixed = static.count(network(), fixed, observed)
+    return {"online": jax.tree.map(np.array, online), "static": jax.tree.map(np.array, fixed)}
+
+
+def taken(rng, x, often=0.15):
+    """Return a pytree of JAX arrays in which a wrong caller changed some arrays."""
+    return jax.tree.map(lambda x: fuzz.array(rng, x) if rng.random() < often else jnp.asarray(x), x)
+
+
+def numbers(rng, **known):
+    """Return keyword arguments, of which some are numbers that nobody should give."""
+    return {name: fuzz.number(rng) if rng.random() < 0.2 else x for name, x in known.items()}
+
+
+def outline(found):
+    """Return the shapes of results, and whether they are finite: digits differ between backends."""
+    leaves = [np.asarray(x) for x in jax.tree.leaves(found)]
+    return [(np.array(x.shape), np.isfinite(x).all()) for x in leaves]
+
+
+def again(memory):
+    """Return a copy of a memory, for a function that consumes it."""
+    return jax.tree.map(lambda x: jnp.copy(x) if isinstance(x, jax.Array) else x, memory)
+
+
+def call(rng):
+    """Return the name of a public function and a random call of it."""
+    name = str(rng.choice(list(CALLS)))
+    wiring, kind = network(), str(rng.choice(["online", "static"]))
+    memory = memories()[kind]
+    if rng.random() < 0.7:
+        wiring = taken(rng, network(), 0.05) if rng.random() < 0.5 else wiring
+        memory = taken(rng, memory, 0.1)
+    else:
+        memory = jax.tree.map(jnp.asarray, memory)
+    arguments = CALLS[name](rng, wiring, memory)
+    return name, lambda: outline(arguments())
+
+
+def _read(rng, wiring, memory):
+    text = fuzz.array(rng, TEXT[:20]) if rng.random() < 0.5 else TEXT[:20]
+    learn = bool(rng.random() < 0.5)
+    some = numbers(rng, rate=0.02, block=BLOCK)
+    # A block is a shape: one that is accepted would be compiled.
+    some["block"] = BLOCK if isinstance(some["block"], int) and 0 < some["block"] < 2**22 else some["block"]
+    return lambda: chain.read(wiring, again(memory), text, learn=learn, **some)
+
+
+def _sample(rng, wiring, memory):
+    some = numbers(rng, count=4, temperature=1.0, top_p=0.9)
+    some["count"] = 4 if isinstance(some["count"], int) and 0 < some["count"] < 2**22 else some["count"]
+    # The compiled program depends on these two: only a few values are accepted ones.
+    fine = {"temperature": (0.5, 1.0, 1.5), "top_p": (0.5, 0.9, 1.0)}
+    for name, known in fine.items():
+        x = some[name]
+        accepted = isinstance(x, int | float | np.number) and not isinstance(x, bool) and 1e-6 <= x <= 1e3
+        some[name] = known[1] if accepted and x not in known and (name != "top_p" or x <= 1) else x
+    return lambda: chain.sample(KEY, wiring, memory, **some)
+
+
+def _distribution(rng, wiring, memory):
+    return lambda: chain.distribution(wiring, memory)
+
+
+def _nats(rng, wiring, memory):
+    shape = len(TEXT), network().tree.depth
+    tokens, ones = taken(rng, (TEXT, np.full(shape, 0.5, np.float32)), 0.5)
+    return lambda: chain.nats(wiring, chain.Reading(tokens, ones, tokens))
+
+
+def _count(rng, wiring, memory):
+    shape = len(network().view), 20
+    observed = static.ObservedText(TEXT[:20], np.zeros(shape, np.uint32), np.zeros((2, 20), np.int32))
+    observed, some = static.ObservedText(*taken(rng, tuple(observed), 0.3)), numbers(rng, sign=1)
+    return lambda: static.count(wiring, again(memory), observed, **some)
+
+
+def _read_counts(rng, wiring, memory):
+    shape = len(network().view), 20
+    observed = static.ObservedText(TEXT[:20], np.zeros(shape, np.uint32), np.zeros((2, 20), np.int32))
+    observed = static.ObservedText(*taken(rng, tuple(observed), 0.3))
+    return lambda: static.read_counts(wiring, memory, observed)
+
+
+def _unweighted(rng, wiring, memory):
+    text = fuzz.array(rng, TEXT[:20]) if rng.random() < 0.5 else TEXT[:20]
+    return lambda: static.unweighted_nats(wiring, memory, text)
+
+
+def _empty(rng, wiring, memory):
+    some = numbers(rng, log_slots=3, room=70)
+    some["room"] = 70 if isinstance(some["room"], int) and 64 < some["room"] <= 2**28 else some["room"]
+    return lambda: chain.empty_online(network(), **some)
+
+
+def _plain(rng, wiring, memory):
+    size = fuzz.number(rng) if rng.random() < 0.7 else int(rng.integers(2, 20))
+    size = 40 if isinstance(size, int) and 40 < size <= 2**24 else size
+    return lambda: tokentree.plain(size)
+
+
+def _clustered(rng, wiring, memory):
+    text = fuzz.array(rng, TEXT) if rng.random() < 0.6 else TEXT
+    some = numbers(rng, rare=5)
+    return lambda: tokentree.clustered(text, [bytes([97 + i]) for i in range(V)], **some)
+
+
+CALLS = {
+    "read": _read,
+    "sample": _sample,
+    "distribution": _distribution,
+    "nats": _nats,
+    "count": _count,
+    "read_counts": _read_counts,
+    "unweighted_nats": _unweighted,
+    "empty_online": _empty,
+    "plain": _plain,
+    "clustered": _clustered,
+}
+
+
+def buffers(rng, x, kept):
+    """Fill some of the arrays of a pytree with random contents; the share ``kept`` stays as it is."""
+
+    def one(x):
+        x = np.asarray(x)
+        if rng.random() < kept:
+            return jnp.asarray(x)
+        # The largest buffers repeat what was drawn.
+        drawn = fuzz.contents(rng, (x.size,) if x.size < 20_000 else (19_997,), x.dtype)
+        return jnp.asarray(np.resize(drawn, x.shape))
+
+    return jax.tree.map(one, x)
+
+
+def operands(rng, kind):
+    """Return a network and a memory with random contents.
+
+    The kernels refuse most contents of the arrays that they check, so these stay as they are in most calls.
+    """
+    wiring = buffers(rng, network(), 0.97)
+    memory = buffers(rng, memories()[kind], 0.3)
+    if rng.random() < 0.9:
+        known = memories()[kind]
+        registers = np.array(fuzz.contents(rng, known.registers.shape, np.uint32))
+        registers[:6] = rng.integers(0, V + 1, 6)
+        memory = memory._replace(registers=jnp.asarray(registers))
+        if kind == "online":
+            memory = memory._replace(text=jnp.asarray(rng.integers(0, V, ROOM, dtype=np.int32)))
+    rows = np.array(wiring.lexicon)
+    if rng.random() < 0.5:
+        rows = fuzz.contents(rng, rows.shape, rows.dtype)
+    return wiring._replace(lexicon=jnp.asarray(rows)), memory
+
+
+def ids(rng, count):
+    """Return mostly ids of the vocabulary, and sometimes anything."""
+    if rng.random() < 0.9:
+        return jnp.asarray(rng.integers(0, V, count, dtype=np.int32))
+    return jnp.asarray(fuzz.contents(rng, (count,), np.int32))
+
+
+def reading(rng, kind, mode, learn=False):
+    """Call the kernel that reads: its tokens are given, drawn or decoded."""
+    wiring, memory = operands(rng, kind)
+    depth = network().tree.depth
+    callback = chain.BitCallback(lambda one: int(rng.random() < 0.5)) if mode == "decoded" else None
+    some = {"learn": learn, "argmax": bool(rng.random() < 0.3), "callback": callback}
+    some["rate"] = float(rng.choice([1e-30, 0.02, 1.0])) if learn else 0.0
+    some["temperature"], some["top_p"] = (
+        float(rng.choice([1e-6, 1.0, 1e3])),
+        float(rng.choice([1e-6, 0.5, 1])),
+    )
+    settings = reader.kernel_settings(memory, chain.ReadSettings(mode, **some))
+    none = jnp.zeros(0, jnp.int32), jnp.zeros((0, 0), jnp.float32)
+    given = ids(rng, BLOCK) if mode == "given" else none[0]
+    chance = fuzz.contents(rng, (BLOCK, depth), np.float32) if mode == "sampled" else none[1]
+    count = jnp.int32(BLOCK if rng.random() < 0.9 else fuzz.contents(rng, (), np.int32))
+    sizes = {"block": BLOCK, "depth": depth, "learn": learn, "settings": settings}
+    moved = backend.read_on(wiring, memory, given, jnp.asarray(chance), count, **sizes)
+    jax.block_until_ready(moved)
+    del callback  # it must live until the kernel has ended
+    return moved
+
+
+def counting(rng, reads):
+    """Call the kernel that writes counts, or the one that reads them."""
+    wiring, memory = operands(rng, "static")
+    tokens = ids(rng, 20)
+    hashes = jnp.asarray(fuzz.contents(rng, (len(network().view), 20), np.uint32))
+    if reads:
+        how = {"log_slots": LOG_SLOTS, "bits": 20 * network().tree.depth}
+        return backend.read_counts(wiring, memory.slots, hashes, tokens, **how)
+    how = {"log_slots": LOG_SLOTS, "sign": int(rng.choice([-1, 1]))}
+    return backend.write_counts(wiring, memory.slots, hashes, tokens, **how)
+
+
+KERNELS = {
+    "wnn_chain_count": functools.partial(counting, reads=False),
+    "wnn_chain_read": functools.partial(counting, reads=True),
+    "wnn_chain_read_on, given": functools.partial(reading, kind="online", mode="given", learn=True),
+    "wnn_chain_read_on, decoded": functools.partial(reading, kind="online", mode="decoded", learn=True),
+    "wnn_chain_read_frozen, given": functools.partial(reading, kind="online", mode="given"),
+    "wnn_chain_read_frozen, drawn": functools.partial(reading, kind="online", mode="sampled"),
+    "wnn_chain_read_frozen, static": functools.partial(reading, kind="static", mode="sampled"),
+}
