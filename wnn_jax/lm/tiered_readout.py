@@ -167,10 +167,15 @@ def _fit_readout(tiers: int, shares, frequency, tier, log_size, row) -> Readout:
     def loss(raw: Readout):
         scores = log_scores(_positive(raw), tier, shares, frequency)
         mass = jax.nn.logsumexp(scores + log_size[:, None], axis=0)
-        return (mass - scores[row, jnp.arange(len(row))]).mean()
+        return (mass - scores[row, jnp.arange(len(row), dtype=jnp.int32)]).mean()
 
     optimizer = optax.lbfgs()
-    start = Readout(jnp.zeros(tiers), jnp.zeros(tiers), jnp.full(tiers, -9.0), jnp.zeros(tiers))
+    start = Readout(
+        jnp.zeros(tiers, dtype=jnp.float32),
+        jnp.zeros(tiers, dtype=jnp.float32),
+        jnp.full(tiers, -9.0, jnp.float32),
+        jnp.zeros(tiers, dtype=jnp.float32),
+    )
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def step(carry, _):

@@ -52,7 +52,7 @@ def random(key: jax.Array, clusters: int, neurons: int, address_bits: int, input
             f"got {address_bits}: set a number in this range"
         )
     given.room("the numbers to draw", clusters * neurons * input_bits)
-    order = jnp.argsort(jax.random.uniform(key, (clusters, neurons, input_bits)), axis=-1)
+    order = jnp.argsort(jax.random.uniform(key, (clusters, neurons, input_bits), dtype=jnp.float32), axis=-1)
     return order[..., :address_bits].astype(dtype_for(input_bits))
 
 

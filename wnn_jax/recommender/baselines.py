@@ -68,7 +68,7 @@ def copied(key: jax.Array, holdout: Holdout) -> Estimate:
     Source: docs/semantics/recommender.md.
     """
     _check(holdout)
-    at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1])
+    at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1], dtype=jnp.int32)
     return protocol.from_stars(np.take_along_axis(holdout.stars, np.asarray(at), 1))
 
 
@@ -160,8 +160,9 @@ def _mlp_one(config: MlpConfig, key, rows, labels, queries) -> jax.Array:
     # The published network starts from PyTorch's default weights: uniform within 1 / sqrt(inputs).
     params = [
         (
-            jax.random.uniform(k, (a, b), minval=-1, maxval=1) / np.sqrt(a),
-            jax.random.uniform(jax.random.fold_in(k, 1), (b,), minval=-1, maxval=1) / np.sqrt(a),
+            jax.random.uniform(k, (a, b), minval=-1, maxval=1, dtype=jnp.float32) / np.sqrt(a),
+            jax.random.uniform(jax.random.fold_in(k, 1), (b,), minval=-1, maxval=1, dtype=jnp.float32)
+            / np.sqrt(a),
         )
         for k, a, b in zip(keys[1:], sizes[:-1], sizes[1:], strict=True)
     ]

@@ -399,7 +399,9 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     phase_key = jax.random.fold_in(search.key, 1 + result.phase)
     init, step = _jit(mesh, algorithm.init), _jit(mesh, algorithm.step)
     data = _fold(search, result.step)
-    state = init(data, genomes[jnp.resize(jnp.arange(len(genomes)), (algorithm.population,))])
+    state = init(
+        data, genomes[jnp.resize(jnp.arange(len(genomes), dtype=jnp.int32), (algorithm.population,))]
+    )
     if arrays is not None and result.step:
         with files.contents(str(saved.folder)):
             restored = _restored(state, arrays)
