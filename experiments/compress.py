@@ -16,7 +16,7 @@ import time
 
 from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Common, Group
-from wnn_jax import files
+from wnn_jax import checks, files
 from wnn_jax.chain import archive
 
 
@@ -37,6 +37,7 @@ class Options:
     compare: bool = True
 
     def __post_init__(self):
+        checks.fields(self)
         if not self.input or not self.output:
             raise ValueError("--input and --output are needed: name the file to read and the file to write")
 

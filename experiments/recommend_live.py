@@ -13,7 +13,7 @@ import jax
 from experiments.recommending import common
 from experiments.shared import machine
 from experiments.shared.commandline import Command, Group
-from wnn_jax import recommender
+from wnn_jax import checks, recommender
 from wnn_jax.recommender import session as dialogue
 
 
@@ -32,8 +32,7 @@ class SessionConfig:
     history: str | None = None
 
     def __post_init__(self):
-        if self.top < 1 or self.known < 1:
-            raise ValueError(f"--top and --known must be at least 1, got {self.top} and {self.known}")
+        checks.fields(self, top=checks.Limits(least=1), known=checks.Limits(least=1))
 
 
 def main(options) -> None:

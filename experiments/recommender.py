@@ -15,6 +15,7 @@ import numpy as np
 from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
+from wnn_jax import checks
 from wnn_jax.data import movielens
 from wnn_jax.saving import progress
 
@@ -45,15 +46,15 @@ class StudyConfig:
     resume: str | None = None
 
     def __post_init__(self):
+        checks.fields(self, seeds=checks.Limits(least=1, most=1000))
         if not self.parts:
             raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
-        if self.seeds < 1:
-            raise ValueError(f"--seeds must be at least 1, got {self.seeds}")
 
 
 def main(options) -> None:
     """Run the chosen experiments, always in the same order."""
     config: StudyConfig = options.study
+    checks.integer("the last seed", options.common.seed + config.seeds - 1, checks.SEED)
     workdir = tables.make_workdir(options.common.workdir)
     data = common.load(options.ratings)
     seeds = range(options.common.seed, options.common.seed + config.seeds)

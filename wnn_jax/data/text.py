@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wnn_jax import optional
+from wnn_jax import checks, optional
 from wnn_jax.data import tokenizers
 
 OVERLAP_BYTES = 1024
@@ -56,11 +56,8 @@ class TextConfig:
     overlap: Literal["refuse", "drop"] = "refuse"
 
     def __post_init__(self):
+        checks.fields(self, train_tokens=checks.Limits(least=1))
         tokenizers.parse_tokenizer(self.tokenizer)
-        if self.overlap not in ("refuse", "drop"):
-            raise ValueError(f"unknown overlap {self.overlap!r}: use refuse or drop")
-        if self.train_tokens is not None and self.train_tokens < 1:
-            raise ValueError(f"train_tokens must be at least 1, got {self.train_tokens}")
 
 
 class Corpus(NamedTuple):
