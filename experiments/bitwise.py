@@ -19,11 +19,11 @@ from tqdm import tqdm
 
 from experiments.shared import bars, baselines, gates, machine, plots, searching, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import checks, metrics, ram
+from wnn_jax import checks, files, metrics, ram
 from wnn_jax.data import text
 from wnn_jax.gates import on_bitwise
 from wnn_jax.lm import bitwise, fitting, ngram
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import checkpoint, layers
 
 KNESER_NEY_ORDERS = (2, 3, 5)
 
@@ -135,7 +135,10 @@ def fit(
     restored: checkpoint.Checkpoint | None, keep: bool, key, config, connections, task: ScoredText
 ) -> tuple[ram.Table | None, jax.Array]:
     """Return the votes on the test text, and the table if it was saved or must be kept."""
-    table = ram.Table(**restored.table) if restored and restored.table else None
+    table = None
+    if restored and restored.table:
+        with files.contents("the checkpoint of --restore"):
+            table = layers.table(config.memory, restored.table, connections)
     if table is None and keep:
         table = fit_table(key, config, connections, task.corpus.train)
     if table is None:
@@ -176,10 +179,16 @@ def restored_model(
     """Make the config of a saved model again.
 
     Raises:
-      ValueError: a setting is damaged.
+      ValueError: a setting or the connectivity is damaged.
     """
-    settings = {**restored.config["model"], "vocabulary": corpus.vocabulary}
-    return checks.made(bitwise.BitwiseConfig, settings, f"the checkpoint {folder}")
+    with files.contents(folder):
+        settings = {**restored.config["model"], "vocabulary": corpus.vocabulary}
+        config = checks.made(bitwise.BitwiseConfig, settings, "its config")
+        checks.integer("seed", restored.config["seed"], checks.SEED)
+        sizes = {"K": config.clusters, "n": config.neurons, "T": config.address_bits}
+        limits = checks.Limits(least=-1, most=config.input_bits - 1)
+        checks.array("connections", restored.connections, "integers", sizes, limits)
+        return config
 
 
 def scored_text(config: bitwise.BitwiseConfig, corpus: text.Corpus) -> ScoredText:
@@ -249,7 +258,10 @@ def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
     scores = bitwise.score(config, one, zero, task.evaluated.targets)
     corpus = task.corpus
     summary = metrics.summarize(
-        np.asarray(scores.nats), np.asarray(scores.best), corpus.test, corpus.token_bytes
+        np.asarray(scores.nats),
+        np.asarray(scores.best),
+        corpus.test,
+        text.count_first(corpus, len(corpus.test)),
     )
     right = metrics.bit_accuracy(np.exp(np.asarray(one)), np.asarray(task.evaluated.targets))
     return {**summary._asdict(), "bit_accuracy": right.tolist()}
@@ -284,7 +296,7 @@ def report_restored(folder: str, restored: checkpoint.Checkpoint, scores: dict[s
     if scores != restored.metrics:
         raise ValueError(
             f"the restored model scores {scores['ce']:.6f} nats and was saved with "
-            f"{restored.metrics['ce']:.6f}: the text or the version of the library differs"
+            f"{restored.metrics.get('ce')}: the text or the version of the library differs"
         )
     print(f"restored from {folder}: every score equals the saved one to the last bit")
 

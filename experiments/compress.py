@@ -9,7 +9,6 @@ the size of the compressed file proves the cross-entropy that the model reports.
 
 import dataclasses
 import functools
-import os
 import pathlib
 import sys
 import time
@@ -18,6 +17,8 @@ from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Common, Group
 from wnn_jax import checks, files
 from wnn_jax.chain import archive
+
+_MOST = 1 << 40  # bytes of a file: what the archive can say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +30,14 @@ class Options:
       output: file to write; it must not exist yet.
       decompress: decompress the input instead of compressing it.
       compare: also print the sizes that gzip, bzip2 and xz reach.
+      resume: folder to save the progress to, and to continue from.
     """
 
     input: str | None = None
     output: str | None = None
     decompress: bool = False
     compare: bool = True
+    resume: str | None = None
 
     def __post_init__(self):
         checks.fields(self)
@@ -48,18 +51,15 @@ def main(options) -> None:
     if output.exists():
         raise ValueError(f"{output} exists already: choose another --output, or remove the file")
     files.check_place(output)
-    try:
-        data = pathlib.Path(source).read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {source}: {error.strerror}") from error
+    data = files.read(source, _MOST)
     begun = time.perf_counter()
     with bars.bar(unit="B") as show:
         on_step = functools.partial(show, "")
         if options.files.decompress:
-            packed, bits = archive.decompress(data, on_step), 0.0
+            packed, bits = _decompressed(source, data, on_step, options.files.resume), 0.0
         else:
-            packed, bits = archive.encode(data, on_step)
-    _write(output, packed)
+            packed, bits = archive.encode(data, on_step, options.files.resume)
+    files.write(output, packed)
     if options.files.decompress:
         print(f"{source} -> {output}: {len(packed):,} bytes, equal to the original")
         return
@@ -80,15 +80,16 @@ def main(options) -> None:
     print(f"summed code length {bits / 8:,.0f} bytes{over}; {len(data) / spent:,.0f} bytes/s")
 
 
-def _write(path: pathlib.Path, data: bytes) -> None:
-    """Write a file as a whole: a failed write leaves no file."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
+def _decompressed(source: str, data: bytes, on_step: archive.OnStep, resume: str | None) -> bytes:
+    """Decompress the bytes of a file.
+
+    Raises:
+      ValueError: see `archive.decompress`; the message names the file.
+    """
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise ValueError(f"cannot write {path}: {error.strerror}") from error
+        return archive.decompress(data, on_step, resume)
+    except ValueError as error:
+        raise ValueError(f"cannot decompress {source}: {error}") from error
 
 
 # Compressing a file leaves nothing behind but the archive, unless a --workdir for its rows is named.

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from experiments.associating import study_rows
 from experiments.shared import machine, scoring, tables
 from experiments.shared.commandline import Command, Group
-from wnn_jax import checks, eam
+from wnn_jax import checks, eam, files
 from wnn_jax.data import text
 from wnn_jax.eam import artifact, studies
 
@@ -68,8 +68,9 @@ def main(options) -> None:
     model = eam.fit(key, config, texts.train, resume=chosen.resume, on_step=bars())
     nats = add_parts(results, corpus, model, texts)
     path = workdir / "model.eam"
-    path.write_bytes(eam.pack(config.student(repaired=True), model.student()))
-    size, code = path.stat().st_size, artifact.code_bytes()
+    packed = eam.pack(config.student(repaired=True), model.student())
+    files.write(path, packed)
+    size, code = len(packed), artifact.code_bytes()
     print(f"packed: {size:,} bytes and {code:,} of code, {size + code:,} in all")
     results.print()
     explain(results, nats)

@@ -4,7 +4,6 @@ python -m experiments.recommend_live --data_dir=DIR
 """
 
 import dataclasses
-import pathlib
 import sys
 import time
 
@@ -14,6 +13,8 @@ from experiments.recommending import common
 from experiments.shared import machine
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, recommender
+from wnn_jax.checks import Limits
+from wnn_jax.data import history
 from wnn_jax.recommender import session as dialogue
 
 
@@ -24,7 +25,8 @@ class SessionConfig:
     Attributes:
       top: the number of recommended films to show.
       known: the number of films that may be asked about, those with the most ratings.
-      history: file of your ratings, which is read at the start and written after each answer.
+      history: file of your ratings, which is read at the start; a line is added to it for each answer, and no
+        line is ever changed.
     """
 
     top: int = 8
@@ -32,18 +34,20 @@ class SessionConfig:
     history: str | None = None
 
     def __post_init__(self):
-        checks.fields(self, top=checks.Limits(least=1), known=checks.Limits(least=1))
+        checks.fields(self, top=Limits(least=1), known=Limits(least=1))
 
 
 def main(options) -> None:
     """Ask about films until the input ends or no film is left."""
     config: SessionConfig = options.session
+    kept = history.find(config.history) if config.history else None
     key = jax.random.key(options.common.seed)
     catalogue = recommender.build_catalogue(key, common.load(options.ratings))
     films, person = catalogue.films, recommender.new(key, catalogue)
-    if config.history and pathlib.Path(config.history).exists():
-        person, problems = dialogue.read_history(person, config.history, options.ratings.bad_rows)
+    if kept:
+        kept, rated, problems = history.read(kept, films, options.ratings.bad_rows)
         common.print_problems(problems)
+        person = recommender.learn(person, list(rated), list(rated.values()))
     session, places = dialogue.Session(person), {}
     print(f"{len(films.ids):,} films; {machine.device()}. {dialogue.COMMANDS}")
     while True:
@@ -56,9 +60,16 @@ def main(options) -> None:
         answered = ask(session, film, f"{films.titles[place]} ({', '.join(films.genres[place])})")
         if answered is None:
             return
+        if kept:
+            changes = history.changes(rated_by(session.person), rated_by(answered.person))
+            kept = history.append(kept, changes, int(time.time()))
         session = answered
-        if config.history:
-            dialogue.write_history(session.person, config.history, int(time.time()))
+
+
+def rated_by(person: recommender.Person) -> dict[int, float]:
+    """Return the stars of the films that a person rated, by the ids of the films."""
+    places, stars = recommender.ratings(person)
+    return dict(zip(person.catalogue.films.ids[places].tolist(), stars.tolist(), strict=True))
 
 
 def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[int, int]:

@@ -16,6 +16,7 @@ from experiments.recommending import categories, cold_start, common, drift, forg
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.saving import progress
 
@@ -49,6 +50,7 @@ class StudyConfig:
         checks.fields(self, seeds=checks.Limits(least=1, most=1000))
         if not self.parts:
             raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
+        checks.fields(self, seeds=Limits(least=1, most=1000))
 
 
 def main(options) -> None:

@@ -8,6 +8,7 @@ A run agrees if each of its rows is equal to the published one, or within the to
 states for it. Times and speeds are not compared, except by runs that state a factor.
 """
 
+import contextlib
 import dataclasses
 import fnmatch
 import json
@@ -22,7 +23,7 @@ import time
 from experiments.reporting import rows
 from experiments.shared import tables
 from experiments.shared.commandline import Command, Group
-from wnn_jax import checks
+from wnn_jax import checks, files
 from wnn_jax.saving import progress
 
 
@@ -148,11 +149,14 @@ def _run(run: rows.Run, workdir: pathlib.Path, resume: bool) -> float:
     Raises:
       ValueError: the data sets are not there, or the command failed.
     """
-    done = workdir / "done.json"
+    done = workdir / "done.sealed"
     if resume and done.exists():
-        ended = json.loads(done.read_text())
-        if ended.get("command") == run.line and ended.get("made_with") == progress.made_with():
-            return ended["seconds"]
+        with contextlib.suppress(files.Damaged):  # a run whose end is not known is run again
+            body = files.opened("run", 1, files.read(done, 1 << 20), str(done))
+            with files.contents(str(done)):
+                ended = json.loads(body)
+                if ended["command"] == run.line and ended["made_with"] == progress.made_with():
+                    return float(ended["seconds"])
     data = os.environ.get(rows.DATA[1:])
     if rows.DATA in run.command and not data:
         raise ValueError("it reads data sets: set WNN_JAX_DATA to their folder")
@@ -168,7 +172,8 @@ def _run(run: rows.Run, workdir: pathlib.Path, resume: bool) -> float:
         raise ValueError(f"exit code {ended.returncode}: {said[-1]}")
     seconds = time.perf_counter() - begun
     tables.make_workdir(str(workdir))
-    done.write_text(json.dumps({"command": run.line, "seconds": seconds, "made_with": progress.made_with()}))
+    ended = {"command": run.line, "seconds": seconds, "made_with": progress.made_with()}
+    files.write(done, files.seal("run", 1, json.dumps(ended).encode()))
     return seconds
 
 

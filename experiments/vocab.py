@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from experiments.shared import machine, plots, scoring, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import checks, training, vocab
+from wnn_jax import checks, files, training, vocab
 from wnn_jax.data import text
 
 _COLUMNS = {
@@ -109,7 +109,7 @@ def add(results: tables.Results, options, corpus: text.Corpus, texts: vocab.Voca
     size = vocab.count_parameters(variant.config)
     if report.finite:
         found = vocab.measure(jax.random.key(options.common.seed), model, texts)
-        (workdir / f"{variant.file_name}.vocab").write_bytes(found.packed)
+        files.write(workdir / f"{variant.file_name}.vocab", found.packed)
         scoring.add(
             results,
             corpus,

@@ -156,10 +156,16 @@ def test_tokens_are_checked():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"context": 0}, "at least 1 context token, got 0"),
-        ({"neurons": 0}, "neurons, got 0"),
-        ({"address_bits": 13}, "address bits must be 1 to 12 .* got 13"),
-        ({"context": 16, "address_bits": 25}, "address bits must be 1 to 24 .* got 25"),
+        ({"context": 0}, "context=0 is out of range: give a whole number at least 1"),
+        ({"neurons": 0}, "neurons=0 is out of range: give a whole number at least 1 and at most 2047"),
+        (
+            {"address_bits": 13},
+            "address_bits=13 are more than the 12 input bits of 2 tokens of 6 bits: set a number up to 12",
+        ),
+        (
+            {"context": 16, "address_bits": 25},
+            "address_bits=25 is out of range: give a whole number at least 1 and at most 24",
+        ),
         ({"code": "roman"}, "unknown code 'roman'"),
     ],
 )

@@ -315,7 +315,7 @@ def test_bytes_of_the_first_edition_are_read():
 def test_damaged_bytes_are_refused():
     packed = artifact.pack(*a_student())
     for bad in (b"", b"nothing", packed[:-20], lzma.compress(b"other")):
-        with pytest.raises(ValueError, match="are not a packed model, or damaged"):
+        with pytest.raises(ValueError, match=r"this packed model .*(was not|is damaged|does not)"):
             artifact.unpack(bad)
     assert 10_000 < artifact.code_bytes() < 100_000
 

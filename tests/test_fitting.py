@@ -88,7 +88,7 @@ def test_bits_of_ones_own_add_and_are_padded():
         (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(3)), "got 2 and 3"),
         (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2)), "got 12"),
         (lambda layer: ram.learn(layer, np.zeros((2, 4)), np.zeros((2, 2))), "has 1 clusters, but Y has 2"),
-        (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2), [[[7]]]), "below 4"),
+        (lambda layer: ram.fit(KEY, ram.LayerConfig(), np.zeros((2, 4)), np.zeros(2), [[[7]]]), "at most 3"),
     ],
 )
 def test_what_is_no_bit_is_refused(call, message):

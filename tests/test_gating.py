@@ -254,11 +254,14 @@ def test_bit_gates_must_help_where_empty_cells_are_sure_of_zero():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"neurons": 0}, "1 to 2047 neurons, got 0"),
-        ({"address_bits": 25}, "1 to 24 bits, got 25"),
+        ({"neurons": 0}, "neurons=0 is out of range: give a whole number at least 1 and at most 2047"),
+        (
+            {"address_bits": 25},
+            "address_bits=25 is out of range: give a whole number at least 1 and at most 24",
+        ),
         ({"threshold": 9}, "threshold must be 1 to 8 neurons, got 9"),
         ({"untrained": "ajar"}, "unknown untrained 'ajar'"),
-        ({"leak": 0.0}, r"leak must be in \(0, 1\], got 0.0"),
+        ({"leak": 0.0}, "leak=0.0 is out of range: give a finite number above 0 and at most 1"),
     ],
 )
 def test_configs_refuse(arguments, message):

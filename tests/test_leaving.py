@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from commands import call
 
-from wnn_jax import chain
+from wnn_jax import chain, files
+from wnn_jax.chain import archive
 from wnn_jax.data import text, tokenizers
 from wnn_jax.saving import checkpoint, locks, progress
 
@@ -100,7 +101,7 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
     lock = locks.hold(tmp_path)
     assert locks.hold(tmp_path) is lock
     # A folder that was only locked is still empty for its next use.
-    assert progress.Progress(tmp_path, {}).latest() is None
+    assert progress.Progress(tmp_path, {}).latest(lambda *step: step) is None
 
 
 def test_a_decoder_raises_what_its_callback_raised():
@@ -132,6 +133,33 @@ def test_an_interrupt_inside_a_decoder_is_raised_after_it():
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+def test_compressing_continues_between_parts_with_the_same_bytes(tmp_path, monkeypatch):
+    """Three parts: an interrupt in the last one loses only that one, in both directions."""
+    monkeypatch.setattr(archive, "_PART", archive._BLOCK)
+    monkeypatch.setattr(archive, "_SAVE_SECONDS", 0.0)
+    data = np.random.default_rng(0).integers(97, 101, 2 * archive._BLOCK + 500, np.uint8).tobytes()
+    packed = archive.compress(data)
+    assert len(packed) < len(data) / 3
+
+    for work, given in ((archive.compress, data), (archive.decompress, packed)):
+        seen = []
+
+        def stop(done, total, seen=seen):
+            seen.append(done)
+            if len(seen) == 3:
+                raise KeyboardInterrupt
+
+        where = tmp_path / work.__name__
+        with pytest.raises(KeyboardInterrupt):
+            work(given, stop, where)
+        assert work(given, stop, where) == (packed if given is data else data)
+        assert seen == [4096, 8192, 8692, 8692]
+        with pytest.raises(ValueError, match=r"other work, which differs in input"):
+            work(given[:-1] + b"z" if given is data else archive.compress(b"a"), None, where)
+    with pytest.raises(files.Damaged, match="damaged"):
+        archive.decompress(packed[:-4])
+
+
 def chain_of_bytes():
     from wnn_jax.chain import memory, model, tokentree
 
@@ -143,7 +171,9 @@ def chain_of_bytes():
 def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, tmp_path):
     """Interrupt a command while it imports, while it compiles and while it works."""
     source, output = tmp_path / "text", tmp_path / "packed"
-    source.write_bytes(np.random.default_rng(0).integers(97, 105, 3_000_000, np.uint8).tobytes())
+    letters = np.random.default_rng(0).integers(97, 105, 3_000_000, np.uint8)
+    letters[::50] = ord("\n")
+    source.write_bytes(letters.tobytes())
     flags = {
         "compress": [f"--input={source}", f"--output={output}"],
         "chain": [f"--corpus={source}", "--tokenizer=bytes", *CHAIN, f"--workdir={tmp_path / 'run'}"],

@@ -177,9 +177,32 @@ def test_a_user_without_a_rating_left(tmp_path):
     assert data.users.tolist() == [3, 8]
     assert [x.line for x in data.problems] == [2, 2, 4]
     assert data.problems[1].reason == "user 7 has no rating left"
-    none = movielens.load(write(tmp_path, ratings_csv=rated("7,20,9,300")))
-    assert len(none.users) == len(none.ratings.time) == 0
-    assert none.ratings.time.dtype == np.int64
+    folder = write(tmp_path, ratings_csv=rated("7,20,9,300"))
+    none, users, _ = movielens.read_ratings(tmp_path / "ratings.csv", data.films)
+    assert len(users) == len(none.time) == 0
+    assert none.time.dtype == np.int64
+    with pytest.raises(ValueError, match="no rating that can be used; line 2: rating '9' is not a number"):
+        movielens.load(folder)
+    with pytest.raises(ValueError, match="no rating that can be used; it has no row"):
+        movielens.load(write(tmp_path, ratings_csv=rated()))
+
+
+def test_ratings_on_another_scale_are_refused(tmp_path):
+    """Half of the ratings of a scale of ten are stars too: skipping the others would leave a biased half."""
+    content = rated(*(f"{user},20,{user % 10 + 1},1" for user in range(40)))
+    with pytest.raises(ValueError, match=r"20 ratings of .*ratings.csv are not stars, the first on line 7"):
+        movielens.load(write(tmp_path, ratings_csv=content))
+    few = rated(*(f"{user},20,{1 + (user < 9) * 9},1" for user in range(40)))
+    assert len(movielens.load(write(tmp_path, ratings_csv=few)).ratings.user) == 31
+
+
+def test_links_are_needed_only_for_metadata(tmp_path):
+    folder = write(tmp_path)
+    (tmp_path / "links.csv").unlink()
+    assert len(movielens.load(folder, bad="refuse").users) == 2
+    (tmp_path / "tmdb_metadata.csv").write_text(TMDB)
+    with pytest.raises(ValueError, match=r"cannot read .*links.csv: No such file"):
+        movielens.load(folder)
 
 
 def test_a_log_is_read_in_order(tmp_path):

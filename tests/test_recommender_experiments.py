@@ -127,10 +127,15 @@ def test_rating_in_a_terminal(tmp_path, live):
     assert "new" in done.stdout or "+" in done.stdout
     kept = (tmp_path / "me.csv").read_text().splitlines()
     assert kept[0] == RATINGS.strip()
+    taken_back = [line.split(",")[1] for line in kept[1:] if line.split(",")[2] == ""]
+    left = {line.split(",")[1] for line in kept[1:]} - set(taken_back)
     again = live("undo", "undo", "undo", "undo")
-    assert f"{len(kept) - 1} rated" in again.stdout
+    assert f"{len(left)} rated" in again.stdout
     assert "no rating is left to undo" in again.stdout
-    assert (tmp_path / "me.csv").read_text() == RATINGS
+    now = (tmp_path / "me.csv").read_text().splitlines()
+    assert now[: len(kept)] == kept, "no line is changed"
+    assert {line.split(",")[1] for line in now[len(kept) :]} == left
+    assert "0 rated" in live("q").stdout
 
 
 @pytest.mark.long
@@ -138,12 +143,55 @@ def test_a_bad_history_is_told_by_line(tmp_path, live):
     lines = "1,5,4.0,100\n1,5000,4.0,101\n1,6,nan,102\n1,7,3.0,50\n"
     (tmp_path / "me.csv").write_text(RATINGS + lines)
     done = live("q")
-    for place, words in ((3, "5000"), (4, "nan"), (5, "before")):
+    for place, words in ((3, "5000"), (4, "nan")):
         told = [line for line in done.stdout.splitlines() if f"me.csv line {place}:" in line]
         assert len(told) == 1
         assert words in told[0]
-    assert "1 rated" in done.stdout
+    assert "2 rated" in done.stdout
     refused = live("q", flags=("--bad_rows=refuse",))
     assert refused.returncode == 2
     assert "me.csv line 3" in refused.stderr
-    assert (tmp_path / "me.csv").read_text() == RATINGS + lines
+    (tmp_path / "me.csv").write_text(RATINGS + lines + "2,5,4.0,104\n")
+    others = live("5")
+    assert others.returncode == 2
+    assert "holds the ratings of 2 users" in others.stderr
+    assert (tmp_path / "me.csv").read_text() == RATINGS + lines + "2,5,4.0,104\n"
+
+
+def data_set(folder, rating="{}", time="96498270{}", users=30, films=20, per=6):
+    rows = ["userId,movieId,rating,timestamp"]
+    for i in range(users * per):
+        film = 1 + (i * 7 + i // per) % films
+        rows.append(f"{i // per + 1},{film},{rating.format(i % 5 + 1)},{time.format(i % 10)}")
+    (folder / "ratings.csv").write_text("\n".join(rows))
+    genres = ["Drama|Comedy", "Horror", "(no genres listed)"]
+    lines = [f'{i},"Film ""{i}"", The (1999)",{genres[i % 3]}' for i in range(1, films + 1)]
+    (folder / "movies.csv").write_text("\n".join(["movieId,title,genres", *lines]))
+
+
+@pytest.mark.parametrize(
+    ("change", "parts", "said"),
+    [
+        ({}, "cold_start", "0 people rated 25 films or more, and cold start needs at least 8"),
+        ({}, "published", "0 people rated 25 films or more"),
+        ({}, "drift", "0 people rated 80 films or more"),
+        ({}, "bucketing", "the median number of ratings a person is 6, and 20 are asked"),
+        ({}, "addition", "no film of the data set is of the genre 'sci-fi'"),
+        ({"users": 1, "per": 4}, "forgetting", "1 people rated 4 films or more, and at least 2 are needed"),
+        ({"users": 1, "films": 1, "per": 1}, "cold_start", "0 people rated 25 films"),
+        (
+            {"time": "2005-04-02 23:00:4{}"},
+            "drift",
+            "line 2: timestamp '2005-04-02 23:00:40' is not an integer",
+        ),
+        ({"rating": "{}0"}, "drift", "180 ratings of {folder}/ratings.csv are not stars"),
+        ({"rating": "{}.25"}, "bucketing", "180 ratings of {folder}/ratings.csv are not stars"),
+        ({"rating": "nan"}, "bucketing", "180 ratings of {folder}/ratings.csv are not stars"),
+    ],
+)
+def test_small_and_odd_data_is_refused_in_one_line(tmp_path, change, parts, said):
+    data_set(tmp_path, **change)
+    done = call("recommender", f"--data_dir={tmp_path}", f"--parts={parts}", f"--workdir={tmp_path / 'out'}")
+    assert done.returncode == 2
+    assert said.format(folder=tmp_path) in done.stderr
+    assert done.stderr.count("\n") == 1

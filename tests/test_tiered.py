@@ -236,12 +236,12 @@ def test_the_readout_is_learnt_from_its_text_alone():
     ("arguments", "message"),
     [
         ({"negatives": "some"}, "unknown negatives 'some'"),
-        ({"top": 0}, "top and draws of at least 1, got 0 and 3"),
+        ({"top": 0}, "top=0 is out of range: give a whole number at least 1"),
         ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 24"),
         ({"tiers": tiered.parse("rest,4,5;4,3,4")}, "let the last tier, and no other, take the rest"),
         ({"tiers": tiered.parse("24,4,5;rest,4,5")}, "the tiers need at least 25 tokens, but there are 24"),
-        ({"tiers": tiered.parse("rest,4,11")}, "address bits must be 1 to 10 .* got 11"),
-        ({"tiers": tiered.parse("rest,0,5")}, "neurons, got 0"),
+        ({"tiers": tiered.parse("rest,4,11")}, "address_bits=11 are more than the 10 input bits"),
+        ({"tiers": tiered.parse("rest,0,5")}, r"neurons of tiers\[0\]=0 is out of range"),
         ({"memory": ram.RamConfig("count", sample_rate=0.5)}, "sample_rate must be 1, got 0.5"),
     ],
 )

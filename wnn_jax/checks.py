@@ -32,6 +32,7 @@ class Limits(NamedTuple):
       most: the largest number.
       above: every number must be larger than this one.
       below: every number must be smaller than this one.
+      endless: whether infinity is one of the numbers too.
 
     Source: docs/architecture.md
     """
@@ -40,6 +41,7 @@ class Limits(NamedTuple):
     most: float = math.inf
     above: float = -math.inf
     below: float = math.inf
+    endless: bool = False
 
     def accept(self, x: float) -> bool:
         """Say whether a number is within the limits; NaN never is."""
@@ -223,7 +225,7 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
         return
     # NaN spreads to both ends, and no comparison with it is true.
     low, high = float(x.min()), float(x.max())
-    if limits.accept(low) and limits.accept(high) and math.isfinite(high - low):
+    if limits.accept(low) and limits.accept(high) and math.isfinite(low) and math.isfinite(high):
         return
     fine = np.isfinite(x) & (x >= limits.least) & (x <= limits.most) & (x > limits.above) & (x < limits.below)
     if fine.all():
@@ -308,6 +310,8 @@ def _number(name: str, x: Any, kind: type, limits: Limits) -> None:
         said = limits if real and abs(x) > MOST else said
     if not real:
         raise ValueError(f"{name}={x!r} is not {_noun(kind)}: give {_noun(kind)} {said}".strip())
+    if x == math.inf and limits.endless:
+        return
     if not math.isfinite(x) or not limits.accept(x):
         raise ValueError(f"{name}={x} is out of range: give {_noun(kind)} {said}".strip())
 

@@ -3,20 +3,28 @@
 A file is written beside its place and renamed when it is complete and on the disk, so that a reader never
 meets half of it, and what was there before stays until then. A sealed file begins with a line that holds its
 kind, its schema and the digest of everything after that line: the digest is compared before anything is
-decoded.
+decoded. A sealed folder has a sealed file with the digests of all its other files.
+
+Reading goes through four steps, each of which must hold before the next begins: kind and schema, the digest,
+limits on the sizes that the contents ask for, and then the contents themselves (`contents`).
 
 Source: docs/architecture.md
 """
 
 import contextlib
 import hashlib
+import json
 import os
 import pathlib
-from collections.abc import Iterator
-from typing import BinaryIO
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
 
+SEAL = "about.sealed"  # the file of a sealed folder that holds the digests of the others
 _MAGIC = b"wnn_jax"
 _LINE = 200  # longest first line of a sealed file, in bytes
+_MOST_ABOUT = 1 << 28  # largest SEAL in bytes; a long search's history has tens of millions
+_CHUNK = 1 << 20
 
 
 class Damaged(ValueError):
@@ -61,7 +69,7 @@ def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Source: docs/architecture.md
     """
     path = pathlib.Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         with open(partial, "wb") as file:
             yield file
@@ -71,7 +79,65 @@ def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+    """Make a folder that takes its place when it is complete, and only then.
+
+    Args:
+      path: the place of the folder; it must not exist, and the folder around it must.
+
+    Yields:
+      The folder to fill. If the body raises, or is interrupted, it is removed.
+
+    Raises:
+      ValueError: the folder cannot be written.
+
+    Source: docs/architecture.md
+    """
+    path = pathlib.Path(path)
+    partial = _partial(path)
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        os.rename(partial, path)
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _partial(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+
+
+def left_over(path: pathlib.Path) -> bool:
+    """Whether a file or folder is what a program that was killed while it wrote has left: nobody reads it.
+
+    Source: docs/architecture.md
+    """
+    # The second is the name under which orbax wrote the versions of schema 1.
+    return (path.name[0] == "." and path.suffix == ".partial") or ".orbax-checkpoint-tmp" in path.name
+
+
+def occupied(folder: pathlib.Path, ignored: str) -> bool:
+    """Whether something is at a place where a folder is to be made: a file, or a folder with contents.
+
+    What a killed program has left does not count.
+
+    Args:
+      folder: the place.
+      ignored: the name of a file in the folder that does not count either.
+
+    Source: docs/architecture.md
+    """
+    if not folder.is_dir():
+        return folder.exists()
+    return not all(left_over(x) or x.name == ignored for x in folder.iterdir())
 
 
 def write(path: str | os.PathLike, data: bytes) -> None:
@@ -135,12 +201,17 @@ def read(path: str | os.PathLike, most: int) -> bytes:
     """
     try:
         with open(path, "rb") as file:
-            data = file.read(most + 1)
+            large = os.fstat(file.fileno()).st_size > most
+            # In pieces: a pipe has no size, and `read` makes room for all that it is asked for.
+            data = bytearray()
+            while not large and (some := file.read(_CHUNK)):
+                data += some
+                large = len(data) > most
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
-    if len(data) > most:
+    if large:
         raise ValueError(f"{path} has more than {most} bytes: give a file that wnn_jax wrote")
-    return data
+    return bytes(data)
 
 
 def seal(kind: str, schema: int, body: bytes) -> bytes:
@@ -191,3 +262,99 @@ def digest(kind: str, schema: int, body: bytes) -> str:
     Source: docs/architecture.md
     """
     return hashlib.sha256(f"{kind} {schema}\n".encode() + body).hexdigest()
+
+
+@contextlib.contextmanager
+def contents(name: str) -> Iterator[None]:
+    """Read contents whose digest was right, and turn whatever fails into one kind of error.
+
+    A right digest proves that nothing was damaged, not that a friend wrote it: fields may be missing, have
+    other types, or ask for more memory than there is.
+
+    Args:
+      name: what is read, for the message: a path, or a phrase.
+
+    Raises:
+      Damaged: the body raised an exception; its text is in the message.
+
+    Source: docs/architecture.md
+    """
+    try:
+        yield
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        kind = "" if isinstance(error, ValueError) and said else f"{type(error).__name__} "
+        raise Damaged(f"{name} does not hold what it should ({kind}{said}): give another copy") from error
+
+
+def seal_folder(folder: pathlib.Path, kind: str, schema: int, about: Mapping[str, Any]) -> None:
+    """Write the file `SEAL` into a folder: what it is, and the digests of all files in it.
+
+    Args:
+      folder: the folder, with all its other files.
+      kind: one word: the kind of the folder.
+      schema: the edition of its contents.
+      about: JSON data to keep with it.
+
+    Raises:
+      ValueError: a file cannot be read or written.
+
+    Source: docs/architecture.md
+    """
+    try:
+        listed = {name: [path.stat().st_size, _digest_of(path)] for name, path in _files(folder).items()}
+    except OSError as error:
+        raise ValueError(f"cannot read {folder}: {error.strerror or error}") from error
+    body = json.dumps({"about": about, "files": listed}).encode()
+    write(folder / SEAL, seal(kind, schema, body))
+
+
+def opened_folder(folder: pathlib.Path, kind: str, schema: int, more: bool = False) -> dict[str, Any]:
+    """Compare all files of a sealed folder with their digests, and return the JSON data of `seal_folder`.
+
+    Args:
+      folder: the folder.
+      kind: the kind that it must have.
+      schema: the edition that it must have.
+      more: whether it may have more files than it had when it was sealed.
+
+    Raises:
+      Damaged: the folder is not sealed, is of another kind or schema, or a file in it is not what was sealed,
+        is missing, or came later.
+
+    Source: docs/architecture.md
+    """
+    try:
+        data = read(folder / SEAL, _MOST_ABOUT)
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    body = opened(kind, schema, data, str(folder / SEAL))
+    with contents(str(folder / SEAL)):
+        found = json.loads(body)
+        about, listed = dict(found["about"]), {name: tuple(x) for name, x in found["files"].items()}
+    try:
+        there = _files(folder)
+        apart = sorted(listed.keys() - there.keys() if more else listed.keys() ^ there.keys())
+        if not apart:
+            apart = [name for name, about_it in listed.items() if not _same(there[name], *about_it)]
+    except OSError as error:
+        raise Damaged(f"cannot read {folder}: {error.strerror or error}") from error
+    if apart:
+        what = "was not there when it was written" if apart[0] not in listed else "is damaged or missing"
+        raise Damaged(f"{folder} is damaged: {apart[0]} in it {what}; give another copy")
+    return about
+
+
+def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """Return the files below a folder by their names in it, except its seal."""
+    paths = (pathlib.Path(root) / name for root, _, names in os.walk(folder) for name in names)
+    return {path.relative_to(folder).as_posix(): path for path in sorted(paths) if path != folder / SEAL}
+
+
+def _same(path: pathlib.Path, size: Any, expected: Any) -> bool:
+    return path.stat().st_size == size and _digest_of(path) == expected
+
+
+def _digest_of(path: pathlib.Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 
 class Summary(NamedTuple):
     """The scores of a model on a text: one row of a results table.
@@ -26,20 +29,20 @@ class Summary(NamedTuple):
     bits_per_byte: float
 
 
-def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, token_bytes: np.ndarray) -> Summary:
+def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, size: int) -> Summary:
     """Summarise the scores of N tokens.
 
     Args:
       nats: ``float [N]``, the negative log-probability of each token.
       best: ``int [N]``, the id that the model held most probable.
       tokens: ``int [N]``, the ids of the text.
-      token_bytes: ``int [V]``, the number of bytes of each id.
+      size: the number of UTF-8 bytes that the tokens stand for (`wnn_jax.data.text.count_bytes`).
 
     Returns:
       The means.
 
     Raises:
-      ValueError: lengths differ, there is no token, or a score is NaN.
+      ValueError: lengths differ, there is no token, a score is NaN, or the size is less than 1.
 
     Source: docs/glossary.md
     """
@@ -56,7 +59,7 @@ def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, token_byte
     ce = float(nats.mean())
     with np.errstate(over="ignore"):
         ppl = float(np.exp(ce))
-    size = int(np.asarray(token_bytes)[tokens].sum())
+    checks.integer("size", size, Limits(least=1, most=1 << 62))
     return Summary(
         ce=ce,
         ppl=ppl,

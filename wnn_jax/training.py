@@ -16,7 +16,7 @@ import optax
 
 from wnn_jax import checks
 from wnn_jax.checks import Limits
-from wnn_jax.saving import progress
+from wnn_jax.saving import folders, progress
 
 Loss = Callable[[Any, Any, Any], jax.Array]  # loss(params, fixed, batch), see `train`
 P = ParamSpec("P")
@@ -168,18 +168,25 @@ def train(
 def _begin(optimiser, params, saved: progress.Progress | None) -> tuple[Any, Trained]:
     """Make the first state, or load the saved one: parameters with the optimiser's state, and a `Trained`."""
     state = jax.tree.map(jnp.array, (params, optimiser.init(params)))
-    latest = saved.latest() if saved else None
-    if latest is None:
-        return state, Trained(0, params, [], 0.0, float("nan"))
-    arrays, about = latest
-    leaves = [jnp.asarray(arrays[f"{i:04d}"]) for i in range(len(arrays))]
-    state = jax.tree.unflatten(jax.tree.structure(state), leaves)
-    params = jax.tree.map(np.array, state[0])
-    return state, Trained(about["done"], params, about["losses"], about["seconds"], float("nan"))
+
+    def take(arrays, about):
+        folders.check_form(arrays, _named(state))
+        leaves = [jnp.asarray(arrays[name]) for name in _named(state)]
+        whole = jax.tree.unflatten(jax.tree.structure(state), leaves)
+        done = checks.integer("done", about["done"], checks.Limits(least=0))
+        losses, seconds = [float(x) for x in about["losses"]], float(about["seconds"])
+        return whole, Trained(done, jax.tree.map(np.array, whole[0]), losses, seconds, float("nan"))
+
+    latest = saved.latest(take) if saved else None
+    return latest or (state, Trained(0, params, [], 0.0, float("nan")))
+
+
+def _named(state) -> dict[str, Any]:
+    return {f"{i:04d}": x for i, x in enumerate(jax.tree.leaves(state))}
 
 
 def _save(saved: progress.Progress, state, reached: Trained) -> None:
-    arrays = {f"{i:04d}": np.array(x) for i, x in enumerate(jax.tree.leaves(state))}
+    arrays = {name: np.array(x) for name, x in _named(state).items()}
     saved.save(arrays, {"done": reached.done, "losses": reached.losses, "seconds": reached.seconds})
 
 

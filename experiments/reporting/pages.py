@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import rows as kept_rows
-from wnn_jax import optional
+from wnn_jax import files, optional
 
 ROOT = kept_rows.FOLDER.parent
 TEMPLATES = kept_rows.FOLDER / "pages"
@@ -174,7 +174,7 @@ def write(kept: kept_rows.Kept) -> list[pathlib.Path]:
     changed = stale(kept)
     for path in changed:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(pages[path], kept), encoding="utf-8")
+        files.write(path, render(pages[path], kept).encode())
     return changed
 
 

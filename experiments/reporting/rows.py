@@ -16,6 +16,9 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from wnn_jax import files
+
+_MOST = 1 << 30  # bytes of a file of rows
 FOLDER = pathlib.Path(__file__).parents[2] / "results"
 _SMALL = 0.1  # differences of smaller numbers are judged as those of this one
 DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data sets
@@ -84,10 +87,12 @@ class Kept:
         self.heads: dict[str, dict[str, Any]] = {}
         self.rows: dict[str, list[dict[str, Any]]] = {}
         for path in sorted(folder.glob("*.jsonl")):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                self._take(json.loads(line), f"{path.name} line {number}")
+            for number, line in enumerate(_lines(path), 1):
+                self._take(line, f"{path.name} line {number}")
 
     def _take(self, record: dict[str, Any], where: str) -> None:
+        if not isinstance(record.get("run"), str):
+            raise ValueError(f"{where}: the record says no run")
         run = record.pop("run")
         if "row" in record:
             if run not in self.heads:
@@ -106,10 +111,9 @@ def read_workdir(workdir: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, 
       ValueError: the command left no rows.
     """
     path = workdir / "results.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    if not lines:
+    records = [_without_folders(line) for line in _lines(path)] if path.exists() else []
+    if not records:
         raise ValueError(f"{path} holds no rows")
-    records = [_without_folders(json.loads(line)) for line in lines]
     head = {key: records[0][key] for key in _HEAD if key in records[0]}
     # A row of a command with many seeds says which one it is of.
     own = {key for record in records for key in head if record.get(key) != head[key]}
@@ -130,15 +134,28 @@ def record(run: Run, workdir: pathlib.Path, seconds: float, folder: pathlib.Path
     head, rows = read_workdir(workdir)
     first = {"run": run.name, "command": run.line, "command_seconds": round(seconds, 1), **head}
     path = folder / f"{run.system}.jsonl"
-    old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in old if json.loads(line)["run"] != run.name]
+    old = zip(_lines(path), path.read_bytes().decode().splitlines(), strict=True) if path.exists() else ()
+    kept = [line for found, line in old if found["run"] != run.name]
     new = [json.dumps(first), *(json.dumps({"run": run.name, **row}) for row in rows)]
     order = {name: position for position, name in enumerate(plan(folder))}
     # Lines of a run stay in their order: the sort is stable.
     lines = sorted(kept + new, key=lambda line: order.get(json.loads(line)["run"], -1))
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    partial.replace(path)
+    files.write(path, ("\n".join(lines) + "\n").encode())
+
+
+def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
+    """The records of a file of rows.
+
+    Raises:
+      ValueError: a line is not a record, as where a full disk or a killed program has left half of one.
+    """
+    records = []
+    for number, line in enumerate(files.read(path, _MOST).splitlines(), 1):
+        try:
+            records.append(dict(json.loads(line)))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{path} line {number} is not a whole row: remove that line") from error
+    return records
 
 
 def varies(key: str) -> bool:

@@ -55,7 +55,8 @@ def add_row(
     """
     nats, best = np.asarray(prediction.nats, np.float64), np.asarray(prediction.best)
     tokens = corpus.test[: len(nats)]
-    summary = metrics.summarize(nats, best, tokens, corpus.token_bytes)._asdict()
+    size = text.count_first(corpus, len(tokens))
+    summary = metrics.summarize(nats, best, tokens, size)._asdict()
     if best[0] < 0:
         summary["accuracy"] = float("nan")
     results.add(name, **summary, seconds=seconds, **more)

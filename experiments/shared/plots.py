@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
-from wnn_jax import metrics, search
+from wnn_jax import files, metrics, search
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # pyplot must be imported after the backend is chosen
@@ -17,7 +17,12 @@ _SIZE = (7.0, 4.2)
 
 def _save(figure, path: pathlib.Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    _write(figure, path)
+
+
+def _write(figure, path: pathlib.Path) -> None:
+    with files.writing(path) as file:
+        figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
 
 
@@ -113,8 +118,7 @@ def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, conte
     panels[1].set_xlabel("input bit, oldest token first (white: token borders)")
     panels[0].set_title("The number of neurons that read each input bit")
     figure.colorbar(images[0], ax=panels, label="neurons")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _write(figure, path)
 
 
 def size_against_loss(path: pathlib.Path, checks: Sequence[search.Report]) -> None:

@@ -32,10 +32,9 @@ def add(
     """
     tokens = targets_of(windows)
     guesses = np.full(len(tokens), -1) if best is None else best
-    summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, corpus.token_bytes)._asdict()
-    summary["accuracy"] = float("nan") if best is None else summary["accuracy"]
     size = text.count_bytes(corpus, tokens, windows[:, :-1].ravel())
-    summary["bits_per_byte"] = float(np.sum(nats) / np.log(2) / size)
+    summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, size)._asdict()
+    summary["accuracy"] = float("nan") if best is None else summary["accuracy"]
     results.add(row, **summary, seconds=seconds, **more)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.shared import machine
+from wnn_jax import files
 from wnn_jax.data import text
 
 COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "seconds")
@@ -47,12 +48,15 @@ class Results:
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: str, **values: Any) -> None:
-        """Append a row to the file in a single write, so that a killed run leaves whole lines."""
+        """Append a row to the file, whole or not at all.
+
+        Raises:
+          ValueError: the file cannot be written.
+        """
         # An unknown value is NaN here, null in the file and a dash in the table.
         known = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in values.items()}
         record = {"row": row, **known, **self._common}
-        with open(self._path, "a") as file:
-            file.write(json.dumps(record) + "\n")
+        files.append(self._path, json.dumps(record))
         self.rows.append(record)
 
     def print(self) -> None:

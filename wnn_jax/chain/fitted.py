@@ -27,6 +27,7 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
+from wnn_jax.saving import folders
 from wnn_jax.saving.progress import Progress
 
 
@@ -258,13 +259,10 @@ def evaluate(
     given.network(network)
     tokens = np.concatenate([given.tokens(network, part) for part in (corpus.train, corpus.test)])
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
-    found = saved.latest() if saved else None
-    begun = found and found[1]["done"]
-    memory = _resumed(config, network, found[0]) if found and begun else empty(config, network)
-    model = ChainModel(config, corpus.tokenizer, network, memory)
+    model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
-    if found:
-        run.resume(*found)
+    if saved:
+        saved.latest(run.resume)
 
     def save() -> None:
         run.clock()
@@ -277,8 +275,7 @@ def evaluate(
             saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
 
     if config.mode == "static" and not run.fitted:
-        state = static.FitState.of(found[0]) if found else static.FitState()
-        run.fit_static(key, on_step, state, keep)
+        run.fit_static(key, on_step, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -303,13 +300,6 @@ def _describe(
     }
 
 
-def _resumed(config: ChainConfig, network: Network, arrays: dict[str, Any]) -> Memory:
-    kind = OnlineMemory if config.mode == "online" else StaticMemory
-    memory = kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
-    given.memory(network, memory)
-    return memory
-
-
 class _Run:
     """The run of a model through a text: its place, its results and its time."""
 
@@ -318,6 +308,7 @@ class _Run:
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)
         self.done, self.fitted, self.seconds = 0, False, 0.0
+        self.partly = static.FitState()  # what is done of the fit of a static model
         self._begun = time.perf_counter()
         self._spent: dict[str, tuple[int, float]] = {}  # tokens and seconds of each stage
 
@@ -333,15 +324,24 @@ class _Run:
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
-        """Continues from a `state`; the model already has the memory of it."""
-        if len(self.nats) and data["done"]:
+        """Continues from a `state`, or from a part of the fit, if it is one of this run."""
+        done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
+        fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
+        if not done:
+            self.partly, self.seconds = static.FitState.of(arrays), seconds
+            return
+        arrays_now, _ = self.state()
+        folders.check_form(arrays, arrays_now)
+        memory: Any = self.model.memory
+        memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
+        given.memory(self.model.network, memory)
+        self.model = self.model._replace(memory=memory)
+        if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
-        self.done, self.fitted, self.seconds = data["done"], data["fitted"], data["seconds"]
+        self.done, self.fitted, self.seconds = done, fitted, seconds
 
-    def fit_static(
-        self, key: jax.Array, on_step: OnStep | None, state: static.FitState, keep: static.OnState
-    ) -> None:
-        """Counts the training text and trains the readout, from the start or from a state."""
+    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: static.OnState) -> None:
+        """Counts the training text and trains the readout, from the start or from a part of the fit."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -350,7 +350,7 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        readout, keeps = self.model.config.readout, {"state": state, "on_state": keep}
+        readout, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
         fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun

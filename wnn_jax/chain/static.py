@@ -195,15 +195,23 @@ class FitState(NamedTuple):
 
     @classmethod
     def of(cls, arrays: Mapping[str, np.ndarray]) -> "FitState":
-        """Makes the state again from its `arrays`."""
-        folds = range(sum(name.startswith("node") for name in arrays))
-        met = [
-            BitCounts(*(jnp.asarray(arrays[f"{name}{fold}"], jnp.int32) for name in BitCounts._fields))
-            for fold in folds
-        ]
-        count = sum(name.startswith("trained") for name in arrays)
-        trained = tuple(jnp.asarray(arrays[f"trained{i}"]) for i in range(count))
-        return cls(tuple(met), trained, int(arrays["epochs"]))
+        """Makes the state again from its `arrays`.
+
+        Raises:
+          ValueError: an array is missing, or has another type or shape.
+        """
+        met, trained = [], []
+        for fold in range(sum(name.startswith("node") for name in arrays)):
+            bits = arrays[f"node{fold}"].shape[0]
+            for name in BitCounts._fields:
+                shape = {} if name in ("node", "bit") else {"rows": None}
+                checks.array(name, arrays[f"{name}{fold}"], "integers", {**shape, "L": bits})
+            whole = (jnp.asarray(arrays[f"{name}{fold}"], jnp.int32) for name in BitCounts._fields)
+            met.append(BitCounts(*whole))
+        for place in range(sum(name.startswith("trained") for name in arrays)):
+            checks.array("trained", arrays[f"trained{place}"], "numbers")
+            trained.append(jnp.asarray(arrays[f"trained{place}"]))
+        return cls(tuple(met), tuple(trained), checks.integer("epochs", arrays["epochs"].item()))
 
 
 OnState = Callable[[FitState], None]

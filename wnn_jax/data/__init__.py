@@ -6,7 +6,7 @@
 Source: docs/architecture.md.
 """
 
-from wnn_jax.data import movielens, streams, text, tokenizers
+from wnn_jax.data import history, movielens, streams, text, tokenizers
 from wnn_jax.data.text import Corpus, TextConfig
 
-__all__ = ["Corpus", "TextConfig", "movielens", "streams", "text", "tokenizers"]
+__all__ = ["Corpus", "TextConfig", "history", "movielens", "streams", "text", "tokenizers"]

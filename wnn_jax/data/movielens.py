@@ -5,8 +5,6 @@ A row that cannot be used is never dropped silently: it becomes a `Problem`, or 
 Source: Harper and Konstan 2015, "The MovieLens Datasets: History and Context"; docs/semantics/recommender.md.
 """
 
-import contextlib
-import csv
 import hashlib
 import http.client
 import io
@@ -17,16 +15,18 @@ import pathlib
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable, Collection, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from wnn_jax.data import tokenizers
+from wnn_jax import checks, files
+from wnn_jax.checks import Limits
+from wnn_jax.data import rows, tokenizers
+from wnn_jax.data.rows import Problem, Table
 
 URL = "https://files.grouplens.org/datasets/movielens"
-_OPTIONAL = ("popularity", "original_language")
 _NO_GENRE = ("", "(no genres listed)", "unknown")
+_OFF_SCALE = 10  # fewer ratings that are no stars are rows to skip, and not another scale
 _UNKNOWN = (math.nan, math.nan, math.nan, "")
 
 
@@ -74,22 +74,6 @@ class Ratings(NamedTuple):
     time: np.ndarray
 
 
-class Problem(NamedTuple):
-    """A row that was not read, or a user who has no row left.
-
-    Attributes:
-      file: the name of the file.
-      line: the first line of the row, counted from 1.
-      reason: why the row was not read, in words.
-
-    Source: docs/semantics/recommender.md.
-    """
-
-    file: str
-    line: int
-    reason: str
-
-
 class Dataset(NamedTuple):
     """A data set, as it was read.
 
@@ -111,64 +95,42 @@ class Dataset(NamedTuple):
     description: str
 
 
-class _Bad(Exception):
-    """The reason why a row cannot be used."""
-
-
-class _Table(NamedTuple):
-    file: str
-    columns: tuple[tuple[str, Callable[[str, str], Any]], ...]
-    unique: bool = False  # of rows with the same first column, the first is kept
-    separator: str = ","
-    old: bool = False  # the format of 1998: latin-1, no header, no quotes
-    multiline: bool = False
-
-
-def _kind(what: str, read: Callable[[str], Any], valid: Callable[[Any], bool] = bool, *blank: Any):
-    """Make a function that converts a field of a column; an empty field gives ``blank`` if that is given."""
-
-    def convert(name: str, field: str):
-        if blank and not field.strip():
-            return blank[0]
-        with contextlib.suppress(ValueError):
-            # Python would read 1_0 as ten.
-            if ("_" not in field or read not in (int, float)) and valid(value := read(field)):
-                return value
-        raise _Bad(f"{name} {field!r:.80} is not {what}")
-
-    return convert
-
-
 def _genres(field: str) -> tuple[str, ...]:
     return tuple(x for genre in field.split("|") if (x := genre.strip().lower()) not in _NO_GENRE)
 
 
-_BITS_32 = "an integer of 32 bits", int, range(-(1 << 31), 1 << 31).__contains__
-_INTEGER, _OR_NONE = _kind(*_BITS_32), _kind(*_BITS_32, None)
-_TIME = _kind("an integer of 64 bits", int, range(-(1 << 63), 1 << 63).__contains__)
-_STARS = _kind("a number from 0.5 to 5.0 in halves", float, [x / 2 for x in range(1, 11)].__contains__)
-_VOTE = _kind("a finite number", float, math.isfinite, math.nan)
-_FLAG = _kind("0 or 1", ("0", "1").index, lambda _: True)
-_TAG = _kind("a word", lambda x: x.strip().lower())
-_TEXT = _kind("text", str.strip, bool, "")
-_FILM, _TITLE, _LANGUAGE = ("movieId", _INTEGER), ("title", _TEXT), ("original_language", _TEXT)
-_RATING = (("userId", _INTEGER), _FILM, ("rating", _STARS), ("timestamp", _TIME))
+_OR_NONE = rows.kind(*rows.BITS_32, None)
+_TIME = rows.kind("an integer of 64 bits", int, range(-(1 << 63), 1 << 63).__contains__)
+_VOTE = rows.kind("a finite number", float, math.isfinite, math.nan)
+_FLAG = rows.kind("0 or 1", ("0", "1").index, lambda _: True)
+_TAG = rows.kind("a word", lambda x: x.strip().lower())
+_FILM, _TITLE, _LANGUAGE = ("movieId", rows.INTEGER), ("title", rows.TEXT), ("original_language", rows.TEXT)
+_RATING = (("userId", rows.INTEGER), _FILM, ("rating", rows.kind(*rows.SCALE)), ("timestamp", _TIME))
 _VOTES = (("vote_average", _VOTE), ("vote_count", _VOTE), ("popularity", _VOTE))
-_TMDB = _Table("tmdb_metadata.csv", (("id", _INTEGER), *_VOTES, _LANGUAGE), unique=True, multiline=True)
-_FORMATS: dict[str, dict[str, _Table]] = {
+_TMDB = Table(
+    "tmdb_metadata.csv",
+    (("id", rows.INTEGER), *_VOTES, _LANGUAGE),
+    unique=True,
+    multiline=True,
+    optional=("popularity", "original_language"),
+)
+_FORMATS: dict[str, dict[str, Table]] = {
     "ml-latest-small": {
-        "ratings": _Table("ratings.csv", _RATING),
-        "films": _Table("movies.csv", (_FILM, _TITLE, ("genres", lambda _, x: _genres(x))), unique=True),
-        "links": _Table("links.csv", (_FILM, ("tmdbId", _OR_NONE)), unique=True),
-        "tags": _Table("tags.csv", (_FILM, ("tag", _TAG))),
+        "ratings": Table("ratings.csv", _RATING),
+        "films": Table("movies.csv", (_FILM, _TITLE, ("genres", lambda _, x: _genres(x))), unique=True),
+        "links": Table("links.csv", (_FILM, ("tmdbId", _OR_NONE)), unique=True),
+        "tags": Table("tags.csv", (_FILM, ("tag", _TAG))),
     },
     "ml-100k": {
-        "ratings": _Table("u.data", _RATING, separator="\t", old=True),
-        "films": _Table("u.item", (_FILM, _TITLE, *[("", _TEXT)] * 3), unique=True, separator="|", old=True),
+        "ratings": Table("u.data", _RATING, separator="\t", old=True),
+        "films": Table(
+            "u.item", (_FILM, _TITLE, *[("", rows.TEXT)] * 3), unique=True, separator="|", old=True
+        ),
         # The names of the last columns of a row of films, which are 0 or 1.
-        "genres": _Table("u.genre", (("name", _TEXT), ("index", _INTEGER)), separator="|", old=True),
+        "genres": Table("u.genre", (("name", rows.TEXT), ("index", rows.INTEGER)), separator="|", old=True),
     },
 }
+_KIND = "movielens"  # of a sealed download
 _CHOICES = {"name": tuple(_FORMATS), "bad": ("skip", "refuse"), "join": ("links", "ids")}
 
 
@@ -195,7 +157,8 @@ def load(
 
     Raises:
       ValueError: a choice is unknown; the data set is not there and cannot be downloaded; a file is missing,
-        empty, not decodable or lacks a column; ``ids`` is chosen without links.csv or metadata; or a row
+        empty, not decodable or lacks a column; no rating can be used; at least ten ratings, and a tenth of
+        those that are left, are not stars; ``ids`` is chosen without links.csv or metadata; or a row
         cannot be used and ``bad`` is ``refuse``.
 
     Source: docs/semantics/recommender.md.
@@ -210,13 +173,13 @@ def load(
         )
     problems: list[Problem] = []
     known, links, tmdb, tags = _films(folder, form, problems), {}, {}, {}
-    if "links" in form:
-        rows, _ = _parsed(folder, form["links"], problems, known)
-        links = {film: key for film, key, _ in rows if key is not None}
-        rows, _ = _parsed(above, _TMDB, problems) if above else ((), {})
-        tmdb = {key: fields for key, *fields, _ in rows}
+    if "links" in form and (above or (folder / form["links"].file).exists()):
+        found, _ = rows.parsed(folder, form["links"], problems, known)
+        links = {film: key for film, key, _ in found if key is not None}
+        found, _ = rows.parsed(above, _TMDB, problems) if above else ((), {})
+        tmdb = {key: fields for key, *fields, _ in found}
     if "tags" in form and (folder / form["tags"].file).exists():
-        for film, tag, _ in _parsed(folder, form["tags"], problems, known)[0]:
+        for film, tag, _ in rows.parsed(folder, form["tags"], problems, known)[0]:
             tags.setdefault(film, set()).add(tag)
 
     ids = sorted(known)
@@ -232,9 +195,10 @@ def load(
         [x[-1] for x in fields],
         *np.array([x[:-1] for x in fields], np.float32).reshape(-1, 3).T,
     )
-    ratings, users, found = _ratings(folder, form["ratings"], films, False)
-    problems += found
-    _refuse(problems, bad)
+    ratings, users, wrong = _ratings(folder, form["ratings"], films, False)
+    problems += wrong
+    rows.refuse(problems, bad)
+    _usable(folder / form["ratings"].file, ratings, wrong)
     total, joined = len(ratings.user), ""
     if join == "ids":
         films, ratings, users = _keep(films, ratings, users, np.isin(films.ids, list(tmdb)))
@@ -245,6 +209,26 @@ def load(
         f"{voted:,} of them with TMDB votes{joined}; problems: {len(problems):,}"
     )
     return Dataset(films, ratings, users, problems, description)
+
+
+def check_ratings(ratings: Ratings, films: int) -> None:
+    """Check ratings that do not come from a file: the types, the lengths, the films and the stars.
+
+    Args:
+      ratings: the ratings.
+      films: F, the number of films that they may be of.
+
+    Raises:
+      ValueError: an array has another type or length, a user or film is out of range, or stars are not finite
+        numbers.
+
+    Source: docs/semantics/recommender.md.
+    """
+    checks.array("user", ratings.user, "integers", {"N": None}, Limits(0, checks.MOST))
+    shape = {"N": len(ratings.user)}
+    checks.array("film", ratings.film, "integers", shape, Limits(0, films - 1))
+    checks.array("stars", ratings.stars, "numbers", shape, Limits(0, 5))
+    checks.array("time", ratings.time, "numbers", shape)
 
 
 def read_ratings(
@@ -274,8 +258,8 @@ def read_ratings(
     """
     _check(bad=bad)
     folder, file = os.path.split(path)
-    read = _ratings(pathlib.Path(folder), _Table(file, _RATING), films, ordered)
-    _refuse(read[2], bad)
+    read = _ratings(pathlib.Path(folder), Table(file, _RATING), films, ordered)
+    rows.refuse(read[2], bad)
     return read
 
 
@@ -285,9 +269,23 @@ def _check(**chosen: str) -> None:
             raise ValueError(f"unknown {what} {value!r}: use {' or '.join(_CHOICES[what])}")
 
 
-def _refuse(problems: list[Problem], bad: str) -> None:
-    if problems and bad == "refuse":
-        raise ValueError("{} line {}: {}".format(*problems[0]))
+def _usable(path: pathlib.Path, ratings: Ratings, problems: list[Problem]) -> None:
+    """Check that ratings are left, and that few are on another scale: the rest would be a biased part.
+
+    Raises:
+      ValueError: no rating is left, or many are not stars.
+    """
+    wrong = [problem for problem in problems if problem.reason.startswith("rating ")]
+    if len(wrong) >= _OFF_SCALE and len(wrong) >= 0.1 * len(ratings.user):
+        raise ValueError(
+            f"{len(wrong):,} ratings of {path} are not stars, the first on line {wrong[0].line}: "
+            f"{wrong[0].reason}: convert all of them to 0.5 to 5 stars"
+        )
+    if not len(ratings.user):
+        first = f"line {problems[0].line}: {problems[0].reason}" if problems else "it has no row"
+        raise ValueError(
+            f"{path} has no rating that can be used; {first}: give rows of user, film, stars and seconds"
+        )
 
 
 def _keep(films: Films, ratings: Ratings, users: np.ndarray, kept: np.ndarray):
@@ -300,28 +298,28 @@ def _keep(films: Films, ratings: Ratings, users: np.ndarray, kept: np.ndarray):
     return films, Ratings(user.astype(np.int32), film, stars, time), users[left]
 
 
-def _films(folder: pathlib.Path, form: dict[str, _Table], problems: list[Problem]) -> dict[int, tuple]:
+def _films(folder: pathlib.Path, form: dict[str, Table], problems: list[Problem]) -> dict[int, tuple]:
     """Return the title and genres of each film, by film id."""
     table, names, width = form["films"], [], len(form["films"].columns)
     if "genres" in form:
         wrong: list[Problem] = []
-        found = sorted(_parsed(folder, form["genres"], wrong)[0], key=lambda x: x[1])
-        _refuse(wrong, "refuse")  # this file decides what the columns of all films mean, as a header does
+        found = sorted(rows.parsed(folder, form["genres"], wrong)[0], key=lambda x: x[1])
+        rows.refuse(wrong, "refuse")  # this file decides what the columns of all films mean, as a header does
         if [index for _, index, _ in found] != list(range(len(found))):
             raise ValueError(f"{folder / form['genres'].file} must number its genres from 0, each once")
         names = [name for name, *_ in found]
         table = table._replace(columns=table.columns + tuple((name, _FLAG) for name in names))
-    rows, _ = _parsed(folder, table, problems)
+    read, _ = rows.parsed(folder, table, problems)
     if names:
-        rows = [(*x[:2], _genres("|".join(itertools.compress(names, x[width:-1])))) for x in rows]
-    return {film: (title, genres) for film, title, genres, *_ in rows}
+        read = [(*x[:2], _genres("|".join(itertools.compress(names, x[width:-1])))) for x in read]
+    return {film: (title, genres) for film, title, genres, *_ in read}
 
 
-def _ratings(folder: pathlib.Path, table: _Table, films: Films, ordered: bool):
+def _ratings(folder: pathlib.Path, table: Table, films: Films, ordered: bool):
     index = {film: i for i, film in enumerate(films.ids.tolist())}
     problems, read, newest, best = [], [], {}, {}
-    rows, first = _parsed(folder, table, problems, index)
-    for row in rows:
+    good, first = rows.parsed(folder, table, problems, index)
+    for row in good:
         user, film, _, time, line = row
         last, above = newest.get(user, (time, line))
         if ordered and time < last:
@@ -340,76 +338,11 @@ def _ratings(folder: pathlib.Path, table: _Table, films: Films, ordered: bool):
     problems += [Problem(table.file, first[x], f"user {x} has no rating left") for x in lost]
     problems.sort(key=lambda x: x.line)  # stable: the problem of a row comes before the problem of its user
 
-    rows = sorted((x for x in read if best[x[:2]][1] == x[4]), key=lambda x: (x[0], x[3], x[4]))
-    user, film, stars, time, _ = zip(*rows, strict=True) if rows else ((),) * 5
+    kept = sorted((x for x in read if best[x[:2]][1] == x[4]), key=lambda x: (x[0], x[3], x[4]))
+    user, film, stars, time, _ = zip(*kept, strict=True) if kept else ((),) * 5
     users, place = np.unique(np.array(user, np.int32), return_inverse=True)
     columns = (place, np.int32), ([index[x] for x in film], np.int32), (stars, np.float32), (time, np.int64)
     return Ratings._make(np.array(x, dtype) for x, dtype in columns), users, problems
-
-
-def _parsed(
-    folder: pathlib.Path, table: _Table, problems: list[Problem], known: Collection[int] | None = None
-) -> tuple[list[tuple], dict[Any, int]]:
-    """Read a table: the values and line of each good row, and the first line of each value of column one."""
-    records = ((line, row) for line, row in _records(folder / table.file, table) if row)
-    header = names = [name for name, _ in table.columns]
-    if not table.old:
-        _, row = next(records)
-        header = [x.strip() for x in row] if isinstance(row, list) else []
-        wanted = [x for x in names if x not in _OPTIONAL]
-        if missing := [x for x in wanted if x not in header]:
-            lacking = f"{folder / table.file} has no column {', '.join(missing)}"
-            raise ValueError(f"{lacking}: line 1 must name {', '.join(wanted)}")
-    pick = [i if table.old else header.index(x) if x in header else -1 for i, x in enumerate(names)]
-    fields = [(place, *column) for place, column in zip(pick, table.columns, strict=True)]
-    good, first, taken = [], {}, {}
-    for line, row in records:
-        try:
-            if isinstance(row, str):
-                raise _Bad(row)
-            if len(row) != len(header):
-                raise _Bad(f"{len(row)} columns instead of {len(header)}: {table.separator.join(row)!r:.60}")
-            row.append("")  # place -1, the field of a column that the file does not have
-            values = []
-            for place, name, convert in fields:
-                values.append(convert(name, row[place]))
-                first.setdefault(values[0], line)
-            if known is not None and (film := values[names.index("movieId")]) not in known:
-                raise _Bad(f"film {film} is not one of the {len(known)} films")
-            if table.unique and taken.setdefault(values[0], line) != line:
-                raise _Bad(f"{names[0]} {values[0]} is on line {taken[values[0]]} already, which is kept")
-            good.append((*values, line))
-        except _Bad as error:
-            problems.append(Problem(table.file, line, str(error)))
-    return good, first
-
-
-def _records(path: pathlib.Path, table: _Table) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield the first line of every record with its fields, or with the reason why its quotes are wrong."""
-    try:
-        content = path.read_bytes().decode("latin-1" if table.old else "utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        byte, line = error.object[error.start], error.object.count(10, 0, error.start) + 1
-        raise ValueError(f"{path} is not UTF-8: byte 0x{byte:02x} on line {line}") from error
-    if not content.strip():
-        raise ValueError(f"{path} is empty: give the file of the data set")
-    stream = io.StringIO(content, newline="")
-    # If each row has one line, a stray quote must not swallow all rows up to the next quote.
-    chunks = [stream] if table.multiline else ([x] for x in stream)
-    quoting, above = csv.QUOTE_NONE if table.old else csv.QUOTE_MINIMAL, 0
-    for chunk in chunks:
-        reader = csv.reader(chunk, delimiter=table.separator, quoting=quoting, strict=True)
-        while True:
-            line = above + reader.line_num + 1
-            try:
-                yield line, next(reader)
-            except StopIteration:
-                break
-            except csv.Error as error:
-                yield line, f"wrong quotes ({error} on line {above + reader.line_num})"
-        above += reader.line_num
 
 
 def _folder(data_dir: str | None, name: str) -> pathlib.Path:
@@ -418,11 +351,23 @@ def _folder(data_dir: str | None, name: str) -> pathlib.Path:
     places = [pathlib.Path(root) / "movielens", cache] if root else [cache]
     for place in places if data_dir is None else [pathlib.Path(data_dir)]:
         for folder in (place / name, place):
-            if (folder / form["ratings"].file).exists() or (folder / form["films"].file).exists():
+            there = (folder / form["ratings"].file).exists() or (folder / form["films"].file).exists()
+            if there and (place is not cache or _is_whole(folder)):
                 return folder
     if data_dir is not None:
         raise ValueError(f"{data_dir} has no {form['ratings'].file}: data_dir must be the folder of {name}")
     return _download(cache, name)
+
+
+def _is_whole(folder: pathlib.Path) -> bool:
+    """Say whether a download in the cache is as it was; files that a user added do not matter."""
+    if not (folder / files.SEAL).exists():
+        return True  # a user put it there, or a version that did not seal it
+    try:
+        files.opened_folder(folder, _KIND, 1, more=True)
+    except files.Damaged:
+        return False
+    return True
 
 
 def _download(cache: pathlib.Path, name: str) -> pathlib.Path:
@@ -437,8 +382,13 @@ def _download(cache: pathlib.Path, name: str) -> pathlib.Path:
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as temporary:
             zipfile.ZipFile(io.BytesIO(data)).extractall(temporary)
+            made = pathlib.Path(temporary) / name
+            files.seal_folder(made, _KIND, 1, {"address": address})
             if not (cache / name).exists():
-                os.rename(pathlib.Path(temporary) / name, cache / name)
+                os.rename(made, cache / name)
+            else:  # it was damaged; what a user added to it stays
+                for path in sorted(x for x in made.rglob("*") if x.is_file()):
+                    os.replace(path, cache / name / path.relative_to(made))
     except (OSError, http.client.HTTPException, zipfile.BadZipFile) as error:
         raise ValueError(f"{name} could not be downloaded ({type(error).__name__}): {by_hand}") from error
     return cache / name

@@ -5,6 +5,9 @@ Source: docs/architecture.md.
 
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 
 def cut(tokens: np.ndarray, window: int) -> np.ndarray:
     """Cut a stream into windows that overlap in one token, so that each token is a target once.
@@ -19,10 +22,13 @@ def cut(tokens: np.ndarray, window: int) -> np.ndarray:
       ``int32 [N, window + 1]``.
 
     Raises:
-      ValueError: the stream is shorter than one window.
+      ValueError: the stream is shorter than one window, is not a row of integers of 32 bits, or the window is
+        less than 1.
 
     Source: docs/architecture.md.
     """
+    checks.integer("window", window, Limits(least=1))
+    checks.array("tokens", tokens, "integers", {"N": None}, Limits(-checks.MOST, checks.MOST))
     count = (len(tokens) - 1) // window
     if count < 1:
         raise ValueError(
@@ -40,8 +46,13 @@ def stream(windows: np.ndarray) -> np.ndarray:
     Returns:
       ``int32 [N window + 1]``.
 
+    Raises:
+      ValueError: there is no window, or the windows are not integers ``[N, window + 1]``.
+
     Source: docs/architecture.md.
     """
+    checks.array("windows", windows, "integers", {"N": None, "window + 1": None})
+    checks.integer("the number of windows", len(windows), Limits(least=1))
     return np.concatenate([windows[:, :-1].ravel(), windows[-1:, -1]])
 
 
@@ -58,10 +69,11 @@ def overlapping(tokens: np.ndarray, window: int) -> np.ndarray:
       ``int32 [N, window + 1]``.
 
     Raises:
-      ValueError: the window is odd, or the stream is shorter than one window.
+      ValueError: the window is odd or less than 1, or the stream is shorter than one window.
 
     Source: docs/architecture.md.
     """
+    checks.integer("window", window, Limits(least=1))
     if window % 2 or len(tokens) <= window:
         raise ValueError(
             "windows that overlap by half need an even length and more tokens than a window has, got "

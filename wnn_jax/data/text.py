@@ -14,12 +14,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from wnn_jax import checks, optional
-from wnn_jax.data import tokenizers
+from wnn_jax.checks import Limits
+from wnn_jax.data import lines, overlap, tokenizers
 
-OVERLAP_BYTES = 1024
-OVERLAP_IDS = 512  # token files are compared by ids, because their text is not known
 OVERLAP_LINE = 40  # shorter lines are phrases that two texts may share by chance
-_WINDOWS = 1 << 22  # the number of windows that are hashed at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +35,8 @@ class TextConfig:
         training split if it has splits, is then training text.
       train_tokens: the number of training tokens. A single text without ``eval_corpus`` is cut there, and the
         rest is test text. If there is a separate test text, the training text is cut there and the rest is
-        not used. By default a single text is split 80/10/10 at line ends, and a token file at the starts of
-        documents, or anywhere if it marks no documents.
+        not used. By default a single text is split 80/10/10 at line ends, or between characters if it has too
+        few lines, and a token file at the starts of documents, or anywhere if it marks no documents.
       overlap: what to do if the training text and a scored text share text. ``refuse``: stop with an error.
         ``drop``: remove from the training text every line of at least 40 bytes that a scored text has too; a
         token file has no lines and cannot use it.
@@ -56,7 +54,7 @@ class TextConfig:
     overlap: Literal["refuse", "drop"] = "refuse"
 
     def __post_init__(self):
-        checks.fields(self, train_tokens=checks.Limits(least=1))
+        checks.fields(self, train_tokens=Limits(least=1))
         tokenizers.parse_tokenizer(self.tokenizer)
 
 
@@ -69,6 +67,8 @@ class Corpus(NamedTuple):
       test: ``int32``, the ids of the test text.
       tokenizer: the tokenizer that made the ids, which turns other text into ids too.
       description: the text, the split and the tokenizer, in words.
+      unknown_bytes: for the validation and the test text the bytes that each unknown id stands for, ``int32``
+        in order; only sp has an unknown id, and only where ids came from a text.
 
     Source: docs/architecture.md.
     """
@@ -78,6 +78,7 @@ class Corpus(NamedTuple):
     test: np.ndarray
     tokenizer: tokenizers.Tokenizer
     description: str
+    unknown_bytes: tuple[np.ndarray, ...] = ()
 
     @property
     def vocabulary(self) -> int:
@@ -93,7 +94,7 @@ class Corpus(NamedTuple):
     def token_bytes(self) -> np.ndarray:
         """``int32 [V]``, the number of UTF-8 bytes that each id stands for.
 
-        For sp the leading space of an id is one of its bytes, even if `count_bytes` does not count it.
+        For sp these are the bytes inside a document; `count_bytes` counts those of a text.
         """
         return self.tokenizer.token_bytes
 
@@ -133,7 +134,7 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
         return _cut_stream(config, tokenizer_for(""))
     splits = _kept(_splits(config.corpus, config.eval_corpus), config.overlap)
     for name, part in (("validation", splits.validation), ("test", splits.test)):
-        check_disjoint(splits.train.encode(), part.encode(), name)
+        overlap.check_disjoint(splits.train.encode(), part.encode(), name)
     made = tokenizer_for(splits.train)
     train, validation, test = (tokenizers.cached_ids(made, part) for part in splits[:3])
     if train_tokens is not None and train_tokens > len(train):
@@ -141,7 +142,8 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
             f"train_tokens={train_tokens} is too many: the training text has {len(train)} tokens, give at "
             "most that number"
         )
-    return Corpus(train[:train_tokens], validation, test, made, f"{splits.description}; {tokenizer}")
+    parts = train[:train_tokens], validation, test
+    return _made(config, parts, (splits.validation, splits.test), made, splits.description)
 
 
 def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
@@ -185,9 +187,10 @@ def check_ids_mean(tokenizer: tokenizers.Tokenizer, digest: str | None, config: 
 def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int:
     """Count the UTF-8 bytes that tokens stand for, which is the divisor of bits/byte.
 
-    For an sp tokenizer these are the bytes of the normalised text: the leading space of a token is not
-    counted if the token before stands for no bytes, as BOS does. For other tokenizers ``previous`` changes
-    nothing.
+    For an sp tokenizer these are the bytes of the normalised text, as SentencePiece decodes it: the space
+    that it puts before a document is not counted. Unknown ids stand for the characters of the text; if the
+    tokens are not a run of the corpus's validation or test text, each stands for the sign that is decoded for
+    it. For other tokenizers ``previous`` changes nothing.
 
     Args:
       corpus: the corpus that the tokens belong to.
@@ -195,7 +198,7 @@ def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int
       previous: integers ``[N]``; ``previous[i]`` is the token just before ``tokens[i]``.
 
     Raises:
-      ValueError: the lengths differ.
+      ValueError: the lengths differ, or a token is not an id of the corpus.
 
     Source: docs/architecture.md.
     """
@@ -204,18 +207,73 @@ def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int
         raise ValueError(
             f"got {len(tokens)} tokens and {len(previous)} tokens before them: give one before each token"
         )
-    size = int(corpus.token_bytes[tokens].sum(dtype=np.int64))
+    if not tokens.size:
+        return 0
+    ids = Limits(least=0, most=corpus.vocabulary - 1)
+    for name, x in (("tokens", tokens), ("previous", previous)):
+        checks.array(name, x, "integers", {"N": None}, ids)
     documents = corpus.tokenizer.documents
     if documents is None:
-        return size
-    free = documents.leading_space[tokens] & documents.boundary[previous]
-    return size - int(free.sum())
+        return int(corpus.token_bytes[tokens].sum(dtype=np.int64))
+    starts = documents.boundary[previous]
+    sizes = np.where(starts, documents.first[tokens], documents.later[tokens])
+    unknown = tokens == documents.unknown
+    if unknown.any():
+        sizes[unknown] = _unknown_bytes(corpus, tokens, sizes[unknown])
+    return int(sizes.sum(dtype=np.int64))
 
 
-def _kept(splits: _Splits, overlap: str) -> _Splits:
-    if overlap == "refuse":
+def count_first(corpus: Corpus, count: int) -> int:
+    """Count the UTF-8 bytes of the first ``count`` tokens of the test text, as `count_bytes` does.
+
+    Source: docs/architecture.md.
+    """
+    tokens, documents = corpus.test[:count], corpus.tokenizer.documents
+    before = 0 if documents is None else documents.bos
+    return count_bytes(corpus, tokens, np.r_[before, tokens[:-1]])
+
+
+def _unknown_bytes(corpus: Corpus, tokens: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Return the bytes of each unknown id of a run of tokens, or those of its sign where no text is known."""
+    unknown = corpus.tokenizer.documents.unknown if corpus.tokenizer.documents else -1
+    run = np.asarray(tokens, np.int32).tobytes()
+    parts = (corpus.validation, corpus.test) if corpus.unknown_bytes else ()
+    for part, sizes in zip(parts, corpus.unknown_bytes, strict=True):
+        place = _find(np.ascontiguousarray(part, np.int32).tobytes(), run)
+        if place is not None:
+            start = int((part[:place] == unknown).sum())
+            return sizes[start : start + len(signs)]
+    return signs
+
+
+def _find(data: bytes, run: bytes) -> int | None:
+    """Return the place of a run of ``int32`` in others, or None."""
+    place = data.find(run)
+    while place >= 0 and place % 4:
+        place = data.find(run, place + 1)
+    return None if place < 0 else place // 4
+
+
+def _made(
+    config: TextConfig, parts: tuple[np.ndarray, ...], texts: tuple[str, str], tokenizer, description: str
+) -> Corpus:
+    """Make a corpus of a text; ``texts`` are the validation and test text, or a text that ends with it."""
+    documents, (train, validation, test) = tokenizer.documents, parts
+    sizes: list[np.ndarray] = []
+    if documents is not None:
+        for part, text in zip((validation, test), texts, strict=True):
+            count = int((part == documents.unknown).sum())
+            # A second time through the tokenizer, which only a text with unknown characters needs.
+            found = documents.unknown_bytes(text) if count else np.zeros(0, np.int32)
+            sizes.append(found[len(found) - count :])
+    return Corpus(train, validation, test, tokenizer, f"{description}; {config.tokenizer}", tuple(sizes))
+
+
+def _kept(splits: _Splits, todo: str) -> _Splits:
+    if todo == "refuse":
         return splits
-    return splits._replace(train=_without(splits.train, splits.validation + splits.test))
+    held_out = splits.validation, splits.test
+    return splits._replace(train=lines.without(splits.train, held_out, OVERLAP_LINE))
 
 
 def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
@@ -232,14 +290,16 @@ def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
         cut = len(text[: tokenizer.prefix(text, ids[:size])].encode())
     train = ids[:size]
     if config.overlap == "drop":
-        kept = _without(data[:cut].decode(errors="ignore"), data[cut:].decode(errors="ignore"))
-        check_disjoint(kept.encode(), data[cut:], "test")
+        # A character that the cut divides is in neither text, and all its bytes are test text.
+        tail = data[cut:].decode(errors="ignore")
+        kept = lines.without(data[:cut].decode(errors="ignore"), (tail,), OVERLAP_LINE)
+        overlap.check_disjoint(kept.encode(), data[cut:], "test")
         train = tokenizers.cached_ids(tokenizer, kept)
         description += f" without {cut - len(kept.encode()):,} bytes that the evaluated text repeats,"
     else:
-        check_disjoint(data[:cut], data[cut:], "test")
-    description += f" cut at token {size}; {config.tokenizer}"
-    return Corpus(train, ids[:0], ids[size:], tokenizer, description)
+        overlap.check_disjoint(data[:cut], data[cut:], "test")
+    parts = train, ids[:0], ids[size:]
+    return _made(config, parts, ("", text), tokenizer, f"{description} cut at token {size}")
 
 
 def _token_files(config: TextConfig) -> Corpus:
@@ -283,7 +343,7 @@ def _token_files(config: TextConfig) -> Corpus:
                 f"{paths[0]} is too short to split 80/10/10: {len(ids)} ids, {count} documents; give more ids"
             )
     for name, part in (("validation", parts[1]), ("test", parts[2])):
-        check_disjoint(parts[0], part, name)
+        overlap.check_disjoint(parts[0], part, name)
     return Corpus(*parts, made, f"{description}; {tokenizer}")
 
 
@@ -294,66 +354,6 @@ def _document_start(ids: np.ndarray, bos: int, fraction: float) -> int:
     """
     place, starts = int(len(ids) * fraction), np.flatnonzero(ids[1:] == bos) + 1
     return next((int(x) for x in starts if x >= place), len(ids)) if starts.size else place
-
-
-def _without(train: str, held_out: str) -> str:
-    """Remove from the training text the long lines that the held-out text has too."""
-    scored = {line for line in held_out.splitlines() if len(line.encode()) >= OVERLAP_LINE}
-    return "".join(line for line in train.splitlines(keepends=True) if line.rstrip("\r\n") not in scored)
-
-
-def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name: str) -> None:
-    """Check that a held-out text shares no long block with the training text.
-
-    The held-out text is cut into blocks of `OVERLAP_BYTES` bytes, or `OVERLAP_IDS` ids; a text that is
-    shorter than a block is one block. No block may occur at any place of the training text.
-
-    Args:
-      train: the training text, UTF-8 bytes or integers ``[N]``.
-      held_out: the held-out text, of the same kind.
-      name: the name of the held-out text, for the message.
-
-    Raises:
-      ValueError: a block occurs in the training text.
-
-    Source: docs/architecture.md.
-    """
-    length, unit = (OVERLAP_BYTES, "byte") if isinstance(held_out, bytes) else (OVERLAP_IDS, "id")
-    size = min(length, len(held_out), len(train))
-    if size == 0:
-        return
-    blocks = _window_hashes(held_out, size)[::size]
-    found = np.zeros(len(blocks), bool)
-    for start in range(0, len(train) - size + 1, _WINDOWS):
-        # kind="sort", because NumPy 2.0 overflows when it looks up a few large unsigned integers in a table.
-        hashes = _window_hashes(train[start : start + _WINDOWS + size - 1], size)
-        found |= np.isin(blocks, hashes, kind="sort")
-    if found.any():
-        raise ValueError(
-            f"the {name} text overlaps the training text: {found.sum()} of its {len(blocks)} "
-            f"blocks of {size} {unit}s are in both, the first at {unit} {found.argmax() * size}; "
-            "give texts that share nothing"
-        )
-
-
-def _window_hashes(data: bytes | np.ndarray, size: int) -> np.ndarray:
-    """Hash every run of ``size`` bytes or ids by a 64-bit polynomial, from hashes of runs of 2^i items."""
-    items = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
-    values = items.astype(np.uint64) + np.uint64(1)
-    count = len(values) - size + 1
-    power = np.uint64(0x9E3779B97F4A7C15)
-    result, done = np.zeros(count, np.uint64), 0
-    length = 1
-    with np.errstate(over="ignore"):
-        while True:
-            if size & length:
-                result = result * power + values[done : done + count]
-                done += length
-            if done == size:
-                return result
-            values = values[:-length] * power + values[length:]
-            power *= power
-            length *= 2
 
 
 def _splits(corpus: str, eval_corpus: str | None) -> _Splits:
@@ -367,15 +367,13 @@ def _splits(corpus: str, eval_corpus: str | None) -> _Splits:
     if eval_corpus is not None:
         test, where = _stream(eval_corpus)
         return _Splits(text, "", test, f"{description} -> {where}")
-    first, second = _line_end(text, 0.8), _line_end(text, 0.9)
-    parts = text[:first], text[first:second], text[second:]
-    if not all(parts):
-        raise ValueError(f"{description} is too short to split 80/10/10 ({len(text)} characters)")
-    return _Splits(*parts, f"{description} split 80/10/10")
-
-
-def _line_end(text: str, fraction: float) -> int:
-    return text.find("\n", int(len(text) * fraction)) + 1 or len(text)
+    train, validation, test = lines.cut(text, 0.8, 0.9)
+    if not (train.strip() and validation.strip() and test.strip()):
+        raise ValueError(
+            f"{description} is too short to split 80/10/10: it has {len(text)} characters, and a part would "
+            "hold none but spaces; give a longer text, or an eval_corpus"
+        )
+    return _Splits(train, validation, test, f"{description} split 80/10/10")
 
 
 def _stream(corpus: str) -> tuple[str, str]:

@@ -1,47 +1,61 @@
 """Tokenizers, which turn text into ids; token files, which hold ids; and the cache of ids.
 
-The sp tokenizer is not lossless: SentencePiece normalises, so that newlines and runs of spaces become one
-space.
+The sp tokenizer is not lossless: most models of SentencePiece normalise, so that newlines and runs of spaces
+become one space.
 
 Source: docs/architecture.md. Byte-level BPE: Radford et al. 2019, "Language Models are Unsupervised Multitask
 Learners". SentencePiece: Kudo and Richardson 2018.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import os
 import pathlib
-import re
 import tempfile
 from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from wnn_jax import optional
+from wnn_jax import files, optional
+from wnn_jax.data import lines
 
 _GPT2_FILES = (
     "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
     "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
 )
+_CACHE = 1  # the schema of files in the cache
+_CACHE_HEAD = 200  # the most bytes of their first line
 _BIN_MAGIC, _BIN_VERSION, _BIN_HEADER = 20240520, 1, 256
 
 
 class Documents(NamedTuple):
-    """How a tokenizer marks documents, and the leading spaces that are then not part of the text.
+    """How a tokenizer marks documents, and the bytes of the normalised text that its ids stand for.
+
+    The bytes are those that SentencePiece itself decodes. At the start of a document it drops the space that
+    it put there when it encoded.
 
     Attributes:
       bos: the id that every document starts with.
-      leading_space: ``bool [V]``, whether an id begins with a space.
-      boundary: ``bool [V]``, whether an id stands for no bytes; a leading space after such an id is not
-        counted.
+      unknown: the id of characters that the model does not know.
+      first: ``int32 [V]``, the bytes of an id at the start of a document.
+      later: ``int32 [V]``, the bytes of an id at any other place. The unknown id stands for the characters
+        that `unknown_bytes` counts; in ids of no known text, for the sign that is decoded for it.
+      boundary: ``bool [V]``, whether an id is a control id, which stands for no bytes; a document starts
+        after it.
+      unknown_bytes: a function from a text to the bytes that each unknown id of its ids stands for, ``int32``
+        in order.
 
     Source: docs/architecture.md.
     """
 
     bos: int
-    leading_space: np.ndarray
+    unknown: int
+    first: np.ndarray
+    later: np.ndarray
     boundary: np.ndarray
+    unknown_bytes: Callable[[str], np.ndarray]
 
 
 class Tokenizer(NamedTuple):
@@ -50,8 +64,8 @@ class Tokenizer(NamedTuple):
     Attributes:
       name: everything that decides the ids; a part of the cache's key.
       encode: a function from a text to its ids ``int32``.
-      pieces: the UTF-8 bytes that each id stands for. For sp the leading space is one of them, and control
-        ids stand for no bytes.
+      pieces: the UTF-8 bytes that each id stands for. For sp its spaces are among them, and control ids and
+        the unknown id stand for no bytes.
       documents: how documents are marked; None except for sp.
       prefix: a function from a text and its first ids to the number of characters that those ids stand for;
         None except for sp.
@@ -139,13 +153,8 @@ def _bpe(train: str, size: int) -> Tokenizer:
     version = importlib.metadata.version("tokenizers")
     digest = hashlib.sha256(train.encode()).hexdigest()
     name = f"bpe:{size} tokenizers=={version} trained on {digest}"
-    path = _cache_path(name, "", "json")
-    model = None
-    if path.exists():
-        try:
-            model = tokenizers.Tokenizer.from_file(str(path))
-        except Exception:  # a damaged cache file counts as missing
-            model = None
+    path = _cache_path(name, "", "bpe")
+    model = _trained(tokenizers, _cached(path, "tokenizer", 1 << 30), size)
     if model is None:
         model = tokenizers.Tokenizer(tokenizers.models.BPE())
         byte_level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -156,7 +165,7 @@ def _bpe(train: str, size: int) -> Tokenizer:
             show_progress=False,
         )
         model.train_from_iterator([train], trainer)
-        _write_atomically(path, lambda file: file.write(model.to_str().encode()))
+        _keep(path, "tokenizer", model.to_str().encode())
 
     byte = _byte_characters()
     pieces = [
@@ -168,6 +177,19 @@ def _bpe(train: str, size: int) -> Tokenizer:
         return np.array(model.encode(text).ids, np.int32)
 
     return Tokenizer(name, encode, pieces)
+
+
+def _trained(tokenizers, data: bytes | None, size: int):
+    """Return the tokenizer that the cache holds, or None if it holds none of this size."""
+    if data is None:
+        return None
+    try:
+        model = tokenizers.Tokenizer.from_str(data.decode())
+        known = _byte_characters()
+        pieces = [model.id_to_token(i) for i in range(model.get_vocab_size())]
+        return model if len(pieces) <= size and all(set(piece) <= known.keys() for piece in pieces) else None
+    except Exception:  # what the cache holds is not trusted; whatever fails, the tokenizer is trained again
+        return None
 
 
 def _byte_characters() -> dict[str, int]:
@@ -199,12 +221,15 @@ def _sentencepiece(path: pathlib.Path) -> Tokenizer:
         )
     names = [model.id_to_piece(i) for i in ids]
     byte = [model.is_byte(i) for i in ids]
-    nothing = [model.is_control(i) or model.is_unknown(i) or model.is_unused(i) for i in ids]
+    control = [model.is_control(i) for i in ids]
     pieces = [
-        b"" if empty else bytes([int(name[3:-1], 16)]) if one else _spaced(name).encode()
-        for name, empty, one in zip(names, nothing, byte, strict=True)
+        b""
+        if empty or model.is_unknown(i)
+        else bytes([int(name[3:-1], 16)])
+        if one
+        else _spaced(name).encode()
+        for i, (name, empty, one) in enumerate(zip(names, control, byte, strict=True))
     ]
-    leading = [name.startswith("\u2581") and not empty for name, empty in zip(names, nothing, strict=True)]
 
     def encode(text: str) -> np.ndarray:
         documents = [text[start:end] for start, end in _documents(text)]
@@ -221,19 +246,40 @@ def _sentencepiece(path: pathlib.Path) -> Tokenizer:
         _, origin = model.normalize(text[start:end], with_offsets=True)
         return start + origin[len(b"".join(parts[:some]).decode(errors="ignore"))]
 
+    unknown = model.unk_id()
+    later = [len(model.decode([i]).encode()) if i == unknown else len(pieces[i]) for i in ids]
+    first = [1 if byte[i] else len(said.encode()) for i, said in zip(ids, _alone(model, ids), strict=True)]
+    added = any(x < y for x, y in zip(first, later, strict=True))  # whether it puts a space before documents
+
+    def unknown_bytes(text: str) -> np.ndarray:
+        found = []
+        for start, end in _documents(text):
+            spelled = model.encode(text[start:end], out_type=str)
+            for place, i in enumerate(model.encode(text[start:end])):
+                if i == unknown:
+                    said = _spaced(spelled[place])
+                    found.append(len((said if place or not added else said.removeprefix(" ")).encode()))
+        return np.array(found, np.int32)
+
     version = importlib.metadata.version("sentencepiece")
     name = f"sp sentencepiece=={version} model {hashlib.sha256(data).hexdigest()}"
-    documents = Documents(bos, np.array(leading), np.array(nothing))
+    sizes = np.array(first, np.int32), np.array(later, np.int32)
+    documents = Documents(bos, unknown, *sizes, np.array(control), unknown_bytes)
     return Tokenizer(name, encode, pieces, documents, prefix)
 
 
 def _spaced(piece: str) -> str:
-    return " " + piece[1:] if piece.startswith("\u2581") else piece
+    return piece.replace("\u2581", " ")
+
+
+def _alone(model, ids: range) -> list[str]:
+    """Return the text of each id as a document of its own."""
+    return model.decode([[i] for i in ids])
 
 
 def _documents(text: str) -> list[tuple[int, int]]:
     """Return the first and last place of each document of a text; documents stand between blank lines."""
-    gaps = [gap.span() for gap in re.finditer(r"\n\s*\n", text)]
+    gaps = [gap.span() for gap in lines.BLANK.finditer(text)]
     starts, ends = [0, *(end for _, end in gaps)], [*(start for start, _ in gaps), len(text)]
     spans = zip(starts, ends, strict=True)
     return [(start, end) for start, end in spans if text[start:end].strip()]
@@ -330,20 +376,22 @@ def cached_ids(tokenizer: Tokenizer, text: str) -> np.ndarray:
 
     Source: docs/architecture.md.
     """
-    path = _cache_path(tokenizer.name, text, "npy")
-    if path.exists():
-        try:
-            return np.load(path)
-        except (ValueError, OSError, EOFError):  # a damaged cache file counts as missing
-            pass
+    path = _cache_path(tokenizer.name, text, "ids")
+    size, lengths = len(text.encode()), tokenizer.token_bytes
+    # An id stands for a byte or more, except marks; a few characters are normalised to many.
+    found = _cached(path, "ids", 4 * (32 * size + 1024))
+    if found is not None and len(found) % 4 == 0:
+        ids = np.frombuffer(found, "<i4").astype(np.int32)
+        known = not ids.size or (ids.min() >= 0 and ids.max() < len(lengths))
+        if known and (tokenizer.documents is not None or int(lengths[ids].sum()) == size):
+            return ids
     ids = tokenizer.encode(text)
-    covered = int(tokenizer.token_bytes[ids].sum())
-    if tokenizer.documents is None and covered != len(text.encode()):
+    covered = int(lengths[ids].sum())
+    if tokenizer.documents is None and covered != size:
         raise ValueError(
-            f"{tokenizer.name} loses text: its ids stand for {covered} of {len(text.encode())} bytes: use "
-            "another tokenizer"
+            f"{tokenizer.name} loses text: its ids stand for {covered} of {size} bytes: use another tokenizer"
         )
-    _write_atomically(path, lambda file: np.save(file, ids))
+    _keep(path, "ids", ids.astype("<i4").tobytes())
     return ids
 
 
@@ -370,16 +418,19 @@ def cache_folder() -> pathlib.Path:
         return pathlib.Path(tempfile.gettempdir(), f"wnn_jax-{os.getuid()}")
 
 
-def _write_atomically(path: pathlib.Path, write: Callable) -> None:
-    """Write a cache file as a whole. An OSError is ignored: work goes on without the cache."""
+def _cached(path: pathlib.Path, kind: str, most: int) -> bytes | None:
+    """Return what the cache holds at a path; None if there is nothing, or something damaged or foreign."""
+    # The name of the file is a part of what is sealed, so that no file passes for another.
+    name = f"{path.name}\n".encode()
     try:
+        body = files.opened(kind, _CACHE, files.read(path, most + len(name) + _CACHE_HEAD), str(path))
+    except ValueError:
+        return None
+    return body.removeprefix(name) if body.startswith(name) else None
+
+
+def _keep(path: pathlib.Path, kind: str, data: bytes) -> None:
+    """Write a file of the cache. If that fails, work goes on without it."""
+    with contextlib.suppress(OSError, ValueError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent)
-    except OSError:
-        return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except OSError:
-        pathlib.Path(temporary).unlink(missing_ok=True)
+        files.write(path, files.seal(kind, _CACHE, f"{path.name}\n".encode() + data))

@@ -2,14 +2,15 @@
 
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import transformer
+from wnn_jax import checks, files, transformer
 from wnn_jax.eam import distill, memory
-from wnn_jax.saving import packing
+from wnn_jax.saving import folders, packing
 
 _FORMAT = "wnn_jax eam 1"
 # The fields of an encoder's config that differ between encoders; the style of an encoder is always eam.
@@ -58,18 +59,53 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Student]:
     Source: docs/semantics/eam.md
     """
     about, arrays = packing.unpack(_FORMAT, data)
-    given = about["config"]
-    config = distill.StudentConfig(
-        **{
-            **given,
-            "encoder": transformer.TransformerConfig(**given["encoder"], style="eam", dropout=0.0),
-            "memory": memory.MemoryConfig(**given["memory"]),
-        }
-    )
-    blank = jnp.zeros((config.encoder.vocabulary, config.values), jnp.float32)
-    shape = jax.eval_shape(lambda: distill.init(jax.random.key(0), config, blank))
+    with files.contents(packing.naming(data)):
+        config = _config(about["config"], len(arrays))
+        return config, _student(config, arrays)
+
+
+def _config(given: dict[str, Any], arrays: int) -> distill.StudentConfig:
+    """Makes the sizes of a student from JSON data.
+
+    Raises:
+      ValueError: a setting is unknown, missing or refused, or there are more blocks than arrays.
+    """
+    encoder = {**given["encoder"], "style": "eam", "dropout": 0.0}
+    config = checks.made(distill.StudentConfig, {**given, "encoder": encoder}, "it")
+    for part in (config, config.encoder, config.memory):
+        checks.fields(part)
+    for name, size in (("keys", config.keys), ("values", config.values), ("hidden", config.hidden)):
+        checks.integer(name, size, checks.Limits(least=1))
+    # The form of the parameters is made block by block: blocks that are not there must not be tried.
+    checks.integer("layers", config.encoder.layers, checks.Limits(least=0, most=arrays))
+    for name in ("vocabulary", "width", "heads", "expand", "window"):
+        checks.integer(name, getattr(config.encoder, name), checks.Limits(least=1))
+    return config
+
+
+def _student(config: distill.StudentConfig, arrays: dict[str, np.ndarray]) -> distill.Student:
+    """Makes a student from its arrays.
+
+    Raises:
+      ValueError: an array has another shape or type than the student's sizes give it, or is not finite.
+    """
+    encoder, struct = config.encoder, jax.ShapeDtypeStruct
+    blank = struct((encoder.vocabulary, config.values), jnp.float32)
+    shape = jax.eval_shape(lambda table: distill.init(jax.random.key(0), config, table), blank)
     paths, form = jax.tree_util.tree_flatten_with_path(shape)
-    leaves = [jnp.asarray(arrays[f"student{jax.tree_util.keystr(path)}"], jnp.float32) for path, _ in paths]
+    names = [f"student{jax.tree_util.keystr(path)}" for path, _ in paths]
+    count = len(arrays["memory/weights"])
+    expected = {
+        "memory/addresses": struct((count, config.keys), np.float16),
+        "memory/means": struct((count, config.values), np.int8),
+        "memory/steps": struct((count, 1), np.float16),
+        "memory/weights": struct((count,), np.float32),
+    }
+    expected |= {name: struct(x.shape, np.float16) for name, (_, x) in zip(names, paths, strict=True)}
+    folders.check_form(arrays, expected)
+    for name, x in arrays.items():
+        checks.entries(name, x, checks.Limits(least=0) if name == "memory/weights" else checks.Limits())
+    leaves = [jnp.asarray(arrays[name], jnp.float32) for name in names]
     weights = jnp.asarray(arrays["memory/weights"])
     means = jnp.asarray(packing.float_rows(arrays["memory/means"], arrays["memory/steps"]))
     store = memory.Store(
@@ -79,7 +115,7 @@ def unpack(data: bytes) -> tuple[distill.StudentConfig, distill.Student]:
         jnp.int32(len(weights)),
         jnp.float32(config.memory.eta_least),
     )
-    return config, distill.Student(jax.tree_util.tree_unflatten(form, leaves), store)
+    return distill.Student(jax.tree_util.tree_unflatten(form, leaves), store)
 
 
 def code_bytes() -> int:

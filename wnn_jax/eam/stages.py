@@ -17,11 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import training, transformer
+from wnn_jax import checks, training, transformer
 from wnn_jax.eam import distill, memory
 from wnn_jax.eam.config import EamConfig, LearningConfig
 from wnn_jax.eam.memory import Store
-from wnn_jax.saving import progress
+from wnn_jax.saving import folders, progress
 from wnn_jax.transformer import Params
 
 
@@ -154,10 +154,8 @@ def fill(
     """
     key = jax.random.fold_in(key, 3)
     store, done, spent, count = None, 0, 0.0, None
-    if saved and (found := saved.latest()):
-        arrays, about = found
-        store = Store(*(jnp.asarray(arrays[name]) for name in Store._fields))
-        done, spent, count = about["done"], about["seconds"], about.get("count")
+    if saved and (found := saved.latest(functools.partial(_filled, config))):
+        store, done, spent, count = found
     if store is not None and done == count:
         return Filled(store, spent)
     keys, values = patterns() if callable(patterns) else patterns
@@ -178,6 +176,25 @@ def fill(
         if on_step:
             on_step(StageStep("memory", done, count, None))
     return Filled(store, spent + time.perf_counter() - started)
+
+
+def _filled(config: EamConfig, arrays: dict[str, Any], about: dict[str, Any]):
+    """Returns the store, the number of writes, the seconds and the number of all writes of saved progress."""
+    # The number of locations was decided by the patterns, which are made only if writes are left.
+    (length,) = arrays["weights"].shape
+    width, shape = config.teacher.width, jax.ShapeDtypeStruct
+    form = {
+        "addresses": shape((length, config.keys), jnp.float32),
+        "counters": shape((length, width), jnp.float32),
+        "weights": shape((length,), jnp.float32),
+        "used": shape((), jnp.int32),
+        "eta": shape((), jnp.float32),
+    }
+    folders.check_form(arrays, form)
+    checks.array("used", arrays["used"], "integers", limits=checks.Limits(least=0, most=length))
+    store = Store(*(jnp.asarray(arrays[name]) for name in Store._fields))
+    done = checks.integer("done", about["done"], checks.Limits(least=0))
+    return store, done, checks.number("seconds", about["seconds"]), about.get("count")
 
 
 def first_store(key: jax.Array, config: EamConfig, keys: np.ndarray, width: int, locations: int) -> Store:

@@ -6,6 +6,7 @@ Source: docs/semantics/gates.md
 import dataclasses
 from typing import Literal
 
+from wnn_jax import checks
 from wnn_jax.gates import gate, ram_gates
 from wnn_jax.gates.engram import EngramConfig
 from wnn_jax.gates.ram_gates import RamGateConfig
@@ -31,9 +32,7 @@ class GatingConfig:
     engram: EngramConfig = EngramConfig()
 
     def __post_init__(self):
-        unknown = [kind for kind in self.kinds if kind not in gate.KINDS]
-        if unknown:
-            raise ValueError(f"unknown gating {unknown[0]!r}: choose from {', '.join(gate.KINDS)}")
+        checks.fields(self)
 
     @property
     def ram_kinds(self) -> tuple[str, ...]:

@@ -31,11 +31,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
 from wnn_jax.chain import contexts
+from wnn_jax.checks import Limits
 from wnn_jax.gates.gate import LogGate, apply
 from wnn_jax.gates.ram_gates import RamGateConfig
-from wnn_jax.lm import bitwise
+from wnn_jax.lm import bitwise, ngram
 from wnn_jax.ram import bits, connectivity
 
 HELD_OUT = 0.1  # share of the training text, at its end, on which gates learn
@@ -66,13 +67,9 @@ class EngramConfig:
     row_bits: int = 18
 
     def __post_init__(self):
-        if not self.orders or min(self.orders) < 1 or list(self.orders) != sorted(set(self.orders)):
+        checks.fields(self, orders=Limits(least=1), heads=Limits(least=1), row_bits=Limits(least=1, most=24))
+        if not self.orders or list(self.orders) != sorted(set(self.orders)):
             raise ValueError(f"orders must be 1 or more, and rise, got {self.orders}: use 2,3, for example")
-        if self.heads < 1 or not 1 <= self.row_bits <= 24:
-            raise ValueError(
-                f"a memory has 1 or more heads of 2^1 to 2^24 rows, got {self.heads} of 2^{self.row_bits}: "
-                "change heads or row_bits"
-            )
 
 
 class Engram(NamedTuple):
@@ -158,10 +155,14 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
       The memory.
 
     Raises:
-      ValueError: the text is not longer than ``max(orders)``.
+      ValueError: the text is not longer than ``max(orders)``, or an id is outside the vocabulary.
 
     Source: docs/semantics/gates.md
     """
+    canonical = np.asarray(canonical)
+    ids = Limits(least=0, most=len(canonical) - 1)
+    checks.array("canonical", canonical, "integers", {"V": None}, ids)
+    tokens = ngram.check_ids("tokens", tokens, len(canonical))
     longest = max(config.orders)
     if len(tokens) <= longest:
         raise ValueError(
@@ -365,11 +366,18 @@ def nats(
       The nats of each token, ``float32 [N]``.
 
     Raises:
-      ValueError: the training text without its last G tokens is not longer than ``max(orders)``, or a gate
-        reads more address bits than there are features.
+      ValueError: the training text without its last G tokens is not longer than ``max(orders)``, a gate
+        reads more address bits than there are features, an id is outside the vocabulary, or a
+        log-probability is missing, above 0 or not finite.
 
     Source: docs/semantics/gates.md
     """
+    vocabulary = len(canonical)
+    train, tokens = (
+        ngram.check_ids(name, x, vocabulary) for name, x in (("train", train), ("tokens", tokens))
+    )
+    checks.array("log_p", log_p, "numbers", {"N": len(tokens)})
+    checks.array("held_out", held_out, "numbers", {"G": None})
     longest, cut = max(config.orders), len(train) - len(held_out)
     early = fit(config, canonical, train[:cut])
     taught = teach(key, gate, look_up(config, early, jnp.asarray(train[cut - longest :])), held_out)

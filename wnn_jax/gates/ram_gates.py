@@ -9,18 +9,20 @@ Source: docs/semantics/gates.md
 """
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.gates.gate import LogGate
 from wnn_jax.lm import tiered_config, tiered_layer
 from wnn_jax.ram import connectivity
 
-UNTRAINED = ("closed", "open")
+Untrained = Literal["closed", "open"]
+UNTRAINED: tuple[Untrained, ...] = get_args(Untrained)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,28 +49,20 @@ class RamGateConfig:
     address_bits: int = 12
     soft: bool = True
     threshold: int | None = None
-    untrained: Literal["closed", "open"] = "closed"
+    untrained: Untrained = "closed"
     leak: float = 0.1
 
     def __post_init__(self):
-        if self.untrained not in UNTRAINED:
-            raise ValueError(f"unknown untrained {self.untrained!r}: choose one of {', '.join(UNTRAINED)}")
-        if not 1 <= self.neurons <= ram.MAX_NEURONS:
-            raise ValueError(
-                f"a gate takes 1 to {ram.MAX_NEURONS} neurons, got {self.neurons}: set a number in this range"
-            )
-        if not 1 <= self.address_bits <= ram.MAX_ADDRESS_BITS:
-            raise ValueError(
-                f"a gate takes 1 to {ram.MAX_ADDRESS_BITS} bits, got {self.address_bits}: set a number in "
-                "this range"
-            )
-        if self.threshold is not None and not 1 <= self.threshold <= self.neurons:
+        checks.fields(
+            self,
+            neurons=Limits(least=1, most=ram.MAX_NEURONS),
+            address_bits=Limits(least=1, most=ram.MAX_ADDRESS_BITS),
+            threshold=Limits(least=1),
+            leak=Limits(above=0, most=1),
+        )
+        if self.threshold is not None and self.threshold > self.neurons:
             raise ValueError(
                 f"a threshold must be 1 to {self.neurons} neurons, got {self.threshold}: change threshold"
-            )
-        if not 0 < self.leak <= 1:
-            raise ValueError(
-                f"leak must be in (0, 1], got {self.leak}: use a small number, so that no token is impossible"
             )
 
     def memory(self, cells: ram.CellKind) -> ram.RamConfig:

@@ -76,8 +76,8 @@ def fit_tiered(
     saved = None
     if resume is not None:
         saved = progress.Progress(resume, _describe(key, config, gating, train, tokens, pieces))
-    if saved and (found := saved.latest()):
-        return _loaded(*found)
+    if saved and (found := saved.latest(_loaded)):
+        return found
     started = time.perf_counter()
     model = tiered.fit(key, config, train)
     scores = on_tiered(key, gating, model, train, tokens, pieces, on_step)

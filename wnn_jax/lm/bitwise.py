@@ -13,16 +13,18 @@ Source: docs/semantics/bitwise.md
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.ram import bits, connectivity
 
-CODES = ("binary", "gray")
+Code = Literal["binary", "gray"]
+CODES: tuple[Code, ...] = get_args(Code)
 FLOOR = 1e-7
 
 
@@ -49,26 +51,21 @@ class BitwiseConfig:
     context: int = 3
     neurons: int = 100
     address_bits: int = 20
-    code: Literal["binary", "gray"] = "binary"
+    code: Code = "binary"
     memory: ram.RamConfig = ram.RamConfig()
 
     def __post_init__(self):
-        if self.code not in CODES:
-            raise ValueError(f"unknown code {self.code!r}: choose one of {', '.join(CODES)}")
-        if self.context < 1:
+        checks.fields(
+            self,
+            vocabulary=Limits(least=1),
+            context=Limits(least=1),
+            neurons=Limits(least=1, most=ram.MAX_NEURONS),
+            address_bits=Limits(least=1, most=ram.MAX_ADDRESS_BITS),
+        )
+        if self.address_bits > self.input_bits:
             raise ValueError(
-                f"the model needs at least 1 context token, got {self.context}: set context to 1 or more"
-            )
-        if not 1 <= self.neurons <= ram.MAX_NEURONS:
-            raise ValueError(
-                f"a cluster takes 1 to {ram.MAX_NEURONS} neurons, got {self.neurons}: change neurons"
-            )
-        limit = min(ram.MAX_ADDRESS_BITS, self.input_bits)
-        if not 1 <= self.address_bits <= limit:
-            raise ValueError(
-                f"address bits must be 1 to {limit} ({self.context} tokens of {self.clusters} bits are "
-                f"{self.input_bits} input bits, and a table takes at most {ram.MAX_ADDRESS_BITS}), got "
-                f"{self.address_bits}: set a number in this range"
+                f"address_bits={self.address_bits} are more than the {self.input_bits} input bits of "
+                f"{self.context} tokens of {self.clusters} bits: set a number up to {self.input_bits}"
             )
 
     @property

@@ -16,8 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.lm import bitwise, ngram
+from wnn_jax.ram import bits, given
 
 OnCluster = Callable[[int], Any]  # is called with the number of clusters that are done
 
@@ -58,13 +60,17 @@ def fit(
       The fitted model.
 
     Raises:
-      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+      ValueError: the text is not longer than the context, an id is outside the vocabulary, or a connection is
+        neither -1 nor an input bit.
 
     Source: docs/semantics/bitwise.md
     """
+    given.key(key)
     if connections is None:
         draw_key, key = jax.random.split(key)
         connections = bitwise.init(draw_key, config)
+    given.connections(connections, config.input_bits, config.clusters)
+    connections = jnp.asarray(connections)
     train = bitwise.examples(config, tokens)
     _, neurons, address_bits = connections.shape
 
@@ -105,10 +111,15 @@ def votes(
       ``int32 [B, N]``.
 
     Raises:
-      ValueError: the text is not longer than the context, or an id is outside the vocabulary.
+      ValueError: the text is not longer than the context, an id is outside the vocabulary, a connection is
+        neither -1 nor an input bit, or the words are not those of the config's contexts.
 
     Source: docs/semantics/bitwise.md
     """
+    given.key(key)
+    given.connections(connections, config.input_bits, config.clusters)
+    given.words("words", words, rows=-(-config.input_bits // bits.WORD))
+    connections = jnp.asarray(connections)
     train = bitwise.examples(config, tokens)
 
     def one(cluster_key, k):
@@ -128,9 +139,29 @@ def read(model: BitwiseModel, words: jax.Array) -> jax.Array:
     Returns:
       ``int32 [B, N]``.
 
+    Raises:
+      ValueError: the words are not those of the model's contexts, or the model is damaged.
+
     Source: docs/semantics/bitwise.md
     """
+    check(model)
+    given.words("words", words, rows=-(-model.config.input_bits // bits.WORD))
     return _read(model.config.memory, model.table, model.connections, words)
+
+
+def check(model: BitwiseModel) -> None:
+    """Refuse a model whose arrays do not fit its config, such as one from a damaged file.
+
+    Args:
+      model: the model.
+
+    Raises:
+      ValueError: an array has a wrong type, shape or entry, see `ram.given`.
+
+    Source: docs/semantics/bitwise.md
+    """
+    given.connections(model.connections, model.config.input_bits, model.config.clusters)
+    given.table(model.config.memory, model.table, model.connections.shape)
 
 
 def following(config: bitwise.BitwiseConfig, before: Any, tokens: Any) -> ram.Examples:
@@ -172,10 +203,11 @@ def score(model: BitwiseModel, before: Any, tokens: Any) -> ngram.Prediction:
       Nats ``float32 [N]``, and the most probable ids ``int32 [N]`` (the lowest on ties).
 
     Raises:
-      ValueError: see `following`.
+      ValueError: see `following`, or the model is damaged.
 
     Source: docs/semantics/bitwise.md
     """
+    check(model)
     tokens = bitwise.check_ids(model.config, tokens)
     padded = np.pad(tokens, (0, ram.padded_length(len(tokens)) - len(tokens)))
     evaluated = following(model.config, before, padded)
@@ -210,8 +242,13 @@ def learning_curve(
     Returns:
       For each prefix the mean nats of a token.
 
+    Raises:
+      ValueError: a size is not above the context and at most M, or see `votes`.
+
     Source: docs/semantics/bitwise.md
     """
+    least = config.context + 1
+    sizes = [checks.integer("sizes", x, Limits(least=least, most=len(tokens))) for x in sizes]
     nats = []
     for size in sizes:
         read = votes(key, config, connections, tokens[:size], evaluated.words)
@@ -230,6 +267,9 @@ def needed_bytes(config: bitwise.BitwiseConfig, train: int, evaluated: int, keep
 
     Returns:
       Bytes.
+
+    Raises:
+      ValueError: a number of tokens is below 0.
 
     Source: docs/architecture.md
     """

@@ -10,9 +10,12 @@ Source: Chen and Goodman 1999, "An empirical study of smoothing techniques for l
 """
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 
 
 class Prediction(NamedTuple):
@@ -93,6 +96,29 @@ def baselines(
         yield f"Kneser-Ney {orders[-1]} + cache of {window}", Prediction(nats, unknown)
 
 
+def check_ids(name: str, x: Any, vocabulary: int) -> np.ndarray:
+    """Check ids, and return them as an array.
+
+    Args:
+      name: the name of the ids, for the message.
+      x: ``int [N]``; a list is taken too.
+      vocabulary: V.
+
+    Returns:
+      ``int [N]``.
+
+    Raises:
+      ValueError: they are no whole numbers ``[N]``, or one is outside the vocabulary.
+
+    Source: docs/glossary.md
+    """
+    vocabulary = checks.integer("vocabulary", vocabulary, Limits(least=1))
+    found = np.asarray(x)
+    found = found if found.size else found.astype(np.int64)  # NumPy takes an empty list for one of floats
+    checks.array(name, found, "integers", {"N": None}, Limits(least=0, most=vocabulary - 1))
+    return found
+
+
 def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
     """Give every id the same probability.
 
@@ -103,8 +129,12 @@ def uniform(vocabulary: int, tokens: np.ndarray) -> Prediction:
     Returns:
       ``log(V)`` nats for each token; the guess is id 0.
 
+    Raises:
+      ValueError: an id is outside the vocabulary.
+
     Source: docs/glossary.md
     """
+    tokens = check_ids("tokens", tokens, vocabulary)
     nats = np.full(len(tokens), np.log(vocabulary))
     return Prediction(nats, np.zeros(len(tokens), np.int32))
 
@@ -121,8 +151,13 @@ def unigram(train: np.ndarray, tokens: np.ndarray, vocabulary: int, add: float =
     Returns:
       The nats of each token; the guess is the most frequent id, the lowest on ties.
 
+    Raises:
+      ValueError: an id is outside the vocabulary, or the number to add is not above 0.
+
     Source: docs/glossary.md
     """
+    train, tokens = check_ids("train", train, vocabulary), check_ids("tokens", tokens, vocabulary)
+    add = checks.number("add", add, Limits(above=0))
     counts = np.bincount(train, minlength=vocabulary) + add
     nats = -np.log(counts / counts.sum())
     return Prediction(nats[tokens], np.full(len(tokens), counts.argmax(), np.int32))
@@ -144,14 +179,16 @@ def fit_kneser_ney(train: np.ndarray, order: int, vocabulary: int) -> KneserNey:
       The fitted model.
 
     Raises:
-      ValueError: the order is below 1, or the text is shorter than the order.
+      ValueError: the order is below 1, the text is shorter than the order, or an id is outside the
+        vocabulary.
 
     Source: Chen and Goodman 1999, section 3 and eq. 26
     """
-    train = np.asarray(train, np.int64)
-    if order < 1 or len(train) < order:
+    train = check_ids("train", train, vocabulary).astype(np.int64)
+    order = checks.integer("order", order, Limits(least=1))
+    if len(train) < order:
         raise ValueError(
-            f"order {order} needs at least {max(order, 1)} tokens, got {len(train)}: the order must be 1 to "
+            f"order {order} needs at least {order} tokens, got {len(train)}: the order must be 1 to "
             "the number of tokens"
         )
     # ids[k][i] is the id of the k-gram that ends at position i.
@@ -232,9 +269,12 @@ def predict(model: KneserNey, tokens: np.ndarray) -> Prediction:
     Returns:
       The nats ``float64 [N]`` and the most probable ids ``int32 [N]``.
 
+    Raises:
+      ValueError: an id is outside the vocabulary.
+
     Source: Chen and Goodman 1999
     """
-    tokens = np.asarray(tokens, np.int64)
+    tokens = check_ids("tokens", tokens, model.vocabulary).astype(np.int64)
     n = len(model.orders)
     stream = np.concatenate([model.history, tokens])
     count = len(stream)
@@ -296,8 +336,14 @@ def fit_cache(
     Returns:
       The window and the weight with the lowest mean nats; the first of equal ones.
 
+    Raises:
+      ValueError: there is no window or no weight, an id is outside the vocabulary, or the text is too short.
+
     Source: Kuhn and De Mori 1990, "A Cache-Based Natural Language Model for Speech Recognition"
     """
+    if not windows or not weights:
+        raise ValueError(f"a cache has {len(windows)} windows and {len(weights)} weights to try: give some")
+    train = check_ids("train", train, vocabulary)
     cut = len(train) * 9 // 10
     nats = kneser_ney(train[:cut], train[cut:], order, vocabulary).nats
     ce = {
@@ -319,8 +365,15 @@ def cache(history: np.ndarray, tokens: np.ndarray, window: int) -> np.ndarray:
     Returns:
       ``float64 [N]``, the share of the window that is the token; 0 for a first token without history.
 
+    Raises:
+      ValueError: the window is below 1, or an id is below 0.
+
     Source: Kuhn and De Mori 1990
     """
+    window = checks.integer("window", window, Limits(least=1))
+    history, tokens = check_ids("history", history, checks.MOST), check_ids("tokens", tokens, checks.MOST)
+    if not len(tokens):
+        return np.zeros(0)
     stream = np.concatenate([np.asarray(history, np.int64), np.asarray(tokens, np.int64)])[
         -len(tokens) - window :
     ]
@@ -344,6 +397,11 @@ def mixed(nats: np.ndarray, share: np.ndarray, weight: float) -> np.ndarray:
     Returns:
       ``float64 [N]``, the negative logarithm of ``(1 - weight) exp(-nats) + weight * share``.
 
+    Raises:
+      ValueError: the weight is not in [0, 1), or the arrays differ in length.
+
     Source: docs/glossary.md
     """
+    weight = checks.number("weight", weight, Limits(least=0, below=1))
+    checks.array("share", share, "numbers", {"N": len(nats)}, Limits(least=0, most=1))
     return -np.log((1 - weight) * np.exp(-nats) + weight * share)

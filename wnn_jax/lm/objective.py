@@ -8,7 +8,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.lm import bitwise
 from wnn_jax.search.moves import Bounds
 
@@ -23,11 +24,17 @@ class BitwiseObjective:
       model: the model; its numbers of neurons and address bits are ignored, because genomes have their own.
       bounds: the genomes that may be visited.
 
+    Raises:
+      ValueError: a setting has another type.
+
     Source: docs/semantics/search.md, docs/semantics/bitwise.md
     """
 
     model: bitwise.BitwiseConfig
     bounds: Bounds
+
+    def __post_init__(self):
+        checks.fields(self)
 
     @property
     def memory(self) -> ram.RamConfig:
@@ -74,6 +81,9 @@ class GenomeSizes:
       min_bits: smallest number of address bits of a neuron.
       max_bits: largest number of address bits of a neuron; by default that of the model.
 
+    Raises:
+      ValueError: a size is below 1.
+
     Source: docs/semantics/search.md
     """
 
@@ -81,6 +91,10 @@ class GenomeSizes:
     max_neurons: int | None = None
     min_bits: int = 4
     max_bits: int | None = None
+
+    def __post_init__(self):
+        size = Limits(least=1)
+        checks.fields(self, min_neurons=size, max_neurons=size, min_bits=size, max_bits=size)
 
     def bounds(self, model: bitwise.BitwiseConfig) -> Bounds:
         """Make the bounds of a search; the input bits of one token form a group.

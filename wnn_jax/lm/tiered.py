@@ -20,7 +20,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
 from wnn_jax.lm import bitwise, ngram, tally, tiered_layer, tiered_readout
 from wnn_jax.lm.tiered_config import (
     NEGATIVES,
@@ -33,6 +33,7 @@ from wnn_jax.lm.tiered_config import (
     default_tiers,
     parse,
 )
+from wnn_jax.ram import given
 
 __all__ = [
     "NEGATIVES",
@@ -129,7 +130,9 @@ def fit(
 
     Source: docs/semantics/tiered.md
     """
+    given.key(key)
     keys = split(key)
+    tokens = bitwise.check_tokens(tiered_layer.inputs_config(config), tokens)
     wiring = tiered_layer.init(keys.wiring, config, tokens)
     if config.calibrated and readout is None:
         readout = tiered_readout.calibrate(keys.readout, config, tokens)
@@ -149,9 +152,13 @@ def score(model: TieredModel, tokens: np.ndarray, on_step: tally.OnStep | None =
     Returns:
       Nats and best ids, arrays ``[N]``; on ties the lowest id.
 
+    Raises:
+      ValueError: there is no token, or an id is outside the vocabulary.
+
     Source: docs/semantics/tiered.md
     """
     config = model.layer.config
+    tokens = ngram.check_ids("tokens", tokens, config.vocabulary)
     words, targets = tiered_layer.inputs(config, np.concatenate([model.history, tokens]))
     chunks = (chunk for (chunk,) in tiered_layer.votes([model.layer], words))
     return tiered_readout.score(config, model.readout, chunks, targets, on_step)
@@ -185,9 +192,15 @@ def by_tier(
     Returns:
       A summary for each tier.
 
+    Raises:
+      ValueError: the arrays differ in length.
+
     Source: docs/semantics/tiered.md
     """
-    nats, best = scores
+    nats, best = (np.asarray(x) for x in scores)
+    tier, tokens = np.asarray(tier), np.asarray(tokens)
+    for name, x in {"tier": tier, "best": best, "tokens": tokens}.items():
+        checks.array(name, x, "integers", {"N": nats.size})
     table = []
     for number in range(len(config.tiers)):
         here = tier == number
@@ -230,8 +243,13 @@ def tier_table(
     Returns:
       The table.
 
+    Raises:
+      ValueError: a text is empty, an id is outside the vocabulary, or arrays differ in length.
+
     Source: docs/semantics/tiered.md
     """
+    if not len(train) or not len(tokens):
+        raise ValueError(f"the texts have {len(train)} and {len(tokens)} tokens: give at least one of each")
     order = tiered_layer.rank_tokens(train, config.vocabulary)
     train_tier, tier = (tiered_layer.tier_of(config, order, x) for x in (train, tokens))
     count = len(config.tiers)

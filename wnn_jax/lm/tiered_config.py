@@ -4,15 +4,17 @@ Source: docs/semantics/tiered.md
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.lm import bitwise
 from wnn_jax.ram import bits
 
-NEGATIVES = ("top", "drawn", "all", "none")
+Negatives = Literal["top", "drawn", "all", "none"]
+NEGATIVES: tuple[Negatives, ...] = get_args(Negatives)
 PRESETS = {
     "five": "50,15,20;50,13,18;400,9,10;20000,7,9;rest,5,8",
     "three": "100,15,20;400,10,12;rest,5,8",
@@ -103,21 +105,21 @@ class TieredConfig:
     tiers: tuple[Tier, ...] = ()
     context: int = 4
     memory: ram.RamConfig = ram.RamConfig("count")
-    negatives: Literal["top", "drawn", "all", "none"] = "all"
+    negatives: Negatives = "all"
     calibrated: bool = True
     top: int = 1000
     draws: int = 5
 
     def __post_init__(self):
-        if not self.tiers:
-            object.__setattr__(self, "tiers", default_tiers(self.vocabulary))
-        if self.negatives not in NEGATIVES:
-            raise ValueError(f"unknown negatives {self.negatives!r}: choose one of {', '.join(NEGATIVES)}")
-        if min(self.top, self.draws) < 1:
-            raise ValueError(
-                f"negatives need top and draws of at least 1, got {self.top} and {self.draws}: set both to 1 "
-                "or more"
-            )
+        checks.fields(
+            self,
+            vocabulary=Limits(least=1),
+            context=Limits(least=1),
+            top=Limits(least=1),
+            draws=Limits(least=1),
+        )
+        tiers = self.tiers or default_tiers(self.vocabulary)
+        object.__setattr__(self, "tiers", tuple(_tier(i, one) for i, one in enumerate(tiers)))
         if self.memory.sample_rate < 1.0:
             raise ValueError(
                 f"tiered models write every example, so sample_rate must be 1, got "
@@ -151,6 +153,20 @@ class TieredConfig:
         return (*first[:-1].tolist(), self.vocabulary)
 
 
+def _tier(place: int, tier: Any) -> Tier:
+    """Check one tier, which a file gives as a list.
+
+    Raises:
+      ValueError: it has not three numbers, or one is not a whole number above 0.
+    """
+    if not isinstance(tier, (tuple, list)) or len(tier) != len(Tier._fields):
+        raise ValueError(f"tiers[{place}]={tier!r} is no tier: give clusters, neurons and address bits")
+    for name, x in zip(Tier._fields, tier, strict=True):
+        if name != "clusters" or x is not None:
+            checks.integer(f"{name} of tiers[{place}]", x, Limits(least=1))
+    return Tier(*tier)
+
+
 class Variant(NamedTuple):
     """A way to train and to read a tiered model: the fields of a `TieredConfig` that are not sizes.
 
@@ -163,7 +179,7 @@ class Variant(NamedTuple):
     """
 
     memory: ram.RamConfig
-    negatives: Literal["top", "drawn", "all", "none"]
+    negatives: Negatives
     calibrated: bool
 
     def config(self, vocabulary: int, **sizes) -> TieredConfig:

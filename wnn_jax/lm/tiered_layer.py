@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram
-from wnn_jax.lm import bitwise
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
+from wnn_jax.lm import bitwise, ngram
 from wnn_jax.lm.tiered_config import TieredConfig
 from wnn_jax.ram import connectivity
 
@@ -73,8 +74,12 @@ def rank_tokens(tokens: np.ndarray, vocabulary: int) -> np.ndarray:
     Returns:
       ``int32 [V]``, the ids, the most frequent first; equally frequent ones by id.
 
+    Raises:
+      ValueError: an id is outside the vocabulary.
+
     Source: docs/semantics/tiered.md
     """
+    tokens = ngram.check_ids("tokens", tokens, vocabulary)
     return np.argsort(-np.bincount(tokens, minlength=vocabulary), kind="stable").astype(np.int32)
 
 
@@ -94,7 +99,7 @@ def init(key: jax.Array, config: TieredConfig, tokens: np.ndarray) -> Wiring:
 
     Source: docs/semantics/tiered.md
     """
-    tokens = bitwise.check_tokens(_inputs(config), tokens)
+    tokens = bitwise.check_tokens(inputs_config(config), tokens)
     sizes = np.diff(config.borders).tolist()
     connections = tuple(
         connectivity.random(
@@ -116,8 +121,13 @@ def tier_of(config: TieredConfig, order: np.ndarray, tokens: np.ndarray) -> np.n
     Returns:
       ``int [N]``, numbers of tiers.
 
+    Raises:
+      ValueError: an id is outside the vocabulary.
+
     Source: docs/semantics/tiered.md
     """
+    tokens = ngram.check_ids("tokens", tokens, config.vocabulary)
+    checks.array("order", order, "integers", {"V": config.vocabulary}, Limits(0, config.vocabulary - 1))
     rank = np.empty(config.vocabulary, np.int32)
     rank[order] = np.arange(config.vocabulary)
     return np.searchsorted(config.borders[1:], rank[tokens], side="right")
@@ -138,12 +148,21 @@ def inputs(config: TieredConfig, tokens: np.ndarray) -> tuple[jax.Array, jax.Arr
 
     Source: docs/semantics/tiered.md
     """
-    words = bitwise.examples(_inputs(config), tokens).words
-    return words, jnp.asarray(tokens[config.context :], jnp.int32)
+    words = bitwise.examples(inputs_config(config), tokens).words
+    return words, jnp.asarray(np.asarray(tokens)[config.context :], jnp.int32)
 
 
-def _inputs(config: TieredConfig) -> bitwise.BitwiseConfig:
-    """Return the config of a bitwise model that reads the same input bits."""
+def inputs_config(config: TieredConfig) -> bitwise.BitwiseConfig:
+    """Make the config of a bitwise model that reads the same input bits.
+
+    Args:
+      config: gives the vocabulary and the context.
+
+    Returns:
+      The config, with one neuron of one address bit.
+
+    Source: docs/semantics/tiered.md
+    """
     return bitwise.BitwiseConfig(config.vocabulary, config.context, 1, 1)
 
 

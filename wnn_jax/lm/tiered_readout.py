@@ -24,7 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.lm import bitwise, tally, tiered_layer
 from wnn_jax.lm.tiered_config import TieredConfig
 from wnn_jax.lm.tiered_layer import ClusterVotes
@@ -109,8 +110,14 @@ def calibrate(
     Returns:
       The readout.
 
+    Raises:
+      ValueError: a number is out of range, an id is outside the vocabulary, or the text is too short.
+
     Source: docs/semantics/tiered.md
     """
+    held_out = checks.number("held_out", held_out, Limits(above=0, below=1))
+    places = checks.integer("places", places, Limits(least=1))
+    tokens = np.asarray(tokens)
     init_key, votes_key, place_key = jax.random.split(key, 3)
     cut = round(len(tokens) * (1 - held_out))
     wiring = tiered_layer.init(init_key, config, tokens[:cut])

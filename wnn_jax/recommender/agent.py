@@ -16,9 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import bits
 from wnn_jax.recommender.memory import (
     MOST_ROWS,
+    TIMES,
     AgentConfig,
     Agents,
     Eviction,
@@ -33,6 +36,7 @@ from wnn_jax.recommender.reading import Query, distance, read
 
 __all__ = [
     "MOST_ROWS",
+    "TIMES",
     "AgentConfig",
     "Agents",
     "Eviction",
@@ -40,6 +44,7 @@ __all__ = [
     "Rows",
     "Ties",
     "before",
+    "check_agents",
     "empty",
     "forget",
     "grow",
@@ -61,10 +66,20 @@ def rows(film_keys: jax.Array, film: np.ndarray, labels: np.ndarray, time: np.nd
       film_keys: ``uint32 [F, W]``, the key of each film.
       film: integers ``[U, n]``, the place of each rated film; -1 is padding, which teaches nothing.
       labels: integers ``[U, n]``, the label of each rating (`fields.stars_to_bits`).
-      time: integers ``[U, n]``, in any unit that grows.
+      time: integers ``[U, n]`` of 32 bits, in any unit that grows.
+
+    Raises:
+      ValueError: an array has another type or shape, a film has no key, or a label or time has more than 32
+        bits.
 
     Source: docs/semantics/recommender.md.
     """
+    checks.array("film_keys", film_keys, "uint32", {"F": None, "W": None})
+    film, labels, time = (x if hasattr(x, "dtype") else np.asarray(x) for x in (film, labels, time))
+    checks.array("film", film, "integers", {"U": None, "n": None}, Limits(-1, film_keys.shape[0] - 1))
+    shape = {"U": film.shape[0], "n": film.shape[1]}
+    checks.array("labels", labels, "integers", shape, Limits(0, (1 << bits.WORD) - 1))
+    checks.array("time", time, "integers", shape, TIMES)
     item = jnp.asarray(film, jnp.int32)
     return Rows(film_keys[item], jnp.asarray(labels, jnp.uint32), item, jnp.asarray(time, jnp.int32))
 
@@ -75,10 +90,15 @@ def empty(users: int, words: int, rows: int = 8) -> Agents:
     Args:
       users: U, the number of agents.
       words: W, the number of words of a key.
-      rows: M, the number of rows that each agent has room for.
+      rows: M, the number of rows that each agent has room for; 0 is room that `learn` makes.
+
+    Raises:
+      ValueError: a number is negative, or not a whole number.
 
     Source: docs/semantics/recommender.md.
     """
+    for name, x in (("users", users), ("words", words), ("rows", rows)):
+        checks.integer(name, x, Limits(least=0))
     shape = (users, rows)
     return Agents(
         jnp.zeros((*shape, words), jnp.uint32),
@@ -100,13 +120,19 @@ def memory_bytes(users: int, rows: int, words: int) -> int:
 def grow(agents: Agents, rows: int, cap: int) -> Agents:
     """Double the room of agents until each can take ``rows`` more rows, but never beyond ``cap`` rows in all.
 
+    Raises:
+      ValueError: the agents are not arrays as `Agents` describes, or a number is not a whole number.
+
     Source: docs/semantics/recommender.md.
     """
+    check_agents(agents)
+    checks.integer("rows", rows, Limits(least=0))
+    checks.integer("cap", cap, Limits(least=1, most=MOST_ROWS))
     have = agents.order.shape[1]
     need = min(int((np.asarray(agents.order) > 0).sum(1).max(initial=0)) + rows, cap)
     room = have
     while room < need:
-        room = min(2 * room, cap)
+        room = min(2 * max(room, 1), cap)
     return agents if room == have else _grow(agents, room - have)
 
 
@@ -116,14 +142,47 @@ def _grow(agents: Agents, rows: int) -> Agents:
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y], 1), agents, free)
 
 
+def check_agents(agents: Agents) -> None:
+    """Check that the arrays of agents have the types and shapes that `Agents` describes.
+
+    Raises:
+      ValueError: an array has another type or shape.
+
+    Source: docs/semantics/recommender.md.
+    """
+    checks.array("agents.keys", agents.keys, "uint32", {"U": None, "M": None, "W": None})
+    shape = dict(zip("UM", agents.keys.shape, strict=False))
+    for name in ("labels", "item", "time", "order"):
+        dtype = "uint32" if name == "labels" else "int32"
+        found = getattr(agents, name)
+        if found.dtype != dtype or found.shape != agents.keys.shape[:2]:
+            checks.array(f"agents.{name}", found, dtype, shape)
+
+
+def _check(config: AgentConfig, agents: Agents, rows: Rows) -> None:
+    """Check agents and the rows that they are shown; the rows' contents too, if they are known.
+
+    Raises:
+      ValueError: an array has another type or shape, or a label has more bits than labels have.
+    """
+    check_agents(agents)
+    checks.array("rows.keys", rows.keys, "uint32", {"U": None, "n": None, "W": None})
+    shape = dict(zip("Un", rows.keys.shape, strict=False))
+    checks.array("rows.labels", rows.labels, "uint32", shape, Limits(0, (1 << config.label_bits) - 1))
+    checks.array("rows.item", rows.item, "int32", shape, Limits(least=-1))
+    checks.array("rows.time", rows.time, "int32", shape)
+
+
 def widen(agents: Agents, words: int) -> Agents:
     """Lengthen the keys of agents to ``words`` words; old rows get 0 in every new bit.
 
     Raises:
-      ValueError: the keys have more than ``words`` words.
+      ValueError: the keys have more than ``words`` words, or the agents are not arrays as `Agents` describes.
 
     Source: docs/semantics/recommender.md.
     """
+    check_agents(agents)
+    checks.integer("words", words, Limits(least=0))
     more = words - agents.keys.shape[2]
     if more < 0:
         raise ValueError(
@@ -145,10 +204,12 @@ def learn(config: AgentConfig, agents: Agents, rows: Rows) -> Agents:
       rows: the rows of each agent, in the order of learning.
 
     Raises:
-      ValueError: the rows are for another number of agents, or their keys have another number of words.
+      ValueError: the rows are for another number of agents, their keys have another number of words, or
+        arrays are not as `Agents` and `Rows` describe them.
 
     Source: docs/semantics/recommender.md.
     """
+    _check(config, agents, rows)
     if rows.keys.shape[0] != agents.keys.shape[0] or rows.keys.shape[2] != agents.keys.shape[2]:
         raise ValueError(
             f"got rows for {rows.keys.shape[0]} agents with {rows.keys.shape[2]} words a key, but there are "
@@ -191,7 +252,6 @@ def _learn_row(form: AgentConfig, numbers: Numbers, agent: Agents, row: Rows) ->
     return jax.tree.map(lambda x, y: jnp.where(row.item >= 0, x, y), after, agent)
 
 
-@jax.jit
 def forget(agents: Agents, where: jax.Array | np.ndarray) -> Agents:
     """Delete rows. Rows that an eviction or a contradiction deleted earlier do not come back.
 
@@ -199,8 +259,18 @@ def forget(agents: Agents, where: jax.Array | np.ndarray) -> Agents:
       agents: the memories.
       where: ``bool [U, M]``, the rows to delete; `of_items`, `with_bit` and `before` make such arrays.
 
+    Raises:
+      ValueError: the mask has another type or shape.
+
     Source: docs/semantics/recommender.md.
     """
+    users, room = agents.order.shape
+    checks.array("where", where, "booleans", {"U": users, "M": room})
+    return _forget(agents, where)
+
+
+@jax.jit
+def _forget(agents: Agents, where: jax.Array | np.ndarray) -> Agents:
     return agents._replace(order=jnp.where(where, 0, agents.order))
 
 
@@ -211,24 +281,38 @@ def of_items(agents: Agents, items: jax.Array | np.ndarray) -> np.ndarray:
       agents: the memories.
       items: integers of any shape, the places of the films.
 
+    Raises:
+      ValueError: the places are not whole numbers, or one is negative.
+
     Source: docs/semantics/recommender.md.
     """
+    items = np.asarray(items)
+    if items.size:
+        checks.array("items", items, "integers", limits=Limits(least=0))
     return np.isin(np.asarray(agents.item), np.asarray(items)) & (np.asarray(agents.order) > 0)
 
 
 def with_bit(agents: Agents, bit: int) -> jax.Array:
     """Mark the rows whose film has a certain bit, ``bool [U, M]``; `fields.bit_of` finds the bit of a genre.
 
+    Raises:
+      ValueError: the keys have no such bit.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.integer("bit", bit, Limits(least=0, most=agents.keys.shape[2] * bits.WORD - 1))
     return ((agents.keys[..., bit // bits.WORD] >> (bit % bits.WORD)) & 1).astype(bool) & agents.alive
 
 
 def before(agents: Agents, time: int) -> jax.Array:
     """Mark the rows whose time is less than ``time``: ``bool [U, M]``.
 
+    Raises:
+      ValueError: the time is not a whole number of 32 bits.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.integer("time", time, TIMES)
     return (agents.time < time) & agents.alive
 
 
@@ -237,7 +321,7 @@ def predict(
     config: AgentConfig,
     agents: Agents,
     queries: jax.Array,
-    now: jax.Array | int = 0,
+    now: jax.Array | np.ndarray | int = 0,
     prior: jax.Array | None = None,
 ) -> jax.Array:
     """Estimate the chance that each label bit of each query is set.
@@ -254,10 +338,22 @@ def predict(
       ``float32 [U, Q, L]`` in 0 .. 1. An agent without rows answers with the prior if there is one and the
       read is ``vote``, and otherwise as `AgentConfig.ties` says.
 
+    Raises:
+      ValueError: an array has another type or shape, a chance is not within 0 .. 1, or ``now`` is not a whole
+        number of 32 bits.
+
     Source: docs/semantics/recommender.md.
     """
-    users = agents.order.shape[0]
-    times = np.broadcast_to(np.asarray(now, np.int32), (users,))
+    check_agents(agents)
+    users, _, words = agents.keys.shape
+    checks.array("queries", queries, "uint32", {"U": users, "Q": None, "W": words})
+    if prior is not None:
+        shape = {"U": users, "Q": queries.shape[1], "L": config.label_bits}
+        checks.array("prior", prior, "float32", shape, Limits(0, 1))
+    given = now if isinstance(now, jax.Array) else np.asarray(now)
+    checks.array("now", given, "integers", {"U": users} if given.ndim else {}, TIMES)
+    agents = grow(agents, 1, 1) if not agents.order.shape[1] else agents
+    times = np.broadcast_to(np.asarray(given, np.int32), (users,))
     asked = Query(words=queries, prior=prior, key=jax.random.split(key, users), now=times)
     return _predict(form_of(config), numbers_of(config), agents, asked)
 
@@ -289,8 +385,16 @@ def replay(key: jax.Array, config: AgentConfig, agents: Agents, rows: Rows) -> t
     Returns:
       The agents after all rows, and the predicted chances of the label bits, ``float32 [U, n, L]``.
 
+    Raises:
+      ValueError: arrays are not as `Agents` and `Rows` describe them, do not fit together, or the agents have
+        room for no row.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(config, agents, rows)
+    users, _, words = agents.keys.shape
+    checks.array("rows.keys", rows.keys, "uint32", {"U": users, "n": rows.item.shape[1], "W": words})
+    checks.integer("the room of the agents", agents.order.shape[1], Limits(least=1))
     return _replay(key, form_of(config), numbers_of(config), agents, rows)
 
 

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import fields, protocol
 from wnn_jax.recommender.protocol import Estimate, Holdout
@@ -20,16 +22,24 @@ from wnn_jax.recommender.protocol import Estimate, Holdout
 def constant(holdout: Holdout, stars: float) -> Estimate:
     """Estimate ``stars`` for every person and film.
 
+    Raises:
+      ValueError: the stars are not within 0 .. 5.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.number("stars", stars, Limits(0, 5))
     return protocol.from_stars(np.full(holdout.asked.shape, stars))
 
 
 def user_mean(holdout: Holdout) -> Estimate:
     """Estimate the mean of the ratings shown of the person; gaps do not count.
 
+    Raises:
+      ValueError: a person is shown no rating.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(holdout, gaps=True)
     return protocol.from_stars(np.repeat(np.nanmean(holdout.stars, 1)[:, None], holdout.asked.shape[1], 1))
 
 
@@ -38,8 +48,12 @@ def user_median(holdout: Holdout) -> Estimate:
 
     With an even number of ratings the median is the mean of the two in the middle.
 
+    Raises:
+      ValueError: a person is shown no rating.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(holdout, gaps=True)
     return protocol.from_stars(np.repeat(np.nanmedian(holdout.stars, 1)[:, None], holdout.asked.shape[1], 1))
 
 
@@ -48,10 +62,26 @@ def copied(key: jax.Array, holdout: Holdout) -> Estimate:
 
     The holdout must have no gaps: every person is shown n ratings.
 
+    Raises:
+      ValueError: the holdout has a gap.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(holdout)
     at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1])
     return protocol.from_stars(np.take_along_axis(holdout.stars, np.asarray(at), 1))
+
+
+def _check(holdout: Holdout, gaps: bool = False) -> None:
+    """Check that people are shown ratings.
+
+    Raises:
+      ValueError: a person has no rating, or a gap where no gaps may be.
+    """
+    least = (holdout.film >= 0).sum(1).min(initial=holdout.film.shape[1])
+    if least < (1 if gaps else max(1, holdout.film.shape[1])):
+        wanted = "at least one" if gaps else f"{holdout.film.shape[1]} of each, without gaps"
+        raise ValueError(f"a person is shown {least} ratings: show {wanted}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +96,9 @@ class MlpConfig:
         Otherwise a fifth of the rows (at least one) is held out, and the weights of the step with the lowest
         loss on those rows are kept.
 
+    Raises:
+      ValueError: a value has another type or is out of range.
+
     Source: docs/semantics/recommender.md.
     """
 
@@ -74,13 +107,21 @@ class MlpConfig:
     steps: int = 300
     published: bool = False
 
+    def __post_init__(self):
+        checks.fields(
+            self, hidden=Limits(least=1), rate=Limits(least=1e-30, most=1e30), steps=Limits(least=0)
+        )
+
 
 PUBLISHED_MLP = MlpConfig(rate=1e-3, steps=25, published=True)
 
 
-@functools.partial(jax.jit, static_argnums=1)
 def mlp(
-    key: jax.Array, config: MlpConfig, rows: jax.Array, labels: jax.Array, queries: jax.Array
+    key: jax.Array,
+    config: MlpConfig,
+    rows: jax.Array | np.ndarray,
+    labels: jax.Array | np.ndarray,
+    queries: jax.Array | np.ndarray,
 ) -> jax.Array:
     """Train a network for every person and predict the label bits of the queries.
 
@@ -94,8 +135,21 @@ def mlp(
     Returns:
       The chance of each label bit, ``float32 [U, q, L]``.
 
+    Raises:
+      ValueError: an array has another type or shape, or there is no row to train on.
+
     Source: docs/semantics/recommender.md; the published training is that of arXiv 2511.05499.
     """
+    checks.array("rows", rows, "booleans", {"U": None, "n": None, "I": None})
+    people, count, width = rows.shape
+    checks.integer("the number of rows", count, Limits(least=1))
+    checks.array("labels", labels, "booleans", {"U": people, "n": count, "L": None})
+    checks.array("queries", queries, "booleans", {"U": people, "q": None, "I": width})
+    return _mlp(key, config, rows, labels, queries)
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _mlp(key, config: MlpConfig, rows, labels, queries) -> jax.Array:
     keys = jax.random.split(key, rows.shape[0])
     return jax.vmap(lambda *x: _mlp_one(config, *x))(keys, rows, labels, queries)
 
@@ -156,6 +210,9 @@ class NeighbourConfig:
       bias_shrink: the number of ratings at which the bias of a film or person of the world is halved.
       own_shrink: the number of ratings at which the bias of a new person is halved.
 
+    Raises:
+      ValueError: a value has another type or is out of range.
+
     Source: docs/semantics/recommender.md.
     """
 
@@ -163,6 +220,10 @@ class NeighbourConfig:
     shrink: float = 10.0
     bias_shrink: float = 5.0
     own_shrink: float = 3.0
+
+    def __post_init__(self):
+        above = Limits(above=0)
+        checks.fields(self, nearest=Limits(least=1), shrink=above, bias_shrink=above, own_shrink=above)
 
 
 class Neighbours(NamedTuple):
@@ -191,8 +252,14 @@ def fit_neighbours(config: NeighbourConfig, ratings: movielens.Ratings, films: i
       ratings: the ratings of the world.
       films: F, the number of films of the data set.
 
+    Raises:
+      ValueError: there is no rating, or the ratings are not as `movielens.Ratings` describes them.
+
     Source: docs/semantics/recommender.md.
     """
+    movielens.check_ratings(ratings, films)
+    if not len(ratings.user):
+        raise ValueError("the world has 0 ratings, and item-kNN needs some: give a larger data set")
     film, stars, shrink = ratings.film, ratings.stars, config.bias_shrink
     people, user = np.unique(ratings.user, return_inverse=True)
     mean = float(np.mean(stars))
@@ -218,8 +285,14 @@ def ask_neighbours(config: NeighbourConfig, model: Neighbours, holdout: Holdout)
       model: the residuals of the world, from `fit_neighbours`.
       holdout: the ratings shown and the films asked; gaps are skipped.
 
+    Raises:
+      ValueError: a film is not one of the model's.
+
     Source: docs/semantics/recommender.md.
     """
+    films = len(model.bias)
+    checks.array("film", holdout.film, "integers", {"U": None, "n": None}, Limits(-1, films - 1))
+    checks.array("asked", holdout.asked, "integers", {"U": None, "q": None}, Limits(0, films - 1))
     shrink, nearest = config.shrink, config.nearest
     out = np.zeros(holdout.asked.shape)
     for i, (film, stars, asked) in enumerate(zip(holdout.film, holdout.stars, holdout.asked, strict=True)):
@@ -245,8 +318,12 @@ def mlp_estimate(key: jax.Array, config: MlpConfig, film_bits: np.ndarray, holdo
       film_bits: ``bool [I, F]``, the input bits of each film.
       holdout: the ratings shown, without gaps, and the films asked.
 
+    Raises:
+      ValueError: the holdout has a gap.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(holdout)
     labels = fields.stars_to_bits(holdout.stars)
     bit = ((labels[..., None] >> np.arange(fields.STAR_BITS, dtype=np.uint32)) & 1).astype(bool)
     of_film = film_bits.T

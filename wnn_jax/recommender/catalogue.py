@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import factors as factorisation
 from wnn_jax.recommender import fields as encoder
@@ -23,11 +25,19 @@ class CatalogueConfig:
       fields: the encoder of a film's facts; the bits of its factors follow the bits of its facts.
       factors: the factorisation of the world's ratings, which gives the prior of a new person.
 
+    Raises:
+      ValueError: there is no field, or a value has another type.
+
     Source: docs/semantics/recommender.md.
     """
 
     fields: tuple[encoder.Field, ...] = encoder.DEFAULT
     factors: factorisation.FactorConfig = factorisation.FactorConfig()
+
+    def __post_init__(self):
+        checks.fields(self)
+        if not self.fields:
+            raise ValueError("fields is empty: give at least one field")
 
 
 class Catalogue(NamedTuple):
@@ -59,7 +69,7 @@ def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | 
       config: how films become bits; None means the tuned default.
 
     Raises:
-      ValueError: there is no film or no rating.
+      ValueError: there is no film or no rating, or the ratings are not as `movielens.Ratings` describes them.
 
     Source: docs/semantics/recommender.md.
     """
@@ -70,6 +80,7 @@ def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | 
             f"a catalogue needs films and ratings, got {count} films and {len(ratings.stars)} ratings: give "
             "another data set"
         )
+    movielens.check_ratings(ratings, count)
     config = config or CatalogueConfig()
     world = factorisation.factorise(key, config.factors, ratings, count)
     facts = encoder.encode(config.fields, columns(films, ratings))
@@ -107,8 +118,13 @@ def crowd(film: np.ndarray, stars: np.ndarray, films: int) -> dict[str, np.ndarr
       ``crowd_stars``, ``float64 [F]``, the mean, NaN for a film that nobody rated; and ``crowd_count``,
       ``float64 [F]``, the number of ratings.
 
+    Raises:
+      ValueError: an array has another type or length, or a film is not one of the F films.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.array("film", film, "integers", {"N": None}, Limits(0, films - 1))
+    checks.array("stars", stars, "numbers", {"N": len(film)})
     count = np.bincount(film, minlength=films)
     total = np.bincount(film, stars, minlength=films)
     mean = np.divide(total, count, out=np.full(films, np.nan), where=count > 0)
@@ -137,6 +153,7 @@ def _place(films: movielens.Films, film: int | str) -> int:
         close = [title for title in films.titles if film.lower() in title.lower()][:3]
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "give a title or an id of one"
         raise ValueError(f"no film is called {film!r} among {len(films.titles):,} films: {hint}")
+    # A film such as 2**40 or 3.7 is compared as it is, before it becomes an index.
     place = int(np.searchsorted(films.ids, film))
     if place == len(films.ids) or films.ids[place] != film:
         raise ValueError(

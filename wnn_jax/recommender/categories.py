@@ -13,6 +13,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, fields, protocol, trials
 
@@ -52,8 +54,12 @@ def spelling(names: Sequence[str], width: int = 256) -> np.ndarray:
     Returns:
       ``float64 [n, width]``.
 
+    Raises:
+      ValueError: the width is less than 1.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.integer("width", width, Limits(least=1))
     out = np.zeros((len(names), width))
     for row, name in zip(out, names, strict=True):
         padded = f" {name} "
@@ -72,10 +78,17 @@ def buckets(unseen: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     Returns:
       ``int64 [n]``, the place of the nearest known category; of several nearest the first; -1 where no cosine
-      is positive.
+      is positive, or no category is known.
+
+    Raises:
+      ValueError: an array is not of finite numbers, or the vectors differ in length.
 
     Source: docs/semantics/recommender.md.
     """
+    checks.array("known", known, "numbers", {"m": None, "d": None})
+    checks.array("unseen", unseen, "numbers", {"n": None, "d": known.shape[1]})
+    if not len(known):
+        return np.full(len(unseen), -1)
     norm = np.linalg.norm(unseen, axis=1)[:, None] * np.linalg.norm(known, axis=1)[None]
     cosine = np.divide(unseen @ known.T, norm, out=np.zeros((len(unseen), len(known))), where=norm > 0)
     return np.where(cosine.max(1) > 0, cosine.argmax(1), -1)
@@ -104,6 +117,9 @@ class CategoriesConfig:
       tags: the number of tags that the encoder of tags knows, the most common ones.
       added: the genre that gets a bit after agents have learnt.
 
+    Raises:
+      ValueError: a value has another type or is out of range.
+
     Source: docs/semantics/recommender.md.
     """
 
@@ -111,6 +127,9 @@ class CategoriesConfig:
     asked: int = 20
     tags: int = 32
     added: str = "sci-fi"
+
+    def __post_init__(self):
+        checks.fields(self, shown=Limits(least=1), asked=Limits(least=1), tags=Limits(least=1))
 
 
 class Bucketed(NamedTuple):
@@ -128,7 +147,7 @@ class Bucketed(NamedTuple):
 
 
 def bucketing(key: jax.Array, config: CategoriesConfig, dataset: movielens.Dataset) -> dict[str, Bucketed]:
-    """Compare five ways to treat unknown genres, and the same five for unknown tags.
+    """Compare five ways to treat unknown genres, and the same five for unknown tags if the films have tags.
 
     The ways: drop the name; give it the bucket of its hash, of the nearest name by spelling, or of the
     nearest name by company (the names that it occurs with); or give it a bit of its own.
@@ -149,6 +168,8 @@ def bucketing(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datas
     trial = _trial(key, config, dataset)
     found = {}
     for column, known in (("genres", fields.GENRES), ("tags", _commonest(dataset.films.tags, config.tags))):
+        if not known:
+            continue
         rest = fields.DEFAULT if column == "tags" else ()
         for name, (field, names) in _ways(column, known, trial).items():
             columns = {**trial.columns, column: names}
@@ -193,8 +214,9 @@ def addition(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datase
       An `Added` for each way, by the name of its result row.
 
     Raises:
-      ValueError: no film is of the genre; too few people rated enough films; or a bit that is 0 in old rows
-        changed the prediction of a film without it, which is a fault of the library.
+      ValueError: no film is of the genre, or none with another genre; the films asked are all of the genre or
+        none is; too few people rated enough films; or a bit that is 0 in old rows changed the prediction of a
+        film without it, which is a fault of the library.
 
     Source: docs/semantics/recommender.md.
     """
@@ -205,7 +227,9 @@ def addition(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datase
     old = (fields.one_hot("genres", fields.GENRES), *fields.DEFAULT[1:])
     new = (*old, fields.Field("genres", (genre,), ((1,),), (0,)))
     before, after = (fields.film_keys(x, trial.columns) for x in (old, new))
-    near = _nearest_company(genres, [genre], fields.GENRES)[genre]
+    near = _nearest_company(genres, [genre], fields.GENRES).get(genre)
+    if near is None:
+        raise ValueError(f"no film of the genre {genre!r} has another genre: set added to a genre that does")
     renamed = {**trial.columns, "genres": rename(genres, {genre: near})}
     bucket = fields.film_keys(old, renamed)
     reading = agent.AgentConfig()
@@ -218,6 +242,11 @@ def addition(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datase
     }
     asked, truth = trial.tried.asked, trial.tried.truth
     has = np.array([genre in x for x in genres])[asked]
+    if has.all() or not has.any():
+        raise ValueError(
+            f"{has.sum()} of {has.size} films asked are of the genre {genre!r}, and some must be, not all: "
+            "give a larger data set"
+        )
     chances = {
         name: np.asarray(agent.predict(key, reading, agents, film_keys[asked]))
         for name, (agents, film_keys) in ways.items()
@@ -240,7 +269,15 @@ def addition(key: jax.Array, config: CategoriesConfig, dataset: movielens.Datase
 
 
 def _trial(key: jax.Array, config: CategoriesConfig, dataset: movielens.Dataset) -> protocol.Trial:
-    shown = int(min(config.shown, np.median(np.bincount(dataset.ratings.user)) - config.asked))
+    movielens.check_ratings(dataset.ratings, len(dataset.films.ids))
+    counts = np.bincount(dataset.ratings.user)
+    median = np.median(counts) if len(counts) else 0
+    shown = int(min(config.shown, median - config.asked))
+    if shown < 1:
+        raise ValueError(
+            f"the median number of ratings a person is {median:g}, and {config.asked} are asked: give a "
+            "larger data set, or ask fewer"
+        )
     return protocol.divide_and_hold_out(key, dataset, shown, config.asked, whole=True)
 
 

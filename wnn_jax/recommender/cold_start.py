@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, baselines, fields, protocol, trials
 from wnn_jax.recommender import factors as factorisation
@@ -32,6 +34,9 @@ class ColdStartConfig:
       hybrid_scales: scales of the hybrid's vote to choose from.
       hybrid_weights: weights of the hybrid's prior to choose from.
 
+    Raises:
+      ValueError: a value has another type or is out of range, or there is nothing to choose from.
+
     Source: docs/semantics/recommender.md.
     """
 
@@ -43,6 +48,16 @@ class ColdStartConfig:
     shrinks: tuple[float, ...] = (3.0, 12.0, 48.0)
     hybrid_scales: tuple[float, ...] = (2.0, 4.0, 8.0)
     hybrid_weights: tuple[float, ...] = (0.3, 1.0, 3.0)
+
+    def __post_init__(self):
+        above = Limits(least=1e-30, most=1e30)
+        lists = {name: above for name in ("scales", "decays", "shrinks", "hybrid_scales")}
+        checks.fields(
+            self, sizes=Limits(least=2), asked=Limits(least=1), hybrid_weights=Limits(0, 1e6), **lists
+        )
+        for name in ("sizes", *lists, "hybrid_weights"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty: give at least one number")
 
     @property
     def measure(self) -> str:
@@ -81,10 +96,20 @@ class Entrant(NamedTuple):
 def sizes(config: ColdStartConfig, ratings: movielens.Ratings) -> list[int]:
     """Return the sizes R for which at least eight people rated ``R + asked`` films or more.
 
+    Raises:
+      ValueError: there is none.
+
     Source: docs/semantics/recommender.md.
     """
     count = np.bincount(ratings.user)
-    return [x for x in config.sizes if (count >= x + config.asked).sum() >= _LEAST_PEOPLE]
+    found = [x for x in config.sizes if (count >= x + config.asked).sum() >= _LEAST_PEOPLE]
+    if not found:
+        least = min(config.sizes) + config.asked
+        raise ValueError(
+            f"{(count >= least).sum()} people rated {least} films or more, and cold start needs at least "
+            f"{_LEAST_PEOPLE}: give a larger data set"
+        )
+    return found
 
 
 def entrants(

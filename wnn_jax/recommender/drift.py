@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import agent, factors, fields, protocol, trials
 
@@ -44,12 +46,19 @@ class DriftConfig:
       after: the number of ratings of a person after tastes flip.
       refit: the number of ratings between two fits of the weights that agents are compared with.
 
+    Raises:
+      ValueError: a value has another type or is out of range.
+
     Source: docs/semantics/recommender.md.
     """
 
     before: int = 40
     after: int = 40
     refit: int = 10
+
+    def __post_init__(self):
+        # `recovery` takes the second half of the ratings before, and means of five ratings after.
+        checks.fields(self, before=Limits(least=1), after=Limits(least=5), refit=Limits(least=1))
 
 
 class Drift(NamedTuple):
@@ -127,8 +136,12 @@ def recovery(config: DriftConfig, curve: np.ndarray) -> Recovery:
       config: when tastes flip.
       curve: ``float64 [before + after]``, the share of ratings predicted within one star.
 
+    Raises:
+      ValueError: the curve has another length, or a share is not within 0 .. 1.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.array("curve", curve, "numbers", {"before + after": config.before + config.after}, Limits(0, 1))
     before = float(curve[config.before // 2 : config.before].mean())
     later = curve[config.before :]
     back = np.flatnonzero(np.convolve(later, np.ones(5) / 5, "valid") >= before - 0.05)

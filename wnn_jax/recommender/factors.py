@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 
 
@@ -43,16 +45,15 @@ class FactorConfig:
     spread: float = 0.45
 
     def __post_init__(self):
-        if self.factors < 1 or self.steps < 0:
-            raise ValueError(
-                f"factors must be at least 1 and steps at least 0, got {self.factors} and {self.steps}"
-            )
-        positive = {name: getattr(self, name) for name in ("rate", "bias_shrink", "shrink", "spread")}
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}")
-        if not self.decay >= 0:
-            raise ValueError(f"decay must be at least 0, got {self.decay}")
+        # The numbers become float32: the limits keep them above 0.
+        above = Limits(least=1e-30, most=1e30)
+        checks.fields(
+            self,
+            factors=Limits(least=1),
+            steps=Limits(least=0),
+            decay=Limits(least=0, most=1e30),
+            **dict.fromkeys(("rate", "bias_shrink", "shrink", "spread"), above),
+        )
 
 
 class Factors(NamedTuple):
@@ -80,8 +81,14 @@ def factorise(key: jax.Array, config: FactorConfig, ratings: movielens.Ratings, 
       ratings: the ratings of the world; their times are not used.
       films: F, the number of films of the data set.
 
+    Raises:
+      ValueError: there is no rating, a film is not one of the F films, or a rating is not finite.
+
     Source: docs/semantics/recommender.md.
     """
+    movielens.check_ratings(ratings, films)
+    if not len(ratings.user):
+        raise ValueError("the world has 0 ratings, and a factorisation needs some: give a larger data set")
     people, user = np.unique(ratings.user, return_inverse=True)
     arrays = _Arrays(jnp.asarray(user), jnp.asarray(ratings.film), jnp.asarray(ratings.stars, jnp.float32))
     return _factorise(key, config, arrays, len(people), films)
@@ -137,8 +144,21 @@ def fold_in(factors: Factors, config: FactorConfig, film, stars, asked) -> jax.A
     Returns:
       ``float32 [U, q]``, the expected stars, cut to 0.5 .. 5.
 
+    Raises:
+      ValueError: an array has another type or shape, a film is not one of those with factors, or the rating
+        of a film is not finite.
+
     Source: docs/semantics/recommender.md.
     """
+    count = len(factors.bias)
+    checks.array("film", film, "integers", {"U": None, "n": None}, Limits(-1, count - 1))
+    checks.array("asked", asked, "integers", {"U": None, "q": None}, Limits(0, count - 1))
+    if stars.shape != film.shape or film.shape[0] != asked.shape[0]:
+        raise ValueError(
+            f"film, stars and asked have shapes {list(film.shape)}, {list(stars.shape)} and "
+            f"{list(asked.shape)}: give [U, n], [U, n] and [U, q]"
+        )
+    checks.entries("stars", np.where(np.asarray(film) >= 0, np.asarray(stars), np.float32(0)))
     return _fold_in(factors, np.float32(config.bias_shrink), np.float32(config.shrink), film, stars, asked)
 
 

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import bits
 
 STAR_BITS = 10
@@ -36,7 +38,8 @@ class Field:
       other: the row of a value that is not listed or not known.
 
     Raises:
-      ValueError: the rows are too few or too many or differ in length, or the edges do not ascend.
+      ValueError: the rows are too few or too many or differ in length, the edges are not finite or do not
+        ascend, or a code holds other numbers than 0 and 1.
 
     Source: docs/semantics/recommender.md.
     """
@@ -54,13 +57,17 @@ class Field:
                 f"{sorted({len(code) for code in self.codes})} bits, other has {len(self.other)}: "
                 f"give {rows} codes of one length"
             )
+        for edge in self.values if self.numeric else ():
+            checks.number(f"an edge of field {self.name!r}", edge)
         if self.numeric and list(self.values) != sorted(self.values):
             raise ValueError(f"the edges of field {self.name!r} must ascend, got {self.values}")
+        if wrong := [bit for code in (*self.codes, self.other) for bit in code if bit not in (0, 1)]:
+            raise ValueError(f"a code of field {self.name!r} holds {wrong[0]}: give bits, 0 or 1")
 
     @property
     def numeric(self) -> bool:
         """Whether the column holds numbers."""
-        return not isinstance(self.values[0], str)
+        return bool(self.values) and not isinstance(self.values[0], str)
 
     @property
     def width(self) -> int:
@@ -151,6 +158,8 @@ def encode(fields: Sequence[Field], columns: Columns) -> np.ndarray:
 
     Source: docs/semantics/recommender.md.
     """
+    if not fields:
+        raise ValueError("an encoder of 0 fields encodes nothing: give at least one field")
     lengths = {len(column) for column in columns.values()}
     if len(lengths) != 1:
         raise ValueError(f"the columns describe {sorted(lengths)} films: give columns of one length")
@@ -160,9 +169,9 @@ def encode(fields: Sequence[Field], columns: Columns) -> np.ndarray:
 
 def _encode_field(field: Field, column, films: int) -> np.ndarray:
     codes, other = np.array(field.codes, bool), np.array(field.other, bool)
-    if column is None:
+    if column is None or not field.values:
         return np.repeat(other[:, None], films, 1)
-    given = isinstance(column, np.ndarray) and column.dtype.kind in "fiu"
+    given = isinstance(column, np.ndarray) and column.dtype.kind in "fiu" and column.ndim == 1
     if given != field.numeric:
         raise ValueError(
             f"field {field.name!r} encodes {'numbers' if field.numeric else 'strings'}, but its column holds "
@@ -184,8 +193,12 @@ def _encode_field(field: Field, column, films: int) -> np.ndarray:
 def pack(film_bits: np.ndarray) -> jax.Array:
     """Pack bits ``bool [I, F]`` into keys ``uint32 [F, W]``, which agents hold.
 
+    Raises:
+      ValueError: the bits are not bits.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.array("film_bits", film_bits, "booleans", {"I": None, "F": None})
     return bits.pack(jnp.asarray(film_bits)).T
 
 
@@ -225,15 +238,28 @@ def stars_to_bits(stars: np.ndarray) -> np.ndarray:
 
     A label is a thermometer: bit i is set if the rating is at least ``(i + 1) / 2`` stars.
 
+    Raises:
+      ValueError: a rating is not within 0 .. 5, or not a whole number of halves.
+
     Source: docs/semantics/recommender.md.
     """
-    halves = np.round(2 * np.asarray(stars))
+    stars = np.asarray(stars)
+    checks.array("stars", stars, "numbers", limits=Limits(0, 5))
+    halves = np.round(2 * stars)
+    wrong = np.argwhere(halves != 2 * stars)
+    if len(wrong):
+        place = tuple(wrong[0].tolist())
+        raise ValueError(f"stars{list(place)}={stars[place]:g} is not a whole number of halves: round it")
     return ((1 << halves.astype(np.uint32)) - 1).astype(np.uint32)
 
 
 def bits_to_stars(labels: np.ndarray) -> np.ndarray:
     """Turn labels into ratings, ``float32`` of the same shape: half a star for each bit that is set.
 
+    Raises:
+      ValueError: the labels are not whole numbers, or one is negative.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.array("labels", np.asarray(labels), "integers", limits=Limits(least=0))
     return (np.bitwise_count(np.asarray(labels)) / 2).astype(np.float32)

@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.ram import bits
 from wnn_jax.recommender import agent, fields, protocol, trials
@@ -26,6 +28,9 @@ class ForgettingConfig:
       shown: the most ratings shown of a person; the median number of ratings a person is a limit too.
       asked: the most films that are asked, of the genre and of the others each.
 
+    Raises:
+      ValueError: a value has another type or is out of range.
+
     Source: docs/semantics/recommender.md.
     """
 
@@ -33,6 +38,9 @@ class ForgettingConfig:
     least: int = 3
     shown: int = 100
     asked: int = 100
+
+    def __post_init__(self):
+        checks.fields(self, least=Limits(least=1), shown=Limits(least=1), asked=Limits(least=1))
 
 
 class Forgetting(NamedTuple):
@@ -85,13 +93,19 @@ def compare(key: jax.Array, config: ForgettingConfig, dataset: movielens.Dataset
       dataset: films and ratings.
 
     Raises:
-      ValueError: nobody was shown enough films of the genre.
+      ValueError: nobody was shown enough films of the genre, all films are of the genre, or too few people
+        rated films.
 
     Source: docs/semantics/recommender.md.
     """
+    movielens.check_ratings(dataset.ratings, len(dataset.films.ids))
+    if not len(dataset.ratings.user):
+        raise ValueError("the data set has 0 ratings: give a larger data set")
     shown = int(min(config.shown, np.median(np.bincount(dataset.ratings.user))))
     trial = protocol.divide_and_hold_out(key, dataset, shown, 0)
     member = np.array([config.genre in genres for genres in dataset.films.genres])
+    if member.all():
+        raise ValueError(f"all {len(member)} films are {config.genre} films: give a data set with others")
     of_genre = member[trial.tried.film]
     fans = of_genre.sum(1) >= config.least
     if not fans.any():

@@ -9,6 +9,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.recommender import agent, baselines
 
 ROWS = (5, 50, 100, 500, 1_000, 10_000)
@@ -25,8 +27,13 @@ def random_agents(key: jax.Array, users: int, rows: int, width: int) -> agent.Ag
       rows: the number of rows of each agent.
       width: the number of bits of a key.
 
+    Raises:
+      ValueError: a number is less than 1, or not a whole number.
+
     Source: docs/semantics/recommender.md.
     """
+    for name, x in (("users", users), ("rows", rows), ("width", width)):
+        checks.integer(name, x, Limits(least=1))
     words = -(-width // 32)
     keys = jax.random.split(key, 2)
     drawn = jax.random.bits(keys[0], (users, rows, words), jnp.uint32)

@@ -4,11 +4,13 @@ Source: docs/semantics/recommender.md.
 """
 
 import dataclasses
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import bits
 
 Read = Literal["vote", "hamming", "discrimination", "exact"]
@@ -62,20 +64,16 @@ class AgentConfig:
     tolerance: int = 2
 
     def __post_init__(self):
-        for name, choices in (("read", Read), ("ties", Ties), ("eviction", Eviction)):
-            if getattr(self, name) not in get_args(choices):
-                raise ValueError(
-                    f"unknown {name} {getattr(self, name)!r}: use {', '.join(get_args(choices))}"
-                )
-        if not 1 <= self.label_bits <= bits.WORD:
-            raise ValueError(f"label_bits must be 1 to {bits.WORD}, got {self.label_bits}")
-        if not (self.scale > 0 and self.half_life > 0 and self.prior_weight >= 0):
-            raise ValueError(
-                f"scale and half_life must be positive and prior_weight at least 0, got {self.scale}, "
-                f"{self.half_life} and {self.prior_weight}"
-            )
-        if not 1 <= self.cap <= MOST_ROWS:
-            raise ValueError(f"cap must be 1 to {MOST_ROWS:,}, got {self.cap:,}")
+        # The numbers become float32: the limits keep their products and quotients finite and above 0.
+        checks.fields(
+            self,
+            label_bits=Limits(least=1, most=bits.WORD),
+            scale=Limits(least=1e-30, most=1e30),
+            half_life=Limits(least=1e-30, most=1e30, endless=True),
+            prior_weight=Limits(least=0, most=1e6),
+            cap=Limits(least=1, most=MOST_ROWS),
+            tolerance=Limits(least=0),
+        )
 
 
 class Numbers(NamedTuple):
@@ -107,6 +105,10 @@ def form_of(config: AgentConfig) -> AgentConfig:
     Source: docs/semantics/recommender.md.
     """
     return dataclasses.replace(config, **{name: getattr(AgentConfig, name) for name in Numbers._fields})
+
+
+TIMES = Limits(least=-(1 << 31), most=(1 << 31) - 1)
+"""The times of rows: integers of 32 bits, as seconds are until 2038; milliseconds must be divided first."""
 
 
 class Rows(NamedTuple):

@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.recommender import agent, factors, fields
 from wnn_jax.recommender import catalogue as films_of
 from wnn_jax.recommender.catalogue import Catalogue
@@ -96,10 +98,12 @@ def learn(
       person: the person who rates.
       films: n ids of the data set, or titles.
       stars: n ratings, 0.5 to 5 in halves.
-      time: n integers in the unit of the config's ``half_life``; needed only if the half life is finite.
+      time: n integers of 32 bits, in the unit of the config's ``half_life``; needed only if the half life is
+        finite.
 
     Raises:
-      ValueError: a film is unknown, a rating is not allowed, the lengths differ, or times are missing.
+      ValueError: a film is unknown, a rating is not allowed, the lengths differ, times are missing, or a time
+        is not a whole number of 32 bits.
 
     Source: docs/semantics/recommender.md.
     """
@@ -108,6 +112,8 @@ def learn(
     if time is None and np.isfinite(person.config.half_life):
         raise ValueError(f"with half_life {person.config.half_life} every rating needs a time: give time")
     times = np.zeros(len(places), np.int64) if time is None else np.asarray(time)
+    if times.size:
+        checks.array("time", times, "integers", limits=agent.TIMES)
     if not len(places) == len(stars) == len(times):
         raise ValueError(
             f"got {len(places)} films, {len(stars)} ratings and {len(times)} times: give the same number of "
@@ -168,8 +174,12 @@ def chances(person: Person, now: int = 0) -> np.ndarray:
       person: the person to ask.
       now: the age of a rating is the time from the rating to ``now``; not used if ``half_life`` is infinite.
 
+    Raises:
+      ValueError: ``now`` is not a whole number of 32 bits.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.integer("now", now, agent.TIMES)
     catalogue, known = person.catalogue, ratings(person)
     room = _padded(len(known.place))
     place, stars = np.full((1, room), -1, np.int32), np.zeros((1, room), np.float32)
@@ -190,7 +200,7 @@ def expected_stars(person: Person, films: Sequence[Film] | None = None, now: int
       now: see `chances`.
 
     Raises:
-      ValueError: a film is not in the catalogue.
+      ValueError: a film is not in the catalogue, or ``now`` is not a whole number of 32 bits.
 
     Source: docs/semantics/recommender.md.
     """
@@ -209,12 +219,11 @@ def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation
       now: see `chances`.
 
     Raises:
-      ValueError: ``top`` is less than 1.
+      ValueError: ``top`` is less than 1, or ``now`` is not a whole number of 32 bits.
 
     Source: docs/semantics/recommender.md.
     """
-    if top < 1:
-        raise ValueError(f"top must be at least 1, got {top}")
+    checks.integer("top", top, Limits(least=1))
     expected, films = expected_stars(person, now=now), person.catalogue.films
     order = np.argsort(-expected, kind="stable")
     order = order[~np.isin(order, ratings(person).place)][:top].tolist()
@@ -237,10 +246,11 @@ def question(person: Person, known: int = 300, skip: Collection[Film] = (), now:
       films were rated or skipped.
 
     Raises:
-      ValueError: a film of ``skip`` is not in the catalogue.
+      ValueError: a film of ``skip`` is not in the catalogue, or ``known`` is less than 1.
 
     Source: docs/semantics/recommender.md.
     """
+    checks.integer("known", known, Limits(least=1))
     catalogue = person.catalogue
     popular = np.argsort(-catalogue.ratings, kind="stable")[:known]
     gone = np.concatenate([ratings(person).place, films_of.places(catalogue, skip)])

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import catalogue
 
 LIKED = 4.0  # a film with at least this number of stars counts as liked
 LEAST_ASKED = 16
+_LEAST_PEOPLE = 4
 
 
 class Holdout(NamedTuple):
@@ -134,16 +137,26 @@ def divide(key: jax.Array, user: np.ndarray, needed: int, tried: int = 250, choo
       choosing: the most people for choosing.
 
     Raises:
-      ValueError: fewer than two people rated ``needed`` films.
+      ValueError: fewer than two people rated ``needed`` films, there are fewer than four people, so that a
+        group would be empty, or a user or number is not a whole number of at least 0.
 
     Source: docs/semantics/recommender.md.
     """
+    checks.array("user", user, "integers", {"N": None}, Limits(0, checks.MOST))
+    checks.integer("needed", needed, Limits(least=0))
+    for name, x in (("tried", tried), ("choosing", choosing)):
+        checks.integer(name, x, Limits(least=1))
     count = np.bincount(user)
     able = np.flatnonzero(count >= needed)
     if len(able) < 2:
         raise ValueError(
             f"{len(able)} people rated {needed} films or more, and at least 2 are needed: show and ask fewer "
             "ratings, or give a larger data set"
+        )
+    if (count > 0).sum() < _LEAST_PEOPLE:
+        raise ValueError(
+            f"{(count > 0).sum()} people rated films, and {_LEAST_PEOPLE} are needed for people tried, "
+            "people for choosing and a world: give a larger data set"
         )
     able = np.asarray(jax.random.permutation(key, able))
     cut = min(tried, max(1, 3 * len(able) // 4))
@@ -164,10 +177,24 @@ def hold_out(
       shown: n, the number of ratings shown of each user.
       asked: q, the number of ratings held out of each user.
 
+    Raises:
+      ValueError: there is no user, a user has too few ratings, the ratings are not ordered by user, ``shown``
+        is less than 1 or ``asked`` less than 0.
+
     Source: docs/semantics/recommender.md.
     """
+    checks.integer("shown", shown, Limits(least=1))
+    checks.integer("asked", asked, Limits(least=0))
+    checks.array("users", users, "integers", {"U": None}, Limits(least=0))
+    if np.any(np.diff(ratings.user) < 0):
+        raise ValueError("the ratings are not ordered by user: sort them by user, then by time")
     starts = np.searchsorted(ratings.user, users)
     counts = np.searchsorted(ratings.user, users, side="right") - starts
+    if not len(users) or counts.min() < shown + asked:
+        few = (
+            f"user {users[counts.argmin()]} has {counts.min()} ratings" if len(users) else "there are 0 users"
+        )
+        raise ValueError(f"{few}, and {shown} are shown and {asked} asked: give users with that many ratings")
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     drawn = np.stack([at + rng.permutation(n)[: shown + asked] for at, n in zip(starts, counts, strict=True)])
     first, last = np.sort(drawn[:, :shown], 1), drawn[:, shown:]
@@ -205,10 +232,14 @@ def divide_and_hold_out(
       whole: whether to cut all ratings to whole stars, as published.
 
     Raises:
-      ValueError: fewer than two people rated enough films (`divide`).
+      ValueError: too few people rated enough films (`divide`), ``shown`` is less than 1 or ``asked`` less
+        than 0, or the ratings are not as `movielens.Ratings` describes them.
 
     Source: docs/semantics/recommender.md.
     """
+    movielens.check_ratings(dataset.ratings, len(dataset.films.ids))
+    checks.integer("shown", shown, Limits(least=1))
+    checks.integer("asked", asked, Limits(least=0))
     keys = jax.random.split(key, 3)
     ratings = dataset.ratings
     enough = max(asked, LEAST_ASKED) if asked else 0
@@ -242,6 +273,22 @@ def from_chances(chances: np.ndarray) -> Estimate:
     return Estimate((chances >= 0.5).sum(-1), chances.sum(-1) / 2)
 
 
+def _check(holdout: Holdout, estimate: Estimate) -> None:
+    """Check the estimates for a holdout.
+
+    Raises:
+      ValueError: nothing is asked, an array has another shape, or a number is not finite.
+    """
+    if not holdout.truth.size:
+        raise ValueError(
+            f"the holdout asks {list(holdout.truth.shape)} films: ask at least one of each person"
+        )
+    shape = dict(zip("Uq", holdout.truth.shape, strict=True))
+    checks.array("truth", holdout.truth, "numbers", shape, Limits(0, 5))
+    checks.array("code", estimate.code, "numbers", shape)
+    checks.array("stars", estimate.stars, "numbers", shape)
+
+
 def liking_threshold(holdout: Holdout, estimate: Estimate) -> float:
     """Find the threshold of expected stars that judges liking with the best balanced accuracy in a holdout.
 
@@ -252,8 +299,12 @@ def liking_threshold(holdout: Holdout, estimate: Estimate) -> float:
       holdout: the ratings held out.
       estimate: the estimates for this holdout.
 
+    Raises:
+      ValueError: nothing is asked, or the estimates have another shape or are not finite.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(holdout, estimate)
     stars, liked = estimate.stars.ravel(), holdout.truth.ravel() >= LIKED
     values = np.unique(stars)
     places = np.concatenate([values[:1], (values[1:] + values[:-1]) / 2])
@@ -271,8 +322,12 @@ def score(holdout: Holdout, estimate: Estimate, threshold: float) -> RatingScore
       threshold: a film is judged as liked if its expected stars are at least this number; take it from
         `liking_threshold` on other people.
 
+    Raises:
+      ValueError: nothing is asked, or the estimates have another shape or are not finite.
+
     Source: docs/semantics/recommender.md.
     """
+    _check(holdout, estimate)
     liked = holdout.truth >= LIKED
     right = (np.abs(estimate.code - 2 * holdout.truth) <= 2).mean(1)
     mixed = liked.any(1) & ~liked.all(1)
@@ -325,8 +380,15 @@ def choose(recommenders: Mapping[str, Recommender], holdout: Holdout, by: str) -
     Returns:
       The name of the best recommender, and the recommender.
 
+    Raises:
+      ValueError: there is no recommender, or ``by`` is not a score.
+
     Source: docs/semantics/recommender.md.
     """
+    if not recommenders:
+        raise ValueError("there are 0 recommenders to choose from: give at least one")
+    if by not in RatingScores._fields:
+        raise ValueError(f"unknown score {by!r}: choose one of {', '.join(RatingScores._fields)}")
     sign = -1 if by == "rmse" else 1
 
     def worth(name: str) -> float:

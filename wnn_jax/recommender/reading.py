@@ -56,7 +56,7 @@ def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> ja
     label = ((agent.labels[:, None] >> positions) & 1).astype(bool)  # [M, L]
     apart = distance(agent.keys, query.words)
     if form.read == "vote":
-        age = jnp.log(2.0) / numbers.half_life * (query.now - agent.time)
+        age = jnp.log(2.0) / numbers.half_life * _since(agent.time, query.now)
         steps = jnp.clip(_STEPS * (apart / numbers.scale + age), -_REMOTE, _REMOTE)
         steps = jnp.round(steps).astype(jnp.int32)
         nearest = jnp.where(alive, steps, _REMOTE).min(initial=_REMOTE)
@@ -85,6 +85,13 @@ def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> ja
         order = (exact, _nearer(side, weighted), near)
     decided = functools.reduce(lambda x, y: jnp.where(x < 0, y, x), order)
     return jnp.where(decided < 0, _tie(form, query.key, alive, label), decided)
+
+
+def _since(time: jax.Array, now: jax.Array | np.ndarray) -> jax.Array:
+    """Return ``now - time`` in float32; the difference of two int32 needs 33 bits."""
+    first, last = (jnp.asarray(x).astype(jnp.uint32) for x in (time, now))
+    later = (last - first).astype(jnp.float32)
+    return jnp.where(time > now, -(first - last).astype(jnp.float32), later)
 
 
 def _weights() -> jax.Array:

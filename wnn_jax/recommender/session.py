@@ -1,4 +1,4 @@
-"""A dialogue in which a person rates films, one line at a time, and the file that keeps the ratings.
+"""A dialogue in which a person rates films, one line at a time.
 
     session = Session(person)
     film = question(session)
@@ -7,17 +7,12 @@
 Source: docs/semantics/recommender.md.
 """
 
-import csv
 import dataclasses
-import pathlib
-from typing import Literal
 
-from wnn_jax.data import movielens
 from wnn_jax.recommender import person as people
 from wnn_jax.recommender.person import Person
 
 COMMANDS = "0.5 to 5: rate; s: skip; forget GENRE: forget a genre; undo: forget the last rating; q: end"
-_HEADER = ("userId", "movieId", "rating", "timestamp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,47 +82,3 @@ def _stars(line: str) -> float:
         return float(line)
     except ValueError:
         raise ValueError(f"{line!r} is not an answer") from None
-
-
-def read_history(
-    person: Person, path: str | pathlib.Path, bad_rows: Literal["skip", "refuse"] = "skip"
-) -> tuple[Person, list[movielens.Problem]]:
-    """Let a person learn the ratings of a file.
-
-    Args:
-      person: the person who gave the ratings.
-      path: the file, as `write_history` writes it.
-      bad_rows: ``skip`` leaves out rows that cannot be used and returns them; ``refuse`` raises at the first.
-
-    Returns:
-      The person after the ratings, and a `movielens.Problem` for each row that cannot be used.
-
-    Raises:
-      ValueError: the file cannot be read, or has a row that cannot be used and ``bad_rows`` is ``refuse``.
-
-    Source: docs/semantics/recommender.md.
-    """
-    films = person.catalogue.films
-    ratings, _, problems = movielens.read_ratings(path, films, bad_rows, ordered=True)
-    return people.learn(person, films.ids[ratings.film].tolist(), ratings.stars), problems
-
-
-def write_history(person: Person, path: str | pathlib.Path, now: int) -> None:
-    """Write all ratings of a person to a file. A write that is killed leaves the old file as it was.
-
-    Args:
-      person: the person whose ratings are written, as user 1.
-      path: the file, with the columns of MovieLens.
-      now: the time that every rating gets, in seconds since 1970.
-
-    Source: docs/semantics/recommender.md.
-    """
-    path = pathlib.Path(path)
-    partial = path.with_name(path.name + ".partial")
-    ids = person.catalogue.films.ids
-    with open(partial, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(_HEADER)
-        rated = zip(*people.ratings(person), strict=True)
-        writer.writerows((1, int(ids[place]), float(stars), now) for place, stars in rated)
-    partial.replace(path)

@@ -6,6 +6,8 @@ Source: docs/semantics/recommender.md.
 import jax
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.recommender import fields
 
@@ -21,10 +23,15 @@ def world(key: jax.Array, users: int = 120, films: int = 400, most: int = 160) -
       key: decides everything that is drawn.
       users: the number of people.
       films: the number of films.
-      most: the most films that one person rates.
+      most: the most films that one person rates, at least 30.
+
+    Raises:
+      ValueError: a number is too small, or not a whole number.
 
     Source: docs/semantics/recommender.md.
     """
+    for name, x, least in (("users", users, 1), ("films", films, 1), ("most", most, 30)):
+        checks.integer(name, x, Limits(least=least))
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     names = (*fields.GENRES, *fields.MORE_GENRES)
     popular = np.array([3.0] * len(fields.GENRES) + [1.0] * len(fields.MORE_GENRES))

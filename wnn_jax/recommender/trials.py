@@ -20,10 +20,14 @@ def rows(film_keys: jax.Array, holdout: protocol.Holdout) -> agent.Rows:
       film_keys: ``uint32 [F, W]``, the key of each film.
       holdout: the ratings of U people.
 
+    Raises:
+      ValueError: a film has no key, or a rating is not within 0 .. 5 in halves.
+
     Source: docs/semantics/recommender.md.
     """
     place = np.broadcast_to(np.arange(holdout.film.shape[1]), holdout.film.shape)
-    return agent.rows(film_keys, holdout.film, fields.stars_to_bits(holdout.stars), place)
+    stars = np.where(holdout.film < 0, np.float32(0), holdout.stars)  # a gap has NaN
+    return agent.rows(film_keys, holdout.film, fields.stars_to_bits(stars), place)
 
 
 def taught(config: agent.AgentConfig, film_keys: jax.Array, holdout: protocol.Holdout) -> agent.Agents:

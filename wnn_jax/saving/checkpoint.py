@@ -1,7 +1,8 @@
 """Checkpoints: models that are saved and loaded. Connectivity and config are always saved, tables on request.
 
-A checkpoint is a folder of numbered versions. orbax writes each version under another name and renames it
-when it is complete: saving never changes an older version, and a save that is killed leaves no version.
+A checkpoint is a folder of numbered versions. Each version is written under another name and renamed when it
+is complete: saving never changes an older version, and a save that is killed leaves no version. The digests
+of all files of a version are compared before anything of it is decoded.
 
 Source: docs/architecture.md.
 """
@@ -16,12 +17,12 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from wnn_jax import files
+from wnn_jax import checks, files
 from wnn_jax.ram import connectivity
-from wnn_jax.saving import locks
+from wnn_jax.saving import folders, locks
 
-SCHEMA = 1
 _FORMAT = "wnn_jax checkpoint"
+_KIND = "checkpoint"
 _WAIT = 300.0  # seconds to wait while another process saves a version: the work to save took longer
 
 
@@ -72,25 +73,14 @@ def save(
     arrays = {"connections": genome.astype(connectivity.dtype_for(int(genome.max(initial=0)) + 1))}
     if table is not None:
         arrays |= {f"table_{name}": np.asarray(x) for name, x in table.items()}
-    about = {
-        "format": _FORMAT,
-        "schema": SCHEMA,
-        "config": json.loads(json.dumps(config)),
-        "metrics": json.loads(json.dumps(metrics)),
-        "sha256": {name: _digest(x) for name, x in arrays.items()},
-    }
+    about = {"config": json.loads(json.dumps(config)), "metrics": json.loads(json.dumps(metrics))}
     try:
         root.mkdir(parents=True, exist_ok=True)
         lock = locks.hold(root, wait=_WAIT)
-        folder = root / f"{max(_versions(root), default=0) + 1:08d}"
-        with _checkpointer() as checkpointer:
-            checkpointer.save(
-                folder,
-                args=ocp.args.Composite(about=ocp.args.JsonSave(about), arrays=ocp.args.StandardSave(arrays)),
-            )
     except OSError as error:
-        raise ValueError(f"cannot write the checkpoint {root}: {error.strerror}") from error
-    del lock
+        raise ValueError(f"cannot write the checkpoint {root}: {error.strerror or error}") from error
+    folder = root / f"{max(_versions(root), default=0) + 1:08d}"
+    folders.write(folder, _KIND, about, arrays, alone=lock.certain)
     return folder
 
 
@@ -103,8 +93,7 @@ def check_target(path: str | pathlib.Path) -> pathlib.Path:
     Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
-    occupied = root.exists() and (not root.is_dir() or any(x.name != locks.FILE for x in root.iterdir()))
-    if occupied and not _versions(root):
+    if files.occupied(root, locks.FILE) and not _versions(root):
         raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
     files.check_place(root / "version", folders=True)
     return root
@@ -117,47 +106,51 @@ def load(path: str | pathlib.Path) -> Checkpoint:
       path: the folder of a checkpoint, whose newest version is read, or the folder of one version.
 
     Raises:
-      ValueError: the folder is not a checkpoint, is damaged, or was written by a newer schema.
+      ValueError: the folder is not a checkpoint, is damaged, or was written by a newer schema. If an older
+        version is whole, the message names it; it is not read in place of the newest, because it is another
+        model.
 
     Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
     versions = _versions(root)
     folder = root / f"{max(versions):08d}" if versions else root
-    if not (folder / "about").is_dir():
+    if not versions and not (folder / files.SEAL).exists() and not (folder / "about").is_dir():
         raise ValueError(f"{root} is not a wnn_jax checkpoint: give the folder of one")
     try:
-        with _checkpointer() as checkpointer:
+        return _read(folder)
+    except files.Damaged as error:
+        raise ValueError(f"{error}{_whole_version(root, versions)}") from error
+
+
+def _read(folder: pathlib.Path) -> Checkpoint:
+    """Read one version."""
+    old = (folder / "about").is_dir() and not (folder / files.SEAL).exists()
+    about, arrays = _read_schema_1(folder) if old else folders.read(folder, _KIND)
+    with files.contents(str(folder)):
+        checks.array("connections", arrays["connections"], "integers")
+        table = {
+            name.removeprefix("table_"): jax.numpy.asarray(x)
+            for name, x in arrays.items()
+            if name.startswith("table_")
+        }
+        data = dict(about["config"]), dict(about["metrics"])
+        return Checkpoint(arrays["connections"], *data, table or None)
+
+
+def _read_schema_1(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a version of schema 1: only its arrays have digests."""
+    with files.contents(str(folder)):
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
             about = checkpointer.restore(folder, args=ocp.args.Composite(about=ocp.args.JsonRestore())).about
-    except Exception as error:  # orbax raises another type for each way in which a file can be damaged
-        raise ValueError(_damaged(folder, versions, f"no readable description: {error}")) from error
-    if not isinstance(about, dict) or about.get("format") != _FORMAT:
-        raise ValueError(f"{folder} was not written by wnn_jax: give the folder of a checkpoint")
-    if about["schema"] > SCHEMA:
-        raise ValueError(
-            f"{folder} has schema {about['schema']} and this wnn_jax reads up to {SCHEMA}: update wnn_jax to "
-            "read it"
-        )
-    try:
-        with _checkpointer() as checkpointer:
-            arrays = checkpointer.restore(
-                folder, args=ocp.args.Composite(arrays=ocp.args.StandardRestore())
-            ).arrays
-    except Exception as error:
-        raise ValueError(_damaged(folder, versions, f"no readable arrays: {error}")) from error
-    for name, digest in about["sha256"].items():
-        if name not in arrays or _digest(arrays[name]) != digest:
-            raise ValueError(_damaged(folder, versions, f"{name} is not what was saved"))
-    table = {
-        name.removeprefix("table_"): jax.numpy.asarray(x)
-        for name, x in arrays.items()
-        if name.startswith("table_")
-    }
-    return Checkpoint(arrays["connections"], about["config"], about["metrics"], table or None)
-
-
-def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+            if about["format"] != _FORMAT or about["schema"] != 1:
+                raise ValueError("its description is not of schema 1")
+            kept = ocp.args.Composite(arrays=ocp.args.StandardRestore())
+            arrays = checkpointer.restore(folder, args=kept).arrays
+        changed = [name for name, digest in about["sha256"].items() if _digest(arrays[name]) != digest]
+        if changed:
+            raise ValueError(f"{changed[0]} is not what was saved")
+        return about, arrays
 
 
 def _versions(root: pathlib.Path) -> list[int]:
@@ -166,10 +159,16 @@ def _versions(root: pathlib.Path) -> list[int]:
     return [int(x.name) for x in root.iterdir() if x.name.isdecimal() and len(x.name) == 8]
 
 
-def _damaged(folder: pathlib.Path, versions: list[int], reason: str) -> str:
-    others = sorted(versions)[:-1]
-    hint = f"; an older version is {folder.parent / f'{others[-1]:08d}'}" if others else ""
-    return f"the checkpoint {folder} is damaged ({' '.join(reason.split())[:200]}){hint}"
+def _whole_version(root: pathlib.Path, versions: list[int]) -> str:
+    """Say which older version is whole, as the end of a message."""
+    for version in sorted(versions)[-2::-1]:
+        folder = root / f"{version:08d}"
+        try:
+            _read(folder)
+        except files.Damaged:
+            continue
+        return f"; an older version is {folder}"
+    return ""
 
 
 def _digest(array: np.ndarray) -> str:

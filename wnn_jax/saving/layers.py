@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import checks, ram
+from wnn_jax import checks, files, ram
+from wnn_jax.ram import given
 from wnn_jax.saving import checkpoint
 
 
@@ -54,7 +55,29 @@ def load(path: str | pathlib.Path) -> ram.Layer:
     arrays = dict(found.table or {})
     if "layer" not in found.config or set(arrays) != {*ram.Table._fields, "seed"}:
         raise ValueError(f"{path} holds no layer: give a folder that saving.layers.save wrote")
-    config = checks.made(ram.LayerConfig, found.config["layer"], f"the checkpoint {path}")
-    seed = jax.random.wrap_key_data(arrays.pop("seed"), impl=found.config["draws"])
-    connections = jnp.asarray(np.asarray(found.connections))
-    return ram.Layer(config, connections, ram.Table(**arrays), seed)
+    with files.contents(str(path)):
+        config = checks.made(ram.LayerConfig, found.config["layer"], "it")
+        seed = jax.random.wrap_key_data(arrays.pop("seed"), impl=found.config["draws"])
+        connections = jnp.asarray(np.asarray(found.connections))
+        return ram.Layer(config, connections, table(config.memory, arrays, connections), seed)
+
+
+def table(memory: ram.RamConfig, arrays: Mapping[str, Any], connections: jax.Array) -> ram.Table:
+    """Make a table of arrays from a checkpoint, if they are one.
+
+    Args:
+      memory: the kind of its cells.
+      arrays: the fields of `ram.Table` by name.
+      connections: ``int [K, n, T]``, the connectivity that the table belongs to.
+
+    Raises:
+      ValueError: a field is missing, has another shape or type, or holds what no writing leaves there.
+
+    Source: docs/architecture.md.
+    """
+    if arrays.keys() != {*ram.Table._fields}:
+        raise ValueError(f"it has the arrays {', '.join(sorted(arrays))}, which are not those of a table")
+    made = ram.Table(**{name: jnp.asarray(x) for name, x in arrays.items()})
+    given.connections(connections)
+    given.table(memory, made, connections.shape)
+    return made

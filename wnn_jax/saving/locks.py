@@ -23,6 +23,11 @@ class Lock:
     def __init__(self, file: BinaryIO | None):
         self._file = file  # closing it, which its end does, gives the lock back
 
+    @property
+    def certain(self) -> bool:
+        """Whether the system has locks: only then does this one keep others out."""
+        return self._file is not None
+
 
 def hold(folder: str | os.PathLike, wait: float = 0.0) -> Lock:
     """Lock a folder against other processes. The same process may hold it several times.

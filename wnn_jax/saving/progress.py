@@ -4,29 +4,32 @@ Source: docs/architecture.md.
 """
 
 import json
-import os
 import pathlib
+import shutil
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 import wnn_jax
+from wnn_jax import files
 from wnn_jax.ram import backend
-from wnn_jax.saving import locks
-from wnn_jax.saving.checkpoint import SCHEMA
+from wnn_jax.saving import folders, locks
 
-_FORMAT = "wnn_jax progress"
+T = TypeVar("T")
+_MARK = "progress.sealed"  # says which work the folder is of
+_KIND = "progress"
+_MOST_MARK = 1 << 26  # the largest description of a piece of work, in bytes
 
 
 class Progress:
     """A folder in which long work saves its state, so that a run that was killed can continue.
 
-    orbax's `CheckpointManager` writes each step under another name and renames it when it is complete. The
-    last two steps are kept.
+    Each step is written under another name and renamed when it is complete. The last two whole steps are
+    kept: if the newer one is damaged later, the work continues from the older one.
 
     Args:
       path: a folder for this work alone; it is made if it is missing.
@@ -42,50 +45,86 @@ class Progress:
 
     def __init__(self, path: str | pathlib.Path, about: Mapping[str, Any]):
         self._root = pathlib.Path(path).absolute()
-        about = {**json.loads(json.dumps(about)), "made_with": made_with()}
-        self._about = {"format": _FORMAT, "schema": SCHEMA, **about}
-        mark = self._root / "progress.json"
-        if mark.exists():
-            try:
-                found = json.loads(mark.read_text())
-            except ValueError as error:
-                raise ValueError(
-                    f"{mark} is damaged: remove {self._root} or choose another folder"
-                ) from error
-            if not isinstance(found, dict) or found.get("format") != _FORMAT:
-                raise ValueError(f"{self._root} was not written by wnn_jax: choose another folder")
-            if found.get("schema") != SCHEMA:
-                raise ValueError(
-                    f"{self._root} has schema {found.get('schema')} and this wnn_jax writes {SCHEMA}: "
-                    "choose another folder"
-                )
-            other = list(_differences(found, self._about))
-            if other:
-                raise ValueError(
-                    f"{self._root} holds the progress of other work, which differs in {', '.join(other)}: "
-                    "choose another folder, or the settings that it was begun with"
-                )
-            self._lock = locks.hold(self._root)
-        elif self._root.exists() and (not self._root.is_dir() or _strangers(self._root)):
-            raise ValueError(f"{self._root} exists and holds no progress of wnn_jax: choose another folder")
-        else:
+        self._steps = self._root / "steps"
+        self._whole: int | None = None  # the newest step that is known to be whole
+        described = {**json.loads(json.dumps(about)), "made_with": made_with()}
+        if (self._root / _MARK).exists():
+            self._compare(described)
+        elif files.occupied(self._root, locks.FILE):
+            raise ValueError(
+                f"{self._root} exists and holds no progress that this wnn_jax reads: remove it, or choose "
+                "another folder"
+            )
+        try:
             self._root.mkdir(parents=True, exist_ok=True)
             self._lock = locks.hold(self._root)
-            partial = mark.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps(self._about))
-            partial.replace(mark)
-        options = ocp.CheckpointManagerOptions(max_to_keep=2, enable_async_checkpointing=False)
+            if (self._root / _MARK).exists():
+                self._compare(described)  # again: now no other process can have written it since
+            else:
+                body = json.dumps(described).encode()
+                files.write(self._root / _MARK, files.seal(_KIND, folders.SCHEMA, body))
+            self._steps.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cannot write to {self._root}: {error.strerror or error}") from error
         self._saved_at = time.monotonic()
-        self._manager = ocp.CheckpointManager(self._root / "steps", options=options)
 
-    def latest(self) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Return the arrays, by name, and the JSON data of the last complete step; None if there is none."""
-        step = self._manager.latest_step()
-        if step is None:
-            return None
-        parts = {"arrays": ocp.args.StandardRestore(), "data": ocp.args.JsonRestore()}
-        found: Any = self._manager.restore(step, args=ocp.args.Composite(**parts))
-        return found.arrays, found.data
+    def _compare(self, about: dict[str, Any]) -> None:
+        """Compare the work that the folder is of with this work.
+
+        Raises:
+          ValueError: the folder is damaged, or of other work.
+        """
+        mark = self._root / _MARK
+        try:
+            body = files.opened(_KIND, folders.SCHEMA, files.read(mark, _MOST_MARK), str(mark))
+            with files.contents(str(mark)):
+                found = dict(json.loads(body))
+        except ValueError as error:
+            raise ValueError(f"{error}; or remove {self._root}, and begin again") from error
+        other = list(_differences(found, about))
+        if other:
+            raise ValueError(
+                f"{self._root} holds the progress of other work, which differs in {', '.join(other)}: "
+                "choose another folder, or the settings that it was begun with"
+            )
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder, for messages."""
+        return self._root
+
+    def latest(self, take: Callable[[dict[str, Any], dict[str, Any]], T]) -> T | None:
+        """Return what the last whole step holds; None if there is no step.
+
+        If the newest step is damaged, a warning names it, and the one before it is taken.
+
+        Args:
+          take: makes the result from the arrays, by name, and the JSON data; it raises an exception if they
+            are not what the work saves.
+
+        Raises:
+          ValueError: there are steps, and each of them is damaged.
+
+        Source: docs/architecture.md.
+        """
+        numbers = sorted(self._numbers(), reverse=True)
+        said = ""
+        for number in numbers:
+            folder = self._steps / str(number)
+            try:
+                data, arrays = folders.read(folder, _KIND)
+                with files.contents(str(folder)):
+                    taken = take(arrays, data)
+            except files.Damaged as error:
+                said = said or str(error)
+                continue
+            if said:
+                warnings.warn(f"{said}. The work continues from {folder}", stacklevel=2)
+            self._whole = number
+            return taken
+        if numbers:
+            raise ValueError(f"{said}; or remove {self._root}, and begin again")
+        return None
 
     def due(self, seconds: float) -> bool:
         """Say whether the last save, or the start, is at least this number of seconds ago."""
@@ -97,13 +136,28 @@ class Progress:
         Args:
           arrays: arrays by name.
           data: JSON data.
+
+        Raises:
+          ValueError: the folder cannot be written; the steps before are as they were.
+
+        Source: docs/architecture.md.
         """
-        step = (self._manager.latest_step() or 0) + 1
+        numbers = self._numbers()
+        step = max(numbers, default=0) + 1
         plain = {name: np.asarray(x) for name, x in arrays.items()}
-        parts = {"arrays": ocp.args.StandardSave(plain), "data": ocp.args.JsonSave(dict(data))}
-        self._manager.save(step, args=ocp.args.Composite(**parts))
-        self._manager.wait_until_finished()
+        folders.write(self._steps / str(step), _KIND, dict(data), plain, alone=self._lock.certain)
+        before = self._whole or step - 1
+        for number in numbers:
+            if number != before:
+                shutil.rmtree(self._steps / str(number), ignore_errors=True)
+        self._whole = step
         self._saved_at = time.monotonic()
+
+    def _numbers(self) -> list[int]:
+        """Return the numbers of all steps, in no order."""
+        if not self._steps.is_dir():
+            return []
+        return [int(x.name) for x in self._steps.iterdir() if x.name.isdecimal() and len(x.name) < 19]
 
 
 class Answers:
@@ -121,8 +175,8 @@ class Answers:
 
     def __init__(self, path: str | pathlib.Path | None, about: Mapping[str, Any]):
         self._saved = None if path is None else Progress(path, about)
-        found = self._saved.latest() if self._saved else None
-        self._known: dict[str, Any] = found[1] if found else {}
+        found = self._saved.latest(lambda _, known: known) if self._saved else None
+        self._known: dict[str, Any] = found or {}
 
     def get(self, name: str, work: Callable[[], Any]) -> Any:
         """Return the answer of one piece: the kept one, or that of ``work``, which is then kept.
@@ -153,10 +207,6 @@ def made_with() -> dict[str, str]:
         "backend": backend.chosen(),
         "platform": jax.default_backend(),
     }
-
-
-def _strangers(root: pathlib.Path) -> bool:
-    return any(one.name != locks.FILE for one in root.iterdir())
 
 
 def _differences(found: Any, mine: Any, name: str = "") -> Iterator[str]:

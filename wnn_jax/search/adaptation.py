@@ -8,7 +8,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
 from wnn_jax.ram.connectivity import UNUSED
 from wnn_jax.search import evaluate
 from wnn_jax.search.base import Evaluator
@@ -27,6 +28,9 @@ class AdaptationConfig:
       used: share of scored examples on which a neuron reads another value than an EMPTY cell has. Below this
         share the neuron loses a connection; otherwise it may gain one.
 
+    Raises:
+      ValueError: a number is out of range.
+
     Source: docs/semantics/search.md
     """
 
@@ -34,6 +38,10 @@ class AdaptationConfig:
     weak: float = 0.5
     error: float = 0.35
     used: float = 0.5
+
+    def __post_init__(self):
+        share = Limits(least=0, most=1)
+        checks.fields(self, prune=share, weak=Limits(least=0), error=share, used=share)
 
 
 def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: Fold, genome: jax.Array):

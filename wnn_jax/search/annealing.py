@@ -9,10 +9,12 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.search import evaluate, local
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
 from wnn_jax.search.fitness import FitnessConfig
-from wnn_jax.search.moves import DIMENSIONS, Dimension, phase_name
+from wnn_jax.search.moves import DIMENSIONS, Dimension, need_dimensions, phase_name
 from wnn_jax.search.objective import Fold, Objective
 
 
@@ -41,13 +43,11 @@ class AnnealingConfig:
     dimensions: tuple[Dimension, ...] = DIMENSIONS
 
     def __post_init__(self):
-        if self.starts < 1:
-            raise ValueError(f"annealing needs at least 1 chain, got starts {self.starts}: set starts to 1")
-        if min(self.temperature, self.caution) < 0 or not 0 < self.cooling <= 1:
-            raise ValueError(
-                f"annealing needs a temperature and a caution of 0 or more, and a cooling in (0, 1], got "
-                f"{self.temperature}, {self.caution} and {self.cooling}: change these numbers"
-            )
+        some = Limits(least=0)
+        checks.fields(
+            self, starts=Limits(least=1), temperature=some, cooling=Limits(above=0, most=1), caution=some
+        )
+        need_dimensions(self.dimensions)
 
 
 @functools.cache  # a second call returns the same functions, which are compiled already

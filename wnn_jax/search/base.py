@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
 from wnn_jax.search.fitness import FitnessConfig, GenomeScores
 from wnn_jax.search.objective import Fold, Objective
 
@@ -23,12 +24,23 @@ class Evaluator:
       fitness: the order of genomes.
       mesh: devices over which neurons are spread, along an axis ``population``; None for one device.
 
+    Raises:
+      ValueError: the objective or the fitness has another type.
+
     Source: docs/semantics/search.md
     """
 
     objective: Objective
     fitness: FitnessConfig = FitnessConfig()
     mesh: jax.sharding.Mesh | None = None
+
+    def __post_init__(self):
+        checks.fields(self)
+        for name in ("memory", "bounds", "clusters", "score"):
+            if not hasattr(self.objective, name):
+                raise ValueError(
+                    f"objective is of type {type(self.objective).__name__}, without {name}: give an Objective"
+                )
 
     @property
     def cell_bits(self) -> int:

@@ -11,6 +11,9 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 Kind = Literal["loss", "accuracy", "harmonic_rank", "normalized"]
 FITNESSES: tuple[str, ...] = get_args(Kind)
 
@@ -45,7 +48,7 @@ class FitnessConfig:
       size_weight: amount that each mebibit of tables adds to the loss.
 
     Raises:
-      ValueError: the fitness is unknown, a number is negative, or both weights are 0.
+      ValueError: the fitness is unknown, a number is out of range, or both weights are 0.
 
     Source: docs/semantics/search.md
     """
@@ -57,14 +60,14 @@ class FitnessConfig:
     size_weight: float = 0.0
 
     def __post_init__(self):
-        if self.fitness not in FITNESSES:
-            raise ValueError(f"unknown fitness {self.fitness!r}: choose one of {', '.join(FITNESSES)}")
-        if min(self.loss_weight, self.accuracy_weight, self.size_weight, self.accuracy_floor) < 0:
-            raise ValueError(
-                f"loss_weight, accuracy_weight, accuracy_floor and size_weight must be 0 or more, got "
-                f"{self.loss_weight}, {self.accuracy_weight}, {self.accuracy_floor} and {self.size_weight}: "
-                "use 0 to ignore one"
-            )
+        weight = Limits(least=0)
+        checks.fields(
+            self,
+            loss_weight=weight,
+            accuracy_weight=weight,
+            accuracy_floor=Limits(least=0, most=1),
+            size_weight=weight,
+        )
         if self.loss_weight + self.accuracy_weight == 0:
             raise ValueError(
                 "loss_weight and accuracy_weight are both 0, but one must be above 0: set one of them to 1"

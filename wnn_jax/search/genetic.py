@@ -10,11 +10,13 @@ import math
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo, select, take
 from wnn_jax.search.fitness import FitnessConfig, fitness_of
-from wnn_jax.search.moves import DIMENSIONS, Dimension, move_all, phase_name
+from wnn_jax.search.moves import DIMENSIONS, Dimension, move_all, need_dimensions, phase_name
 from wnn_jax.search.objective import Fold, Objective
 
 
@@ -46,18 +48,22 @@ class GeneticConfig:
     dimensions: tuple[Dimension, ...] = DIMENSIONS
 
     def __post_init__(self):
-        if not 1 <= self.elites < self.population:
+        chance = Limits(least=0, most=1)
+        checks.fields(
+            self,
+            population=Limits(least=2),
+            elites=Limits(least=1),
+            tournament=Limits(least=1),
+            crossover=chance,
+            mixing=chance,
+            mutation=chance,
+        )
+        need_dimensions(self.dimensions)
+        if self.elites >= self.population:
             raise ValueError(
                 f"a population of {self.population} cannot keep {self.elites} elites: the number of elites "
                 f"must be 1 to {self.population - 1}; change elites or population"
             )
-        if self.tournament < 1:
-            raise ValueError(f"a tournament needs at least 1 genome, got {self.tournament}: use 1 or more")
-        for name in ("crossover", "mixing", "mutation"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"{name} must be a probability, 0 to 1, got {getattr(self, name)}: use 0 to turn it off"
-                )
 
 
 @functools.cache  # a second call returns the same functions, which are compiled already

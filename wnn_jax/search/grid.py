@@ -9,6 +9,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
@@ -25,11 +27,17 @@ class GridConfig:
       grid_neurons: numbers of neurons of each cluster to try.
       grid_bits: numbers of address bits of each neuron to try.
 
+    Raises:
+      ValueError: a number is below 1.
+
     Source: docs/semantics/search.md
     """
 
     grid_neurons: tuple[int, ...] = (50, 100, 150, 200)
     grid_bits: tuple[int, ...] = (14, 16, 18, 20)
+
+    def __post_init__(self):
+        checks.fields(self, grid_neurons=Limits(least=1), grid_bits=Limits(least=1))
 
 
 @functools.cache  # a second call returns the same functions, which are compiled already

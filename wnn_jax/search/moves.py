@@ -9,6 +9,9 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+from wnn_jax.ram import MAX_ADDRESS_BITS, MAX_NEURONS
 from wnn_jax.ram.connectivity import UNUSED, dtype_for, random
 
 Dimension = Literal["neurons", "bits", "connections"]
@@ -31,6 +34,21 @@ def phase_name(algorithm: str, dimensions: tuple[Dimension, ...]) -> str:
     return algorithm if dimensions == DIMENSIONS else f"{algorithm}:{'+'.join(dimensions)}"
 
 
+def need_dimensions(dimensions: tuple[Dimension, ...]) -> None:
+    """Refuse moves that may change nothing.
+
+    Args:
+      dimensions: the parts of a genome that moves may change.
+
+    Raises:
+      ValueError: there is none.
+
+    Source: docs/semantics/search.md
+    """
+    if not dimensions:
+        raise ValueError(f"dimensions is empty: give one or more of {', '.join(DIMENSIONS)}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Bounds:
     """The sizes of the genomes that a search may visit. Hashable, so it may be a static argument of `jit`.
@@ -47,7 +65,8 @@ class Bounds:
         With groups, moves draw more neurons that read one whole group and a part of another.
 
     Raises:
-      ValueError: no genome lies within the bounds, or the input bits do not divide into groups.
+      ValueError: a number is out of range, no genome lies within the bounds, or the input bits do not divide
+        into groups.
 
     Source: docs/semantics/search.md
     """
@@ -60,17 +79,26 @@ class Bounds:
     group: int = 0
 
     def __post_init__(self):
-        if not 1 <= self.min_neurons <= self.max_neurons:
+        checks.fields(
+            self,
+            input_bits=Limits(least=1),
+            max_neurons=Limits(least=1, most=MAX_NEURONS),
+            max_bits=Limits(least=1, most=MAX_ADDRESS_BITS),
+            min_neurons=Limits(least=1),
+            min_bits=Limits(least=1),
+            group=Limits(least=0),
+        )
+        if self.min_neurons > self.max_neurons:
             raise ValueError(
                 f"no genome has {self.min_neurons} to {self.max_neurons} neurons in a cluster: set "
-                "min_neurons to 1 or more, and max_neurons to at least min_neurons"
+                "max_neurons to at least min_neurons"
             )
-        if not 1 <= self.min_bits <= self.max_bits <= self.input_bits:
+        if not self.min_bits <= self.max_bits <= self.input_bits:
             raise ValueError(
                 f"no genome has {self.min_bits} to {self.max_bits} address bits of {self.input_bits} input "
-                f"bits: set min_bits to 1 or more, and max_bits from min_bits to {self.input_bits}"
+                f"bits: set max_bits from min_bits to {self.input_bits}"
             )
-        if self.group < 0 or (self.group and self.input_bits % self.group):
+        if self.group and self.input_bits % self.group:
             raise ValueError(
                 f"{self.input_bits} input bits do not fall into groups of {self.group}: use a divisor of "
                 f"{self.input_bits}, or 0"

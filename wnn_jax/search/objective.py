@@ -27,7 +27,9 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import ram
+from wnn_jax import checks, ram
+from wnn_jax.checks import Limits
+from wnn_jax.ram import given
 from wnn_jax.search.moves import Bounds
 
 _LEAST = 1e-7  # least probability of a bit
@@ -121,12 +123,18 @@ class TargetBits:
       clusters: number of target bits, K.
       memory: the kind of cells.
 
+    Raises:
+      ValueError: the number of clusters is below 1, or a setting has another type.
+
     Source: docs/semantics/search.md
     """
 
     bounds: Bounds
     clusters: int
     memory: ram.RamConfig = ram.RamConfig()
+
+    def __post_init__(self):
+        checks.fields(self, clusters=Limits(least=1))
 
     def score(self, votes: jax.Array, neurons: jax.Array, targets: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Score one genome, see `Objective.score`. A probability below 1e-7 counts as 1e-7."""
@@ -179,8 +187,15 @@ def fold(examples: ram.Examples, seed: jax.Array, index: jax.Array, folds: int) 
       The fold. Its examples to fit on are those after the scored part, and then those before it, both in the
       order of the stream.
 
+    Raises:
+      ValueError: an array has a wrong type, shape or entry (`ram.given`), or there are fewer examples than
+        parts.
+
     Source: docs/semantics/search.md
     """
+    given.examples(examples)
+    folds = checks.integer("folds", folds, Limits(least=2, most=examples.targets.shape[1]))
+    examples = jax.tree.map(jnp.asarray, examples)
     size = examples.targets.shape[1] // folds
 
     def parts(x):

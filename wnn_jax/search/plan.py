@@ -8,6 +8,7 @@ from typing import Literal
 
 import jax
 
+from wnn_jax import checks
 from wnn_jax.search.annealing import AnnealingConfig, annealing
 from wnn_jax.search.base import SearchAlgorithm
 from wnn_jax.search.fitness import FitnessConfig
@@ -37,7 +38,7 @@ class SearchPlan:
       grid: sizes of the grid phase.
 
     Raises:
-      ValueError: a phase is unknown, or there are algorithms but no phase.
+      ValueError: an algorithm or a phase is unknown, or there are algorithms but no phase.
 
     Source: docs/semantics/search.md
     """
@@ -52,6 +53,7 @@ class SearchPlan:
     grid: GridConfig = GridConfig()
 
     def __post_init__(self):
+        checks.fields(self)
         if self.algorithms and not self._steps():
             raise ValueError("a search needs at least one phase, got none: use the phase all")
 

@@ -9,6 +9,8 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
@@ -26,7 +28,7 @@ class RandomConfig:
       neurons: number of neurons of each cluster of a genome; by default the largest that the bounds allow.
 
     Raises:
-      ValueError: a step draws no genome.
+      ValueError: a number is below 1.
 
     Source: docs/semantics/search.md
     """
@@ -35,10 +37,7 @@ class RandomConfig:
     neurons: int | None = None
 
     def __post_init__(self):
-        if self.starts < 1:
-            raise ValueError(
-                f"random search needs at least 1 genome in a step, got starts {self.starts}: set starts to 1"
-            )
+        checks.fields(self, starts=Limits(least=1), neurons=Limits(least=1))
 
 
 @functools.cache  # a second call returns the same functions, which are compiled already

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from wnn_jax import ram
-from wnn_jax.ram import connectivity
-from wnn_jax.saving import progress
+from wnn_jax import checks, files, ram
+from wnn_jax.checks import Limits
+from wnn_jax.ram import connectivity, given
+from wnn_jax.saving import folders, progress
 from wnn_jax.search import evaluate, moves
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
@@ -68,17 +69,19 @@ class RunConfig:
     cache_mib: int = 4096
 
     def __post_init__(self):
-        for name in ("steps", "check", "save_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}: use 1 or more")
-        for name in ("folds", "validation"):
-            if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}: use 2 or more")
-        if min(self.rotate, self.patience, self.adapt_every) < 0:
-            raise ValueError(
-                f"rotate, patience and adapt_every must be 0 or more, got {self.rotate}, {self.patience} and "
-                f"{self.adapt_every}: use 0 for never"
-            )
+        checks.fields(
+            self,
+            steps=Limits(least=1),
+            folds=Limits(least=2),
+            rotate=Limits(least=0),
+            validation=Limits(least=2),
+            check=Limits(least=1),
+            patience=Limits(least=0),
+            fit_budget=Limits(least=0),
+            adapt_every=Limits(least=0),
+            save_every=Limits(least=1),
+            cache_mib=Limits(least=0),
+        )
 
 
 class Report(NamedTuple):
@@ -225,6 +228,8 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
             "the algorithms of a search must have the same objective, fitness and mesh, but these differ: "
             "make all of them with the same ones"
         )
+    given.key(key)
+    given.examples(data)
     objective, bounds = evaluator.objective, evaluator.objective.bounds
     clusters, count = data.targets.shape
     if clusters != objective.clusters:
@@ -241,12 +246,14 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
     _check_sizes(config, algorithms, clusters, count)
     seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
     cut = count // config.validation * (config.validation - 1)
-    kept = ram.Examples(data.words[:, :cut], data.targets[:, :cut])
-    tail = Fold(kept, data.words[:, cut:], data.targets[:, cut:], seeds)
+    words, targets = jnp.asarray(data.words), jnp.asarray(data.targets)
+    kept = ram.Examples(words[:, :cut], targets[:, :cut])
+    tail = Fold(kept, words[:, cut:], targets[:, cut:], seeds)
     if start is None:
         draw_key = jax.random.fold_in(key, 2**31 - 1)
         sizes = bounds.max_neurons, bounds.max_bits
         start = connectivity.random(draw_key, clusters, *sizes, bounds.input_bits)
+    given.connections(start, bounds.input_bits, clusters)
     start = moves.pad(jnp.asarray(start).astype(connectivity.dtype_for(bounds.input_bits)), bounds)
     mesh = evaluator.mesh
     return _Search(
@@ -330,12 +337,10 @@ def _digest(x: Any) -> str:
 
 
 def _run(search: _Search, saved: progress.Progress | None) -> Result:
-    latest = saved.latest() if saved else None
+    latest = saved.latest(functools.partial(_taken, search)) if saved else None
     arrays = None
     if latest:
-        arrays, about = latest
-        history = tuple(Report(*line) for line in about.pop("history"))
-        result = Result(genome=arrays["winner"], history=history, **about)
+        arrays, result = latest
         genomes = evaluate.replicate(search.evaluator.mesh, jnp.asarray(arrays["genomes"]))
     else:
         loss = float(search.compiled.score(search.tail, search.start[None]).loss[0])
@@ -347,6 +352,27 @@ def _run(search: _Search, saved: progress.Progress | None) -> Result:
         if saved:
             _save(saved, result, {"genomes": genomes})
     return result
+
+
+def _taken(search: _Search, arrays, about) -> tuple[dict[str, Any], Result]:
+    """Check saved progress, and make its result.
+
+    Raises:
+      ValueError: the genomes do not fit the search.
+    """
+    objective, start = search.evaluator.objective, search.start
+    sizes = dict(zip("KnT", start.shape, strict=True))
+    limits = checks.Limits(least=-1, most=objective.bounds.input_bits - 1)
+    for name in {"genomes", "best", "winner"} & arrays.keys():
+        many: dict[str, int | None] = {"P": None} if name == "genomes" else {}
+        checks.array(name, arrays[name], start.dtype.name, many | sizes, limits)
+    history = tuple(Report(*line) for line in about.pop("history"))
+    result = Result(genome=arrays["winner"], history=history, **about)
+    for name in ("phase", "step", "fits", "stale"):
+        checks.integer(name, getattr(result, name), checks.Limits(least=0, most=2**53))
+    if not len(arrays["genomes"]):
+        raise ValueError("it has no genomes")
+    return arrays, result
 
 
 def _first_genomes(search: _Search) -> jax.Array:
@@ -375,7 +401,9 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     data = _fold(search, result.step)
     state = init(data, genomes[jnp.resize(jnp.arange(len(genomes)), (algorithm.population,))])
     if arrays is not None and result.step:
-        state = search.compiled.rescore(data, evaluate.replicate(mesh, _restored(state, arrays)))
+        with files.contents(str(saved.folder)):
+            restored = _restored(state, arrays)
+        state = search.compiled.rescore(data, evaluate.replicate(mesh, restored))
     clock, whole = time.perf_counter(), (result, state)
     try:
         while result.step < steps and not _exhausted(config, result):
@@ -453,6 +481,7 @@ def _arrays(state: SearchState) -> dict[str, Any]:
 
 
 def _restored(state: SearchState, arrays) -> SearchState:
+    folders.check_form({name: x for name, x in arrays.items() if name != "winner"}, _arrays(state))
     tree = jax.tree.structure(state.memory)
     memory = [jnp.asarray(arrays[f"memory_{i}"]) for i in range(tree.num_leaves)]
     return state._replace(

@@ -9,11 +9,13 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
 from wnn_jax.search import evaluate, local
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo, select, take
 from wnn_jax.search.fitness import FitnessConfig, fitness_of
-from wnn_jax.search.moves import DIMENSIONS, Dimension, phase_name
+from wnn_jax.search.moves import DIMENSIONS, Dimension, need_dimensions, phase_name
 from wnn_jax.search.objective import Fold, Objective
 
 
@@ -48,16 +50,18 @@ class TabuConfig:
     dimensions: tuple[Dimension, ...] = DIMENSIONS
 
     def __post_init__(self):
-        if min(self.starts, self.sites, self.neighbours) < 1:
-            raise ValueError(
-                f"tabu search needs at least 1 start, 1 site and 1 neighbour, got starts {self.starts}, "
-                f"sites {self.sites} and neighbours {self.neighbours}: use 1 or more"
-            )
-        if min(self.tenure, self.share, self.caution, self.ramp) < 0:
-            raise ValueError(
-                f"tenure, share, caution and ramp must be 0 or more, got {self.tenure}, {self.share}, "
-                f"{self.caution} and {self.ramp}: use 0 to turn one off"
-            )
+        one, none = Limits(least=1), Limits(least=0)
+        checks.fields(
+            self,
+            starts=one,
+            sites=one,
+            neighbours=one,
+            tenure=none,
+            share=none,
+            caution=none,
+            ramp=none,
+        )
+        need_dimensions(self.dimensions)
 
 
 @functools.cache  # a second call returns the same functions, which are compiled already

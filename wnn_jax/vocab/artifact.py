@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks, files
 from wnn_jax.data import tokenizers
-from wnn_jax.saving import packing
+from wnn_jax.saving import folders, packing
 from wnn_jax.vocab import mixing, model, operation, pointwise
 
 _FORMAT = "wnn_jax vocab 1"
+_MOST_STEPS = 1000  # the most steps of a packed model; published ones have 1 to 12
 # The names of classes and fields in files; these names stay the same when a class is renamed.
 _CLASSES = {
     "VocabConfig": model.VocabConfig,
@@ -82,19 +84,52 @@ def unpack(data: bytes, tokenizer: tokenizers.Tokenizer | None = None) -> model.
     Source: docs/semantics/vocab.md
     """
     about, arrays = packing.unpack(_FORMAT, data)
-    config, leaves = _config(about["config"]), packing.unpacked_leaves(arrays)
+    with files.contents(packing.naming(data)):
+        config = _config(about["config"])
+        if not isinstance(config, model.VocabConfig):
+            raise ValueError("its config is not that of a model")
+        leaves = packing.unpacked_leaves(arrays)
+        params, places = _params(config, leaves), _places(about["places"], config.vocabulary)
+        # The first files did not hold the window, which was 64.
+        window = checks.integer("window", about.get("window", 64), checks.Limits(least=1))
     if tokenizer and len(tokenizer.pieces) != config.vocabulary:
         raise ValueError(
             f"the model has {config.vocabulary} ids, but the tokenizer has {len(tokenizer.pieces)}: give the "
             "tokenizer that the model was trained with"
         )
+    return model.VocabModel(config, params, places, window, tokenizer)
+
+
+def _params(config: model.VocabConfig, leaves: dict[str, np.ndarray]) -> Any:
+    """Makes the parameters from their arrays.
+
+    Raises:
+      ValueError: an array has another shape or type than the config gives it, or is not finite.
+    """
+    # The form of the parameters is made step by step: steps that are not there must not be tried.
+    uses = config.steps * config.columns
+    checks.integer("steps", uses // config.repeats, checks.Limits(least=1, most=_MOST_STEPS))
+    checks.integer("repeats", config.repeats, checks.Limits(least=1, most=_MOST_STEPS))
     shape = jax.eval_shape(lambda: model.init(jax.random.key(0), config))
     paths, tree = jax.tree_util.tree_flatten_with_path(shape)
-    params = [jnp.asarray(leaves[f"params{jax.tree_util.keystr(path)}"]) for path, _ in paths]
-    places = np.array(about["places"], np.int32)
-    # The first files did not hold the window, which was 64.
-    window = about.get("window", 64)
-    return model.VocabModel(config, jax.tree_util.tree_unflatten(tree, params), places, window, tokenizer)
+    names = [f"params{jax.tree_util.keystr(path)}" for path, _ in paths]
+    folders.check_form(leaves, {name: x for name, (_, x) in zip(names, paths, strict=True)})
+    for name in names:
+        checks.entries(name, leaves[name])
+    return jax.tree_util.tree_unflatten(tree, [jnp.asarray(leaves[name]) for name in names])
+
+
+def _places(given: Any, vocabulary: int) -> np.ndarray:
+    """Makes the order of the words.
+
+    Raises:
+      ValueError: it is not an order of all words.
+    """
+    places = np.array(given)
+    checks.array("places", places, "integers", {"V": vocabulary})
+    if not np.array_equal(np.sort(places), np.arange(vocabulary)):
+        raise ValueError("its places are not an order of its words")
+    return places.astype(np.int32)
 
 
 def describe(config: Any) -> Any:
@@ -112,10 +147,16 @@ def describe(config: Any) -> Any:
 
 
 def _config(data: Any) -> Any:
-    """Makes the config that `describe` turned into JSON data."""
+    """Makes the config that `describe` turned into JSON data.
+
+    Raises:
+      ValueError: a field has another type than its class states.
+    """
     if isinstance(data, list):
         kind = _CLASSES[data[0]]
         names: dict[str, str] = _FIELDS.get(kind, {})
         fields: dict[str, Any] = {names.get(str(name), str(name)): _config(x) for name, x in data[1].items()}
-        return kind(**fields)
+        made = kind(**fields)
+        checks.fields(made)
+        return made
     return tuple(map(_config, data["of"])) if isinstance(data, dict) else data
