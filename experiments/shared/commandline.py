@@ -29,6 +29,8 @@ from typing import Any
 
 from absl import flags, logging
 
+from wnn_jax import checks
+
 _WIDTH = 110
 
 
@@ -39,10 +41,16 @@ class Common:
     Attributes:
       seed: seed of all random choices.
       workdir: folder for ``results.jsonl`` and the pictures.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
     seed: int = 0
     workdir: str | None = None
+
+    def __post_init__(self):
+        checks.fields(self)
 
 
 @dataclasses.dataclass(frozen=True)
