@@ -24,7 +24,7 @@ def same(printed: str, shown: str, kind: str | None) -> bool:
     """Whether a block printed what its page shows.
 
     Of an example the numbers may lie a fifth apart. Of a text that a model draws only the length and the first
-    words, which are the prompt, are compared: one draw follows from the last digit of a float, which differs
+    words, which are the prompt, are compared: a draw follows from the last digit of a float, which differs
     between processors.
     """
     if kind is None:
