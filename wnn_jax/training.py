@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.narrow import in_32_bits
 from wnn_jax.saving import folders, progress
 
@@ -30,12 +31,18 @@ class Steps:
       batch: rows of a step, at most the number of rows. Rows that do not fill a batch are left out of a pass.
       report: number of steps between two reports.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/architecture.md
     """
 
     count: int
     batch: int
     report: int
+
+    def __post_init__(self):
+        checks.fields(self, count=Limits(least=0), batch=Limits(least=1), report=Limits(least=1))
 
 
 class Trained(NamedTuple):

@@ -25,6 +25,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.narrow import in_32_bits
 
 CAP = 30.0
@@ -49,8 +51,8 @@ class TransformerConfig:
       dropout: probability that an entry of a residual branch is dropped in training.
 
     Raises:
-      ValueError: the number of heads does not divide the width, the window is shorter than 2, or the style is
-        unknown.
+      ValueError: a value is unknown or out of range, the number of heads does not divide the width, or the
+        window is shorter than 2.
 
     Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
     """
@@ -67,13 +69,23 @@ class TransformerConfig:
     dropout: float = 0.2
 
     def __post_init__(self):
+        size = Limits(least=1, most=1 << 16)
+        checks.fields(
+            self,
+            vocabulary=Limits(least=1, most=1 << 24),
+            layers=Limits(least=1, most=1000),
+            width=size,
+            heads=size,
+            expand=size,
+            window=Limits(most=1 << 20),
+            spread=Limits(least=0, most=1e3),
+            dropout=Limits(least=0, below=1),
+        )
         if self.width % self.heads or self.window < 2:
             raise ValueError(
                 "the width must be a multiple of the heads, and the window must be at least 2, got "
                 f"width {self.width}, {self.heads} heads and window {self.window}: change these numbers"
             )
-        if self.style not in ("gpt2", "eam"):
-            raise ValueError(f"unknown style {self.style!r}: choose gpt2 or eam")
 
 
 def init(key: jax.Array, config: TransformerConfig) -> Params:
@@ -279,7 +291,7 @@ class FitConfig:
         epoch.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of range.
 
     Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"
     """
@@ -290,9 +302,9 @@ class FitConfig:
     patience: int = 2
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}: set a number above 0")
+        some = Limits(least=1)
+        limits = {"epochs": Limits(least=1, most=100_000), "rate": Limits(above=0, most=1)}
+        checks.fields(self, **limits, batch=some, patience=some)
 
 
 class Transformer(NamedTuple):

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.eam import memory
 from wnn_jax.narrow import in_32_bits
 
@@ -34,7 +36,7 @@ class KnnConfig:
       block: number of positions that are scored before they are stored.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of range.
 
     Source: docs/semantics/eam.md
     """
@@ -44,9 +46,8 @@ class KnnConfig:
     block: int = 1024
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        some = Limits(least=1, most=1 << 20)
+        checks.fields(self, nearest=some, sharpness=Limits(above=0, most=1e4), block=some)
 
 
 class Neighbours(NamedTuple):

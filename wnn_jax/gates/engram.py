@@ -160,8 +160,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
     Source: docs/semantics/gates.md
     """
     canonical = np.asarray(canonical)
-    ids = Limits(least=0, most=len(canonical) - 1)
-    checks.array("canonical", canonical, "integers", {"V": None}, ids)
+    checks.array("canonical", canonical, "integers", {"V": None}, Limits(least=0, most=canonical.size - 1))
     tokens = ngram.check_ids("tokens", tokens, len(canonical))
     longest = max(config.orders)
     if len(tokens) <= longest:

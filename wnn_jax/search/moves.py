@@ -116,10 +116,13 @@ def pad(connections: jax.Array, bounds: Bounds) -> jax.Array:
       ``int [..., max_neurons, max_bits]``, padded with `UNUSED`.
 
     Raises:
-      ValueError: the genome is larger than the bounds allow.
+      ValueError: the connections are no whole numbers, or the genome is larger than the bounds allow.
 
     Source: docs/semantics/search.md
     """
+    checks.array("connections", connections, "integers", limits=Limits(least=-1, most=bounds.input_bits - 1))
+    if len(connections.shape) < 2:
+        raise ValueError(f"connections has shape {list(connections.shape)}: give [..., n, T]")
     *_, neurons, address_bits = connections.shape
     if neurons > bounds.max_neurons or address_bits > bounds.max_bits:
         raise ValueError(
