@@ -78,17 +78,18 @@ def neurons_present(connections: jax.Array) -> jax.Array:
     """Count the neurons of each cluster that have at least one connection.
 
     Args:
-      connections: ``int [K, n, T]``.
+      connections: ``int [..., K, n, T]``, such as a population of genomes.
 
     Returns:
-      ``int32 [K]``.
+      ``int32 [..., K]``.
 
     Raises:
-      ValueError: the connections are not integers ``[K, n, T]``.
+      ValueError: the connections are not integers ``[..., K, n, T]``.
 
     Source: docs/semantics/ram.md
     """
-    checks.array("connections", connections, "integers", {"K": None, "n": None, "T": None})
+    population = {"P": None} if np.ndim(connections) == 4 else {}
+    checks.array("connections", connections, "integers", {**population, "K": None, "n": None, "T": None})
     connections = jnp.asarray(connections)
     return jnp.any(connections != UNUSED, axis=-1).sum(axis=-1, dtype=jnp.int32)
 

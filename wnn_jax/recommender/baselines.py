@@ -15,6 +15,7 @@ import optax
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
+from wnn_jax.narrow import in_32_bits
 from wnn_jax.recommender import fields, protocol
 from wnn_jax.recommender.protocol import Estimate, Holdout
 
@@ -148,6 +149,7 @@ def mlp(
     return _mlp(key, config, rows, labels, queries)
 
 
+@in_32_bits
 @functools.partial(jax.jit, static_argnums=1)
 def _mlp(key, config: MlpConfig, rows, labels, queries) -> jax.Array:
     keys = jax.random.split(key, rows.shape[0])

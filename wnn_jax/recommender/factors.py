@@ -15,6 +15,7 @@ import optax
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
+from wnn_jax.narrow import in_32_bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +105,7 @@ class _Arrays(NamedTuple):
     stars: jax.Array
 
 
+@in_32_bits
 @functools.partial(jax.jit, static_argnames=("config", "users", "films"))
 def _factorise(key, config: FactorConfig, ratings: _Arrays, users: int, films: int) -> Factors:
     user, film, stars = ratings

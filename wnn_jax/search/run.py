@@ -22,6 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from wnn_jax import checks, files, ram
 from wnn_jax.checks import Limits
+from wnn_jax.narrow import in_32_bits
 from wnn_jax.ram import connectivity, given
 from wnn_jax.saving import folders, progress
 from wnn_jax.search import evaluate, moves
@@ -140,6 +141,7 @@ class Result(NamedTuple):
     seconds: float = 0.0
 
 
+@in_32_bits
 def run(
     key: jax.Array,
     algorithms: SearchAlgorithm | Sequence[SearchAlgorithm],
