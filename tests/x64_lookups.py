@@ -16,11 +16,11 @@ from wnn_jax.recommender import categories as studies
 KEY = jax.random.key(3)
 
 
-def ram_layers():
+def ram_layers(kinds=("count",)):
     rng = np.random.default_rng(0)
     X, Y = rng.random((200, 40)) < 0.5, rng.random((200, 5)) < 0.3
     found = []
-    for cells in ram.CELLS:
+    for cells in kinds:
         for rate in (1.0, 0.5):
             layer = ram.fit(KEY, ram.LayerConfig(5, 6, ram.RamConfig(cells, sample_rate=rate)), X, Y)
             layer = ram.learn(layer, X[::-1], Y)
@@ -29,15 +29,23 @@ def ram_layers():
     return found
 
 
-def bitwise_models():
+def every_ram_layer():
+    return ram_layers(ram.CELLS)
+
+
+def bitwise_models(kinds=("ternary",)):
     tokens, found = test_gating.text(), []
-    for cells in ram.CELLS:
+    for cells in kinds:
         config = bitwise.BitwiseConfig(9, 2, 3, 4, memory=ram.RamConfig(cells, sample_rate=0.5))
         model = fitting.fit(KEY, config, tokens[:250])
         found += [model.connections, model.table, fitting.score(model, tokens[:250], tokens[250:])]
         words = bitwise.examples(config, tokens).words
         found.append(fitting.votes(KEY, config, model.connections, tokens[:250], words))
     return found
+
+
+def every_bitwise_model():
+    return bitwise_models(ram.CELLS)
 
 
 def tiered_models():
@@ -67,7 +75,8 @@ def searches(names=("tabu",), kinds=("bitwise",)):
 def every_search():
     grid = search.grid(test_search.planted().objective, search.GridConfig((2, 3), (3, 4)))
     run = search.run(KEY, [grid], test_search.planted().examples, test_search.RUN)
-    return run.genome, run.loss, searches(test_search.MAKE, test_search.OBJECTIVES)
+    others = searches(("tabu",), test_search.OBJECTIVES[1:])
+    return run.genome, run.loss, searches(test_search.MAKE), others
 
 
 def gated():
@@ -131,7 +140,9 @@ def recommender_studies():
     from wnn_jax.recommender import cold_start
 
     world, found = synthetic.world(KEY, 60, 120, 120), []
-    for config in (cold_start.FAIR, cold_start.PUBLISHED):
+    one = {"scales": (2.0,), "decays": (0.06,), "shrinks": (3.0,), "hybrid_scales": (2.0,)}
+    for whole in (False, True):
+        config = cold_start.ColdStartConfig(published=whole, hybrid_weights=(1.0,), **one)
         for entrant in cold_start.entrants(KEY, config, 5, world):
             found.append(protocol.judge(entrant.trial, entrant.recommender))
     found.append(drift.compare(KEY, drift.DriftConfig(before=20, after=20), world))
@@ -144,11 +155,17 @@ def recommender_studies():
 QUICK = {
     "ram_layers": ram_layers,
     "bitwise_models": bitwise_models,
-    "tiered_models": tiered_models,
     "ngrams": ngrams,
-    "searches": searches,
-    "gated": gated,
-    "agents": agents,
     "recommendations": recommendations,
 }
-LONG = {"every_search": every_search, "gated_chain": gated_chain, "recommender_studies": recommender_studies}
+LONG = {
+    "every_ram_layer": every_ram_layer,
+    "every_bitwise_model": every_bitwise_model,
+    "tiered_models": tiered_models,
+    "searches": searches,
+    "every_search": every_search,
+    "gated": gated,
+    "gated_chain": gated_chain,
+    "agents": agents,
+    "recommender_studies": recommender_studies,
+}
