@@ -19,7 +19,7 @@ from tqdm import tqdm
 from experiments.benchmarking import cases
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
-from wnn_jax import ram
+from wnn_jax import checks, ram
 from wnn_jax.ram import backend
 
 Found = dict[str, dict[str, float]]  # the numbers of each case, by the name of the case
@@ -33,11 +33,17 @@ class Choice:
       bits: the numbers of address bits T of a neuron.
       table: the tables to print.
       case: a single case, as TABLE:WAY:OPERATION:T; it is timed in this process and printed as JSON.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
     bits: tuple[int, ...] = (12, 16, 20)
     table: tuple[Literal["orders", "cells", "search"], ...] = ("orders", "cells", "search")
     case: str | None = None
+
+    def __post_init__(self):
+        checks.fields(self, bits=checks.Limits(least=1, most=ram.MAX_ADDRESS_BITS))
 
 
 def main(options: Any) -> None:

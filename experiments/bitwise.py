@@ -38,12 +38,18 @@ class BitwiseRun:
       checkpoint: folder to save the model to, as the next version.
       save_table: whether to save the tables too, not only the connectivity.
       restore: folder of a checkpoint whose model is scored; the flags of model and text then come from it.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
     curve_points: int = 4
     checkpoint: str | None = None
     save_table: bool = False
     restore: str | None = None
+
+    def __post_init__(self):
+        checks.fields(self, curve_points=checks.Limits(least=0, most=31))
 
 
 class ScoredText(NamedTuple):

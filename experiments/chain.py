@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from experiments.shared import bars, baselines, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import chain
+from wnn_jax import chain, checks
 from wnn_jax import transformer as transformers
+from wnn_jax.checks import Limits
 from wnn_jax.data import text
 from wnn_jax.gates import chain_scores, on_chain
 from wnn_jax.lm import bitwise, ngram
@@ -53,10 +54,15 @@ class Run:
     save_every: int = 16
 
     def __post_init__(self):
+        checks.fields(
+            self,
+            transformer_epochs=Limits(least=0, most=100_000),
+            gate_places=Limits(least=0),
+            curve_points=Limits(least=0, most=31),
+            save_every=Limits(least=1),
+        )
         if not self.modes:
             raise ValueError("--modes names no mode: give static, online, or static,online")
-        if self.save_every < 1:
-            raise ValueError(f"--save_every must be at least 1, got {self.save_every}")
 
 
 def main(options) -> None:

@@ -15,7 +15,7 @@ import time
 
 from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Common, Group
-from wnn_jax import files
+from wnn_jax import checks, files
 from wnn_jax.chain import archive
 
 _MOST = 1 << 40  # bytes of a file: what the archive can say
@@ -40,6 +40,7 @@ class Options:
     resume: str | None = None
 
     def __post_init__(self):
+        checks.fields(self)
         if not self.input or not self.output:
             raise ValueError("--input and --output are needed: name the file to read and the file to write")
 

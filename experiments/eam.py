@@ -15,7 +15,7 @@ from tqdm import tqdm
 from experiments.associating import study_rows
 from experiments.shared import machine, scoring, tables
 from experiments.shared.commandline import Command, Group
-from wnn_jax import eam, files
+from wnn_jax import checks, eam, files
 from wnn_jax.data import text
 from wnn_jax.eam import artifact, studies
 
@@ -35,7 +35,7 @@ class Options:
       resume: folder to save finished stages to, and to continue from.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of range.
     """
 
     preset: Literal["small", "full"] = "small"
@@ -46,10 +46,7 @@ class Options:
     resume: str | None = None
 
     def __post_init__(self):
-        for name in ("tokens", "patterns"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise ValueError(f"--{name} must be positive, got {value}")
+        checks.fields(self, tokens=checks.Limits(least=1), patterns=checks.Limits(above=0, most=1e9))
 
 
 def main(options) -> None:

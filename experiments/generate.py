@@ -11,7 +11,8 @@ import jax
 
 from experiments.shared import machine
 from experiments.shared.commandline import Command, Group
-from wnn_jax import chain
+from wnn_jax import chain, checks
+from wnn_jax.chain import given
 from wnn_jax.chain.model import DRAWN_BLOCK
 
 
@@ -34,6 +35,8 @@ class Options:
     top_p: float = 1.0
 
     def __post_init__(self):
+        limits = {"temperature": given.TEMPERATURE, "top_p": given.TOP_P}
+        checks.fields(self, tokens=checks.Limits(least=1), **limits)
         if not self.checkpoint:
             raise ValueError(
                 "--checkpoint is needed: name the folder of a model that experiments.chain saved"

@@ -47,14 +47,16 @@ class StudyConfig:
     resume: str | None = None
 
     def __post_init__(self):
+        checks.fields(self, seeds=checks.Limits(least=1, most=1000))
         if not self.parts:
             raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
-        checks.fields(self, seeds=Limits(least=1))
+        checks.fields(self, seeds=Limits(least=1, most=1000))
 
 
 def main(options) -> None:
     """Run the chosen experiments, always in the same order."""
     config: StudyConfig = options.study
+    checks.integer("the last seed", options.common.seed + config.seeds - 1, checks.SEED)
     workdir = tables.make_workdir(options.common.workdir)
     data = common.load(options.ratings)
     seeds = range(options.common.seed, options.common.seed + config.seeds)

@@ -10,6 +10,7 @@ import sys
 
 from experiments.reporting import pages, rows
 from experiments.shared.commandline import Command, Group
+from wnn_jax import checks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +19,15 @@ class Options:
 
     Attributes:
       docs: write the pages that differ from their rows; without it they are only named.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
     docs: bool = False
+
+    def __post_init__(self):
+        checks.fields(self)
 
 
 def main(options) -> int:

@@ -23,7 +23,7 @@ import time
 from experiments.reporting import rows
 from experiments.shared import tables
 from experiments.shared.commandline import Command, Group
-from wnn_jax import files
+from wnn_jax import checks, files
 from wnn_jax.saving import progress
 
 
@@ -46,8 +46,9 @@ class Options:
     resume: bool = False
 
     def __post_init__(self):
-        if self.minutes is not None and (not self.all or not self.minutes > 0):
-            raise ValueError(f"--minutes limits --all and must be above 0, got {self.minutes}")
+        checks.fields(self, minutes=checks.Limits(above=0))
+        if self.minutes is not None and not self.all:
+            raise ValueError(f"--minutes={self.minutes} limits --all: add --all")
         if self.record and not (self.row or self.all):
             raise ValueError("--record needs the runs to keep: name them with --row, or take --all")
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.shared import bars, baselines, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
+from wnn_jax import checks
 from wnn_jax.data import text
 from wnn_jax.gates import TieredScores, fit_tiered
 from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
@@ -34,6 +35,7 @@ class TieredRun:
     resume: str | None = None
 
     def __post_init__(self):
+        checks.fields(self)
         if not self.variants:
             raise ValueError(f"--variants names no model: give one or more of {', '.join(tiered.VARIANTS)}")
         if self.tiers:

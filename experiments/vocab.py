@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from experiments.shared import machine, plots, scoring, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import files, training, vocab
+from wnn_jax import checks, files, training, vocab
 from wnn_jax.data import text
 
 _COLUMNS = {
@@ -47,8 +47,7 @@ class RunConfig:
     resume: str | None = None
 
     def __post_init__(self):
-        if self.eval_tokens < 1:
-            raise ValueError(f"eval_tokens must be at least 1, got {self.eval_tokens}")
+        checks.fields(self, eval_tokens=checks.Limits(least=1))
 
 
 def main(options: types.SimpleNamespace) -> None:

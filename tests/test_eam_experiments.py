@@ -57,8 +57,8 @@ def test_the_studies(tmp_path, corpus):
     ("flags", "message"),
     [
         (["--studies=dreams"], "--studies has no 'dreams'"),
-        (["--tokens=0"], "must be positive, got 0"),
-        (["--patterns=-1"], "must be positive"),
+        (["--tokens=0"], "tokens=0 is out of range: give a whole number at least 1"),
+        (["--patterns=-1"], "patterns=-1.0 is out of range: give a finite number above 0"),
         (["--tokens=100"], "hold no window of 128"),
         (["--preset=huge"], "huge"),
     ],

@@ -107,11 +107,26 @@ def test_two_memories_become_one(written):
         (lambda m, k, v: eam.write(m, k * np.nan, v), "keys must be finite, got 300 rows that are not"),
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=301, width=5), "must be 1 to 300, got 301"),
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=0, width=5), "got 0"),
-        (lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0), "width must be at least 1"),
-        (lambda m, k, v: eam.MemoryConfig(nearest=0), "nearest must be at least 1, got 0"),
-        (lambda m, k, v: eam.MemoryConfig(eta=2.0), "between 0 and 1"),
-        (lambda m, k, v: eam.MemoryConfig(damping=0.0), r"damping must be positive, got 0\.0"),
-        (lambda m, k, v: eam.MemoryConfig(grow=-1), "grow must be 0 or more"),
+        (
+            lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0),
+            "width=0 is out of range: give a whole number at least 1",
+        ),
+        (
+            lambda m, k, v: eam.MemoryConfig(nearest=0),
+            "nearest=0 is out of range: give a whole number at least 1",
+        ),
+        (
+            lambda m, k, v: eam.MemoryConfig(eta=2.0),
+            "eta=2.0 is out of range: give a finite number at most 1",
+        ),
+        (
+            lambda m, k, v: eam.MemoryConfig(damping=0.0),
+            r"damping=0\.0 is out of range: give a finite number above 0",
+        ),
+        (
+            lambda m, k, v: eam.MemoryConfig(grow=-1),
+            "grow=-1 is out of range: give a whole number at least 0",
+        ),
     ],
 )
 def test_bad_rows_are_refused(written, call, message):
@@ -251,12 +266,14 @@ def test_bad_windows_are_refused(windows, message):
     ("values", "message"),
     [
         ({"keys": 17}, "at most the teacher's width, 16, got 17"),
-        ({"patterns": 0.0}, r"patterns must be positive, got 0\.0"),
-        ({"start": "grid"}, "unknown start 'grid': choose kmeans or random"),
+        ({"patterns": 0.0}, r"patterns=0\.0 is out of range: give a finite number above 0"),
+        ({"start": "grid"}, "unknown start 'grid': choose one of kmeans, random"),
     ],
 )
 def test_bad_configs_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(TINY, **values)
-    with pytest.raises(ValueError, match="rate, batch and epochs must be positive"):
+    with pytest.raises(
+        ValueError, match=r"rate=0\.0 is out of range: give a finite number above 0 and at most 1"
+    ):
         eam.LearningConfig(rate=0.0, batch=1, epochs=1)

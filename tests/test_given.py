@@ -1,10 +1,5 @@
 """What callers give to RAM layers is refused with the same words on every backend, or computed alike."""
 
-import os
-import pathlib
-import subprocess
-import sys
-
 import jax
 import numpy as np
 import pytest
@@ -100,21 +95,3 @@ def test_numpy_arrays_and_nothing_to_read_are_taken():
     jax.tree.map(np.testing.assert_array_equal, one, other)
     nothing = bits.pack(np.zeros((I, 0), bool))
     assert ram.fit_and_read(None, config, connections, train, nothing).shape == (K, 0)
-
-
-@pytest.mark.long
-def test_numbers_of_64_bits_change_nothing():
-    """Nor do they stop anything: the same lines with JAX_ENABLE_X64=1 and without."""
-    script = pathlib.Path(__file__).parent / "x64.py"
-    lines = [
-        subprocess.run(
-            [sys.executable, str(script)],
-            env={**os.environ, "JAX_ENABLE_X64": wide},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.splitlines()
-        for wide in ("0", "1")
-    ]
-    assert len(lines[0]) == 11, lines[0]
-    assert lines[0] == lines[1]

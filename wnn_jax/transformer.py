@@ -25,7 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import training
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+from wnn_jax.narrow import in_32_bits
 
 CAP = 30.0
 
@@ -49,8 +51,8 @@ class TransformerConfig:
       dropout: probability that an entry of a residual branch is dropped in training.
 
     Raises:
-      ValueError: the number of heads does not divide the width, the window is shorter than 2, or the style is
-        unknown.
+      ValueError: a value is unknown or out of range, the number of heads does not divide the width, or the
+        window is shorter than 2.
 
     Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
     """
@@ -67,13 +69,23 @@ class TransformerConfig:
     dropout: float = 0.2
 
     def __post_init__(self):
+        size = Limits(least=1, most=1 << 16)
+        checks.fields(
+            self,
+            vocabulary=Limits(least=1, most=1 << 24),
+            layers=Limits(least=1, most=1000),
+            width=size,
+            heads=size,
+            expand=size,
+            window=Limits(most=1 << 20),
+            spread=Limits(least=0, most=1e3),
+            dropout=Limits(least=0, below=1),
+        )
         if self.width % self.heads or self.window < 2:
             raise ValueError(
                 "the width must be a multiple of the heads, and the window must be at least 2, got "
                 f"width {self.width}, {self.heads} heads and window {self.window}: change these numbers"
             )
-        if self.style not in ("gpt2", "eam"):
-            raise ValueError(f"unknown style {self.style!r}: choose gpt2 or eam")
 
 
 def init(key: jax.Array, config: TransformerConfig) -> Params:
@@ -116,6 +128,10 @@ def init(key: jax.Array, config: TransformerConfig) -> Params:
     if config.positions:
         params["place"] = place
     return {**params, "blocks": blocks}
+
+
+def _ids(config: TransformerConfig) -> Limits:
+    return Limits(least=0, most=config.vocabulary - 1)
 
 
 def linear(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
@@ -178,8 +194,14 @@ def hidden(
     Returns:
       ``float32 [..., S, D]``.
 
+    Raises:
+      ValueError: the windows are longer than the config's, or their ids are no integers below V.
+
     Source: Vaswani et al. 2017, "Attention Is All You Need"
     """
+    checks.array("ids", ids, "integers", limits=_ids(config))
+    if not ids.ndim or ids.shape[-1] > config.window:
+        raise ValueError(f"ids has shape {list(ids.shape)}: give windows of at most {config.window} ids")
     x = params["embedding"][ids]
     if config.style == "eam":
         x = rms_norm(x)
@@ -279,7 +301,7 @@ class FitConfig:
         epoch.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of range.
 
     Source: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization"
     """
@@ -290,9 +312,9 @@ class FitConfig:
     patience: int = 2
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}: set a number above 0")
+        some = Limits(least=1)
+        limits = {"epochs": Limits(least=1, most=100_000), "rate": Limits(above=0, most=1)}
+        checks.fields(self, **limits, batch=some, patience=some)
 
 
 class Transformer(NamedTuple):
@@ -343,10 +365,12 @@ def fit(
       The model with the lowest loss on the held-out text of all checks; the earliest of equal ones.
 
     Raises:
-      ValueError: the held-out part is not longer than a window.
+      ValueError: the ids are no integers below V, or the held-out part is not longer than a window.
 
     Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
     """
+    tokens = np.asarray(tokens)
+    checks.array("tokens", tokens, "integers", {"N": None}, _ids(config))
     cut = len(tokens) - len(tokens) // 20
     if len(tokens) - cut <= config.window:
         raise ValueError(
@@ -380,13 +404,13 @@ def _optimiser(fitting: FitConfig, steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.1))
 
 
-@training.in_32_bits
+@in_32_bits
 def _begin(fitting: FitConfig, steps: int, params: Params) -> tuple[Params, Any]:
     """Return the parameters and the first state of the optimiser."""
     return params, _optimiser(fitting, steps).init(params)
 
 
-@training.in_32_bits
+@in_32_bits
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _half_epoch(config: TransformerConfig, fitting: FitConfig, steps: int, carry, stream: jax.Array, key):
     """Train for half an epoch, on batches of windows that begin anywhere in the text.
@@ -421,18 +445,21 @@ def score(model: Transformer, history: np.ndarray, tokens: np.ndarray) -> tuple[
       The nats of each token, ``float32 [N]``, and the most probable id, ``int32 [N]`` (the lowest on ties).
 
     Raises:
-      ValueError: the history is shorter than the window.
+      ValueError: the ids are no integers below V, or the history is shorter than the window.
 
     Source: docs/glossary.md
     """
-    config = model.config
+    config, history, tokens = model.config, np.asarray(history), np.asarray(tokens)
+    tokens = tokens if tokens.size else tokens.astype(np.int32)
+    for name, x in (("history", history), ("tokens", tokens)):
+        checks.array(name, x, "integers", {"N": None}, _ids(config))
     if len(history) < config.window:
         raise ValueError(
             f"scoring needs at least {config.window} tokens of history, got {len(history)}: give the end of "
             "the training text"
         )
     half = config.window // 2
-    stream = np.concatenate([np.asarray(history)[-config.window :], tokens]).astype(np.int32)
+    stream = np.concatenate([history[-config.window :], tokens]).astype(np.int32)
     nats, best = np.zeros(len(tokens), np.float32), np.zeros(len(tokens), np.int32)
     for at in range(0, len(tokens), half):
         count = min(half, len(tokens) - at)

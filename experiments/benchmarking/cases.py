@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import ram, search
+from wnn_jax import checks, ram, search
 from wnn_jax.lm import bitwise, objective
 from wnn_jax.ram import backend, connectivity
 from wnn_jax.search import evaluate
@@ -50,9 +50,8 @@ class Sizes:
     repeats: int = 3
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        some = checks.Limits(least=1)
+        checks.fields(self, neurons=some, examples=some, input_bits=some, repeats=some)
 
 
 def run_search(sizes: Sizes, seed: int, way: str, kind: ram.CellKind, address_bits: int) -> dict[str, float]:

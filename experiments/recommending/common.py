@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments.shared import tables
+from wnn_jax import checks
 from wnn_jax.data import movielens
 from wnn_jax.recommender import synthetic
 from wnn_jax.saving import progress
@@ -24,11 +25,17 @@ class RatingsConfig:
         download.
       bad_rows: what to do with rows that cannot be used. skip: print them and go on. refuse: stop at the
         first.
+
+    Raises:
+      ValueError: a value is out of range.
     """
 
     data: Literal["ml-latest-small", "ml-100k", "made-up"] = "ml-latest-small"
     data_dir: str | None = None
     bad_rows: Literal["skip", "refuse"] = "skip"
+
+    def __post_init__(self):
+        checks.fields(self)
 
 
 class Study(NamedTuple):

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from experiments.shared import plots
 from experiments.shared.commandline import Group
-from wnn_jax import lm, ram, search
+from wnn_jax import checks, lm, ram, search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +32,7 @@ class SearchRun:
     process_id: int = 0
 
     def __post_init__(self):
+        checks.fields(self, num_processes=checks.Limits(least=1), process_id=checks.Limits(least=0))
         several = self.num_processes > 1 or self.coordinator
         if several and (not self.coordinator or not 0 <= self.process_id < self.num_processes):
             raise ValueError(

@@ -89,7 +89,7 @@ class ReadoutConfig:
             self,
             folds=Limits(least=2),
             tokens=some,
-            epochs=some,
+            epochs=Limits(least=1, most=100_000),
             batch=some,
             step_size=Limits(above=0, most=1),
             decay=Limits(least=0),

@@ -5,6 +5,8 @@ from typing import Literal
 
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.eam.distill import StudentConfig
 from wnn_jax.eam.memory import MemoryConfig
 from wnn_jax.transformer import TransformerConfig
@@ -20,6 +22,9 @@ class TrunkConfig:
       heads: number of attention heads in a block.
       expand: number of hidden units in a block's MLP, as a multiple of the width.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/eam.md
     """
 
@@ -27,6 +32,10 @@ class TrunkConfig:
     layers: int = 4
     heads: int = 4
     expand: int = 3
+
+    def __post_init__(self):
+        size = Limits(least=1, most=1 << 16)
+        checks.fields(self, width=size, layers=Limits(least=1, most=1000), heads=size, expand=size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +51,7 @@ class LearningConfig:
       decay: weight decay.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of range, or a step takes more than all of a weight away.
 
     Source: docs/semantics/eam.md
     """
@@ -53,9 +62,12 @@ class LearningConfig:
     decay: float = 0.01
 
     def __post_init__(self):
-        if min(self.rate, self.batch, self.epochs) <= 0:
+        some = Limits(least=1)
+        checks.fields(self, rate=Limits(above=0, most=1), batch=some, epochs=some, decay=Limits(least=0))
+        # A step takes the share rate * decay of every weight away. Beyond all of it the weights grow.
+        if self.rate * self.decay > 1:
             raise ValueError(
-                f"rate, batch and epochs must be positive, got {self.rate}, {self.batch} and {self.epochs}"
+                f"decay must be at most 1 / rate, got decay={self.decay} and rate={self.rate}: lower one"
             )
 
     def optimiser(self, steps: int) -> optax.GradientTransformation:
@@ -90,7 +102,7 @@ class EamConfig:
       joining: how encoder and decoder are trained further together, through the read.
 
     Raises:
-      ValueError: a number is not positive, the keys are wider than the teacher, or the start is unknown.
+      ValueError: a value is unknown or out of range, or the keys are wider than the teacher.
 
     Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
     """
@@ -113,16 +125,22 @@ class EamConfig:
     joining: LearningConfig = LearningConfig(rate=2e-3, batch=16, epochs=1)
 
     def __post_init__(self):
-        for name in ("vocabulary", "keys", "patterns", "batch", "every", "hidden"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        size, some = Limits(least=1, most=1 << 16), Limits(least=1)
+        checks.fields(
+            self,
+            vocabulary=Limits(least=1, most=1 << 24),
+            window=Limits(least=2, most=1 << 20),
+            keys=size,
+            patterns=Limits(above=0, most=1e9),
+            batch=some,
+            every=some,
+            hidden=size,
+        )
         if self.keys > self.teacher.width:
             raise ValueError(
                 f"keys must be at most the teacher's width, {self.teacher.width}, got {self.keys}: a key is "
                 "a projection of the teacher's state"
             )
-        if self.start not in ("kmeans", "random"):
-            raise ValueError(f"unknown start {self.start!r}: choose kmeans or random")
 
     @property
     def teacher_trunk(self) -> TransformerConfig:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import transformer
+from wnn_jax import checks, transformer
 from wnn_jax.eam import memory
 from wnn_jax.eam.memory import MemoryConfig
 from wnn_jax.transformer import Params, TransformerConfig
@@ -39,6 +39,9 @@ class StudentConfig:
       memory: how the memory is read.
       repaired: whether the decoder adds to the teacher's head and sees the encoder's state.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/eam.md
     """
 
@@ -48,6 +51,10 @@ class StudentConfig:
     hidden: int
     memory: MemoryConfig = MemoryConfig()
     repaired: bool = True
+
+    def __post_init__(self):
+        size = checks.Limits(least=1, most=1 << 16)
+        checks.fields(self, keys=size, values=size, hidden=size)
 
 
 class Student(NamedTuple):

@@ -20,8 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import training
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.eam import memory
+from wnn_jax.narrow import in_32_bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +36,7 @@ class KnnConfig:
       block: number of positions that are scored before they are stored.
 
     Raises:
-      ValueError: a number is not positive.
+      ValueError: a number is out of range.
 
     Source: docs/semantics/eam.md
     """
@@ -44,9 +46,8 @@ class KnnConfig:
     block: int = 1024
 
     def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value <= 0:
-                raise ValueError(f"{name} must be positive, got {value}")
+        some = Limits(least=1, most=1 << 20)
+        checks.fields(self, nearest=some, sharpness=Limits(above=0, most=1e4), block=some)
 
 
 class Neighbours(NamedTuple):
@@ -74,8 +75,13 @@ def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Itera
       keys: ``float [N, K]``, unit vectors in the order of the text.
       tokens: ``int32 [N]``, the token that followed each.
 
+    Raises:
+      ValueError: the keys are not finite numbers, or there is not one token for each.
+
     Source: docs/semantics/eam.md
     """
+    checks.array("keys", keys, "numbers", {"N": None, "K": None})
+    checks.array("tokens", tokens, "integers", {"N": len(keys)}, Limits(least=0))
     room = -(-len(keys) // config.block) * config.block
     stored = jnp.zeros((room, keys.shape[1]), jnp.float32).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))
@@ -196,7 +202,7 @@ def nats(gate: MixtureGate, seen: Evidence) -> jax.Array:
     return -jnp.log((1 - part) * seen.model + part * seen.near)
 
 
-@training.in_32_bits
+@in_32_bits
 def fit_gate(seen: Evidence, steps: int = 400) -> MixtureGate:
     """Fits the gate with the lowest mean cost on given positions.
 

@@ -24,6 +24,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 
 @dataclasses.dataclass(frozen=True)
 class MemoryConfig:
@@ -66,19 +69,27 @@ class MemoryConfig:
     merge: int = 1
 
     def __post_init__(self):
-        if self.nearest < 1:
-            raise ValueError(f"nearest must be at least 1, got {self.nearest}")
-        if not 0 <= self.eta_least <= self.eta <= 1:
+        cosine, few = Limits(least=-2, most=2), Limits(least=0, most=1 << 16)
+        checks.fields(
+            self,
+            nearest=Limits(least=1),
+            sharpness=Limits(above=0, most=1e4),
+            eta=Limits(most=1),
+            eta_least=Limits(least=0),
+            cooling=Limits(above=0, most=1),
+            damping=Limits(above=0, most=1e9),
+            conscience=Limits(least=0, most=1e9),
+            novel=cosine,
+            overload=Limits(least=0),
+            alike=cosine,
+            grow=few,
+            split=few,
+            merge=Limits(least=0, most=1000),
+        )
+        if self.eta_least > self.eta:
             raise ValueError(
-                f"eta_least and eta must be between 0 and 1 and in this order, got {self.eta_least} "
-                f"and {self.eta}"
+                f"eta_least must be at most eta, got {self.eta_least} and {self.eta}: lower eta_least"
             )
-        for name in ("sharpness", "cooling", "damping"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("grow", "split", "merge"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}")
 
 
 class Store(NamedTuple):

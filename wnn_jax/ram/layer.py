@@ -475,4 +475,4 @@ def _one_by_one(function, size, batched, arguments):
         picked = [x[index] if flag else x for x, flag in zip(leaves, flags, strict=True)]
         return function(*jax.tree.unflatten(tree, picked))
 
-    return jax.lax.map(call, jnp.arange(size))
+    return jax.lax.map(call, jnp.arange(size, dtype=jnp.int32))

@@ -109,7 +109,7 @@ def _plogp(p: jax.Array) -> jax.Array:
 def _resize(neuron, used, error, entropy, bounds, config):
     """Remove one connection of a neuron, or add one, or leave it as it is."""
     length = (neuron != UNUSED).sum(dtype=jnp.int32)
-    slots = jnp.arange(neuron.shape[0])
+    slots = jnp.arange(neuron.shape[0], dtype=jnp.int32)
     known = jnp.where(neuron == UNUSED, jnp.inf, entropy[jnp.maximum(neuron, 0)])
     packed = jnp.argsort(known == jnp.inf, stable=True)
     neuron, known = neuron[packed], known[packed]
@@ -143,4 +143,4 @@ def _turnover(key, evaluator, config, neurons, worth, wrong):
     slot, best = jnp.argmin(alive), jnp.argmax(jnp.where(alive, worth, -jnp.inf))
     child = move(key, bounds, ("connections",), neurons, best)
     comes = (wrong > config.error) & ~alive.all()
-    return jnp.where(comes & (jnp.arange(neurons.shape[0]) == slot)[:, None], child, neurons)
+    return jnp.where(comes & (jnp.arange(neurons.shape[0], dtype=jnp.int32) == slot)[:, None], child, neurons)

@@ -435,5 +435,5 @@ def _whole_changes(objective, targets, genome, votes, gain, neurons):
         flat = gain.reshape(-1, gain.shape[-1]), neurons.reshape(-1)
         return jax.lax.map(one_change, flat).reshape(neurons.shape)
 
-    change = jax.lax.map(one_cluster, (jnp.arange(len(present)), gain, neurons))
+    change = jax.lax.map(one_cluster, (jnp.arange(len(present), dtype=jnp.int32), gain, neurons))
     return change, jnp.zeros_like(change)

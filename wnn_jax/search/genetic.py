@@ -160,7 +160,9 @@ def genetic(
         keys = jax.random.split(move_key, (1, clusters, most, 1))
         moves = move_all(keys, bounds, config.dimensions, genome[None], places[None])[0, :, :, 0]
         kept = jnp.take_along_axis(genome, places[..., None], axis=1)
-        mutant = genome.at[jnp.arange(clusters)[:, None], places].set(select(hit, moves, kept))
+        mutant = genome.at[jnp.arange(clusters, dtype=jnp.int32)[:, None], places].set(
+            select(hit, moves, kept)
+        )
         # Each move keeps the bounds, but several moves together may remove too many neurons of a cluster.
         enough = connectivity.neurons_present(mutant) >= bounds.min_neurons
         return select(enough, mutant, genome)

@@ -88,7 +88,10 @@ def settle(
     Source: docs/semantics/search.md
     """
     population, clusters, _, _ = taken.shape
-    p, k = jnp.arange(population)[:, None, None], jnp.arange(clusters)[:, None]
+    p, k = (
+        jnp.arange(population, dtype=jnp.int32)[:, None, None],
+        jnp.arange(clusters, dtype=jnp.int32)[:, None],
+    )
     at = taken.any(axis=-1)
     old = jnp.take_along_axis(state.genomes, found.places[..., None], axis=2)
     moved = jnp.take_along_axis(found.moves, jnp.argmax(taken, axis=-1)[..., None, None], axis=3)[..., 0, :]

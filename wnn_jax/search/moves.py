@@ -152,8 +152,8 @@ def sized(
     Source: docs/semantics/search.md
     """
     full = random(key, clusters, bounds.max_neurons, bounds.max_bits, bounds.input_bits)
-    kept = jnp.arange(bounds.max_neurons)[:, None] < neurons
-    return jnp.where(kept & (jnp.arange(bounds.max_bits) < address_bits), full, UNUSED)
+    kept = jnp.arange(bounds.max_neurons, dtype=jnp.int32)[:, None] < neurons
+    return jnp.where(kept & (jnp.arange(bounds.max_bits, dtype=jnp.int32) < address_bits), full, UNUSED)
 
 
 def move(
@@ -192,7 +192,7 @@ def move(
     """
     keys = iter(jax.random.split(key, 10))
     neurons, lengths, connections = (name in dimensions for name in DIMENSIONS)
-    slots = jnp.arange(bounds.max_bits)
+    slots = jnp.arange(bounds.max_bits, dtype=jnp.int32)
     present = jnp.any(cluster != UNUSED, axis=-1)
     alive, old = present[place], cluster[place]
 

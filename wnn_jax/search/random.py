@@ -81,7 +81,9 @@ def random_search(
 
     def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:
         keys = jax.random.split(key, config.starts)
-        genomes = jax.vmap(draw)(keys, jnp.arange(config.starts) % 2 == 1).astype(state.genomes.dtype)
+        genomes = jax.vmap(draw)(keys, jnp.arange(config.starts, dtype=jnp.int32) % 2 == 1).astype(
+            state.genomes.dtype
+        )
         votes, scores = evaluate.evaluated(evaluator, fold, genomes)
         best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
         new = SearchState(genomes, votes, scores, best, best_scores, (), state.step + 1)

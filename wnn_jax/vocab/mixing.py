@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.vocab.operation import (
     Operation,
     Params,
@@ -23,6 +25,9 @@ from wnn_jax.vocab.operation import (
     to_channels,
     to_words,
 )
+
+_CHANNELS = Limits(least=1, most=1 << 20)
+_DECAY = Limits(least=-1e3, most=1e3)  # logits: beyond these a memory keeps all or nothing
 
 
 def decay_weights(rates: jax.Array, length: int, leaky: bool) -> jax.Array:
@@ -93,8 +98,9 @@ class LinearAttention:
     adaptive: bool = False
 
     def __post_init__(self):
+        checks.fields(self, channels=_CHANNELS, decays=_DECAY, divisor=Limits(above=0, most=1e9))
         heads = len(self.decays)
-        if self.channels % heads or (self.adaptive and heads > 1):
+        if not heads or self.channels % heads or (self.adaptive and heads > 1):
             raise ValueError(
                 "linear attention needs channels that the number of heads divides, and one head if it is "
                 f"adaptive, got {self.channels} channels and {heads} heads: change channels or decays"
@@ -161,11 +167,22 @@ class CoupledAttention:
       slow: the memory that gates.
       fast: the memory that is gated, with as many channels.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     slow: LinearAttention
     fast: LinearAttention
+
+    def __post_init__(self):
+        checks.fields(self)
+        if self.slow.channels != self.fast.channels:
+            raise ValueError(
+                f"both memories need equal channels, got {self.slow.channels} and {self.fast.channels}: give "
+                "one number to both"
+            )
 
 
 def _coupled_init(key: jax.Array, sizes: CoupledAttention, width: int) -> Params:
@@ -198,12 +215,20 @@ class MultiScaleAttention:
       decays: the initial logit of each memory's decay rate.
       unit_length: whether queries and keys are scaled to length 1.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     channels: int
     decays: tuple[float, ...] = (0.0, 3.0, 5.0)
     unit_length: bool = False
+
+    def __post_init__(self):
+        checks.fields(self, channels=_CHANNELS, decays=_DECAY)
+        if not self.decays:
+            raise ValueError("decays has no entry: give the decay rate of at least one memory")
 
 
 def _scales_init(key: jax.Array, sizes: MultiScaleAttention, width: int) -> Params:
@@ -242,6 +267,9 @@ class SoftmaxAttention:
       base: base of the wavelengths of rotary positions.
       query_gain: initial factor of queries.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: Vaswani et al. 2017; docs/semantics/vocab.md
     """
 
@@ -249,6 +277,11 @@ class SoftmaxAttention:
     kv_heads: int = 4
     base: float = 1e4
     query_gain: float = 1.5
+
+    def __post_init__(self):
+        heads = Limits(least=1, most=1 << 16)
+        more = {"base": Limits(above=0, most=1e9), "query_gain": Limits(least=-1e3, most=1e3)}
+        checks.fields(self, heads=heads, kv_heads=heads, **more)
 
 
 def _attention_init(key: jax.Array, sizes: SoftmaxAttention, width: int) -> Params:
@@ -301,11 +334,17 @@ class Convolution:
       taps: number of positions that it sees, including the present one.
       gated: whether each position is scaled by the mean of `taps` sigmoids of its state.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     taps: int = 16
     gated: bool = False
+
+    def __post_init__(self):
+        checks.fields(self, taps=Limits(least=1, most=1 << 16))
 
 
 def _convolution_init(key: jax.Array, sizes: Convolution, width: int) -> Params:
@@ -330,10 +369,16 @@ class MovingAverage:
     Attributes:
       decay: the initial logit of the decay rates.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     decay: float = 4.0
+
+    def __post_init__(self):
+        checks.fields(self, decay=_DECAY)
 
 
 def _average_init(key: jax.Array, sizes: MovingAverage, width: int) -> Params:

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.data import tokenizers
 from wnn_jax.vocab import mixing, pointwise
 from wnn_jax.vocab.operation import Params, StepContext, normal, rms_norm
@@ -43,7 +45,7 @@ class Sublayer:
         and "factor" of an operation always belong to the use.
 
     Raises:
-      ValueError: the scale is unknown.
+      ValueError: the scale or the operation is unknown.
 
     Source: docs/semantics/vocab.md
     """
@@ -60,6 +62,12 @@ class Sublayer:
     def __post_init__(self):
         if self.scale not in get_args(Scale):
             raise ValueError(f'unknown scale {self.scale!r} of a sublayer: choose "", "one" or "vector"')
+        checks.fields(self)
+        if not isinstance(self.operation, (Subspace, *OPERATIONS)):
+            raise ValueError(
+                f"operation is of type {type(self.operation).__name__}: give an operation of `mixing` or "
+                "`pointwise`, or a Subspace"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +82,9 @@ class Subspace:
       by_entropy: whether the result is scaled by the entropy of the state, which gets no gradient, so that
         uncertain positions change more. Only a window has this.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
@@ -81,6 +92,9 @@ class Subspace:
     sublayers: tuple[Sublayer, ...]
     window: bool = True
     by_entropy: bool = False
+
+    def __post_init__(self):
+        checks.fields(self, size=Limits(least=1, most=1 << 20))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +135,16 @@ class VocabConfig:
     drop_input: bool = False
 
     def __post_init__(self):
-        for name in ("vocabulary", "steps", "repeats", "columns"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        few = Limits(least=1, most=10_000)  # each use of a step is compiled by itself
+        checks.fields(
+            self,
+            vocabulary=Limits(least=1, most=1 << 20),
+            steps=few,
+            repeats=few,
+            columns=few,
+            embedding=Limits(least=0, most=1 << 16),
+            early_loss=Limits(least=0, most=1e3),
+        )
         if self.steps % self.repeats or (self.columns > 1 and (self.halting or self.repeats > 1)):
             raise ValueError(
                 "repeats must divide steps, and several columns cannot repeat or halt, got "

@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 STDDEV = 0.02
 
 Params = dict[str, Any]
@@ -96,6 +99,11 @@ class WordMap:
         if self.kind not in get_args(MapKind):
             kinds = ", ".join(get_args(MapKind))
             raise ValueError(f"unknown kind {self.kind!r} of word map: choose one of {kinds}")
+        checks.fields(self, waves=Limits(least=0, most=1 << 20), stddev=Limits(least=0, most=1e3))
+        if self.waves[1] < self.waves[0]:
+            raise ValueError(
+                f"waves={self.waves} has no wave: give the first and the last harmonic, in this order"
+            )
 
     @property
     def wave_count(self) -> int:

@@ -2,11 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
+from wnn_jax import checks
 from wnn_jax.vocab.operation import (
     STDDEV,
     Operation,
@@ -31,6 +32,7 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
     "relu2": lambda x: jnp.square(jax.nn.relu(x)),
 }
+_SIZE = checks.Limits(least=1, most=1 << 20)
 Mix = Literal["full", "low", "bias", "bank"]
 gelu = ACTIVATIONS["gelu"]
 
@@ -77,9 +79,8 @@ class Mlp:
     scaled: bool = True
 
     def __post_init__(self):
+        checks.fields(self, channels=_SIZE, rank=_SIZE)
         _check_activations(self.activations)
-        if self.mix not in get_args(Mix):
-            raise ValueError(f"unknown mix {self.mix!r}: choose one of {', '.join(get_args(Mix))}")
 
 
 def _mlp_init(key: jax.Array, sizes: Mlp, width: int) -> Params:
@@ -185,10 +186,16 @@ class WordGraph:
     Attributes:
       rank: rank of the matrix.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     rank: int
+
+    def __post_init__(self):
+        checks.fields(self, rank=_SIZE)
 
 
 def _graph_init(key: jax.Array, sizes: WordGraph, width: int) -> Params:
@@ -214,10 +221,16 @@ class WordGate:
     Attributes:
       inner: number of hidden units of the layer.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     inner: int
+
+    def __post_init__(self):
+        checks.fields(self, inner=_SIZE)
 
 
 def _gate_init(key: jax.Array, sizes: WordGate, width: int) -> Params:
@@ -249,6 +262,7 @@ class Policy:
     activations: tuple[str, ...] = ("gelu", "relu", "relu2", "silu", "tanh", "sigmoid", "same", "negative")
 
     def __post_init__(self):
+        checks.fields(self)
         _check_activations(self.activations)
 
 
@@ -280,11 +294,17 @@ class Experts:
       experts: number of networks.
       inner: number of hidden units of each.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     experts: int
     inner: int
+
+    def __post_init__(self):
+        checks.fields(self, experts=_SIZE, inner=_SIZE)
 
 
 def _experts_init(key: jax.Array, sizes: Experts, width: int) -> Params:
@@ -313,12 +333,18 @@ class Bands:
       middle: the layer between them.
       high: the layer that is gated, with as many channels as `low`.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     low: Mlp
     middle: Mlp
     high: Mlp
+
+    def __post_init__(self):
+        checks.fields(self)
 
 
 def _bands_init(key: jax.Array, sizes: Bands, width: int) -> Params:
@@ -345,10 +371,16 @@ class TopK:
     Attributes:
       keep: number of words.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     keep: int
+
+    def __post_init__(self):
+        checks.fields(self, keep=_SIZE)
 
 
 def _top_k(sizes: TopK, params: Params, x: jax.Array, context: StepContext) -> jax.Array:
@@ -364,10 +396,16 @@ class Factor:
     Attributes:
       learned: whether there is such a number, which is learned.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: docs/semantics/vocab.md
     """
 
     learned: bool = True
+
+    def __post_init__(self):
+        checks.fields(self)
 
 
 def _factor_init(key: jax.Array, sizes: Factor, width: int) -> Params:

@@ -5,6 +5,9 @@ import dataclasses
 import jax
 import optax
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -17,12 +20,19 @@ class Recipe:
       warmup: share of the steps, at the beginning, in which the rate rises.
       muon_rate: highest rate of Muon for weights with two or more dimensions; with 0 Adam trains all weights.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: Muon (Jordan 2024); urmzd/exp-agi-models; docs/semantics/vocab.md
     """
 
     rate: float = 0.03
     warmup: float = 0.0
     muon_rate: float = 0.0
+
+    def __post_init__(self):
+        rate = Limits(least=0, most=1)
+        checks.fields(self, rate=rate, warmup=rate, muon_rate=rate)
 
     def optimiser(self, steps: int) -> optax.GradientTransformation:
         """Returns the optimiser of a training of ``steps`` steps in all."""

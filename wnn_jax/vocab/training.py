@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import training
+from wnn_jax import checks, training
+from wnn_jax.checks import Limits
 from wnn_jax.data import streams, text
 from wnn_jax.saving import progress
 from wnn_jax.vocab import artifact, counts, evaluation, model, repairs
@@ -36,9 +37,8 @@ class TrainConfig:
     window: int = 64
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 1:
-                raise ValueError(f"{field.name} must be positive, got {getattr(self, field.name)}")
+        some = Limits(least=1, most=1 << 24)
+        checks.fields(self, steps=Limits(least=1), tokens_per_step=some, window=some)
         if self.window % 2:
             raise ValueError(f"window must be even, got {self.window}: windows overlap by half when scored")
         if self.tokens_per_step % self.window:
@@ -111,7 +111,9 @@ def train(
     tokens, tokenizer = (
         (corpus.train, corpus.tokenizer) if isinstance(corpus, text.Corpus) else (corpus, None)
     )
-    windows = training_windows(np.asarray(tokens), config)
+    tokens = np.asarray(tokens)
+    checks.array("tokens", tokens if tokens.size else tokens.astype(np.int32), "integers", {"N": None})
+    windows = training_windows(tokens, config)
     if windows.min() < 0 or windows.max() >= shape.vocabulary:
         raise ValueError(
             f"the model has {shape.vocabulary} ids and the text has ids from {windows.min()} to "

@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
+from wnn_jax import checks
+from wnn_jax.checks import Limits
 from wnn_jax.vocab import repairs as mend
 from wnn_jax.vocab import zoo
 from wnn_jax.vocab.model import VocabConfig
@@ -62,6 +64,7 @@ def variant(
 
     Source: docs/semantics/vocab.md
     """
+    checks.integer("vocabulary", vocabulary)
     if not LEAST <= vocabulary <= MOST:
         raise ValueError(
             f"these models take {LEAST} to {MOST:,} ids, got {vocabulary:,}, and a state has a number for "
@@ -105,15 +108,11 @@ class ComparisonConfig:
     ablate: Ablation = "none"
 
     def __post_init__(self):
+        some = Limits(least=1, most=10_000)
+        checks.fields(self, hops=some, rank=some)
         for name in self.names:
             zoo.known(name)
         mend.check(self.repairs or ())
-        for name in ("hops", "rank"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.ablate not in get_args(Ablation):
-            choices = ", ".join(get_args(Ablation))
-            raise ValueError(f"unknown ablation {self.ablate!r}: choose one of {choices}")
 
     @property
     def names(self) -> tuple[str, ...]:

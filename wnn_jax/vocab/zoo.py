@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from wnn_jax import checks
 from wnn_jax.vocab.mixing import (
     Convolution,
     CoupledAttention,
@@ -68,6 +69,9 @@ class Sizes:
       embedding: width of v13's table.
       keep: number of words that v15 keeps.
 
+    Raises:
+      ValueError: a value is out of range.
+
     Source: urmzd/exp-agi-models; docs/semantics/vocab.md
     """
 
@@ -86,6 +90,10 @@ class Sizes:
     narrow: int = 128
     embedding: int = 128
     keep: int = 128
+
+    def __post_init__(self):
+        size = checks.Limits(least=1, most=1 << 16)
+        checks.fields(self, **{field.name: size for field in dataclasses.fields(self)})
 
 
 def scaled(vocabulary: int, steps: int = 8) -> Sizes:
