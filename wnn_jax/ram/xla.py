@@ -2,7 +2,8 @@
 
 A kernel walks a flat list of neurons in blocks. It writes and reads the rows of one block before it starts
 the next block. So a row of 2^T cells stays in cache while all examples pass. Addresses are computed from the
-packed words when they are needed and are not stored.
+packed words when they are needed and are not stored. An address has T bits, whatever the words and the
+connections are, and a row has 2^T cells. So gathers and scatters at addresses need no check of their own.
 
 Source: docs/semantics/ram.md
 """
