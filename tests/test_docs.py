@@ -23,8 +23,8 @@ _MOST_APART = 0.2
 def same(printed: str, shown: str, kind: str | None) -> bool:
     """Whether a block printed what its page shows.
 
-    Of an example the numbers may lie a fifth apart. Of a text that a model draws only the length and the first
-    words, which are the prompt, are compared: one draw follows from the last digit of a float, which differs
+    Of an example the numbers may lie a fifth apart. Of a text that a model draws, only the length and the
+    first words are compared: a draw follows from the last digit of a float, and that differs
     between processors.
     """
     if kind is None:

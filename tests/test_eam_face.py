@@ -107,12 +107,18 @@ def test_two_memories_become_one(written):
         (lambda m, k, v: eam.write(m, k * np.nan, v), "keys must be finite, got 300 rows that are not"),
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=301, width=5), "must be 1 to 300, got 301"),
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=0, width=5), "got 0"),
-        (lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0), "width must be at least 1"),
+        (
+            lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0),
+            "width=0 is out of range: give a whole number at least 1",
+        ),
         (
             lambda m, k, v: eam.MemoryConfig(nearest=0),
             "nearest=0 is out of range: give a whole number at least 1",
         ),
-        (lambda m, k, v: eam.MemoryConfig(eta=2.0), "between 0 and 1"),
+        (
+            lambda m, k, v: eam.MemoryConfig(eta=2.0),
+            "eta=2.0 is out of range: give a finite number at most 1",
+        ),
         (
             lambda m, k, v: eam.MemoryConfig(damping=0.0),
             r"damping=0\.0 is out of range: give a finite number above 0",

@@ -130,6 +130,10 @@ def init(key: jax.Array, config: TransformerConfig) -> Params:
     return {**params, "blocks": blocks}
 
 
+def _ids(config: TransformerConfig) -> Limits:
+    return Limits(least=0, most=config.vocabulary - 1)
+
+
 def linear(key: jax.Array, inputs: int, outputs: int) -> jax.Array:
     """Draw a random matrix, uniform between plus and minus ``1 / sqrt(inputs)``.
 
@@ -190,8 +194,14 @@ def hidden(
     Returns:
       ``float32 [..., S, D]``.
 
+    Raises:
+      ValueError: the windows are longer than the config's, or their ids are no integers below V.
+
     Source: Vaswani et al. 2017, "Attention Is All You Need"
     """
+    checks.array("ids", ids, "integers", limits=_ids(config))
+    if not ids.ndim or ids.shape[-1] > config.window:
+        raise ValueError(f"ids has shape {list(ids.shape)}: give windows of at most {config.window} ids")
     x = params["embedding"][ids]
     if config.style == "eam":
         x = rms_norm(x)
@@ -355,10 +365,12 @@ def fit(
       The model with the lowest loss on the held-out text of all checks; the earliest of equal ones.
 
     Raises:
-      ValueError: the held-out part is not longer than a window.
+      ValueError: the ids are no integers below V, or the held-out part is not longer than a window.
 
     Source: Radford et al. 2019 (gpt2); openai/parameter-golf, pull request 1146 (eam)
     """
+    tokens = np.asarray(tokens)
+    checks.array("tokens", tokens, "integers", {"N": None}, _ids(config))
     cut = len(tokens) - len(tokens) // 20
     if len(tokens) - cut <= config.window:
         raise ValueError(
@@ -433,18 +445,21 @@ def score(model: Transformer, history: np.ndarray, tokens: np.ndarray) -> tuple[
       The nats of each token, ``float32 [N]``, and the most probable id, ``int32 [N]`` (the lowest on ties).
 
     Raises:
-      ValueError: the history is shorter than the window.
+      ValueError: the ids are no integers below V, or the history is shorter than the window.
 
     Source: docs/glossary.md
     """
-    config = model.config
+    config, history, tokens = model.config, np.asarray(history), np.asarray(tokens)
+    tokens = tokens if tokens.size else tokens.astype(np.int32)
+    for name, x in (("history", history), ("tokens", tokens)):
+        checks.array(name, x, "integers", {"N": None}, _ids(config))
     if len(history) < config.window:
         raise ValueError(
             f"scoring needs at least {config.window} tokens of history, got {len(history)}: give the end of "
             "the training text"
         )
     half = config.window // 2
-    stream = np.concatenate([np.asarray(history)[-config.window :], tokens]).astype(np.int32)
+    stream = np.concatenate([history[-config.window :], tokens]).astype(np.int32)
     nats, best = np.zeros(len(tokens), np.float32), np.zeros(len(tokens), np.int32)
     for at in range(0, len(tokens), half):
         count = min(half, len(tokens) - at)

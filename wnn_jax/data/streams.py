@@ -29,6 +29,7 @@ def cut(tokens: np.ndarray, window: int) -> np.ndarray:
     """
     checks.integer("window", window, Limits(least=1))
     checks.array("tokens", tokens, "integers", {"N": None}, Limits(-checks.MOST, checks.MOST))
+    checks.integer("window", window, checks.Limits(least=1))
     count = (len(tokens) - 1) // window
     if count < 1:
         raise ValueError(
@@ -74,6 +75,7 @@ def overlapping(tokens: np.ndarray, window: int) -> np.ndarray:
     Source: docs/architecture.md.
     """
     checks.integer("window", window, Limits(least=1))
+    checks.integer("window", window, checks.Limits(least=2))
     if window % 2 or len(tokens) <= window:
         raise ValueError(
             "windows that overlap by half need an even length and more tokens than a window has, got "

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.eam import memory as stores
 from wnn_jax.eam.memory import MemoryConfig, Store
 
@@ -49,12 +50,12 @@ def create(
     Source: docs/semantics/eam.md
     """
     keys = _rows("keys", keys)
+    checks.integer("locations", locations)
     if not 1 <= locations <= len(keys):
         raise ValueError(
             f"locations must be 1 to {len(keys)}, got {locations}: each begins at one of the {len(keys)} keys"
         )
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
+    checks.integer("width", width, checks.Limits(least=1, most=1 << 20))
     addresses = stores.addresses_of(key, np.asarray(stores.unit(jnp.asarray(keys))), locations)
     return AssociativeMemory(config, stores.empty(config, addresses, width))
 
@@ -77,6 +78,7 @@ def write(memory: AssociativeMemory, keys: Any, values: Any) -> AssociativeMemor
 
     Source: docs/semantics/eam.md
     """
+    _check(memory.store)
     keys = _rows("keys", keys, memory.store.addresses.shape[1])
     values = _rows("values", values, memory.store.counters.shape[1])
     if len(keys) != len(values):
@@ -105,6 +107,7 @@ def read(memory: AssociativeMemory, keys: Any) -> np.ndarray:
 
     Source: docs/semantics/eam.md
     """
+    _check(memory.store)
     keys = _rows("keys", keys, memory.store.addresses.shape[1])
     values = np.empty((len(keys), memory.store.counters.shape[1]), np.float32)
     for start, rows, block in _blocks(len(keys)):
@@ -145,9 +148,27 @@ def _read(config: MemoryConfig, store: Store, keys: jax.Array) -> jax.Array:
     return stores.read(config, store, stores.contents(store), stores.unit(keys))
 
 
+def _check(store: Store) -> None:
+    """Check the arrays of a memory, which may come from a file.
+
+    Raises:
+      ValueError: an array has another type or shape, or an entry that no memory has.
+    """
+    room = {"L": len(store.weights)}
+    checks.array("addresses", store.addresses, "float32", {**room, "K": None}, checks.Limits(-1.001, 1.001))
+    checks.array("counters", store.counters, "float32", {**room, "D": None})
+    checks.array("weights", store.weights, "float32", room, checks.Limits(least=0))
+    checks.array("used", store.used, "int32", {}, checks.Limits(least=0, most=len(store.weights)))
+    checks.array("eta", store.eta, "float32", {}, checks.Limits(least=0, most=1))
+
+
 def _rows(name: str, rows: Any, width: int | None = None) -> np.ndarray:
     """Checks rows and returns them as ``float32 [N, width]``."""
-    rows = np.asarray(rows, np.float32)
+    try:
+        with np.errstate(over="ignore"):
+            rows = np.asarray(rows, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} is of type {type(rows).__name__}: give rows of numbers") from error
     if rows.ndim != 2 or (width is not None and rows.shape[1] != width):
         wanted = "N, width" if width is None else f"N, {width}"
         raise ValueError(f"{name} must have the shape [{wanted}], got {list(rows.shape)}")

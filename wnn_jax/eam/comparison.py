@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.eam import artifact, distill, memory, scoring
 from wnn_jax.eam.fitted import Eam
 from wnn_jax.eam.scoring import Predict
@@ -23,8 +24,13 @@ def predictor(model: Eam, part: str = "repaired") -> Predict:
       model: the result of `fit`.
       part: ``repaired`` or ``published``, the two students; or ``teacher``.
 
+    Raises:
+      ValueError: the part is unknown.
+
     Source: docs/semantics/eam.md
     """
+    if part not in ("repaired", "published", "teacher"):
+        raise ValueError(f"unknown part {part!r}: choose one of repaired, published, teacher")
     if part == "teacher":
         trunk = model.config.teacher_trunk
         return functools.partial(distill.predict_by_teacher, trunk, model.teacher, model.project)
@@ -128,8 +134,16 @@ def transfer(ce: float, teacher: float, unigram: float) -> Transfer:
       teacher: the cross-entropy of the teacher.
       unigram: the cross-entropy of unigram counts.
 
+    Raises:
+      ValueError: the teacher's cross-entropy is 0, or that of the unigram.
+
     Source: docs/semantics/eam.md
     """
+    if not teacher or unigram == teacher:
+        raise ValueError(
+            f"the teacher must have a cross-entropy other than 0 and than the unigram's, got {teacher} and "
+            f"{unigram}: nothing can be compared with it"
+        )
     return Transfer(1 - (ce - teacher) / teacher, (unigram - ce) / (unigram - teacher))
 
 
@@ -156,8 +170,17 @@ def difference(nats: np.ndarray, other: np.ndarray, block: int = 100) -> Differe
       block: the number of tokens whose mean counts as one draw for the standard error, because neighbouring
         tokens are alike. Tokens after the last whole block count in the mean alone.
 
+    Raises:
+      ValueError: there is no token, or the models were scored on different numbers of tokens.
+
     Source: docs/semantics/eam.md
     """
+    checks.integer("block", block, checks.Limits(least=1))
+    if np.ndim(nats) != 1 or np.shape(nats) != np.shape(other) or not len(nats):
+        raise ValueError(
+            f"nats and other have shapes {list(np.shape(nats))} and {list(np.shape(other))}: give the nats "
+            "of the same tokens, at least one"
+        )
     gap = nats - other
     means = gap[: len(gap) // block * block].reshape(-1, block).mean(1)
     error = float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else _NONE

@@ -75,7 +75,7 @@ def fit(
 
     Source: docs/semantics/eam.md
     """
-    _check(config, windows)
+    stages.check_windows(config, windows)
     place = _open(key, config, windows, resume)
     project = stages.projection(key, config)
     teacher = stages.teach(key, config, windows, saved=place("teacher"), on_step=on_step)
@@ -112,16 +112,3 @@ def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | 
         "seed": np.asarray(jax.random.key_data(key)).tolist(),
     }
     return lambda stage: progress.Progress(pathlib.Path(resume) / stage, about)
-
-
-def _check(config: EamConfig, windows: np.ndarray) -> None:
-    if windows.ndim != 2 or windows.shape[1] != config.window + 1 or not len(windows):
-        raise ValueError(
-            f"windows must have the shape [N, {config.window + 1}] with at least one row, "
-            f"got {list(windows.shape)}"
-        )
-    if windows.min() < 0 or windows.max() >= config.vocabulary:
-        raise ValueError(
-            f"ids must be 0 to {config.vocabulary - 1} (vocabulary {config.vocabulary}), "
-            f"got {windows.min()} to {windows.max()}"
-        )

@@ -75,8 +75,13 @@ def neighbours(config: KnnConfig, keys: np.ndarray, tokens: np.ndarray) -> Itera
       keys: ``float [N, K]``, unit vectors in the order of the text.
       tokens: ``int32 [N]``, the token that followed each.
 
+    Raises:
+      ValueError: the keys are not finite numbers, or there is not one token for each.
+
     Source: docs/semantics/eam.md
     """
+    checks.array("keys", keys, "numbers", {"N": None, "K": None})
+    checks.array("tokens", tokens, "integers", {"N": len(keys)}, Limits(least=0))
     room = -(-len(keys) // config.block) * config.block
     stored = jnp.zeros((room, keys.shape[1]), jnp.float32).at[: len(keys)].set(jnp.asarray(keys, jnp.float32))
     after = jnp.zeros(room, jnp.int32).at[: len(tokens)].set(jnp.asarray(tokens))

@@ -74,6 +74,8 @@ class MemoryConfig:
             self,
             nearest=Limits(least=1),
             sharpness=Limits(above=0, most=1e4),
+            eta=Limits(most=1),
+            eta_least=Limits(least=0),
             cooling=Limits(above=0, most=1),
             damping=Limits(above=0, most=1e9),
             conscience=Limits(least=0, most=1e9),
@@ -84,10 +86,9 @@ class MemoryConfig:
             split=few,
             merge=Limits(least=0, most=1000),
         )
-        if not 0 <= self.eta_least <= self.eta <= 1:
+        if self.eta_least > self.eta:
             raise ValueError(
-                f"eta_least and eta must be between 0 and 1 and in this order, got {self.eta_least} "
-                f"and {self.eta}"
+                f"eta_least must be at most eta, got {self.eta_least} and {self.eta}: lower eta_least"
             )
 
 

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.eam import knn
 from wnn_jax.eam.distill import Predictions
 from wnn_jax.eam.knn import KnnConfig
@@ -63,11 +64,19 @@ def predict_all(predict: Predict, windows: np.ndarray, batch: int = 16) -> Predi
     Returns:
       log-probabilities ``float32 [N T, V]`` and keys ``float32 [N T, K]``.
 
+    Raises:
+      ValueError: there is no window, or an id is no integer below V.
+
     Source: docs/semantics/eam.md
     """
+    checks.array("windows", windows, "integers", {"N": None, "T + 1": None}, checks.Limits(least=0))
+    checks.integer("batch", batch, checks.Limits(least=1))
+    if not len(windows) or windows.shape[1] < 2:
+        raise ValueError(f"windows has shape {list(windows.shape)}: give at least one token to predict")
     parts = [predict(windows[i : i + batch, :-1]) for i in range(0, len(windows), batch)]
     flat = ([np.asarray(x).reshape(-1, x.shape[-1]) for x in part] for part in zip(*parts, strict=True))
     log_probs, keys = (np.concatenate(x) for x in flat)
+    checks.entries("windows", np.asarray(windows), checks.Limits(most=log_probs.shape[1] - 1))
     return Predictions(log_probs, keys)
 
 

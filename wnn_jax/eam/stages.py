@@ -74,6 +74,31 @@ class Filled(NamedTuple):
     seconds: float
 
 
+def check_windows(config: EamConfig, windows: np.ndarray) -> None:
+    """Check the windows of a text.
+
+    Args:
+      config: the length of a window and the vocabulary.
+      windows: ``int32 [N, T + 1]``.
+
+    Raises:
+      ValueError: the windows are no integers or of another length, or ids are outside the vocabulary.
+
+    Source: docs/architecture.md
+    """
+    checks.array("windows", windows, "integers")
+    if windows.ndim != 2 or windows.shape[1] != config.window + 1 or not len(windows):
+        raise ValueError(
+            f"windows must have the shape [N, {config.window + 1}] with at least one row, "
+            f"got {list(windows.shape)}"
+        )
+    if windows.min() < 0 or windows.max() >= config.vocabulary:
+        raise ValueError(
+            f"ids must be 0 to {config.vocabulary - 1} (vocabulary {config.vocabulary}), "
+            f"got {windows.min()} to {windows.max()}"
+        )
+
+
 def projection(key: jax.Array, config: EamConfig) -> jax.Array:
     """Draws the matrix ``float32 [D, K]`` that maps the teacher's states to keys.
 
@@ -120,8 +145,12 @@ def gather(
       windows: ``int32 [N, T + 1]``; the last token of each is only a target.
       batch: the number of windows that are computed at once.
 
+    Raises:
+      ValueError: the windows are not of the config's length, or ids are outside its vocabulary.
+
     Source: docs/semantics/eam.md
     """
+    check_windows(config, windows)
     ids = windows[:, :-1]
     keys = np.empty((*ids.shape, config.keys), np.float16)
     values = np.empty((*ids.shape, config.teacher.width), np.float16)
@@ -150,6 +179,9 @@ def fill(
       saved: the progress of this stage.
       on_step: called with a `StageStep` at the beginning and after every twentieth of the writes.
 
+    Raises:
+      ValueError: there is no pattern, or keys or values are not finite numbers of the config's sizes.
+
     Source: docs/semantics/eam.md
     """
     key = jax.random.fold_in(key, 3)
@@ -158,7 +190,7 @@ def fill(
         store, done, spent, count = found
     if store is not None and done == count:
         return Filled(store, spent)
-    keys, values = patterns() if callable(patterns) else patterns
+    keys, values = _checked(config, patterns() if callable(patterns) else patterns)
     started, count = time.perf_counter(), len(keys) // config.batch
     if store is None:
         store = first_store(key, config, keys, values.shape[1], locations or config.locations(len(keys)))
@@ -195,6 +227,14 @@ def _filled(config: EamConfig, arrays: dict[str, Any], about: dict[str, Any]):
     store = Store(*(jnp.asarray(arrays[name]) for name in Store._fields))
     done = checks.integer("done", about["done"], checks.Limits(least=0))
     return store, done, checks.number("seconds", about["seconds"]), about.get("count")
+
+
+def _checked(config: EamConfig, patterns: Patterns) -> Patterns:
+    checks.array("keys", patterns.keys, "numbers", {"N": None, "K": config.keys})
+    checks.array("values", patterns.values, "numbers", {"N": len(patterns.keys), "D": config.teacher.width})
+    if not len(patterns.keys):
+        raise ValueError("a memory is filled from patterns, got none: give at least one")
+    return patterns
 
 
 def first_store(key: jax.Array, config: EamConfig, keys: np.ndarray, width: int, locations: int) -> Store:

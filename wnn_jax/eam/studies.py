@@ -38,8 +38,13 @@ def reconstruction(config: MemoryConfig, store: Store, patterns: Patterns, batch
       patterns: the keys to read at and the values to compare with.
       batch: the number of patterns that are read at once.
 
+    Raises:
+      ValueError: there is no pattern.
+
     Source: docs/semantics/eam.md
     """
+    if not len(patterns.keys):
+        raise ValueError("a memory is compared with patterns, got none: give at least one")
     means = memory.contents(store)
     total = 0.0
     for start in range(0, len(patterns.keys), batch):

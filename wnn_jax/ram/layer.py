@@ -221,7 +221,7 @@ def seeds(key: jax.Array | None, config: RamConfig, clusters: int, neurons: int)
     given.room("the seeds", clusters * neurons)
     if key is None or config.sample_rate == 1.0:
         return jnp.zeros((clusters, neurons), jnp.uint32)
-    return jax.random.bits(key, (clusters * neurons,), dtype=jnp.uint32).reshape(clusters, neurons)
+    return jax.random.bits(key, (clusters * neurons,), jnp.uint32).reshape(clusters, neurons)
 
 
 def fit_and_read_groups(

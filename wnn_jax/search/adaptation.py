@@ -79,8 +79,8 @@ def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: 
         key, k, neurons, seed, targets = args
         single = neurons[:, None]
         votes = evaluate.group_votes(evaluator, fold, single, seed[:, None], jnp.full(size, k))
-        present = jnp.any(neurons != UNUSED, axis=-1)
-        share, _ = ram.shares(votes, present[:, None].astype(jnp.int32))
+        present = jnp.any(neurons != UNUSED, axis=-1).astype(jnp.int32)
+        share, _ = ram.shares(votes, present[:, None])
         error = jnp.abs(share - targets).mean(axis=-1)
         used = (votes != empty[k]).mean(axis=-1)
         together, _ = ram.shares(votes.sum(axis=0), present.sum())

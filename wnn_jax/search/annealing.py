@@ -88,7 +88,7 @@ def annealing(
         found = evaluate.neighbours(evaluator, fold, state.genomes, state.votes, places, moves)
         temperature = config.temperature * config.cooling ** state.step.astype(jnp.float32)
         limit = -temperature * jnp.log(
-            jax.random.uniform(accept_key, found.change.shape, minval=1e-30, dtype=jnp.float32)
+            jax.random.uniform(accept_key, found.change.shape, jnp.float32, minval=1e-30)
         )
         taken = found.change + config.caution * found.error < jnp.maximum(limit, 0.0)
         new = local.settle(evaluator, fold, state, found, taken)

@@ -105,7 +105,7 @@ def genetic(
         children = config.population - config.elites
         worth = fitness_of(evaluator.fitness, state.scores)
         drawn = jax.random.randint(
-            parent_key, (2, children, config.tournament), 0, config.population, dtype=jnp.int32
+            parent_key, (2, children, config.tournament), 0, config.population, jnp.int32
         )
         parents = jnp.take_along_axis(drawn, jnp.argmin(worth[drawn], axis=-1)[..., None], -1)[..., 0]
         from_second, mixed = crossover(cross_key, children, state.genomes.shape[1:3])
@@ -137,12 +137,10 @@ def genetic(
         clusters, size = shape
         two_key, cut_key, within_key, where_key, which_key = jax.random.split(key, 5)
         two = jax.random.bernoulli(two_key, jnp.float32(config.crossover), (children, 1))
-        cut = jax.random.randint(cut_key, (children, 1), 1, max(clusters, 2), dtype=jnp.int32)
-        from_second = two & (jnp.arange(clusters, dtype=jnp.int32) >= cut)
+        cut = jax.random.randint(cut_key, (children, 1), 1, max(clusters, 2), jnp.int32)
+        from_second = two & (jnp.arange(clusters) >= cut)
         mixes = two & jax.random.bernoulli(within_key, jnp.float32(config.mixing), (children, 1))
-        where = jnp.arange(clusters, dtype=jnp.int32) == jax.random.randint(
-            where_key, (children, 1), 0, clusters, dtype=jnp.int32
-        )
+        where = jnp.arange(clusters) == jax.random.randint(where_key, (children, 1), 0, clusters, jnp.int32)
         mixed = (mixes & where)[..., None] & jax.random.bernoulli(
             which_key, jnp.float32(0.5), (children, clusters, size)
         )
@@ -156,7 +154,7 @@ def genetic(
         most = min(size, math.ceil(mean + 6 * math.sqrt(mean)))
         if not most:
             return genome
-        chance = jax.random.uniform(rate_key, (clusters, size), dtype=jnp.float32)
+        chance = jax.random.uniform(rate_key, (clusters, size), jnp.float32)
         places = jnp.argsort(chance, axis=-1)[:, :most]
         hit = jnp.take_along_axis(chance, places, axis=-1) < config.mutation
         keys = jax.random.split(move_key, (1, clusters, most, 1))

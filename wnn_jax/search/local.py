@@ -59,7 +59,7 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
     population, clusters = genomes.shape[:2]
     order_key, slot_key, move_key = jax.random.split(key, 3)
     present = jnp.any(genomes != connectivity.UNUSED, axis=-1)
-    chance = jax.random.uniform(order_key, present.shape, dtype=jnp.float32)
+    chance = jax.random.uniform(order_key, present.shape, jnp.float32)
     if "neurons" in dimensions:
         empty_first = jax.random.bernoulli(slot_key, jnp.float32(0.1), (population, clusters, 1))
         chance = chance - (present != empty_first)

@@ -74,12 +74,9 @@ def random_search(
         genome_key, length_key = jax.random.split(key)
         full = sized(genome_key, bounds, objective.clusters, neurons, bounds.max_bits)
         lengths = jax.random.randint(
-            length_key, full.shape[:2], bounds.min_bits, bounds.max_bits + 1, dtype=jnp.int32
+            length_key, full.shape[:2], bounds.min_bits, bounds.max_bits + 1, jnp.int32
         )
-        kept = (
-            jnp.arange(bounds.max_bits, dtype=jnp.int32)
-            < jnp.where(ragged, lengths, bounds.max_bits)[..., None]
-        )
+        kept = jnp.arange(bounds.max_bits) < jnp.where(ragged, lengths, bounds.max_bits)[..., None]
         return jnp.where(kept, full, connectivity.UNUSED)
 
     def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:

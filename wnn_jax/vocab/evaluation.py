@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.data import streams
 from wnn_jax.vocab import model
 
@@ -28,6 +29,8 @@ def scored_part(tokens: np.ndarray, window: int, count: int) -> tuple[np.ndarray
 
     Source: docs/semantics/vocab.md
     """
+    checks.integer("count", count, checks.Limits(least=1))
+    checks.integer("window", window, checks.Limits(least=2))
     half = window // 2
     targets = streams.overlapping(tokens[: count + half + 1], window)[:, half:]
     return tokens[: half + 1 + targets[:, 1:].size], targets
@@ -61,6 +64,7 @@ def score(lm: model.VocabModel, tokens: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 def _check(lm: model.VocabModel, tokens: np.ndarray) -> np.ndarray:
     tokens, v = np.asarray(tokens), lm.config.vocabulary
+    checks.array("tokens", tokens if tokens.size else tokens.astype(np.int32), "integers")
     if tokens.ndim != 1 or not len(tokens) or tokens.min() < 0 or tokens.max() >= v:
         raise ValueError(
             f"a text must have one axis and at least one id, with ids from 0 to {v - 1}, "
@@ -98,8 +102,12 @@ def copy_gain(key: jax.Array, lm: model.VocabModel, tokens: np.ndarray) -> float
     Returns:
       the difference; NaN if the window has fewer than 4 tokens.
 
+    Raises:
+      ValueError: there is no token, or ids are outside the vocabulary.
+
     Source: docs/semantics/vocab.md
     """
+    tokens = _check(lm, tokens)
     half = lm.window // 2
     if half < 2:
         return float("nan")
@@ -139,7 +147,13 @@ class HopReading(NamedTuple):
         """Returns the most probable next words after a position, with their probabilities, for each hop.
 
         On ties the lower id comes first.
+
+        Raises:
+          ValueError: ``count`` is below 1, or there is no such position.
         """
+        checks.integer("count", count, checks.Limits(least=1))
+        length = len(self.ids)
+        checks.integer("position", position, checks.Limits(least=-length, most=length - 1))
         likeliest = np.argsort(-self.probabilities[:, position], kind="stable")[:, :count]
         return [
             [(self.words[i], float(shares[position, i])) for i in ids]
@@ -155,7 +169,7 @@ def inspect(lm: model.VocabModel, words: str) -> HopReading:
       words: the text.
 
     Raises:
-      ValueError: the model has no tokenizer, or the text is empty.
+      ValueError: the model has no tokenizer, or the text is empty or no ``str``.
 
     Source: docs/semantics/vocab.md
     """
@@ -163,6 +177,8 @@ def inspect(lm: model.VocabModel, words: str) -> HopReading:
         raise ValueError(
             "this model has no tokenizer, which inspect needs: add one with model._replace(tokenizer=...)"
         )
+    if not isinstance(words, str):
+        raise ValueError(f"words={words!r} is of type {type(words).__name__}: give a str")
     ids = _check(lm, lm.tokenizer.encode(words))
     # A causal model ignores later positions, so that padding to whole windows changes nothing and few lengths
     # are compiled. A leaky model reads later positions, so its text is not padded.

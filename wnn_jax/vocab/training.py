@@ -111,7 +111,9 @@ def train(
     tokens, tokenizer = (
         (corpus.train, corpus.tokenizer) if isinstance(corpus, text.Corpus) else (corpus, None)
     )
-    windows = training_windows(np.asarray(tokens), config)
+    tokens = np.asarray(tokens)
+    checks.array("tokens", tokens if tokens.size else tokens.astype(np.int32), "integers", {"N": None})
+    windows = training_windows(tokens, config)
     if windows.min() < 0 or windows.max() >= shape.vocabulary:
         raise ValueError(
             f"the model has {shape.vocabulary} ids and the text has ids from {windows.min()} to "

@@ -64,6 +64,7 @@ def variant(
 
     Source: docs/semantics/vocab.md
     """
+    checks.integer("vocabulary", vocabulary)
     if not LEAST <= vocabulary <= MOST:
         raise ValueError(
             f"these models take {LEAST} to {MOST:,} ids, got {vocabulary:,}, and a state has a number for "
