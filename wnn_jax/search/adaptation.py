@@ -78,12 +78,12 @@ def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: 
     def cluster(args):
         key, k, neurons, seed, targets = args
         single = neurons[:, None]
-        votes = evaluate.group_votes(evaluator, fold, single, seed[:, None], jnp.full(size, k))
+        votes = evaluate.group_votes(evaluator, fold, single, seed[:, None], jnp.full(size, k, jnp.int32))
         present = jnp.any(neurons != UNUSED, axis=-1).astype(jnp.int32)
         share, _ = ram.shares(votes, present[:, None])
-        error = jnp.abs(share - targets).mean(axis=-1)
-        used = (votes != empty[k]).mean(axis=-1)
-        together, _ = ram.shares(votes.sum(axis=0), present.sum())
+        error = jnp.abs(share - targets).mean(axis=-1, dtype=jnp.float32)
+        used = (votes != empty[k]).mean(axis=-1, dtype=jnp.float32)
+        together, _ = ram.shares(votes.sum(axis=0, dtype=jnp.int32), present.sum(dtype=jnp.int32))
         unlike = jnp.abs(share - together).mean(axis=-1)
         wrong = jnp.abs(together - targets).mean()
         neurons = jax.vmap(_resize, (0, 0, 0, None, None, None))(
@@ -108,7 +108,7 @@ def _plogp(p: jax.Array) -> jax.Array:
 
 def _resize(neuron, used, error, entropy, bounds, config):
     """Remove one connection of a neuron, or add one, or leave it as it is."""
-    length = (neuron != UNUSED).sum()
+    length = (neuron != UNUSED).sum(dtype=jnp.int32)
     slots = jnp.arange(neuron.shape[0], dtype=jnp.int32)
     known = jnp.where(neuron == UNUSED, jnp.inf, entropy[jnp.maximum(neuron, 0)])
     packed = jnp.argsort(known == jnp.inf, stable=True)
@@ -132,7 +132,7 @@ def _turnover(key, evaluator, config, neurons, worth, wrong):
     """Remove the weak neurons of a cluster, and add one if the cluster's error is large."""
     bounds = evaluator.objective.bounds
     present = jnp.any(neurons != UNUSED, axis=-1)
-    count = present.sum()
+    count = present.sum(dtype=jnp.int32)
     worth = jnp.where(present, worth, jnp.inf)
     mean = jnp.where(present, worth, 0.0).sum() / jnp.maximum(count, 1)
     rank = jnp.argsort(jnp.argsort(worth))

@@ -93,7 +93,9 @@ def annealing(
         taken = found.change + config.caution * found.error < jnp.maximum(limit, 0.0)
         new = local.settle(evaluator, fold, state, found, taken)
         candidates = jnp.int32(taken.size)
-        info = StepInfo(candidates, fits=2 * candidates, accepted=taken.sum(), loss=new.scores.loss)
+        info = StepInfo(
+            candidates, fits=2 * candidates, accepted=taken.sum(dtype=jnp.int32), loss=new.scores.loss
+        )
         return new, info
 
     name = phase_name("annealing", config.dimensions)

@@ -179,7 +179,8 @@ def fits(before: jax.Array, after: jax.Array) -> jax.Array:
     Source: docs/semantics/search.md
     """
     added, removed, _ = _differences(before, after)
-    return connectivity.neurons_present(added).sum() + connectivity.neurons_present(removed).sum()
+    added, removed = (connectivity.neurons_present(x).sum(dtype=jnp.int32) for x in (added, removed))
+    return added + removed
 
 
 def _differences(before, after):

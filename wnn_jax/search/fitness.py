@@ -110,7 +110,7 @@ def fitness_of(config: FitnessConfig, scores: GenomeScores) -> jax.Array:
 
 def _rank(values: jax.Array) -> jax.Array:
     """Rank values from 1 for the lowest; equal values share the better rank."""
-    return 1.0 + (values[None, :] < values[:, None]).sum(axis=1)
+    return 1.0 + (values[None, :] < values[:, None]).sum(axis=1).astype(jnp.float32)
 
 
 def _scaled(values: jax.Array) -> jax.Array:

@@ -87,7 +87,7 @@ def grid(
         votes, scores = evaluate.evaluated(evaluator, fold, genomes)
         best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
         new = SearchState(genomes, votes, scores, best, best_scores, (), state.step + 1)
-        fits = jax.vmap(connectivity.neurons_present)(genomes).sum()
+        fits = jax.vmap(connectivity.neurons_present)(genomes).sum(dtype=jnp.int32)
         return new, StepInfo(jnp.int32(len(sizes)), fits, jnp.int32(len(sizes)), scores.loss)
 
     return SearchAlgorithm(init, step, "grid", evaluator, config, population=1, steps=1)

@@ -201,7 +201,7 @@ def move(
     ]
     copies = ~alive | (connections & _chance(next(keys), 0.25))
     source = jnp.where(copies, sibling, old)
-    length = (source != UNUSED).sum()
+    length = (source != UNUSED).sum(dtype=jnp.int32)
     # Shuffled, so that the first few connections are a random choice.
     source = source[
         jnp.argsort(

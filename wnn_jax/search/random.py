@@ -87,7 +87,7 @@ def random_search(
         votes, scores = evaluate.evaluated(evaluator, fold, genomes)
         best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
         new = SearchState(genomes, votes, scores, best, best_scores, (), state.step + 1)
-        fits = jax.vmap(connectivity.neurons_present)(genomes).sum()
+        fits = jax.vmap(connectivity.neurons_present)(genomes).sum(dtype=jnp.int32)
         return new, StepInfo(jnp.int32(config.starts), fits, jnp.int32(config.starts), scores.loss)
 
     return SearchAlgorithm(init, step, "random", evaluator, config, config.starts)

@@ -142,7 +142,7 @@ def tabu(
         info = StepInfo(
             candidates=jnp.int32(taken.size + together.size),
             fits=jnp.int32(taken.size + places.size),
-            accepted=taken.sum(),
+            accepted=taken.sum(dtype=jnp.int32),
             loss=new.scores.loss,
         )
         return (share(fold, new) if config.share and taken.shape[0] > 1 else new), info
