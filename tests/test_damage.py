@@ -33,7 +33,7 @@ from wnn_jax.data import tokenizers
 from wnn_jax.saving import checkpoint, folders, layers, packing, progress
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-share = pytest.mark.parametrize("share", [0.02, pytest.param(1.0, marks=pytest.mark.long)])
+share = pytest.mark.parametrize("share", [0.01, pytest.param(1.0, marks=pytest.mark.long)])
 rng = np.random.default_rng(0)
 
 
@@ -80,7 +80,7 @@ def test_a_checkpoint(tmp_path, share):
     folder, count = save_small(tmp_path / "model"), 0
     for path in files_of(folder):
         whole = path.read_bytes()
-        for hurt in damaged(whole, share / 2):
+        for hurt in damaged(whole, share):
             path.write_bytes(hurt)
             refusal(lambda: checkpoint.load(tmp_path / "model"), folder)
             count += 1
@@ -101,7 +101,7 @@ def test_progress(tmp_path, share):
     first = tmp_path / "run" / "steps" / "1"
     for path in (tmp_path / "run" / "progress.sealed", *files_of(first)):
         whole = path.read_bytes()
-        for hurt in damaged(whole, share / 2):
+        for hurt in damaged(whole, share):
             path.write_bytes(hurt)
             refusal(lambda: begin().latest(lambda *step: step), f"remove {tmp_path / 'run'}")
             count += 1
@@ -181,7 +181,7 @@ def packed_models():
 def test_a_packed_model(share):
     for kind, (unpack, packed) in packed_models().items():
         count = 0
-        for hurt in damaged(packed, 1.0 if kind == "toy" else share / 4):
+        for hurt in damaged(packed, 1.0 if kind == "toy" else share):
             refusal(lambda hurt=hurt, unpack=unpack: unpack(hurt), "packed model")
             count += 1
         print(f"{kind}: {count} damaged models refused")
@@ -193,7 +193,7 @@ def test_a_packed_model_of_schema_1(share):
     """It has no digest but those of xz."""
     for name, unpack in (("student_1.eam", eam.unpack), ("vocab.bin", vocab.unpack)):
         packed = (GOLDEN / name).read_bytes()
-        hurts = [*damaged(packed, share / 40)]
+        hurts = [*damaged(packed, share)]
         for hurt in hurts:
             refusal(lambda hurt=hurt, unpack=unpack: unpack(hurt), "packed model")
         print(f"{name}: {len(hurts)} damaged models refused")
@@ -365,7 +365,7 @@ def test_a_hostile_model(kind, name, changes, share):
         hurts = [{other: y for other, y in arrays.items() if other != key}]
         hurts += [arrays | {key: value} for value in other_values(x)]
         for hurt in hurts:
-            if rng.random() < 4 * share:
+            if rng.random() < 8 * share:
                 refused(about, hurt)
     refused(about, arrays | {"more": np.arange(3)})
     refused(about, arrays | {"more/step": np.arange(3)})
@@ -468,7 +468,7 @@ def test_a_damaged_cache_is_a_miss(tmp_path, monkeypatch, name):
     monkeypatch.setattr(os, "fsync", lambda _: None)  # the entries are written anew many times
     for path, whole in kept.items():
         strangers = [b"", b"\x93NUMPY", *(x for other, x in kept.items() if other != path)]
-        for hurt in (*damaged(whole, 0.1), *strangers):
+        for hurt in (*damaged(whole, 0.1 if name == "bytes" else 0.02), *strangers):
             path.write_bytes(hurt)
             assert ids() == right
             assert path.read_bytes() == whole, "a miss is written anew"

@@ -11,6 +11,7 @@ import sys
 
 import fuzz
 import fuzz_chain
+import fuzz_models
 import fuzz_ram
 import jax
 import pytest
@@ -19,7 +20,7 @@ from wnn_jax.ram import backend
 
 HERE = pathlib.Path(__file__).parent
 SOURCES = HERE.parent / "metal_ext"
-SYSTEMS = [fuzz_ram, fuzz_chain]
+SYSTEMS = [fuzz_ram, fuzz_models, fuzz_chain]
 SANITIZERS = "-O1 -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DWNN_CLONES="
 
 reason, _ = backend._register()
@@ -30,7 +31,7 @@ needs_gcc = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("g++"),
     reason="no g++ on Linux to build the sanitized kernels",
 )
-shares = pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.long)])
+shares = pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.long)])
 by_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda x: x.__name__)
 
 
@@ -41,12 +42,12 @@ def test_random_calls_end_alike_on_all_backends(monkeypatch, system, count):
     found = fuzz.calls(monkeypatch, system, range(count))
     print(f"{system.__name__}: {count} calls: {found}")
     assert sum(sum(x.values()) for x in found.values()) == count
-    assert all(x.get("refused") for x in found.values())
+    assert sum(x.get("refused", 0) for x in found.values()) > count // 3
 
 
 @needs_extension
 @pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.long)])
-@by_system
+@pytest.mark.parametrize("system", [x for x in SYSTEMS if x.KERNELS], ids=lambda x: x.__name__)
 def test_random_contents_crash_no_kernel(system, count):
     found = fuzz.kernels(system, range(count))
     print(f"{system.__name__}: {count} contents of each kernel: {found}")

@@ -389,6 +389,27 @@ def test_a_download_is_kept(server, tmp_path):
     assert rows(movielens.load()) == rows(data)
 
 
+def test_a_damaged_download_is_fetched_again(server, tmp_path):
+    whole = rows(movielens.load())
+    folder = tmp_path / "cache" / "movielens" / "ml-latest-small"
+    (folder / "notes.txt").write_text("mine")
+    for path in sorted(folder.iterdir()):
+        before = path.read_bytes()
+        if path.name == "notes.txt":
+            continue
+        for hurt in (before[: len(before) // 2], bytes([before[0] ^ 1]) + before[1:]):
+            path.write_bytes(hurt)
+            assert rows(movielens.load()) == whole
+            assert path.read_bytes() == before
+    (folder / "ratings.csv").unlink()
+    assert rows(movielens.load()) == whole
+    assert (folder / "notes.txt").read_text() == "mine"
+    (folder / "ratings.csv").write_bytes(b"")
+    server.clear()
+    with pytest.raises(ValueError, match="could not be downloaded"):
+        movielens.load()
+
+
 def test_a_folder_of_data_comes_before_a_download(tmp_path, monkeypatch, server):
     server.clear()
     write(tmp_path / "data" / "movielens" / "ml-latest-small")

@@ -5,10 +5,12 @@ import functools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from typing import NamedTuple
 
+import hostile
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -481,6 +483,25 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path):
         whole(other, names=names, resume=tmp_path)
     with pytest.raises(ValueError, match="holds the progress of other work, which differs in run"):
         whole(problem, dataclasses.replace(RUN, folds=4), names=names, resume=tmp_path)
+    kept = {x: x.with_name(f"kept{x.name}") for x in (tmp_path / "steps").iterdir()}
+    for folder, copy in kept.items():
+        shutil.copytree(folder, copy)
+    for change in (
+        lambda arrays, about: arrays.update(winner=arrays["winner"] + 100),
+        lambda arrays, about: arrays.update(genomes=arrays["genomes"] - 7),
+        lambda arrays, about: arrays.update(genomes=arrays["genomes"][:, :1]),
+        lambda arrays, about: arrays.pop("winner"),
+        lambda arrays, about: about.update(phase=-1),
+        lambda arrays, about: about.update(history=[3]),
+        lambda arrays, about: about.clear(),
+    ):
+        for folder, copy in kept.items():
+            shutil.rmtree(folder)
+            shutil.copytree(copy, folder)
+            hostile.rewritten(folder, change, "progress")
+            shutil.rmtree(folder.with_name("replaced"))
+        with pytest.raises(ValueError, match=f"does not hold what it should .*remove {tmp_path}"):
+            whole(problem, names=names, resume=tmp_path)
 
 
 def test_patience_and_budget_end_a_run():

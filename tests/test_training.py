@@ -1,5 +1,8 @@
 """Windows of a stream, and training that continues where it stopped."""
 
+import shutil
+
+import hostile
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,3 +113,32 @@ def test_a_pass_reads_every_row_once():
     jax.effects_barrier()
     assert sorted(seen[:12]) == sorted(seen[12:]) == list(range(12))
     assert seen[:12] != seen[12:]
+
+
+def test_progress_of_other_arrays_is_refused(tmp_path):
+    def run():
+        saved = progress.Progress(tmp_path / "saved", {})
+        steps = training.Steps(2, 4, 1)
+        loss = lambda params, fixed, rows: params * rows.mean()  # noqa: E731
+        return training.train(KEY, optax.sgd(0.1), steps, np.float32(1), loss, np.arange(8), saved=saved)
+
+    run()
+    for change in (
+        lambda arrays, about: arrays.update({"0000": np.zeros(3, np.float32)}),
+        lambda arrays, about: arrays.update({"0000": np.zeros((), np.float64)}),
+        lambda arrays, about: arrays.update({"9999": np.zeros(3)}),
+        lambda arrays, about: about.update(done=-1),
+        lambda arrays, about: about.update(done="2"),
+        lambda arrays, about: about.update(losses=3),
+        lambda arrays, about: about.pop("seconds"),
+    ):
+        steps = tmp_path / "saved" / "steps"
+        kept = tmp_path / "kept"
+        shutil.copytree(steps, kept)
+        for folder in list(steps.iterdir()):
+            hostile.rewritten(folder, change, "progress")
+            shutil.rmtree(steps / "replaced")
+        with pytest.raises(ValueError, match=f"remove {tmp_path / 'saved'}"):
+            run()
+        shutil.rmtree(steps)
+        kept.rename(steps)

@@ -8,6 +8,7 @@ import sys
 
 import jax
 import numpy as np
+import x64_lookups
 
 KEY = jax.random.key(3)
 
@@ -104,6 +105,7 @@ def vocab_operations():
 
 QUICK = {"transformer": transformer, "chain": chain, "associative": associative, "vocab": vocab}
 LONG = {"eam": eam, "vocab_operations": vocab_operations}
+QUICK, LONG = QUICK | x64_lookups.QUICK, LONG | x64_lookups.LONG
 
 
 def results(*names):

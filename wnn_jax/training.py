@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,31 +16,10 @@ import optax
 
 from wnn_jax import checks
 from wnn_jax.checks import Limits
+from wnn_jax.narrow import in_32_bits
 from wnn_jax.saving import folders, progress
 
 Loss = Callable[[Any, Any, Any], jax.Array]  # loss(params, fixed, batch), see `train`
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def in_32_bits(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a function with the 32-bit types of JAX, also where 64-bit types are on.
-
-    The schedules and moments of optax are of the widest type that JAX has, so the same seed would give other
-    parameters.
-
-    Args:
-      function: a function of arrays of 32 bits.
-
-    Source: docs/architecture.md
-    """
-
-    @functools.wraps(function)
-    def narrow(*args: P.args, **kwargs: P.kwargs) -> R:
-        with jax.enable_x64(False):
-            return function(*args, **kwargs)
-
-    return narrow
 
 
 @dataclasses.dataclass(frozen=True)

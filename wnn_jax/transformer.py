@@ -25,8 +25,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import checks, training
+from wnn_jax import checks
 from wnn_jax.checks import Limits
+from wnn_jax.narrow import in_32_bits
 
 CAP = 30.0
 
@@ -403,13 +404,13 @@ def _optimiser(fitting: FitConfig, steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.1))
 
 
-@training.in_32_bits
+@in_32_bits
 def _begin(fitting: FitConfig, steps: int, params: Params) -> tuple[Params, Any]:
     """Return the parameters and the first state of the optimiser."""
     return params, _optimiser(fitting, steps).init(params)
 
 
-@training.in_32_bits
+@in_32_bits
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _half_epoch(config: TransformerConfig, fitting: FitConfig, steps: int, carry, stream: jax.Array, key):
     """Train for half an epoch, on batches of windows that begin anywhere in the text.

@@ -23,6 +23,7 @@ import textwrap
 import threading
 import types
 import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -226,7 +227,7 @@ class Command:
         # jax and orbax log much at INFO and WARNING; the output of a command is its table.
         logging.set_verbosity(logging.ERROR)
         try:
-            with _interrupts():
+            with _interrupts(), _warnings():
                 return self._main(self.parse(arguments)) or 0
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -236,6 +237,23 @@ class Command:
             return 2
         except KeyboardInterrupt:
             return 130
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[None]:
+    """Print the warnings of the library in one line each, without the line of code that gave them."""
+    usual = warnings.formatwarning
+
+    def one_line(message, category, *place, **more) -> str:
+        if category is not UserWarning:
+            return usual(message, category, *place, **more)
+        return f"warning: {' '.join(str(message).split())}\n"
+
+    warnings.formatwarning = one_line
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 @contextlib.contextmanager

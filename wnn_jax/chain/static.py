@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import checks, training
+from wnn_jax import checks
 from wnn_jax.chain import backend, contexts, given, mixer
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.config import ReadoutConfig
@@ -24,6 +24,7 @@ from wnn_jax.chain.constants import CLASSES
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
 from wnn_jax.checks import Limits
+from wnn_jax.narrow import in_32_bits
 
 _CLASS = Limits(least=0, most=CLASSES - 1)
 FLOOR = 1e-6  # the least probability of a bit where counts are read without a readout
@@ -399,7 +400,7 @@ def _check_bits(network: Network, memory: StaticMemory, met: BitCounts) -> None:
     checks.array("classes", met.classes, "int32", {"tokens": 2, **bits}, _CLASS)
 
 
-@training.in_32_bits
+@in_32_bits
 def train_readout(
     key: jax.Array,
     network: Network,

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from wnn_jax import checks
+from wnn_jax import checks, files
 from wnn_jax.chain import given, tokentree
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
@@ -82,12 +82,16 @@ def load(path: str | pathlib.Path) -> ChainModel:
         raise ValueError(
             f"{path} holds an incomplete chain model, which lacks {', '.join(sorted(missing))}: save it again"
         )
-    network = Network(
-        tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
-        lexicon=arrays["lexicon"],
-        connections=jnp.asarray(found.connections, jnp.int32),
-        view=arrays["view"],
-    )
+    with files.contents(str(path)):
+        network = Network(
+            tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
+            lexicon=arrays["lexicon"],
+            connections=jnp.asarray(found.connections, jnp.int32),
+            view=arrays["view"],
+        )
+        memory = kind(**{name: arrays[name] for name in kind._fields})
+        given.network(network)
+        given.memory(network, memory)
     text = checks.made(TextConfig, found.config.get("text"), f"the checkpoint {path}")
     tokenizer = texts.tokenizer_of(text)
     if len(tokenizer.pieces) != network.lexicon.shape[1]:
@@ -97,9 +101,6 @@ def load(path: str | pathlib.Path) -> ChainModel:
         )
     if edition > 2:
         texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
-    memory = kind(**{name: arrays[name] for name in kind._fields})
-    given.network(network)
-    given.memory(network, memory)
     return ChainModel(config, tokenizer, network, memory)
 
 

@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wnn_jax import checks, training
+from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.eam import memory
+from wnn_jax.narrow import in_32_bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,7 +202,7 @@ def nats(gate: MixtureGate, seen: Evidence) -> jax.Array:
     return -jnp.log((1 - part) * seen.model + part * seen.near)
 
 
-@training.in_32_bits
+@in_32_bits
 def fit_gate(seen: Evidence, steps: int = 400) -> MixtureGate:
     """Fits the gate with the lowest mean cost on given positions.
 

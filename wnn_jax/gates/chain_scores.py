@@ -87,7 +87,7 @@ def on_chain(
         turns = turn_openness(turn_key, gating.ram, network, CONTEXT, train, words)
         if "bit" in kinds:
             nats = read_frozen(network, start, tokens, turns)
-            whole["bit"] = bitwise.Scores(nats, jnp.full(len(nats), -1))
+            whole["bit"] = bitwise.Scores(nats, jnp.full(len(nats), -1, jnp.int32))
         slow = [kind for kind in kinds if kind != "bit"]
         if slow:
             places = min(places, len(tokens))

@@ -160,8 +160,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
     Source: docs/semantics/gates.md
     """
     canonical = np.asarray(canonical)
-    ids = Limits(least=0, most=len(canonical) - 1)
-    checks.array("canonical", canonical, "integers", {"V": None}, ids)
+    checks.array("canonical", canonical, "integers", {"V": None}, Limits(least=0, most=canonical.size - 1))
     tokens = ngram.check_ids("tokens", tokens, len(canonical))
     longest = max(config.orders)
     if len(tokens) <= longest:
@@ -295,7 +294,7 @@ def teach(key: jax.Array, gate: RamGateConfig, lookup: Lookup, log_p: jax.Array)
     orders, input_bits = lookup.features.shape[:2]
     connections = connectivity.random(key, orders, gate.neurons, gate.address_bits, input_bits)
     words = jax.vmap(bits.pack)(lookup.features)
-    parts = (jnp.arange(_PARTS) + 0.5) / _PARTS
+    parts = (jnp.arange(_PARTS, dtype=jnp.float32) + 0.5) / _PARTS
     won, below = [], log_p
     for o in range(orders):
         start = jnp.where(lookup.known[o], 0.5, 0.0)
@@ -424,7 +423,7 @@ def score(
     held_out = refit(train[:cut], train[cut:])
     canonical = contexts.folded(pieces)
     gated = nats(key, config, gate, canonical, train, tokens, -nats_without, -held_out)
-    return bitwise.Scores(gated, jnp.full(len(gated), -1))
+    return bitwise.Scores(gated, jnp.full(len(gated), -1, jnp.int32))
 
 
 def _mixture(openness: jax.Array, share: jax.Array) -> LogGate:

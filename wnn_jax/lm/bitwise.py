@@ -387,7 +387,7 @@ def _below_vocabulary(config: BitwiseConfig, log_one: jax.Array, log_zero: jax.A
     """Return the logarithm of the probability that the id is below V, and the most probable such id."""
     if config.vocabulary == 1 << config.clusters:
         best = _greedy(config, log_one, log_zero, 0, jnp.zeros(log_one.shape[1], jnp.int32))[1]
-        return jnp.zeros(log_one.shape[1]), best
+        return jnp.zeros(log_one.shape[1], dtype=jnp.float32), best
     code, differences = _first_differences(config)
     same = jnp.where(code[:, None], log_one, log_zero)
     other = jnp.where(code[:, None], log_zero, log_one)
@@ -413,7 +413,7 @@ def _greedy(config: BitwiseConfig, log_one, log_zero, first: int, ids: jax.Array
 
     On a tie the binary digit is 0, which gives the lowest id.
     """
-    total = jnp.zeros(log_one.shape[1])
+    total = jnp.zeros(log_one.shape[1], dtype=jnp.float32)
     for place in range(first, config.clusters):
         # A digit of the Gray code is the binary digit xor the binary digit above it.
         above = (ids & 1).astype(bool) if config.code == "gray" else jnp.zeros(ids.shape, bool)

@@ -180,7 +180,8 @@ def following(config: bitwise.BitwiseConfig, before: Any, tokens: Any) -> ram.Ex
 
     Source: docs/semantics/bitwise.md
     """
-    before, tokens = np.asarray(before), np.asarray(tokens)
+    before = ngram.check_ids("before", before, config.vocabulary)
+    tokens = bitwise.check_ids(config, tokens)
     if not len(tokens) or len(before) < config.context:
         raise ValueError(
             f"scoring needs at least 1 token, and at least {config.context} tokens before it (the context), "

@@ -398,10 +398,12 @@ def mixed(nats: np.ndarray, share: np.ndarray, weight: float) -> np.ndarray:
       ``float64 [N]``, the negative logarithm of ``(1 - weight) exp(-nats) + weight * share``.
 
     Raises:
-      ValueError: the weight is not in [0, 1), or the arrays differ in length.
+      ValueError: the weight is not in [0, 1), an entry is out of range, or the arrays differ in length.
 
     Source: docs/glossary.md
     """
     weight = checks.number("weight", weight, Limits(least=0, below=1))
+    # A probability that was rounded to above 1 has nats just below 0.
+    checks.array("nats", nats, "numbers", {"N": None}, Limits(least=-1))
     checks.array("share", share, "numbers", {"N": len(nats)}, Limits(least=0, most=1))
     return -np.log((1 - weight) * np.exp(-nats) + weight * share)

@@ -52,7 +52,7 @@ class BitwiseObjective:
         found = bitwise.score(self.model, *logs, targets)
         # The best id is right exactly if all its code bits are.
         code = bitwise.encode(self.model, found.best)
-        places = jnp.arange(targets.shape[0])[::-1, None]
+        places = jnp.arange(targets.shape[0], dtype=jnp.int32)[::-1, None]
         right = jnp.all((code[None, :] >> places & 1).astype(bool) == targets, axis=0)
         return found.nats.mean(), right.mean(dtype=jnp.float32)
 

@@ -47,7 +47,7 @@ def empty(count: int) -> Tally:
 
     Source: docs/semantics/tiered.md
     """
-    nothing = jnp.full(count, -jnp.inf)
+    nothing = jnp.full(count, -jnp.inf, jnp.float32)
     return Tally(nothing, nothing, nothing, jnp.full(count, jnp.iinfo(jnp.int32).max, jnp.int32))
 
 

@@ -327,7 +327,7 @@ def draw_negatives(key: jax.Array, config: TieredConfig, count: int) -> jax.Arra
 
     Source: docs/semantics/tiered.md
     """
-    return jax.random.randint(key, (count, config.draws), 0, min(config.top, config.vocabulary))
+    return jax.random.randint(key, (count, config.draws), 0, min(config.top, config.vocabulary), jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames="memory")

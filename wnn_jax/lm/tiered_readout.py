@@ -29,6 +29,7 @@ from wnn_jax.checks import Limits
 from wnn_jax.lm import bitwise, tally, tiered_layer
 from wnn_jax.lm.tiered_config import TieredConfig
 from wnn_jax.lm.tiered_layer import ClusterVotes
+from wnn_jax.narrow import in_32_bits
 
 PLACES = 2048  # places of held-out text on which a readout is learnt
 
@@ -88,7 +89,7 @@ def log_scores(
     """
     if readout is None:
         return shares
-    slope, offset, floor, prior = (jnp.reshape(x[tier], (-1, 1)) for x in readout)
+    slope, offset, floor, prior = (jnp.reshape(jnp.asarray(x, jnp.float32)[tier], (-1, 1)) for x in readout)
     return offset + slope * jnp.log(shares + floor) + prior * jnp.log(frequency)
 
 
@@ -142,15 +143,16 @@ def calibrate(
         len(config.tiers),
         jnp.concatenate(rows),
         jnp.concatenate(frequency),
-        jnp.asarray(tier),
+        jnp.asarray(tier, jnp.int32),
         jnp.log(jnp.asarray(size, jnp.float32)),
-        jnp.asarray(row[targets]),
+        jnp.asarray(row[targets], jnp.int32),
     )
 
 
 _STEPS = 60
 
 
+@in_32_bits
 @functools.partial(jax.jit, static_argnums=0)
 def _fit_readout(tiers: int, shares, frequency, tier, log_size, row) -> Readout:
     """Fit a readout to M places.
@@ -167,10 +169,15 @@ def _fit_readout(tiers: int, shares, frequency, tier, log_size, row) -> Readout:
     def loss(raw: Readout):
         scores = log_scores(_positive(raw), tier, shares, frequency)
         mass = jax.nn.logsumexp(scores + log_size[:, None], axis=0)
-        return (mass - scores[row, jnp.arange(len(row))]).mean()
+        return (mass - scores[row, jnp.arange(len(row), dtype=jnp.int32)]).mean()
 
     optimizer = optax.lbfgs()
-    start = Readout(jnp.zeros(tiers), jnp.zeros(tiers), jnp.full(tiers, -9.0), jnp.zeros(tiers))
+    start = Readout(
+        jnp.zeros(tiers, dtype=jnp.float32),
+        jnp.zeros(tiers, dtype=jnp.float32),
+        jnp.full(tiers, -9.0, jnp.float32),
+        jnp.zeros(tiers, dtype=jnp.float32),
+    )
     value_and_grad = optax.value_and_grad_from_state(loss)
 
     def step(carry, _):

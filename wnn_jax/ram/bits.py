@@ -162,6 +162,6 @@ def unpack(words: jax.Array, count: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _unpack(words: jax.Array, count: int) -> jax.Array:
-    positions = jnp.arange(count)
+    positions = jnp.arange(count, dtype=jnp.int32)
     shifts = (positions % WORD).astype(jnp.uint32)
     return ((words[positions // WORD] >> shifts[:, None]) & 1).astype(bool)

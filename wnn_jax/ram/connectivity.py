@@ -52,7 +52,7 @@ def random(key: jax.Array, clusters: int, neurons: int, address_bits: int, input
             f"got {address_bits}: set a number in this range"
         )
     given.room("the numbers to draw", clusters * neurons * input_bits)
-    order = jnp.argsort(jax.random.uniform(key, (clusters, neurons, input_bits)), axis=-1)
+    order = jnp.argsort(jax.random.uniform(key, (clusters, neurons, input_bits), jnp.float32), axis=-1)
     return order[..., :address_bits].astype(dtype_for(input_bits))
 
 
@@ -78,17 +78,19 @@ def neurons_present(connections: jax.Array) -> jax.Array:
     """Count the neurons of each cluster that have at least one connection.
 
     Args:
-      connections: ``int [K, n, T]``.
+      connections: ``int [..., n, T]``.
 
     Returns:
-      ``int32 [K]``.
+      ``int32 [...]``.
 
     Raises:
-      ValueError: the connections are not integers ``[K, n, T]``.
+      ValueError: the connections are not integers, or have fewer than two axes.
 
     Source: docs/semantics/ram.md
     """
-    checks.array("connections", connections, "integers", {"K": None, "n": None, "T": None})
+    checks.array("connections", connections, "integers")
+    if len(connections.shape) < 2:
+        raise ValueError(f"connections has shape {list(connections.shape)}: give [..., n, T]")
     connections = jnp.asarray(connections)
     return jnp.any(connections != UNUSED, axis=-1).sum(axis=-1, dtype=jnp.int32)
 

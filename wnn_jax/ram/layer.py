@@ -221,7 +221,7 @@ def seeds(key: jax.Array | None, config: RamConfig, clusters: int, neurons: int)
     given.room("the seeds", clusters * neurons)
     if key is None or config.sample_rate == 1.0:
         return jnp.zeros((clusters, neurons), jnp.uint32)
-    return jax.random.bits(key, (clusters * neurons,)).reshape(clusters, neurons)
+    return jax.random.bits(key, (clusters * neurons,), jnp.uint32).reshape(clusters, neurons)
 
 
 def fit_and_read_groups(
@@ -475,4 +475,4 @@ def _one_by_one(function, size, batched, arguments):
         picked = [x[index] if flag else x for x, flag in zip(leaves, flags, strict=True)]
         return function(*jax.tree.unflatten(tree, picked))
 
-    return jax.lax.map(call, jnp.arange(size))
+    return jax.lax.map(call, jnp.arange(size, dtype=jnp.int32))

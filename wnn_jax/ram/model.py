@@ -209,7 +209,7 @@ def _padded(rows: np.ndarray, length: int) -> np.ndarray:
 def _written(model: Layer, data: layer.Examples) -> Layer:
     count = data.targets.shape[1]
     room = ((0, 0), (0, padded_length(count) - count))
-    weight = jnp.arange(count + room[1][1]) < count
+    weight = jnp.arange(count + room[1][1], dtype=jnp.int32) < count
     padded = layer.Examples(jnp.pad(data.words, room), jnp.pad(data.targets, room), weight)
     table = _write(model.seed, model.config.memory, model.table, model.connections, padded)
     return model._replace(table=table)

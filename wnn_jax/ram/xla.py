@@ -311,7 +311,7 @@ def within(span: jax.Array, count: int) -> jax.Array:
 
     Source: docs/semantics/ram.md
     """
-    place = jnp.arange(count)
+    place = jnp.arange(count, dtype=jnp.int32)
     return (place >= span[0]) & (place < span[1])
 
 
@@ -327,6 +327,6 @@ def _take(neurons: Neurons, index: jax.Array, block: int) -> tuple[jax.Array, Ne
     """
     start = jnp.minimum(index * block, neurons.seed.shape[0] - block)
     some = jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, start, block), neurons)
-    fresh = start + jnp.arange(block) >= index * block
+    fresh = start + jnp.arange(block, dtype=jnp.int32) >= index * block
     connections = jnp.where(fresh[:, None], some.connections, connectivity.UNUSED)
     return start, some._replace(connections=connections)

@@ -15,6 +15,7 @@ import optax
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
+from wnn_jax.narrow import in_32_bits
 from wnn_jax.recommender import fields, protocol
 from wnn_jax.recommender.protocol import Estimate, Holdout
 
@@ -68,7 +69,7 @@ def copied(key: jax.Array, holdout: Holdout) -> Estimate:
     Source: docs/semantics/recommender.md.
     """
     _check(holdout)
-    at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1])
+    at = jax.random.randint(key, holdout.asked.shape, 0, holdout.film.shape[1], dtype=jnp.int32)
     return protocol.from_stars(np.take_along_axis(holdout.stars, np.asarray(at), 1))
 
 
@@ -148,6 +149,7 @@ def mlp(
     return _mlp(key, config, rows, labels, queries)
 
 
+@in_32_bits
 @functools.partial(jax.jit, static_argnums=1)
 def _mlp(key, config: MlpConfig, rows, labels, queries) -> jax.Array:
     keys = jax.random.split(key, rows.shape[0])
@@ -160,8 +162,9 @@ def _mlp_one(config: MlpConfig, key, rows, labels, queries) -> jax.Array:
     # The published network starts from PyTorch's default weights: uniform within 1 / sqrt(inputs).
     params = [
         (
-            jax.random.uniform(k, (a, b), minval=-1, maxval=1) / np.sqrt(a),
-            jax.random.uniform(jax.random.fold_in(k, 1), (b,), minval=-1, maxval=1) / np.sqrt(a),
+            jax.random.uniform(k, (a, b), minval=-1, maxval=1, dtype=jnp.float32) / np.sqrt(a),
+            jax.random.uniform(jax.random.fold_in(k, 1), (b,), minval=-1, maxval=1, dtype=jnp.float32)
+            / np.sqrt(a),
         )
         for k, a, b in zip(keys[1:], sizes[:-1], sizes[1:], strict=True)
     ]

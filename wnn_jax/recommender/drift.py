@@ -197,7 +197,7 @@ def _within_one(holdout: protocol.Holdout, stars: np.ndarray) -> np.ndarray:
 def _ridge(config: DriftConfig, trial: protocol.Trial) -> Weights:
     """Return predictions by ridge regression on the genres."""
     film = jnp.asarray(fields.encode(_GENRES, trial.columns).T, jnp.float32)
-    world = factors.Factors(jnp.float32(3), jnp.zeros(len(film)), film)
+    world = factors.Factors(jnp.float32(3), jnp.zeros(len(film), dtype=jnp.float32), film)
     ridge = factors.FactorConfig(shrink=1.0, bias_shrink=1.0)
     return lambda holdout: _refitted(config, world, ridge, holdout)
 

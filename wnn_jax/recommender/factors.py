@@ -15,6 +15,7 @@ import optax
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
+from wnn_jax.narrow import in_32_bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,11 @@ def factorise(key: jax.Array, config: FactorConfig, ratings: movielens.Ratings, 
     if not len(ratings.user):
         raise ValueError("the world has 0 ratings, and a factorisation needs some: give a larger data set")
     people, user = np.unique(ratings.user, return_inverse=True)
-    arrays = _Arrays(jnp.asarray(user), jnp.asarray(ratings.film), jnp.asarray(ratings.stars, jnp.float32))
+    arrays = _Arrays(
+        jnp.asarray(user, jnp.int32),
+        jnp.asarray(ratings.film, jnp.int32),
+        jnp.asarray(ratings.stars, jnp.float32),
+    )
     return _factorise(key, config, arrays, len(people), films)
 
 
@@ -100,15 +105,16 @@ class _Arrays(NamedTuple):
     stars: jax.Array
 
 
+@in_32_bits
 @functools.partial(jax.jit, static_argnames=("config", "users", "films"))
 def _factorise(key, config: FactorConfig, ratings: _Arrays, users: int, films: int) -> Factors:
     user, film, stars = ratings
     keys, mean = jax.random.split(key), stars.mean()
     params = {
-        "user": 0.1 * jax.random.normal(keys[0], (users, config.factors)),
-        "film": 0.1 * jax.random.normal(keys[1], (films, config.factors)),
-        "user_bias": jnp.zeros(users),
-        "film_bias": jnp.zeros(films),
+        "user": 0.1 * jax.random.normal(keys[0], (users, config.factors), dtype=jnp.float32),
+        "film": 0.1 * jax.random.normal(keys[1], (films, config.factors), dtype=jnp.float32),
+        "user_bias": jnp.zeros(users, dtype=jnp.float32),
+        "film_bias": jnp.zeros(films, dtype=jnp.float32),
     }
 
     def loss(p):
@@ -125,7 +131,7 @@ def _factorise(key, config: FactorConfig, ratings: _Arrays, users: int, films: i
 
     fitted = jax.lax.scan(step, (params, optimiser.init(params)), None, config.steps)[0][0]
     params = cast(dict[str, jax.Array], fitted)
-    seen = jnp.zeros(films).at[film].set(1.0)
+    seen = jnp.zeros(films, dtype=jnp.float32).at[film].set(1.0)
     return Factors(mean, params["film_bias"] * seen, params["film"] * seen[:, None])
 
 
@@ -165,7 +171,7 @@ def fold_in(factors: Factors, config: FactorConfig, film, stars, asked) -> jax.A
 @jax.jit
 def _fold_in(factors: Factors, bias_shrink, shrink, film, stars, asked) -> jax.Array:
     def one(film, stars, asked):
-        design = jnp.concatenate([jnp.ones((len(factors.bias), 1)), factors.film], 1)
+        design = jnp.concatenate([jnp.ones((len(factors.bias), 1), dtype=jnp.float32), factors.film], 1)
         there = (film >= 0)[:, None]
         x = jnp.where(there, design[film], 0.0)
         rest = jnp.where(there[:, 0], stars - factors.mean - factors.bias[film], 0.0)
@@ -189,7 +195,7 @@ def prior(config: FactorConfig, stars: jax.Array, whole: bool = False) -> jax.Ar
 
     Source: docs/semantics/recommender.md.
     """
-    levels = jnp.arange(1, 11) / 2
+    levels = jnp.arange(1, 11, dtype=jnp.float32) / 2
     levels = jnp.ceil(levels) if whole else levels
     return jax.nn.sigmoid((stars[..., None] - levels + (0.5 if whole else 0.25)) / config.spread)
 

@@ -38,7 +38,7 @@ def random_agents(key: jax.Array, users: int, rows: int, width: int) -> agent.Ag
     keys = jax.random.split(key, 2)
     drawn = jax.random.bits(keys[0], (users, rows, words), jnp.uint32)
     last = jnp.uint32((1 << (width % 32)) - 1 if width % 32 else 0xFFFFFFFF)
-    labels = jax.random.randint(keys[1], (users, rows), 0, 11)
+    labels = jax.random.randint(keys[1], (users, rows), 0, 11, dtype=jnp.int32)
     place = jnp.broadcast_to(jnp.arange(rows, dtype=jnp.int32), (users, rows))
     return agent.Agents(
         keys=drawn.at[..., -1].set(drawn[..., -1] & last),
@@ -79,8 +79,8 @@ def first_ratings(
     """
     rows = random_agents(key, people, 5, 26)
     given = agent.Rows(rows.keys, rows.labels, rows.item, rows.time)
-    film = jax.random.bernoulli(key, 0.5, (people, 6, 26))
-    label = jax.random.bernoulli(key, 0.5, (people, 5, 10))
+    film = jax.random.bernoulli(key, jnp.float32(0.5), (people, 6, 26))
+    label = jax.random.bernoulli(key, jnp.float32(0.5), (people, 5, 10))
 
     def weightless() -> jax.Array:
         learnt = agent.learn(config, agent.empty(people, 1), given)

@@ -184,7 +184,7 @@ def chances(person: Person, now: int = 0) -> np.ndarray:
     room = _padded(len(known.place))
     place, stars = np.full((1, room), -1, np.int32), np.zeros((1, room), np.float32)
     place[0, : len(known.place)], stars[0, : len(known.place)] = known
-    everything = jnp.arange(len(catalogue.films.ids))[None]
+    everything = jnp.arange(len(catalogue.films.ids), dtype=jnp.int32)[None]
     config = catalogue.config.factors
     prior = factors.prior(config, factors.fold_in(catalogue.factors, config, place, stars, everything))
     queries = catalogue.keys[everything]

@@ -158,7 +158,7 @@ def divide(key: jax.Array, user: np.ndarray, needed: int, tried: int = 250, choo
             f"{(count > 0).sum()} people rated films, and {_LEAST_PEOPLE} are needed for people tried, "
             "people for choosing and a world: give a larger data set"
         )
-    able = np.asarray(jax.random.permutation(key, able))
+    able = np.asarray(jax.random.permutation(key, able.astype(np.int32)))
     cut = min(tried, max(1, 3 * len(able) // 4))
     choosing = min(choosing, (int((count > 0).sum()) - cut) // 2)  # the world needs people too
     chosen = able[:cut], able[cut : cut + choosing]

@@ -56,7 +56,7 @@ def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> ja
     label = ((agent.labels[:, None] >> positions) & 1).astype(bool)  # [M, L]
     apart = distance(agent.keys, query.words)
     if form.read == "vote":
-        age = jnp.log(2.0) / numbers.half_life * _since(agent.time, query.now)
+        age = jnp.log(jnp.float32(2)) / numbers.half_life * _since(agent.time, query.now)
         steps = jnp.clip(_STEPS * (apart / numbers.scale + age), -_REMOTE, _REMOTE)
         steps = jnp.round(steps).astype(jnp.int32)
         nearest = jnp.where(alive, steps, _REMOTE).min(initial=_REMOTE)
@@ -65,7 +65,9 @@ def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> ja
         ones = (weight[:, None] * label).sum(0).astype(jnp.float32)
         if query.prior is not None:
             # In the sums the nearest row has the weight _ONE; the prior is weighed as a row at distance 0.
-            believed = numbers.prior_weight * _ONE * jnp.exp(jnp.minimum(nearest / _STEPS, 60.0))
+            believed = (
+                numbers.prior_weight * _ONE * jnp.exp(jnp.minimum(nearest.astype(jnp.float32) / _STEPS, 60.0))
+            )
             return jnp.where(total > 0, (ones + believed * query.prior) / (total + believed), query.prior)
         return jnp.where(total > 0, ones / total, _tie(form, query.key, alive, label))
     side = jnp.stack([~label, label]) & alive[None, :, None]  # [2, M, L]
@@ -79,12 +81,14 @@ def read(form: AgentConfig, numbers: Numbers, agent: Agents, query: Query) -> ja
         width = agent.keys.shape[1] * bits.WORD
         features = bits.unpack(agent.keys.T, width).T.astype(jnp.int32)  # [M, I]
         asked = bits.unpack(query.words[:, None], width)[:, 0]
-        share = [x.T.astype(jnp.int32) @ features / jnp.maximum(x.sum(0), 1)[:, None] for x in side]
+        ones = [(x.T.astype(jnp.int32) @ features).astype(jnp.float32) for x in side]
+        each = jnp.maximum(side.sum(1, dtype=jnp.int32), 1).astype(jnp.float32)
+        share = [x / count[:, None] for x, count in zip(ones, each, strict=True)]
         matters = jnp.round(_ONE * jnp.abs(share[1] - share[0])).astype(jnp.int32)  # [L, I]
         weighted = (features != asked).astype(jnp.int32) @ matters.T
         order = (exact, _nearer(side, weighted), near)
     decided = functools.reduce(lambda x, y: jnp.where(x < 0, y, x), order)
-    return jnp.where(decided < 0, _tie(form, query.key, alive, label), decided)
+    return jnp.where(decided < 0, _tie(form, query.key, alive, label), decided).astype(jnp.float32)
 
 
 def _since(time: jax.Array, now: jax.Array | np.ndarray) -> jax.Array:
@@ -95,7 +99,7 @@ def _since(time: jax.Array, now: jax.Array | np.ndarray) -> jax.Array:
 
 
 def _weights() -> jax.Array:
-    return jnp.round(_ONE * jnp.exp(-jnp.arange(_FAINT) / _STEPS)).astype(jnp.int32)
+    return jnp.round(_ONE * jnp.exp(-jnp.arange(_FAINT, dtype=jnp.float32) / _STEPS)).astype(jnp.int32)
 
 
 def distance(keys: jax.Array, key: jax.Array) -> jax.Array:
@@ -133,8 +137,8 @@ def _exact(agent: Agents, side: jax.Array) -> jax.Array:
 
 def _tie(form: AgentConfig, key: jax.Array, alive: jax.Array, label: jax.Array) -> jax.Array:
     if form.ties == "random":
-        return jax.random.bernoulli(key, 0.5, (form.label_bits,)).astype(jnp.float32)
+        return jax.random.bernoulli(key, jnp.float32(0.5), (form.label_bits,)).astype(jnp.float32)
     if form.ties == "half":
-        return jnp.full(form.label_bits, 0.5)
+        return jnp.full(form.label_bits, 0.5, jnp.float32)
     on, rows = (label & alive[:, None]).sum(0), alive.sum()
-    return jnp.where(2 * on > rows, 1.0, jnp.where(2 * on < rows, 0.0, 0.5))
+    return jnp.where(2 * on > rows, 1.0, jnp.where(2 * on < rows, 0.0, 0.5)).astype(jnp.float32)

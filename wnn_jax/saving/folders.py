@@ -6,10 +6,12 @@ before all digests are right.
 Source: docs/architecture.md.
 """
 
+import gc
 import math
 import os
 import pathlib
 import shutil
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,12 +51,25 @@ def write(
     for left in (x for x in folder.parent.iterdir() if alone and files.left_over(x)):
         shutil.rmtree(left, ignore_errors=True)
     with files.writing_folder(folder) as partial:
+        failed = ""
         try:
             with _checkpointer() as checkpointer:
                 checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(dict(arrays)))
         except Exception as error:  # a full disk is another exception in every version of orbax
-            raise ValueError(f"cannot write {folder}: {' '.join(str(error).split())[:300]}") from error
+            failed = " ".join(str(error).split())[:300]
+        if failed:
+            _drop_the_rest()
+            raise ValueError(f"cannot write {folder}: {failed}")
         files.seal_folder(partial, kind, SCHEMA, {"about": about, "arrays": listed})
+
+
+def _drop_the_rest() -> None:
+    """End what orbax leaves of a save that failed: at its end Python would print a traceback of it."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        gc.collect()
+    finally:
+        sys.unraisablehook = hook
 
 
 def read(folder: pathlib.Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:

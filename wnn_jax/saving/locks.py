@@ -7,6 +7,7 @@ all.
 Source: docs/architecture.md.
 """
 
+import contextlib
 import os
 import pathlib
 import time
@@ -46,9 +47,9 @@ def hold(folder: str | os.PathLike, wait: float = 0.0) -> Lock:
         return _held[root]
     file = _locked(root, wait)
     if file:
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
-        file.flush()
+        with contextlib.suppress(OSError):  # on a full disk the lock holds, but does not say who holds it
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {os.uname().nodename}".encode())
     lock = _held[root] = Lock(file)
     return lock
 
@@ -62,7 +63,7 @@ def _locked(root: pathlib.Path, wait: float) -> BinaryIO | None:
     try:
         import fcntl
 
-        file = open(root / FILE, "ab+")  # noqa: SIM115 - it stays open for as long as the lock
+        file = open(root / FILE, "ab+", buffering=0)  # noqa: SIM115 - it stays open for as long as the lock
     except (ImportError, OSError):
         return None
     until = time.monotonic() + wait

@@ -79,7 +79,7 @@ def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: 
         key, k, neurons, seed, targets = args
         single = neurons[:, None]
         votes = evaluate.group_votes(evaluator, fold, single, seed[:, None], jnp.full(size, k))
-        present = jnp.any(neurons != UNUSED, axis=-1)
+        present = jnp.any(neurons != UNUSED, axis=-1).astype(jnp.int32)
         share, _ = ram.shares(votes, present[:, None])
         error = jnp.abs(share - targets).mean(axis=-1)
         used = (votes != empty[k]).mean(axis=-1)
@@ -93,7 +93,9 @@ def adapt(key: jax.Array, evaluator: Evaluator, config: AdaptationConfig, fold: 
 
     keys = jax.random.split(key, clusters)
     # One cluster at a time, because its neurons need n x M votes.
-    return jax.lax.map(cluster, (keys, jnp.arange(clusters), genome, fold.seed, fold.targets))
+    return jax.lax.map(
+        cluster, (keys, jnp.arange(clusters, dtype=jnp.int32), genome, fold.seed, fold.targets)
+    )
 
 
 def _ones(word: jax.Array) -> jax.Array:
@@ -107,7 +109,7 @@ def _plogp(p: jax.Array) -> jax.Array:
 def _resize(neuron, used, error, entropy, bounds, config):
     """Remove one connection of a neuron, or add one, or leave it as it is."""
     length = (neuron != UNUSED).sum()
-    slots = jnp.arange(neuron.shape[0])
+    slots = jnp.arange(neuron.shape[0], dtype=jnp.int32)
     known = jnp.where(neuron == UNUSED, jnp.inf, entropy[jnp.maximum(neuron, 0)])
     packed = jnp.argsort(known == jnp.inf, stable=True)
     neuron, known = neuron[packed], known[packed]
@@ -141,4 +143,4 @@ def _turnover(key, evaluator, config, neurons, worth, wrong):
     slot, best = jnp.argmin(alive), jnp.argmax(jnp.where(alive, worth, -jnp.inf))
     child = move(key, bounds, ("connections",), neurons, best)
     comes = (wrong > config.error) & ~alive.all()
-    return jnp.where(comes & (jnp.arange(neurons.shape[0]) == slot)[:, None], child, neurons)
+    return jnp.where(comes & (jnp.arange(neurons.shape[0], dtype=jnp.int32) == slot)[:, None], child, neurons)

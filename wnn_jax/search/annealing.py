@@ -87,7 +87,9 @@ def annealing(
         places, moves = local.propose(move_key, evaluator, config.dimensions, state.genomes, 1, 1)
         found = evaluate.neighbours(evaluator, fold, state.genomes, state.votes, places, moves)
         temperature = config.temperature * config.cooling ** state.step.astype(jnp.float32)
-        limit = -temperature * jnp.log(jax.random.uniform(accept_key, found.change.shape, minval=1e-30))
+        limit = -temperature * jnp.log(
+            jax.random.uniform(accept_key, found.change.shape, jnp.float32, minval=1e-30)
+        )
         taken = found.change + config.caution * found.error < jnp.maximum(limit, 0.0)
         new = local.settle(evaluator, fold, state, found, taken)
         candidates = jnp.int32(taken.size)

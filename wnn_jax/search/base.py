@@ -36,6 +36,10 @@ class Evaluator:
 
     def __post_init__(self):
         checks.fields(self)
+        if self.mesh is not None and not isinstance(self.mesh, jax.sharding.Mesh):
+            raise ValueError(
+                f"mesh is of type {type(self.mesh).__name__}: give one from search.mesh, or None"
+            )
         for name in ("memory", "bounds", "clusters", "score"):
             if not hasattr(self.objective, name):
                 raise ValueError(

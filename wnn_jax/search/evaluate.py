@@ -130,7 +130,7 @@ def full_votes(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> jax.Arra
         fold,
         genomes.reshape(-1, *genomes.shape[2:]),
         jnp.broadcast_to(fold.seed, (population, *fold.seed.shape)).reshape(-1, size),
-        jnp.tile(jnp.arange(clusters), population),
+        jnp.tile(jnp.arange(clusters, dtype=jnp.int32), population),
     )
     return votes.reshape(population, clusters, -1)
 
@@ -160,7 +160,7 @@ def revote(evaluator: Evaluator, fold: Fold, votes, before, after) -> jax.Array:
         fold,
         jnp.concatenate([added, removed]).reshape(-1, *after.shape[2:]),
         jnp.broadcast_to(fold.seed, (2 * population, *fold.seed.shape)).reshape(-1, size),
-        jnp.tile(jnp.arange(clusters), 2 * population),
+        jnp.tile(jnp.arange(clusters, dtype=jnp.int32), 2 * population),
     )
     plus, minus = parts.reshape(2, population, clusters, -1)
     return jnp.where(anew[..., None], 0, votes) + plus - minus
@@ -362,7 +362,7 @@ def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) 
         fold,
         single.reshape(-1, 1, single.shape[-1]),
         jnp.broadcast_to(seed[..., None], single.shape[:4]).reshape(-1, 1),
-        jnp.broadcast_to(jnp.arange(clusters)[:, None, None], single.shape[:4]).reshape(-1),
+        jnp.broadcast_to(jnp.arange(clusters, dtype=jnp.int32)[:, None, None], single.shape[:4]).reshape(-1),
     ).reshape(*single.shape[:4], -1)
     there = jnp.any(single != UNUSED, axis=-1).astype(jnp.int32)
     table = connectivity.table_bits(single[..., None, None, :], evaluator.cell_bits)
@@ -434,5 +434,5 @@ def _whole_changes(objective, targets, genome, votes, gain, neurons):
         flat = gain.reshape(-1, gain.shape[-1]), neurons.reshape(-1)
         return jax.lax.map(one_change, flat).reshape(neurons.shape)
 
-    change = jax.lax.map(one_cluster, (jnp.arange(len(present)), gain, neurons))
+    change = jax.lax.map(one_cluster, (jnp.arange(len(present), dtype=jnp.int32), gain, neurons))
     return change, jnp.zeros_like(change)

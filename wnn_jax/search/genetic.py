@@ -104,7 +104,9 @@ def genetic(
         parent_key, cross_key, mutate_key = jax.random.split(key, 3)
         children = config.population - config.elites
         worth = fitness_of(evaluator.fitness, state.scores)
-        drawn = jax.random.randint(parent_key, (2, children, config.tournament), 0, config.population)
+        drawn = jax.random.randint(
+            parent_key, (2, children, config.tournament), 0, config.population, jnp.int32
+        )
         parents = jnp.take_along_axis(drawn, jnp.argmin(worth[drawn], axis=-1)[..., None], -1)[..., 0]
         from_second, mixed = crossover(cross_key, children, state.genomes.shape[1:3])
         base = select(from_second, state.genomes[parents[1]], state.genomes[parents[0]])
@@ -134,12 +136,14 @@ def genetic(
         """
         clusters, size = shape
         two_key, cut_key, within_key, where_key, which_key = jax.random.split(key, 5)
-        two = jax.random.bernoulli(two_key, config.crossover, (children, 1))
-        cut = jax.random.randint(cut_key, (children, 1), 1, max(clusters, 2))
+        two = jax.random.bernoulli(two_key, jnp.float32(config.crossover), (children, 1))
+        cut = jax.random.randint(cut_key, (children, 1), 1, max(clusters, 2), jnp.int32)
         from_second = two & (jnp.arange(clusters) >= cut)
-        mixes = two & jax.random.bernoulli(within_key, config.mixing, (children, 1))
-        where = jnp.arange(clusters) == jax.random.randint(where_key, (children, 1), 0, clusters)
-        mixed = (mixes & where)[..., None] & jax.random.bernoulli(which_key, 0.5, (children, clusters, size))
+        mixes = two & jax.random.bernoulli(within_key, jnp.float32(config.mixing), (children, 1))
+        where = jnp.arange(clusters) == jax.random.randint(where_key, (children, 1), 0, clusters, jnp.int32)
+        mixed = (mixes & where)[..., None] & jax.random.bernoulli(
+            which_key, jnp.float32(0.5), (children, clusters, size)
+        )
         return from_second, mixed
 
     def mutate(key, genome):
@@ -150,13 +154,15 @@ def genetic(
         most = min(size, math.ceil(mean + 6 * math.sqrt(mean)))
         if not most:
             return genome
-        chance = jax.random.uniform(rate_key, (clusters, size))
+        chance = jax.random.uniform(rate_key, (clusters, size), jnp.float32)
         places = jnp.argsort(chance, axis=-1)[:, :most]
         hit = jnp.take_along_axis(chance, places, axis=-1) < config.mutation
         keys = jax.random.split(move_key, (1, clusters, most, 1))
         moves = move_all(keys, bounds, config.dimensions, genome[None], places[None])[0, :, :, 0]
         kept = jnp.take_along_axis(genome, places[..., None], axis=1)
-        mutant = genome.at[jnp.arange(clusters)[:, None], places].set(select(hit, moves, kept))
+        mutant = genome.at[jnp.arange(clusters, dtype=jnp.int32)[:, None], places].set(
+            select(hit, moves, kept)
+        )
         # Each move keeps the bounds, but several moves together may remove too many neurons of a cluster.
         enough = connectivity.neurons_present(mutant) >= bounds.min_neurons
         return select(enough, mutant, genome)

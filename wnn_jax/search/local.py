@@ -59,9 +59,9 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
     population, clusters = genomes.shape[:2]
     order_key, slot_key, move_key = jax.random.split(key, 3)
     present = jnp.any(genomes != connectivity.UNUSED, axis=-1)
-    chance = jax.random.uniform(order_key, present.shape)
+    chance = jax.random.uniform(order_key, present.shape, jnp.float32)
     if "neurons" in dimensions:
-        empty_first = jax.random.bernoulli(slot_key, 0.1, (population, clusters, 1))
+        empty_first = jax.random.bernoulli(slot_key, jnp.float32(0.1), (population, clusters, 1))
         chance = chance - (present != empty_first)
     else:
         chance = chance - present
@@ -88,7 +88,10 @@ def settle(
     Source: docs/semantics/search.md
     """
     population, clusters, _, _ = taken.shape
-    p, k = jnp.arange(population)[:, None, None], jnp.arange(clusters)[:, None]
+    p, k = (
+        jnp.arange(population, dtype=jnp.int32)[:, None, None],
+        jnp.arange(clusters, dtype=jnp.int32)[:, None],
+    )
     at = taken.any(axis=-1)
     old = jnp.take_along_axis(state.genomes, found.places[..., None], axis=2)
     moved = jnp.take_along_axis(found.moves, jnp.argmax(taken, axis=-1)[..., None, None], axis=3)[..., 0, :]

@@ -116,10 +116,13 @@ def pad(connections: jax.Array, bounds: Bounds) -> jax.Array:
       ``int [..., max_neurons, max_bits]``, padded with `UNUSED`.
 
     Raises:
-      ValueError: the genome is larger than the bounds allow.
+      ValueError: the connections are no whole numbers, or the genome is larger than the bounds allow.
 
     Source: docs/semantics/search.md
     """
+    checks.array("connections", connections, "integers", limits=Limits(least=-1, most=bounds.input_bits - 1))
+    if len(connections.shape) < 2:
+        raise ValueError(f"connections has shape {list(connections.shape)}: give [..., n, T]")
     *_, neurons, address_bits = connections.shape
     if neurons > bounds.max_neurons or address_bits > bounds.max_bits:
         raise ValueError(
@@ -149,8 +152,8 @@ def sized(
     Source: docs/semantics/search.md
     """
     full = random(key, clusters, bounds.max_neurons, bounds.max_bits, bounds.input_bits)
-    kept = jnp.arange(bounds.max_neurons)[:, None] < neurons
-    return jnp.where(kept & (jnp.arange(bounds.max_bits) < address_bits), full, UNUSED)
+    kept = jnp.arange(bounds.max_neurons, dtype=jnp.int32)[:, None] < neurons
+    return jnp.where(kept & (jnp.arange(bounds.max_bits, dtype=jnp.int32) < address_bits), full, UNUSED)
 
 
 def move(
@@ -189,39 +192,43 @@ def move(
     """
     keys = iter(jax.random.split(key, 10))
     neurons, lengths, connections = (name in dimensions for name in DIMENSIONS)
-    slots = jnp.arange(bounds.max_bits)
+    slots = jnp.arange(bounds.max_bits, dtype=jnp.int32)
     present = jnp.any(cluster != UNUSED, axis=-1)
     alive, old = present[place], cluster[place]
 
-    sibling = cluster[jnp.argmax(jnp.where(present, jax.random.uniform(next(keys), present.shape), -1.0))]
-    copies = ~alive | (connections & jax.random.bernoulli(next(keys), 0.25))
+    sibling = cluster[
+        jnp.argmax(jnp.where(present, jax.random.uniform(next(keys), present.shape, jnp.float32), -1.0))
+    ]
+    copies = ~alive | (connections & _chance(next(keys), 0.25))
     source = jnp.where(copies, sibling, old)
     length = (source != UNUSED).sum()
     # Shuffled, so that the first few connections are a random choice.
     source = source[
-        jnp.argsort(jnp.where(source == UNUSED, 2.0, jax.random.uniform(next(keys), slots.shape)))
+        jnp.argsort(
+            jnp.where(source == UNUSED, 2.0, jax.random.uniform(next(keys), slots.shape, jnp.float32))
+        )
     ]
     if lengths:
-        step = jax.random.randint(next(keys), (), -4, 5)
+        step = jax.random.randint(next(keys), (), -4, 5, jnp.int32)
         length = jnp.clip(length + step, bounds.min_bits, bounds.max_bits)
-    moved = jax.random.randint(next(keys), (), 0 if lengths else 1, 5)
+    moved = jax.random.randint(next(keys), (), 0 if lengths else 1, 5, jnp.int32)
     moved = jnp.where(copies | connections, moved, 0)
     new = jnp.where(
         (slots < moved) | (source == UNUSED), _others(next(keys), bounds, cluster, source), source
     )
 
     if connections:
-        anew = jax.random.bernoulli(next(keys), 0.25)
+        anew = _chance(next(keys), 0.25)
         drawn_key, length_key, most_key = jax.random.split(next(keys), 3)
         new = jnp.where(anew, _drawn(drawn_key, bounds), new)
         if lengths:
-            any_length = jax.random.randint(length_key, (), bounds.min_bits, bounds.max_bits + 1)
-            any_length = jnp.where(jax.random.bernoulli(most_key), bounds.max_bits, any_length)
+            any_length = jax.random.randint(length_key, (), bounds.min_bits, bounds.max_bits + 1, jnp.int32)
+            any_length = jnp.where(_chance(most_key, 0.5), bounds.max_bits, any_length)
             length = jnp.where(anew, any_length, length)
     new = jnp.where(slots < length, new, UNUSED)
     if not neurons:
         return jnp.where(alive, new, UNUSED)
-    goes = alive & jax.random.bernoulli(next(keys), 0.1) & (present.sum() > bounds.min_neurons)
+    goes = alive & _chance(next(keys), 0.1) & (present.sum() > bounds.min_neurons)
     stays = alive if not (lengths or connections) else jnp.zeros((), bool)
     return jnp.where(goes, UNUSED, jnp.where(stays, old, new))
 
@@ -259,31 +266,36 @@ def move_all(
     return moved.reshape(*shape, -1).astype(genomes.dtype)
 
 
+def _chance(key: jax.Array, probability: float) -> jax.Array:
+    # As float32, because JAX draws other numbers for a probability of 64 bits.
+    return jax.random.bernoulli(key, jnp.float32(probability))
+
+
 def _others(key: jax.Array, bounds: Bounds, cluster: jax.Array, neuron: jax.Array) -> jax.Array:
     """Draw ``[max_bits]`` distinct input bits; those that the neuron already reads come last."""
     draw_key, alike_key = jax.random.split(key)
     beyond = bounds.input_bits  # an index outside the array: JAX drops what UNUSED writes there
     counts = jnp.zeros(beyond, jnp.float32).at[jnp.where(cluster == UNUSED, beyond, cluster)].add(1.0)
-    alike = jax.random.bernoulli(alike_key, 0.5)
+    alike = _chance(alike_key, 0.5)
     weight = jnp.where(alike, counts + 1e-3, 1.0)
     weight = weight.at[jnp.where(neuron == UNUSED, beyond, neuron)].set(1e-12)
     # Sampling without replacement by weight: the Gumbel top-k trick.
-    order = jnp.argsort(-(jnp.log(weight) + jax.random.gumbel(draw_key, weight.shape)))
+    order = jnp.argsort(-(jnp.log(weight) + jax.random.gumbel(draw_key, weight.shape, jnp.float32)))
     return order[: bounds.max_bits].astype(dtype_for(bounds.input_bits))
 
 
 def _drawn(key: jax.Array, bounds: Bounds) -> jax.Array:
     """Draw ``[max_bits]`` distinct input bits from all, or half of the time from one group after another."""
     order_key, group_key, whole_key, part_key, grouped_key = jax.random.split(key, 5)
-    order = jax.random.uniform(order_key, (bounds.input_bits,))
+    order = jax.random.uniform(order_key, (bounds.input_bits,), jnp.float32)
     if bounds.group:
         groups = bounds.input_bits // bounds.group
         rank = jax.random.permutation(group_key, groups)
-        part = jax.random.randint(part_key, (), 1, bounds.group + 1)
-        part = jnp.where(jax.random.bernoulli(whole_key), bounds.group, part)
+        part = jax.random.randint(part_key, (), 1, bounds.group + 1, jnp.int32)
+        part = jnp.where(_chance(whole_key, 0.5), bounds.group, part)
         within = jnp.argsort(jnp.argsort(order.reshape(groups, bounds.group), axis=1), axis=1)
         # Only a part of the first group comes first; the rest of that group comes last.
         later = jnp.where((rank == 0)[:, None] & (within >= part), groups, rank[:, None])
-        grouped = jax.random.bernoulli(grouped_key, 0.5)
+        grouped = _chance(grouped_key, 0.5)
         order = order + jnp.where(grouped, later.reshape(-1), 0)
     return jnp.argsort(order)[: bounds.max_bits].astype(dtype_for(bounds.input_bits))

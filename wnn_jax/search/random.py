@@ -73,13 +73,17 @@ def random_search(
     def draw(key, ragged):
         genome_key, length_key = jax.random.split(key)
         full = sized(genome_key, bounds, objective.clusters, neurons, bounds.max_bits)
-        lengths = jax.random.randint(length_key, full.shape[:2], bounds.min_bits, bounds.max_bits + 1)
+        lengths = jax.random.randint(
+            length_key, full.shape[:2], bounds.min_bits, bounds.max_bits + 1, jnp.int32
+        )
         kept = jnp.arange(bounds.max_bits) < jnp.where(ragged, lengths, bounds.max_bits)[..., None]
         return jnp.where(kept, full, connectivity.UNUSED)
 
     def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:
         keys = jax.random.split(key, config.starts)
-        genomes = jax.vmap(draw)(keys, jnp.arange(config.starts) % 2 == 1).astype(state.genomes.dtype)
+        genomes = jax.vmap(draw)(keys, jnp.arange(config.starts, dtype=jnp.int32) % 2 == 1).astype(
+            state.genomes.dtype
+        )
         votes, scores = evaluate.evaluated(evaluator, fold, genomes)
         best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
         new = SearchState(genomes, votes, scores, best, best_scores, (), state.step + 1)

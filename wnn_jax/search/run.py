@@ -22,6 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from wnn_jax import checks, files, ram
 from wnn_jax.checks import Limits
+from wnn_jax.narrow import in_32_bits
 from wnn_jax.ram import connectivity, given
 from wnn_jax.saving import folders, progress
 from wnn_jax.search import evaluate, moves
@@ -140,6 +141,7 @@ class Result(NamedTuple):
     seconds: float = 0.0
 
 
+@in_32_bits
 def run(
     key: jax.Array,
     algorithms: SearchAlgorithm | Sequence[SearchAlgorithm],
@@ -399,7 +401,9 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     phase_key = jax.random.fold_in(search.key, 1 + result.phase)
     init, step = _jit(mesh, algorithm.init), _jit(mesh, algorithm.step)
     data = _fold(search, result.step)
-    state = init(data, genomes[jnp.resize(jnp.arange(len(genomes)), (algorithm.population,))])
+    state = init(
+        data, genomes[jnp.resize(jnp.arange(len(genomes), dtype=jnp.int32), (algorithm.population,))]
+    )
     if arrays is not None and result.step:
         with files.contents(str(saved.folder)):
             restored = _restored(state, arrays)

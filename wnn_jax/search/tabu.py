@@ -132,7 +132,10 @@ def tabu(
         taken = select(compound, all_better, best)
 
         new = local.settle(evaluator, fold, state, found, taken)
-        p, k = jnp.arange(taken.shape[0])[:, None, None], jnp.arange(taken.shape[1])[:, None]
+        p, k = (
+            jnp.arange(taken.shape[0], dtype=jnp.int32)[:, None, None],
+            jnp.arange(taken.shape[1], dtype=jnp.int32)[:, None],
+        )
         until = jnp.take_along_axis(state.memory, places, axis=2)
         until = jnp.where(taken.any(axis=-1), new.step + config.tenure, until)
         new = new._replace(memory=state.memory.at[p, k, places].set(until))
