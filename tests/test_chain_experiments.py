@@ -92,6 +92,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
         ("chain", ["--rate=nan"], "rate=nan is out of range"),
         ("chain", ["--rate=1e38"], "rate=1e+38 is out of range"),
         ("chain", ["--seed=9223372036854775808"], "seed=9223372036854775808 is out of range: give"),
+        ("chain", ["--readout_rate=nan"], "readout_rate=nan is out of range: give a finite number above 0"),
         ("chain", ["--curve_points=-1"], "curve_points=-1 is out of range"),
         ("generate", ["--checkpoint=x", "--temperature=nan"], "temperature=nan is out of range: give a"),
         ("generate", ["--checkpoint=x", "--temperature=inf"], "temperature=inf is out of range: give a"),

@@ -170,7 +170,7 @@ def bad(*flags):
         (["--corpus=empty.txt"], "the corpus empty.txt is empty"),
         (["--corpus=broken.txt"], "byte 0xff at offset 6 (line 1)"),
         (["--corpus=tiny.txt", "--train_tokens=2"], "a context of 3 needs more than 3 tokens, got 2"),
-        (["--bits=25", "--context=16"], "address_bits=25 is out of range"),
+        (["--bits=25", "--context=16"], "bits=25 is out of range"),
         (
             ["--corpus=words.txt", "--search=ga", "--population=3", "--elites=3"],
             "a population of 3 cannot keep 3 elites",
@@ -194,7 +194,7 @@ def bad(*flags):
         (["--search=ga", "--num_processes=2"], "several processes need --coordinator"),
         (["--resume=r", "--num_processes=2", "--coordinator=localhost:1"], "the progress of one process"),
         (["--search=tabu", "--sites=2", "--neurons=4", "--resume=foreign"], "holds no progress that"),
-        (["--bits=20", "--context=1"], "address_bits=20 are more than the 8 input bits"),
+        (["--bits=20", "--context=1"], "bits=20 are more than the 8 input bits"),
         (["--cells=bloom"], "--cells=bloom"),
         (["--neurones=3"], "Unknown command line flag 'neurones'"),
         (["--neurons=many"], "--neurons=many"),

@@ -122,7 +122,7 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
         ("tiered", ["--top=0"], "top=0 is out of range"),
         ("tiered", ["--gating=soft"], "--gating has no 'soft'"),
         ("tiered", ["--tiers=five"], "the tiers need at least 20501 tokens, but there are 256"),
-        ("bitwise", ["--gating=token", "--gate_bits=30"], "address_bits=30 is out of range"),
+        ("bitwise", ["--gating=token", "--gate_bits=30"], "gate_bits=30 is out of range"),
         ("bitwise", ["--gating=token", "--gate_bits=20", "--context=2", "--bits=8"], "address_bits=20 are"),
         ("bitwise", ["--gating=engram", "--engram_orders=3,2"], "orders must be 1 or more, and rise"),
         ("bitwise", ["--gating=engram", "--engram_orders=two"], "--engram_orders takes ints between commas"),

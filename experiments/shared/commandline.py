@@ -206,7 +206,7 @@ class Command:
         parsed = {}
         for title, group in self._groups.items():
             chosen = {flag.path: flag.parse(values[flag.name].value) for flag in self.flags[title]}
-            make = functools.partial(_make, group.config, chosen)
+            make = functools.partial(_make_group, group, chosen)
             parsed[title] = make if group.given else make()
         return types.SimpleNamespace(**parsed)
 
@@ -342,6 +342,22 @@ def _form(hint: Any) -> tuple[type, bool, bool, tuple[Any, ...]]:
     if typing.get_origin(hint) is typing.Literal:
         return type(arguments[0]), False, False, arguments
     return hint, False, False, ()
+
+
+def _make_group(group: Group, chosen: Mapping[tuple[str, ...], Any], **given: Any) -> Any:
+    """Make the config of a group.
+
+    Raises:
+      ValueError: a value is refused; the message begins with the name of the flag where it has another name
+        than the field.
+    """
+    try:
+        return _make(group.config, chosen, **given)
+    except ValueError as error:
+        field, separator, rest = str(error).partition("=")
+        if separator and field in group.names:
+            raise ValueError(f"{group.names[field]}={rest}") from error
+        raise
 
 
 def _make(config: Any, chosen: Mapping[tuple[str, ...], Any], **given: Any) -> Any:

@@ -14,6 +14,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
+from wnn_jax.narrow import in_32_bits
 from wnn_jax.recommender import agent, factors, fields, protocol, trials
 
 _GENRES = (fields.one_hot("genres", (*fields.GENRES, *fields.MORE_GENRES)),)
@@ -155,7 +156,9 @@ def _flip(
     """Give real histories made-up ratings: each person loves or hates a genre, later the reverse."""
     names = _GENRES[0].values
     member = np.array([[name in some for name in names] for some in films.genres])
-    taste = np.asarray(jax.random.choice(key, jnp.array([-1, 1]), (len(holdout.users), len(names))))
+    taste = np.asarray(
+        in_32_bits(jax.random.choice)(key, jnp.array([-1, 1], jnp.int32), (len(holdout.users), len(names)))
+    )
     turn = np.where(np.arange(holdout.film.shape[1]) < config.before, 1, -1)
     liking = np.sign(np.einsum("ung,ug->un", member[holdout.film], taste) * turn)
     return holdout._replace(stars=(3 + 1.5 * liking).astype(np.float32))

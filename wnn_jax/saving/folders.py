@@ -107,7 +107,9 @@ def read_arrays(folder: pathlib.Path, listed: Mapping[str, tuple[str, tuple[int,
     Source: docs/architecture.md.
     """
     with _checkpointer() as checkpointer:
-        found = dict(checkpointer.metadata(folder).item_metadata.tree)
+        about = checkpointer.metadata(folder)
+        about = getattr(about, "item_metadata", about)  # orbax 0.11 returns it without a step around it
+        found = dict(about.tree)
         there = {name: (np.dtype(x.dtype).str, tuple(x.shape)) for name, x in found.items()}
         if there != listed:
             other = sorted({*there.items()} ^ {*listed.items()})[0][0]
@@ -116,7 +118,9 @@ def read_arrays(folder: pathlib.Path, listed: Mapping[str, tuple[str, tuple[int,
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         if size > memory:
             raise ValueError(f"its arrays need {size} bytes, and this machine has {memory}")
-        return checkpointer.restore(folder, args=ocp.args.StandardRestore())
+        arrays = checkpointer.restore(folder, args=ocp.args.StandardRestore())
+    # orbax 0.11 returns an array without axes as a number.
+    return {name: x if hasattr(x, "dtype") else np.asarray(x, listed[name][0]) for name, x in arrays.items()}
 
 
 def check_form(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
