@@ -133,7 +133,7 @@ def test_reproduce_lists_every_run(capsys):
     ("flags", "message"),
     [
         (["--row=nothing"], "no run is named nothing"),
-        (["--minutes=3"], "--minutes limits --all"),
+        (["--minutes=3"], "--minutes=3.0 limits --all"),
         (["--record"], "--record needs the runs to keep"),
     ],
 )
