@@ -271,9 +271,12 @@ def test_words_beyond_the_first_count():
         ({"read": "guess"}, "unknown read 'guess'"),
         ({"ties": "no"}, "unknown ties 'no'"),
         ({"eviction": "none"}, "unknown eviction"),
-        ({"label_bits": 33}, "label_bits=33 is out of range: give a whole number at least 1 and at most 32"),
-        ({"scale": 0.0}, "scale=0.0 is out of range: give a finite number at least 1e-30"),
-        ({"cap": 1 << 17}, "cap=131072 is out of range: give a whole number at least 1 and at most 65536"),
+        (
+            {"label_bits": 33},
+            "label_bits=33 is out of range: give a whole number of at least 1 and at most 32",
+        ),
+        ({"scale": 0.0}, "scale=0.0 is out of range: give a finite number of at least 1e-30"),
+        ({"cap": 1 << 17}, "cap=131072 is out of range: give a whole number of at least 1 and at most 65536"),
     ],
 )
 def test_configs_that_mean_nothing_are_refused(change, message):

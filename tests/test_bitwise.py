@@ -156,15 +156,15 @@ def test_tokens_are_checked():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"context": 0}, "context=0 is out of range: give a whole number at least 1"),
-        ({"neurons": 0}, "neurons=0 is out of range: give a whole number at least 1 and at most 2047"),
+        ({"context": 0}, "context=0 is out of range: give a whole number of at least 1"),
+        ({"neurons": 0}, "neurons=0 is out of range: give a whole number of at least 1 and at most 2047"),
         (
             {"address_bits": 13},
             "address_bits=13 are more than the 12 input bits of 2 tokens of 6 bits: set a number up to 12",
         ),
         (
             {"context": 16, "address_bits": 25},
-            "address_bits=25 is out of range: give a whole number at least 1 and at most 24",
+            "address_bits=25 is out of range: give a whole number of at least 1 and at most 24",
         ),
         ({"code": "roman"}, "unknown code 'roman'"),
     ],

@@ -245,7 +245,7 @@ def test_bad_arguments():
         chain.read(NETWORK, memory, np.array([V]))
     with pytest.raises(ValueError, match="learn=True needs an online memory"):
         chain.read(NETWORK, memory, TEXT[:3], learn=True)
-    with pytest.raises(ValueError, match="log_slots=1 is out of range: give a whole number at least 2"):
+    with pytest.raises(ValueError, match="log_slots=1 is out of range: give a whole number of at least 2"):
         counting(1)
     with pytest.raises(ValueError, match="room=64 is out of range: give a whole number above 64"):
         online(room=64)
@@ -264,9 +264,9 @@ def test_bad_arguments():
     [
         ("child", "a child must come after its parent"),
         ("path", "must follow its children from the root"),
-        ("kind", r"kind\[0\]=5\d\d\d is out of range: give integers at least 0 and at most 4159"),
-        ("view", r"view\[0\]=3 is out of range: give integers at least 0 and at most 2"),
-        ("text", rf"text\[0\]=-1 is out of range: give integers at least 0 and at most {V - 1}"),
+        ("kind", r"kind\[0\]=5\d\d\d is out of range: give integers of at least 0 and at most 4159"),
+        ("view", r"view\[0\]=3 is out of range: give integers of at least 0 and at most 2"),
+        ("text", rf"text\[0\]=-1 is out of range: give integers of at least 0 and at most {V - 1}"),
     ],
 )
 def test_what_would_lead_a_kernel_astray_is_refused(broken, words):
@@ -294,14 +294,14 @@ def test_what_would_lead_a_kernel_astray_is_refused(broken, words):
 @pytest.mark.parametrize(
     ("name", "value", "limits"),
     [
-        ("gain", np.nan, "at least -1000000000.0 and at most 1000000000.0"),
-        ("offset", np.inf, "at least -1000000000.0 and at most 1000000000.0"),
-        ("gain", 1e30, "at least -1000000000.0 and at most 1000000000.0"),
-        ("gain_sum", -1.0, "at least 0 and at most 1e+30"),
-        ("offset_sum", np.nan, "at least 0 and at most 1e+30"),
+        ("gain", np.nan, "of at least -1000000000 and at most 1000000000"),
+        ("offset", np.inf, "of at least -1000000000 and at most 1000000000"),
+        ("gain", 1e30, "of at least -1000000000 and at most 1000000000"),
+        ("gain_sum", -1.0, "of at least 0 and at most 1e+30"),
+        ("offset_sum", np.nan, "of at least 0 and at most 1e+30"),
         ("match_share", 1.0, "above 0 and below 1"),
-        ("match_gain", -np.inf, "at least -1000000000.0 and at most 1000000000.0"),
-        ("refined", np.nan, "at least 0 and at most 1"),
+        ("match_gain", -np.inf, "of at least -1000000000 and at most 1000000000"),
+        ("refined", np.nan, "of at least 0 and at most 1"),
     ],
 )
 def test_a_memory_with_numbers_that_no_memory_has_is_refused(name, value, limits):

@@ -87,7 +87,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
     ("module", "flags", "words"),
     [
         ("chain", ["--modes=both"], "--modes has no 'both': choose from static, online"),
-        ("chain", ["--memory_mib=0"], "memory_mib=0 is out of range: give a whole number at least 1"),
+        ("chain", ["--memory_mib=0"], "memory_mib=0 is out of range: give a whole number of at least 1"),
         ("chain", ["--rate=inf"], "rate=inf is out of range: give a finite number above 0 and at most 1"),
         ("chain", ["--rate=nan"], "rate=nan is out of range"),
         ("chain", ["--rate=1e38"], "rate=1e+38 is out of range"),

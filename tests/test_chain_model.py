@@ -157,14 +157,14 @@ def test_models_saved_before_edition_2_are_read(tmp_path, mode, nats):
         ({"without": ("node", "byte", "bytes3")}, "leaves no context neuron"),
         (
             {"memory_mib": 0},
-            "memory_mib=0 is out of range: give a whole number at least 1 and at most 1048576",
+            "memory_mib=0 is out of range: give a whole number of at least 1 and at most 1048576",
         ),
-        ({"chunk": 0}, "chunk=0 is out of range: give a whole number at least 1 and at most 4194304"),
-        ({"rare": -1}, "rare=-1 is out of range: give a whole number at least 0"),
+        ({"chunk": 0}, "chunk=0 is out of range: give a whole number of at least 1 and at most 4194304"),
+        ({"rare": -1}, "rare=-1 is out of range: give a whole number of at least 0"),
         ({"rate": 0.0}, "rate=0.0 is out of range: give a finite number above 0 and at most 1"),
         ({"rate": 1e38}, "rate=1e.38 is out of range: give a finite number above 0 and at most 1"),
         ({"rate": float("nan")}, "rate=nan is out of range: give a finite number above 0 and at most 1"),
-        ({"chunk": 2.5}, "chunk=2.5 is not a whole number: give a whole number at least 1"),
+        ({"chunk": 2.5}, "chunk=2.5 is not a whole number: give a whole number of at least 1"),
     ],
 )
 def test_a_config_refuses_what_makes_no_model(values, words):
@@ -176,7 +176,7 @@ def test_a_config_refuses_what_makes_no_model(values, words):
     ("values", "words"),
     [
         ({"folds": 1}, "folds=1"),
-        ({"epochs": 0}, "epochs=0 is out of range: give a whole number at least 1"),
+        ({"epochs": 0}, "epochs=0 is out of range: give a whole number of at least 1"),
         ({"decay": 1e30}, "decay must be at most 1 / step_size, got 1e.30 and 0.002"),
         ({"tokens": 5}, "got 5 tokens for 10 folds"),
         ({"step_size": 0.0}, "step_size=0.0 is out of range: give a finite number above 0 and at most 1"),

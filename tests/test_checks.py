@@ -32,13 +32,13 @@ class _Config:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"count": 0}, "count=0 is out of range: give a whole number at least 1"),
+        ({"count": 0}, "count=0 is out of range: give a whole number of at least 1"),
         (
             {"count": 2**31},
-            "count=2147483648 is out of range: give a whole number at least 1 and at most 2147483647",
+            "count=2147483648 is out of range: give a whole number of at least 1 and at most 2147483647",
         ),
-        ({"count": 1.0}, "count=1.0 is not a whole number: give a whole number at least 1"),
-        ({"count": True}, "count=True is not a whole number: give a whole number at least 1"),
+        ({"count": 1.0}, "count=1.0 is not a whole number: give a whole number of at least 1"),
+        ({"count": True}, "count=True is not a whole number: give a whole number of at least 1"),
         ({"rate": math.nan}, "rate=nan is out of range: give a finite number above 0 and at most 1"),
         ({"rate": math.inf}, "rate=inf is out of range"),
         ({"rate": "1"}, "rate='1' is not a finite number"),
@@ -100,7 +100,7 @@ def test_damaged_settings_are_named(data, said):
         (
             np.array([[0, 1, 2], [3, 9, -1]]),
             "integers",
-            "x[1, 1]=9 is out of range: give integers at least 0",
+            "x[1, 1]=9 is out of range: give integers of at least 0",
         ),
         (np.array([[0, np.nan], [1, 2]]), "numbers", "x[0, 1]=nan is out of range: give finite numbers"),
         (jnp.array([[0, -jnp.inf], [1, 2]]), "numbers", "x[0, 1]=-inf is out of range: give finite numbers"),

@@ -57,7 +57,7 @@ def test_the_studies(tmp_path, corpus):
     ("flags", "message"),
     [
         (["--studies=dreams"], "--studies has no 'dreams'"),
-        (["--tokens=0"], "tokens=0 is out of range: give a whole number at least 1"),
+        (["--tokens=0"], "tokens=0 is out of range: give a whole number of at least 1"),
         (["--patterns=-1"], "patterns=-1.0 is out of range: give a finite number above 0"),
         (["--tokens=100"], "hold no window of 128"),
         (["--preset=huge"], "huge"),

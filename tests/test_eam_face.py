@@ -109,15 +109,15 @@ def test_two_memories_become_one(written):
         (lambda m, k, v: eam.create(KEY, m.config, k, locations=0, width=5), "got 0"),
         (
             lambda m, k, v: eam.create(KEY, m.config, k, locations=9, width=0),
-            "width=0 is out of range: give a whole number at least 1",
+            "width=0 is out of range: give a whole number of at least 1",
         ),
         (
             lambda m, k, v: eam.MemoryConfig(nearest=0),
-            "nearest=0 is out of range: give a whole number at least 1",
+            "nearest=0 is out of range: give a whole number of at least 1",
         ),
         (
             lambda m, k, v: eam.MemoryConfig(eta=2.0),
-            "eta=2.0 is out of range: give a finite number at most 1",
+            "eta=2.0 is out of range: give a finite number of at most 1",
         ),
         (
             lambda m, k, v: eam.MemoryConfig(damping=0.0),
@@ -125,7 +125,7 @@ def test_two_memories_become_one(written):
         ),
         (
             lambda m, k, v: eam.MemoryConfig(grow=-1),
-            "grow=-1 is out of range: give a whole number at least 0",
+            "grow=-1 is out of range: give a whole number of at least 0",
         ),
     ],
 )

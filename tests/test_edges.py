@@ -98,7 +98,7 @@ def test_what_is_no_text_is_refused(name):
             "keys is of type str: give",
         ),
         (lambda: vocab.inspect(LM._replace(tokenizer=1), 3), "words=3 is of type int: give a str"),
-        (lambda: vocab.scored_part(IDS, 16, 0), "count=0 is out of range: give a whole number at least 1"),
+        (lambda: vocab.scored_part(IDS, 16, 0), "count=0 is out of range: give a whole number of at least 1"),
         (lambda: vocab.variant("v8_graph", 40.5), "vocabulary=40.5 is not a whole number"),
         (lambda: chain.compress("words"), "data is of type str: give bytes"),
         (lambda: transformer.apply(CONFIG, {}, np.zeros((2, 9), int)), "give windows of at most 8 ids"),

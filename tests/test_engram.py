@@ -166,8 +166,8 @@ def test_no_place_reads_its_future():
     [
         ({"orders": ()}, "orders must be 1 or more, and rise"),
         ({"orders": (3, 2)}, "orders must be 1 or more, and rise"),
-        ({"heads": 0}, "heads=0 is out of range: give a whole number at least 1"),
-        ({"row_bits": 25}, "row_bits=25 is out of range: give a whole number at least 1 and at most 24"),
+        ({"heads": 0}, "heads=0 is out of range: give a whole number of at least 1"),
+        ({"row_bits": 25}, "row_bits=25 is out of range: give a whole number of at least 1 and at most 24"),
     ],
 )
 def test_configs_refuse(arguments, message):

@@ -254,10 +254,10 @@ def test_bit_gates_must_help_where_empty_cells_are_sure_of_zero():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"neurons": 0}, "neurons=0 is out of range: give a whole number at least 1 and at most 2047"),
+        ({"neurons": 0}, "neurons=0 is out of range: give a whole number of at least 1 and at most 2047"),
         (
             {"address_bits": 25},
-            "address_bits=25 is out of range: give a whole number at least 1 and at most 24",
+            "address_bits=25 is out of range: give a whole number of at least 1 and at most 24",
         ),
         ({"threshold": 9}, "threshold must be 1 to 8 neurons, got 9"),
         ({"untrained": "ajar"}, "unknown untrained 'ajar'"),

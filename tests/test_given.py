@@ -16,7 +16,7 @@ REFUSED = [
         lambda x: 0 * x + 10**6,
         r"connections\[0, 0, 0\]=1000000 is out .* at most 63",
     ),
-    ("connections", lambda x: 0 * x - 5, r"connections\[0, 0, 0\]=-5 .*: give integers at least -1 and"),
+    ("connections", lambda x: 0 * x - 5, r"connections\[0, 0, 0\]=-5 .*: give integers of at least -1 and"),
     ("connections", lambda x: 0 * x + 2**32, r"connections\[0, 0, 0\]=4294967296 is out of range"),
     ("connections", lambda x: 1.0 * x, "connections has dtype float64: give integers"),
     ("connections", lambda x: x[:, :, :0], "address_bits=0 is out of range"),

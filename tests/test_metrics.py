@@ -21,7 +21,7 @@ def test_summary_refuses_what_is_no_score():
         metrics.summarize(np.array([np.nan]), one, one, 1)
     with pytest.raises(ValueError, match="2 scores, 1 guesses, 1 tokens"):
         metrics.summarize(np.zeros(2), one, one, 1)
-    with pytest.raises(ValueError, match="size=0 is out of range: give a whole number at least 1"):
+    with pytest.raises(ValueError, match="size=0 is out of range: give a whole number of at least 1"):
         metrics.summarize(np.zeros(1), one, one, 0)
 
 

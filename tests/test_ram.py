@@ -230,7 +230,7 @@ def test_votes_of_the_largest_cluster_fit():
         ({"cells": "bloom"}, "unknown cells 'bloom'"),
         (
             {"empty_value": 1.5},
-            "empty_value=1.5 is out of range: give a finite number at least 0 and at most 1",
+            "empty_value=1.5 is out of range: give a finite number of at least 0 and at most 1",
         ),
         ({"sample_rate": 0.0}, "sample_rate=0.0 is out of range"),
         ({"sample_rate": 1.1}, "sample_rate=1.1 .*: give a finite number above 0 and at most 1"),
@@ -249,7 +249,7 @@ def test_shapes_are_checked_at_the_edge():
         (connections[:2], r"connections has shape \[2, 5, 4\]: give \[K=3, n, T\]"),
         (
             np.zeros((K, 2, 25), np.int8),
-            "address_bits=25 is out of range: give a whole number at least 1 and at most 24",
+            "address_bits=25 is out of range: give a whole number of at least 1 and at most 24",
         ),
         (np.zeros((K, ram.MAX_NEURONS + 1, 1), np.int8), "neurons=2048 is out of range"),
     ]:

@@ -91,7 +91,7 @@ def test_latency(tmp_path):
     [
         (["--parts=moods"], "--parts has no 'moods': choose from published, cold_start"),
         (["--parts="], "--parts names no experiment: give one or more of published"),
-        (["--seeds=0"], "seeds=0 is out of range: give a whole number at least 1"),
+        (["--seeds=0"], "seeds=0 is out of range: give a whole number of at least 1"),
         (["--data_dir=/nowhere"], "/nowhere"),
         (["--data=netflix"], "netflix"),
     ],

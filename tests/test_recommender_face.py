@@ -120,7 +120,10 @@ def test_old_ratings_count_less_where_asked(films):
         (lambda x: recommender.learn(x, [1], [np.nan]), r"nan is not a rating"),
         (lambda x: recommender.learn(x, [1, 2], [3]), r"2 films, 1 ratings and 2 times"),
         (lambda x: recommender.forget(x, genre="polka"), r"no film is of the genre 'polka': use action"),
-        (lambda x: recommender.recommend(x, top=0), r"top=0 is out of range: give a whole number at least 1"),
+        (
+            lambda x: recommender.recommend(x, top=0),
+            r"top=0 is out of range: give a whole number of at least 1",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(blank, call, message):

@@ -137,7 +137,10 @@ def test_clear_errors(path, tmp_path):
     fails("unknown tokenizer 'word'", str(path), "word")
     fails("SIZE at least 256", str(path), "bpe:100")
     fails(
-        "train_tokens=0 is out of range: give a whole number at least 1", str(path), "bytes", train_tokens=0
+        "train_tokens=0 is out of range: give a whole number of at least 1",
+        str(path),
+        "bytes",
+        train_tokens=0,
     )
     fails("leaves nothing to test on", str(path), "bytes", train_tokens=10**6)
     fails("cannot cut a stream for bpe:300", str(path), "bpe:300", train_tokens=100)

@@ -236,7 +236,7 @@ def test_the_readout_is_learnt_from_its_text_alone():
     ("arguments", "message"),
     [
         ({"negatives": "some"}, "unknown negatives 'some'"),
-        ({"top": 0}, "top=0 is out of range: give a whole number at least 1"),
+        ({"top": 0}, "top=0 is out of range: give a whole number of at least 1"),
         ({"tiers": tiered.parse("3,4,5;4,3,4")}, "the tiers hold 7 tokens of 24"),
         ({"tiers": tiered.parse("rest,4,5;4,3,4")}, "let the last tier, and no other, take the rest"),
         ({"tiers": tiered.parse("24,4,5;rest,4,5")}, "the tiers need at least 25 tokens, but there are 24"),

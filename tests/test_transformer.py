@@ -69,7 +69,10 @@ def test_it_learns_and_stops():
     [
         (lambda: transformer.TransformerConfig(20, width=15, heads=2), "width 15"),
         (lambda: dataclasses.replace(CONFIG, style="gpt3"), "unknown style 'gpt3'"),
-        (lambda: transformer.FitConfig(epochs=0), "epochs=0 is out of range: give a whole number at least 1"),
+        (
+            lambda: transformer.FitConfig(epochs=0),
+            "epochs=0 is out of range: give a whole number of at least 1",
+        ),
         (
             lambda: transformer.fit(jax.random.key(1), CONFIG, transformer.FitConfig(), TOKENS[:100]),
             "longer than the window of 8",

@@ -110,7 +110,7 @@ def test_a_row_and_what_it_records(tmp_path, corpus):
         (["--repairs=luck"], "unknown repair 'luck'"),
         (["--repairs=cluster,frequency"], "both order the words"),
         (["--repairs=", "--nopublished"], "nothing to train"),
-        (["--steps=0"], "steps=0 is out of range: give a whole number at least 1"),
+        (["--steps=0"], "steps=0 is out of range: give a whole number of at least 1"),
         (["--window=33"], "window must be even, got 33"),
         (["--eval_tokens=20"], "got 53 tokens and windows of 64"),
         (["--tokens_per_step=100"], "a multiple of window, got 100 and 64"),

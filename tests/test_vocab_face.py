@@ -176,10 +176,10 @@ def test_comparisons():
 @pytest.mark.parametrize(
     ("config", "change", "message"),
     [
-        (vocab.TrainConfig(), {"steps": 0}, "steps=0 is out of range: give a whole number at least 1"),
+        (vocab.TrainConfig(), {"steps": 0}, "steps=0 is out of range: give a whole number of at least 1"),
         (vocab.TrainConfig(), {"window": 33}, "window must be even, got 33"),
         (vocab.TrainConfig(), {"tokens_per_step": 100}, "a multiple of window, got 100 and 64"),
-        (vocab.ComparisonConfig(), {"rank": 0}, "rank=0 is out of range: give a whole number at least 1"),
+        (vocab.ComparisonConfig(), {"rank": 0}, "rank=0 is out of range: give a whole number of at least 1"),
         (vocab.ComparisonConfig(), {"models": ("v17",)}, "unknown model 'v17'"),
         (vocab.ComparisonConfig(), {"repairs": ("luck",)}, "unknown repair 'luck'"),
         (

@@ -48,11 +48,17 @@ class Limits(NamedTuple):
         return self.least <= x <= self.most and self.above < x < self.below
 
     def __str__(self) -> str:
-        low = f"at least {self.least}" if self.least > -math.inf else ""
-        high = f"at most {self.most}" if self.most < math.inf else ""
-        low = f"above {self.above}" if self.above > -math.inf else low
-        high = f"below {self.below}" if self.below < math.inf else high
-        return " and ".join(x for x in (low, high) if x)
+        """Return the limits as words that follow a noun, or nothing."""
+        low = f"at least {_short(self.least)}" if self.least > -math.inf else ""
+        high = f"at most {_short(self.most)}" if self.most < math.inf else ""
+        low = f"above {_short(self.above)}" if self.above > -math.inf else low
+        high = f"below {_short(self.below)}" if self.below < math.inf else high
+        said = " and ".join(x for x in (low, high) if x)
+        return f"of {said}" if said.startswith("at") else said
+
+
+def _short(x: float) -> float:
+    return int(x) if float(x).is_integer() and abs(x) < 1e15 else x
 
 
 SEED = Limits(least=0, most=MOST_SEED)
