@@ -258,25 +258,39 @@ def _warnings() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[None]:
-    """Raise every interrupt as a KeyboardInterrupt, also one that is swallowed at first.
+    """Raise an interrupt as a KeyboardInterrupt, again each second until one is handled.
 
-    JAX calls Python at each garbage collection, and Python ignores what is raised there.
+    The first may be lost: JAX calls Python at each garbage collection, where Python ignores what is raised.
     """
-    if threading.current_thread() is not threading.main_thread():
+    main = threading.get_ident()
+    if main != threading.main_thread().ident:
         yield
         return
-    handler, hook = signal.signal(signal.SIGINT, signal.default_int_handler), sys.unraisablehook
+    left, begun = threading.Event(), threading.Event()
+
+    def repeat() -> None:
+        while not left.wait(1.0):
+            found = sys._current_exceptions().get(main)
+            handled = found[1] if isinstance(found, tuple) else found  # Python 3.11 has tuples
+            if not isinstance(handled, KeyboardInterrupt):  # while one is handled, the work is being saved
+                _thread.interrupt_main()
+
+    def interrupted(*_) -> None:
+        if not begun.is_set():
+            begun.set()
+            threading.Thread(target=repeat, daemon=True).start()
+        raise KeyboardInterrupt
 
     def unraisable(ignored) -> None:
-        if issubclass(ignored.exc_type, KeyboardInterrupt):
-            _thread.interrupt_main()
-        else:
+        if not issubclass(ignored.exc_type, KeyboardInterrupt):
             hook(ignored)
 
+    handler, hook = signal.signal(signal.SIGINT, interrupted), sys.unraisablehook
     sys.unraisablehook = unraisable
     try:
         yield
     finally:
+        left.set()
         sys.unraisablehook = hook
         signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
 
