@@ -31,7 +31,7 @@ needs_gcc = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("g++"),
     reason="no g++ on Linux to build the sanitized kernels",
 )
-shares = pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.long)])
+shares = pytest.mark.parametrize("count", [40, pytest.param(10_000, marks=pytest.mark.long)])
 by_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda x: x.__name__)
 
 
@@ -46,7 +46,7 @@ def test_random_calls_end_alike_on_all_backends(monkeypatch, system, count):
 
 
 @needs_extension
-@pytest.mark.parametrize("count", [50, pytest.param(1_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("count", [20, pytest.param(1_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("system", [x for x in SYSTEMS if x.KERNELS], ids=lambda x: x.__name__)
 def test_random_contents_crash_no_kernel(system, count):
     found = fuzz.kernels(system, range(count))

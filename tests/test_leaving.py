@@ -1,5 +1,6 @@
 """What results depend on is recorded and compared, and commands end well."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from commands import call
 
+from experiments.shared import commandline
 from wnn_jax import chain, files
 from wnn_jax.chain import archive
 from wnn_jax.data import text, tokenizers
@@ -167,8 +169,15 @@ def chain_of_bytes():
     return network, memory.empty_online(network, 8)
 
 
-@pytest.mark.parametrize("command", ["compress", "chain"])
-def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "moments"),
+    [
+        ("compress", (0.3, 2.5)),
+        pytest.param("compress", np.linspace(0.1, 4, 20), marks=pytest.mark.long),
+        pytest.param("chain", np.linspace(0.1, 4, 20), marks=pytest.mark.long),
+    ],
+)
+def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, moments, tmp_path):
     """Interrupt a command while it imports, while it compiles and while it works."""
     source, output = tmp_path / "text", tmp_path / "packed"
     letters = np.random.default_rng(0).integers(97, 105, 3_000_000, np.uint8)
@@ -179,7 +188,7 @@ def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, tmp_pa
         "chain": [f"--corpus={source}", "--tokenizer=bytes", *CHAIN, f"--workdir={tmp_path / 'run'}"],
     }
     line = [sys.executable, "-m", f"experiments.{command}", *flags[command]]
-    for seconds in (0.3, 1.0, 2.5):
+    for seconds in moments:
         with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             time.sleep(seconds)
             process.send_signal(signal.SIGINT)
@@ -187,6 +196,29 @@ def test_an_interrupted_command_ends_with_130_and_leaves_nothing(command, tmp_pa
         assert process.returncode == 130, said
         assert "Traceback" not in said
     assert sorted(x.name for x in tmp_path.iterdir() if x.is_file()) == ["text"]
+
+
+def test_an_interrupt_is_raised_again_until_one_is_handled(tmp_path):
+    """One that is swallowed comes again; while one is handled, such as by a save, no other disturbs it."""
+    said = []
+
+    def work(options):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def swallowing(options):
+        with contextlib.suppress(KeyboardInterrupt):
+            work(options)
+        try:
+            time.sleep(10)
+        except KeyboardInterrupt:
+            time.sleep(1.5)
+            said.append("saved")
+            raise
+
+    for main in (work, swallowing):
+        assert commandline.Command("toy", "about", main).run([f"--workdir={tmp_path}"]) == 130
+    assert said == ["saved"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_output_that_cannot_be_written_is_noticed_before_the_work(tmp_path, monkeypatch):

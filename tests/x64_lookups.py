@@ -152,13 +152,10 @@ def recommender_studies():
     return found
 
 
-QUICK = {
-    "ram_layers": ram_layers,
-    "bitwise_models": bitwise_models,
-    "ngrams": ngrams,
-    "recommendations": recommendations,
-}
+QUICK = {"ram_layers": ram_layers, "ngrams": ngrams}
 LONG = {
+    "bitwise_models": bitwise_models,
+    "recommendations": recommendations,
     "every_ram_layer": every_ram_layer,
     "every_bitwise_model": every_bitwise_model,
     "tiered_models": tiered_models,

@@ -103,8 +103,14 @@ def vocab_operations():
     return vocab((("v4_golf", ()), ("v11_tpg", ("muon", "gain")), ("v16_columnar", ()), ("v3_assoc", ())))
 
 
-QUICK = {"transformer": transformer, "chain": chain, "associative": associative, "vocab": vocab}
-LONG = {"eam": eam, "vocab_operations": vocab_operations}
+QUICK = {"chain": chain}
+LONG = {
+    "transformer": transformer,
+    "associative": associative,
+    "eam": eam,
+    "vocab": vocab,
+    "vocab_operations": vocab_operations,
+}
 QUICK, LONG = QUICK | x64_lookups.QUICK, LONG | x64_lookups.LONG
 
 

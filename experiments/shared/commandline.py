@@ -11,7 +11,6 @@ docstring of the class is the help of the flag. The class refuses bad values whe
 share a flag, which then sets the fields of both.
 """
 
-import _thread
 import contextlib
 import dataclasses
 import functools
@@ -273,7 +272,7 @@ def _interrupts() -> Iterator[None]:
             found = sys._current_exceptions().get(main)
             handled = found[1] if isinstance(found, tuple) else found  # Python 3.11 has tuples
             if not isinstance(handled, KeyboardInterrupt):  # while one is handled, the work is being saved
-                _thread.interrupt_main()
+                signal.pthread_kill(main, signal.SIGINT)
 
     def interrupted(*_) -> None:
         if not begun.is_set():
