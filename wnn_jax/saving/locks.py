@@ -22,7 +22,9 @@ class Lock:
     """A lock that this process holds for as long as the object lives."""
 
     def __init__(self, file: BinaryIO | None):
-        self._file = file  # closing it, which its end does, gives the lock back
+        self._file = file
+        if file:
+            weakref.finalize(self, file.close)  # which gives the lock back
 
     @property
     def certain(self) -> bool:
