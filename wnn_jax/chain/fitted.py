@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import given, static, tokentree
+from wnn_jax.chain import given, readout, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
@@ -269,7 +269,7 @@ def evaluate(
         if saved:
             saved.save(*run.state())
 
-    def keep(state: static.FitState) -> None:
+    def keep(state: readout.FitState) -> None:
         if saved and saved.due(save_seconds):
             run.clock()
             saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
@@ -308,7 +308,7 @@ class _Run:
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)
         self.done, self.fitted, self.seconds = 0, False, 0.0
-        self.partly = static.FitState()  # what is done of the fit of a static model
+        self.partly = readout.FitState()  # what is done of the fit of a static model
         self._begun = time.perf_counter()
         self._spent: dict[str, tuple[int, float]] = {}  # tokens and seconds of each stage
 
@@ -328,7 +328,7 @@ class _Run:
         done = checks.integer("done", data["done"], checks.Limits(least=0, most=len(self.tokens)))
         fitted, seconds = bool(data["fitted"]), checks.number("seconds", data["seconds"])
         if not done:
-            self.partly, self.seconds = static.FitState.of(arrays), seconds
+            self.partly, self.seconds = readout.FitState.of(arrays), seconds
             return
         arrays_now, _ = self.state()
         folders.check_form(arrays, arrays_now)
@@ -340,7 +340,7 @@ class _Run:
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
         self.done, self.fitted, self.seconds = done, fitted, seconds
 
-    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: static.OnState) -> None:
+    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: readout.OnState) -> None:
         """Counts the training text and trains the readout, from the start or from a part of the fit."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
@@ -350,8 +350,8 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        readout, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
-        fitted = static.fit(key, self.model.network, memory, train, readout, report, **keeps)
+        settings, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
+        fitted = static.fit(key, self.model.network, memory, train, settings, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun
         self.done, self.fitted = len(train), True

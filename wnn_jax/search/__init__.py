@@ -27,7 +27,8 @@ from wnn_jax.search.moves import DIMENSIONS, Bounds
 from wnn_jax.search.objective import Fold, Objective, Separable, TargetBits, fold
 from wnn_jax.search.plan import SearchPlan
 from wnn_jax.search.random import RandomConfig, random_search
-from wnn_jax.search.run import Report, Result, RunConfig, run, votes_mebibytes
+from wnn_jax.search.report import Report, Result, RunConfig
+from wnn_jax.search.run import run, votes_mebibytes
 from wnn_jax.search.tabu import TabuConfig, tabu
 
 __all__ = [
