@@ -21,6 +21,11 @@ from wnn_jax.ram import backend
 HERE = pathlib.Path(__file__).parent
 SOURCES = HERE.parent / "metal_ext"
 SYSTEMS = [fuzz_ram, fuzz_models, fuzz_chain]
+CALLS = {
+    fuzz_ram: 5_000,
+    fuzz_models: 1_500,
+    fuzz_chain: 3_500,
+}  # of the long run; all models compile for long
 SANITIZERS = "-O1 -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DWNN_CLONES="
 
 reason, _ = backend._register()
@@ -31,14 +36,15 @@ needs_gcc = pytest.mark.skipif(
     sys.platform != "linux" or not shutil.which("g++"),
     reason="no g++ on Linux to build the sanitized kernels",
 )
-shares = pytest.mark.parametrize("count", [40, pytest.param(10_000, marks=pytest.mark.long)])
+shares = pytest.mark.parametrize("whole", [False, pytest.param(True, marks=pytest.mark.long)])
 by_system = pytest.mark.parametrize("system", SYSTEMS, ids=lambda x: x.__name__)
 
 
 @needs_extension
 @shares
 @by_system
-def test_random_calls_end_alike_on_all_backends(monkeypatch, system, count):
+def test_random_calls_end_alike_on_all_backends(monkeypatch, system, whole):
+    count = CALLS[system] if whole else 40
     found = fuzz.calls(monkeypatch, system, range(count))
     print(f"{system.__name__}: {count} calls: {found}")
     assert sum(sum(x.values()) for x in found.values()) == count
