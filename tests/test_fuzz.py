@@ -25,7 +25,7 @@ CALLS = {
     fuzz_ram: 5_000,
     fuzz_models: 1_500,
     fuzz_chain: 3_500,
-}  # of the long run; all models compile for long
+}  # of the long run
 SANITIZERS = "-O1 -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DWNN_CLONES="
 
 reason, _ = backend._register()
