@@ -71,7 +71,7 @@ def main(options: Any) -> None:
     if restored and searched:
         raise ValueError("--restore scores a model as it was saved: leave out --search, or --restore")
     if run.checkpoint:
-        checkpoint.check_target(run.checkpoint)
+        checkpoint.check_target(run.checkpoint, "model")
     workdir = tables.make_workdir(options.common.workdir)
     corpus = restored_corpus(restored, run.restore) if restored else text.load(options.text)
     config = (

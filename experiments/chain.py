@@ -22,7 +22,7 @@ from wnn_jax.checks import Limits
 from wnn_jax.data import text
 from wnn_jax.gates import chain_scores, on_chain
 from wnn_jax.lm import bitwise, ngram
-from wnn_jax.saving import checkpoint
+from wnn_jax.saving import checkpoint, progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
         checks.fields(
             self,
             transformer_epochs=Limits(least=0, most=100_000),
-            gate_places=Limits(least=0),
+            gate_places=Limits(least=1),
             curve_points=Limits(least=0, most=31),
             save_every=Limits(least=1),
         )
@@ -69,7 +69,9 @@ def main(options) -> None:
     run, gating, seed = options.run, options.gating, options.common.seed
     configs = [options.chain(mode=mode) for mode in run.modes]
     if run.checkpoint:
-        checkpoint.check_target(run.checkpoint)
+        checkpoint.check_target(run.checkpoint, "chain")
+    if run.resume:
+        progress.parts(run.resume, "chain")
     workdir = tables.make_workdir(options.common.workdir)
     corpus = text.load(options.text)
     if not len(corpus.test):

@@ -51,7 +51,7 @@ def main(options) -> None:
     if output.exists():
         raise ValueError(f"{output} exists already: choose another --output, or remove the file")
     files.check_place(output)
-    data = files.read(source, _MOST)
+    data = files.read(source, _MOST, pipes=True)
     begun = time.perf_counter()
     with bars.bar(unit="B") as show:
         on_step = functools.partial(show, "")

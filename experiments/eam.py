@@ -18,6 +18,7 @@ from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, eam, files
 from wnn_jax.data import text
 from wnn_jax.eam import artifact, studies
+from wnn_jax.saving import progress
 
 StudyName = Literal["reconstruction", "continual", "merge", "time"]
 
@@ -51,6 +52,8 @@ class Options:
 
 def main(options) -> None:
     chosen, seed = options.eam, options.common.seed
+    if chosen.resume:
+        progress.parts(chosen.resume, "eam")
     workdir = tables.make_workdir(options.common.workdir)
     corpus = text.load(options.text)
     config, texts = prepare(chosen, corpus)

@@ -17,6 +17,7 @@ from wnn_jax import checks
 from wnn_jax.data import text
 from wnn_jax.gates import TieredScores, fit_tiered
 from wnn_jax.lm import bitwise, ngram, tiered, tiered_readout
+from wnn_jax.saving import progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +45,8 @@ class TieredRun:
 
 def main(options: Any) -> None:
     seed = options.common.seed
+    if options.run.resume:
+        progress.parts(options.run.resume, "tiered")
     workdir = tables.make_workdir(options.common.workdir)
     corpus = text.load(options.text)
     if not len(corpus.test):

@@ -16,6 +16,7 @@ from experiments.shared import machine, plots, scoring, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import checks, files, training, vocab
 from wnn_jax.data import text
+from wnn_jax.saving import progress
 
 _COLUMNS = {
     "parameters": "{:,}",
@@ -51,6 +52,8 @@ class RunConfig:
 
 
 def main(options: types.SimpleNamespace) -> None:
+    if options.run.resume:
+        progress.parts(options.run.resume, "vocab")
     workdir, seed = tables.make_workdir(options.common.workdir), options.common.seed
     corpus = text.load(options.text)
     texts = vocab.cut_texts(corpus, options.training, options.run.eval_tokens)

@@ -1,6 +1,8 @@
 """One way to write files, and one way to read them back."""
 
 import os
+import resource
+import signal
 import stat
 
 import pytest
@@ -84,3 +86,49 @@ def test_a_place_is_checked_before_the_work(tmp_path):
     for folders in (False, True):
         with pytest.raises(ValueError, match=r"a is not a folder; choose another place"):
             files.check_place(tmp_path / "a" / "x", folders)
+
+
+def test_what_a_full_disk_took_of_a_line_is_taken_back(tmp_path):
+    """A write that ends in the middle of a line, and room for the rest when the file is closed."""
+    path = tmp_path / "lines"
+    files.append(path, "one")
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for room in range(1, 12):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4 + room, old[1]))
+            with pytest.raises(ValueError, match="cannot write"):
+                files.append(path, "a longer line")
+            assert path.read_bytes() == b"one\n"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_names_may_be_as_long_as_the_disk_allows(tmp_path):
+    name = "n" * 255
+    files.check_place(tmp_path / name)
+    files.write(tmp_path / name, b"x")
+    assert (tmp_path / name).read_bytes() == b"x"
+    with pytest.raises(ValueError, match="its name is too long"):
+        files.check_place(tmp_path / (name + "n"))
+    with pytest.raises(ValueError, match="File name too long; choose another place"):
+        files.check_place(tmp_path / ("n" * 5000) / "x", folders=True)
+    with pytest.raises(ValueError, match="its name is not UTF-8; choose another place"):
+        files.check_place(tmp_path / "\udcff", folders=True)
+
+
+def test_a_link_stays_and_its_file_is_written(tmp_path):
+    link, target = tmp_path / "link", tmp_path / "target"
+    link.symlink_to(target)
+    for data in (b"new", b"newer"):
+        files.write(link, data)
+        assert link.is_symlink()
+        assert target.read_bytes() == data
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        with pytest.raises(ValueError, match="it is not a file"):
+            files.read(path, 10)

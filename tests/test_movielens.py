@@ -265,7 +265,8 @@ def test_a_bad_row_about_a_film(tmp_path, file, row, reason):
         ("7,x,inf,1,1,en", "vote_average 'inf' is not a finite number"),
         ("7,x,1,many,1,en", "vote_count 'many' is not a finite number"),
         ("7,x,1", "3 columns instead of 6"),
-        ('7,"x,1\n1,1,1', "wrong quotes (unexpected end of data on line 6)"),
+        ('7,x,1,1,1,"en\n1,x,1,1,1,"', "original_language holds the lines 5 to 6: its quotes do not end"),
+        ('7,"x,1\n1,1,1', "wrong quotes (unexpected end of data); lines 5 to 6 are not read"),
     ],
 )
 def test_a_bad_row_of_metadata(tmp_path, row, reason):

@@ -8,17 +8,20 @@ Source: docs/architecture.md
 
 import dataclasses
 import functools
+import inspect
 import math
 import numbers
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import jax.core
 import numpy as np
 
 C = TypeVar("C")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MOST = 2**31 - 1  # the largest integer of a config, unless its limits say otherwise: JAX computes with int32
 MOST_SEED = 2**32 - 1  # a key of JAX is made from 32 bits
@@ -126,6 +129,43 @@ def made(kind: type[C], data: Any, name: str) -> C:
         return kind(**values)
     except ValueError as error:
         raise ValueError(f"{name} has a bad setting: {error}") from error
+
+
+def classes(function: Callable[P, R]) -> Callable[P, R]:
+    """Check the arguments of a function whose hints are classes of this library, such as configs and models.
+
+    Args:
+      function: a function; the one that is returned does the same, but raises ValueError where such an
+        argument is of another class.
+
+    Source: docs/architecture.md
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        kinds = _classes_of(function)
+        for name, x in signature.bind(*args, **kwargs).arguments.items():
+            if name in kinds and not isinstance(x, kinds[name]):
+                wanted = " or ".join(kind.__name__ for kind in kinds[name] if kind is not type(None))
+                raise ValueError(f"{name} is of type {type(x).__name__}: give a {wanted}")
+        return function(*args, **kwargs)
+
+    return checked
+
+
+@functools.cache
+def _classes_of(function: Callable) -> dict[str, tuple[type, ...]]:
+    """Return the parameters whose hints are classes of this library, or None, and the classes."""
+    found = {}
+    for name, hint in typing.get_type_hints(function).items():
+        union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        kinds = typing.get_args(hint) if union else (hint,)
+        own = [isinstance(x, type) and x.__module__.startswith("wnn_jax.") for x in kinds]
+        if any(own) and all(yes or x is type(None) for yes, x in zip(own, kinds, strict=True)):
+            found[name] = kinds
+    found.pop("return", None)
+    return found
 
 
 def integer(name: str, x: Any, limits: Limits = Limits()) -> int:
@@ -242,6 +282,12 @@ def entries(name: str, x: np.ndarray, limits: Limits = Limits()) -> None:
     raise ValueError(f"{where}={x[place]} is out of range: give {f'{kind} {limits}'.strip()}")
 
 
+def _brief(x: Any) -> str:
+    """Return a value as a few words of one line."""
+    words = " ".join(repr(x).split())
+    return words if len(words) <= 60 else f"{words[:57]}..."
+
+
 def _needed(field: dataclasses.Field) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
@@ -275,18 +321,18 @@ def _value(name: str, x: Any, hint: Any, limits: Limits) -> None:
             _value(name, x, rest[0], limits)
     elif origin is tuple:
         if not isinstance(x, tuple):
-            raise ValueError(f"{name}={x!r} is of type {type(x).__name__}: give a tuple")
+            raise ValueError(f"{name}={_brief(x)} is of type {type(x).__name__}: give a tuple")
         each = arguments[:1] * len(x) if arguments[-1] is Ellipsis else arguments
         if len(each) != len(x):
-            raise ValueError(f"{name}={x!r} has {len(x)} entries: give {len(each)}")
+            raise ValueError(f"{name}={_brief(x)} has {len(x)} entries: give {len(each)}")
         for one, kind in zip(x, each, strict=True):
             _value(name, one, kind, limits)
     elif origin is typing.Literal:
         if not any(x == one and type(x) is type(one) for one in arguments):
-            raise ValueError(f"unknown {name} {x!r}: choose one of {', '.join(map(str, arguments))}")
+            raise ValueError(f"unknown {name} {_brief(x)}: choose one of {', '.join(map(str, arguments))}")
     elif hint is bool or hint is str:
         if not isinstance(x, (bool, np.bool_) if hint is bool else str):
-            raise ValueError(f"{name}={x!r} is of type {type(x).__name__}: give a {hint.__name__}")
+            raise ValueError(f"{name}={_brief(x)} is of type {type(x).__name__}: give a {hint.__name__}")
     elif hint is int or hint is float:
         _number(name, x, hint, limits)
     elif _is_config(hint) and not isinstance(x, hint):
@@ -315,7 +361,7 @@ def _number(name: str, x: Any, kind: type, limits: Limits) -> None:
         # The ends that every integer has are said only to who passed them.
         said = limits if real and abs(x) > MOST else said
     if not real:
-        raise ValueError(f"{name}={x!r} is not {_noun(kind)}: give {_noun(kind)} {said}".strip())
+        raise ValueError(f"{name}={_brief(x)} is not {_noun(kind)}: give {_noun(kind)} {said}".strip())
     if x == math.inf and limits.endless:
         return
     if not math.isfinite(x) or not limits.accept(x):

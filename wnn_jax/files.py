@@ -17,6 +17,7 @@ import json
 import os
 import pathlib
 import shutil
+import stat
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -43,14 +44,44 @@ def check_place(path: str | os.PathLike, folders: bool = False) -> None:
 
     Source: docs/architecture.md
     """
-    path = pathlib.Path(path).absolute()
-    above = next(one for one in path.parents if one.exists() or not folders)
-    if not above.exists():
+    path = pathlib.Path(os.path.realpath(path))
+    with reaching(path, "write"):
+        above = next(one for one in path.parents if one.exists() or not folders)
+        there, folder = above.exists(), above.is_dir()
+        if there and len(os.fsencode(path.name)) > os.pathconf(above, "PC_NAME_MAX"):
+            raise ValueError(f"cannot write {path}: its name is too long for {above}; choose a shorter one")
+        str(path).encode() if folders else None  # orbax writes only where the path is UTF-8
+    if not there:
         raise ValueError(f"cannot write {path}: there is no folder {above}; make it, or choose another place")
-    if not above.is_dir():
+    if not folder:
         raise ValueError(f"cannot write {path}: {above} is not a folder; choose another place")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ValueError(f"cannot write {path}: the folder {above} may not be written; choose another place")
+    probe = above / f".{os.getpid()}.partial"
+    try:  # only a real file shows whether the system takes one there
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        said = error.strerror or error
+        raise ValueError(f"cannot write to the folder {above}: {said}; choose another place") from error
+
+
+@contextlib.contextmanager
+def reaching(path: str | os.PathLike, verb: str) -> Iterator[None]:
+    """Look at a place on the disk, and turn what the system refuses into one kind of error.
+
+    Args:
+      path: the place.
+      verb: ``read`` or ``write``, for the message.
+
+    Raises:
+      ValueError: the place may not be looked at, or its name is too long or has no encoding.
+
+    Source: docs/architecture.md
+    """
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        said = getattr(error, "strerror", None) or "its name is not UTF-8"
+        raise ValueError(f"cannot {verb} {str(path)!r:.300}: {said}; choose another place") from error
 
 
 @contextlib.contextmanager
@@ -68,7 +99,7 @@ def writing(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
     Source: docs/architecture.md
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(os.path.realpath(path))  # a link stays, and the file that it names is written
     partial = _partial(path)
     try:
         with open(partial, "wb") as file:
@@ -112,7 +143,9 @@ def writing_folder(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def _partial(path: pathlib.Path) -> pathlib.Path:
-    return path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # Not from the name itself, which may be as long as the disk allows.
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    return path.with_name(f".{mark}.{os.getpid()}.partial")
 
 
 def left_over(path: pathlib.Path) -> bool:
@@ -171,13 +204,15 @@ def append(path: str | os.PathLike, line: str) -> None:
     Source: docs/architecture.md
     """
     try:
-        with open(path, "ab+") as file:
+        # Without a buffer: what it still held would be written when the file is closed.
+        with open(path, "ab+", buffering=0) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(size - 1, 0))
             joint = b"\n" if size and file.read(1) != b"\n" else b""
+            rest = memoryview(joint + line.encode() + b"\n")
             try:
-                file.write(joint + line.encode() + b"\n")
-                file.flush()
+                while rest:
+                    rest = rest[file.write(rest) or 0 :]
                 os.fsync(file.fileno())
             except OSError:
                 with contextlib.suppress(OSError):
@@ -187,19 +222,22 @@ def append(path: str | os.PathLike, line: str) -> None:
         raise ValueError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def read(path: str | os.PathLike, most: int) -> bytes:
+def read(path: str | os.PathLike, most: int, pipes: bool = False) -> bytes:
     """Read a whole file.
 
     Args:
       path: the file.
       most: the largest number of bytes that it may have.
+      pipes: whether it may be something else than a file, such as a pipe, which is read to its end.
 
     Raises:
-      ValueError: the file is missing, cannot be read or is larger.
+      ValueError: the file is missing, cannot be read, is larger, or is no file.
 
     Source: docs/architecture.md
     """
     try:
+        if not pipes and not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError(f"cannot read {path}: it is not a file; give a file that wnn_jax wrote")
         with open(path, "rb") as file:
             large = os.fstat(file.fileno()).st_size > most
             # In pieces: a pipe has no size, and `read` makes room for all that it is asked for.
@@ -324,14 +362,7 @@ def opened_folder(folder: pathlib.Path, kind: str, schema: int, more: bool = Fal
 
     Source: docs/architecture.md
     """
-    try:
-        data = read(folder / SEAL, _MOST_ABOUT)
-    except ValueError as error:
-        raise Damaged(str(error)) from error
-    body = opened(kind, schema, data, str(folder / SEAL))
-    with contents(str(folder / SEAL)):
-        found = json.loads(body)
-        about, listed = dict(found["about"]), {name: tuple(x) for name, x in found["files"].items()}
+    about, listed = _opened_seal(folder, kind, schema)
     try:
         there = _files(folder)
         apart = sorted(listed.keys() - there.keys() if more else listed.keys() ^ there.keys())
@@ -343,6 +374,38 @@ def opened_folder(folder: pathlib.Path, kind: str, schema: int, more: bool = Fal
         what = "was not there when it was written" if apart[0] not in listed else "is damaged or missing"
         raise Damaged(f"{folder} is damaged: {apart[0]} in it {what}; give another copy")
     return about
+
+
+def opened_about(folder: pathlib.Path, kind: str, schema: int) -> dict[str, Any]:
+    """Return the JSON data of `seal_folder` alone; no other file of the folder is looked at.
+
+    Args:
+      folder: the folder.
+      kind: the kind that it must have.
+      schema: the edition that it must have.
+
+    Raises:
+      Damaged: the folder is not sealed, its seal is damaged, or it is of another kind or schema.
+
+    Source: docs/architecture.md
+    """
+    return _opened_seal(folder, kind, schema)[0]
+
+
+def _opened_seal(folder: pathlib.Path, kind: str, schema: int) -> tuple[dict[str, Any], dict[str, tuple]]:
+    """Return the JSON data of a seal, and the size and digest of each file.
+
+    Raises:
+      Damaged: see `opened_about`.
+    """
+    try:
+        data = read(folder / SEAL, _MOST_ABOUT)
+    except ValueError as error:
+        raise Damaged(str(error)) from error
+    body = opened(kind, schema, data, str(folder / SEAL))
+    with contents(str(folder / SEAL)):
+        found = json.loads(body)
+        return dict(found["about"]), {name: tuple(x) for name, x in found["files"].items()}
 
 
 def _files(folder: pathlib.Path) -> dict[str, pathlib.Path]:

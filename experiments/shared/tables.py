@@ -28,6 +28,9 @@ def make_workdir(path: str) -> pathlib.Path:
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
+        rows = folder / "results.jsonl"
+        if rows.exists() and not (rows.is_file() and os.access(rows, os.W_OK)):
+            raise ValueError(f"cannot write {rows}: choose another --workdir")
     except OSError as error:
         raise ValueError(f"cannot write to the workdir {folder}: {error.strerror}") from error
     return folder

@@ -107,6 +107,7 @@ class Evaluation(NamedTuple):
     tokens_per_second: dict[str, float]
 
 
+@checks.classes
 def build(config: ChainConfig, corpus: Corpus) -> Network:
     """Makes the wiring of a model for a corpus; a clustered token tree is made from its training text.
 
@@ -122,6 +123,7 @@ def build(config: ChainConfig, corpus: Corpus) -> Network:
     return models.network(tree, corpus.pieces, config.described)
 
 
+@checks.classes
 def empty(config: ChainConfig, network: Network) -> Memory:
     """Makes the memory of a model that has read nothing, as large as ``config.memory_mib`` allows.
 
@@ -135,6 +137,7 @@ def empty(config: ChainConfig, network: Network) -> Memory:
     return make(network, log_slots)
 
 
+@checks.classes
 def fit(
     key: jax.Array,
     config: ChainConfig,
@@ -162,6 +165,7 @@ def fit(
     return evaluate(key, config, nothing, resume=resume, on_step=on_step).model
 
 
+@checks.classes
 def score(
     model: ChainModel,
     text: str | np.ndarray | Sequence[int],
@@ -199,6 +203,7 @@ def score(
     return TextScore(run.nats, run.best, run.model)
 
 
+@checks.classes
 def unweighted(model: ChainModel, corpus: Corpus) -> dict[str, np.ndarray]:
     """Scores the test text by the counts of a static model alone, without its readout.
 
@@ -221,6 +226,7 @@ def unweighted(model: ChainModel, corpus: Corpus) -> dict[str, np.ndarray]:
     return static.unweighted_nats(model.network, memory, corpus.test, model.config.chunk)
 
 
+@checks.classes
 def evaluate(
     key: jax.Array,
     config: ChainConfig,
@@ -392,6 +398,7 @@ class _Run:
         return {stage: tokens / seconds for stage, (tokens, seconds) in self._spent.items()}
 
 
+@checks.classes
 def generate(
     key: jax.Array,
     model: ChainModel,

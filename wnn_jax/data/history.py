@@ -65,8 +65,10 @@ def find(path: str | os.PathLike) -> History:
     Source: docs/semantics/recommender.md.
     """
     path = pathlib.Path(path)
-    target, verb = (path, "write") if path.exists() else (path.absolute().parent, "make a file in")
-    right = path.is_file() if path.exists() else target.is_dir()
+    with files.reaching(path, "write"):
+        real = pathlib.Path(os.path.realpath(path))
+        target, verb = (real, "write") if real.exists() else (real.parent, "make a file in")
+        right = real.is_file() if real.exists() else target.is_dir() and not real.is_symlink()
     if not right or not os.access(target, os.W_OK):
         raise ValueError(f"cannot keep ratings in {path}: {verb} {target} is not possible; give another file")
     if not path.exists():
@@ -130,6 +132,8 @@ def read(
 def append(history: History, changes: Mapping[int, float | None], now: int) -> History:
     """Add a line for each film that was rated or forgotten; nothing that the file holds is changed.
 
+    The file is looked at again, because another program may have changed it since.
+
     Args:
       history: the file.
       changes: the new stars of films by their ids; None takes the earlier ratings of a film back.
@@ -139,12 +143,15 @@ def append(history: History, changes: Mapping[int, float | None], now: int) -> H
       The file, which then has columns.
 
     Raises:
-      ValueError: the file cannot be written; it then has whole lines only.
+      ValueError: the file cannot be written, or no longer names its columns; it then has whole lines only.
 
     Source: docs/semantics/recommender.md.
     """
-    lines = [] if history.columns or not changes else [list(_HEADER)]
-    history = history._replace(columns=history.columns or (_HEADER if changes else ()))
+    if not changes:
+        return history
+    history = find(history.path)._replace(user=history.user)
+    lines = [] if history.columns else [list(_HEADER)]
+    history = history._replace(columns=history.columns or _HEADER)
     for film, stars in changes.items():
         known = {"userId": history.user, "movieId": film, "timestamp": now}
         known["rating"] = "" if stars is None else float(stars)

@@ -164,9 +164,11 @@ def load(
     Source: docs/semantics/recommender.md.
     """
     _check(name=name, bad=bad, join=join)
-    form, folder = _FORMATS[name], _folder(data_dir, name)
-    places = folder, pathlib.Path(os.path.abspath(folder)).parent
-    above = next((x for x in places if (x / _TMDB.file).exists()), None)
+    form = _FORMATS[name]
+    with files.reaching(data_dir or "the folder of MovieLens", "read"):
+        folder = _folder(data_dir, name)
+        places = folder, pathlib.Path(os.path.abspath(folder)).parent
+        above = next((x for x in places if (x / _TMDB.file).exists()), None)
     if join == "ids" and not ("links" in form and (folder / form["links"].file).exists() and above):
         raise ValueError(
             f"join='ids' needs links.csv and {_TMDB.file}, and {folder} lacks one of them: use join='links'"

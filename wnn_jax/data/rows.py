@@ -127,7 +127,8 @@ def parsed(
     found = ((line, row) for line, row in records(folder / table.file, table) if row)
     header = names = [name for name, _ in table.columns]
     if not table.old:
-        line, row = next(found, (1, []))
+        named = ((line, row) for line, row in found if isinstance(row, str) or "".join(row).strip())
+        line, row = next(named, (1, []))
         header = [x.strip() for x in row] if isinstance(row, list) else []
         wanted = [x for x in names if x not in table.optional]
         if missing := [x for x in wanted if x not in header]:
@@ -140,11 +141,15 @@ def parsed(
         try:
             if isinstance(row, str):
                 raise _Bad(row)
+            if not table.old and [x.strip() for x in row] == header:
+                continue  # files with a header that were joined
             if len(row) != len(header):
                 raise _Bad(f"{len(row)} columns instead of {len(header)}: {table.separator.join(row)!r:.60}")
             row.append("")  # place -1, the field of a column that the file does not have
             values = []
             for place, name, convert in fields:
+                if ends := row[place].count("\n"):
+                    raise _Bad(f"{name} holds the lines {line} to {line + ends}: its quotes do not end")
                 values.append(convert(name, row[place]))
                 first.setdefault(values[0], line)
             if known is not None and (film := values[names.index("movieId")]) not in known:
@@ -184,7 +189,7 @@ def records(path: pathlib.Path, table: Table) -> Iterator[tuple[int, list[str] |
             except StopIteration:
                 break
             except csv.Error as error:
-                yield line, f"wrong quotes ({error} on line {above + reader.line_num})"
+                yield line, f"wrong quotes ({error}); lines {line} to {above + reader.line_num} are not read"
         above += reader.line_num
 
 

@@ -9,11 +9,12 @@ Source: docs/architecture.md.
 import dataclasses
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wnn_jax import checks, optional
+from wnn_jax import checks, files, optional
 from wnn_jax.checks import Limits
 from wnn_jax.data import lines, overlap, tokenizers
 
@@ -184,21 +185,23 @@ def check_ids_mean(tokenizer: tokenizers.Tokenizer, digest: str | None, config: 
         )
 
 
-def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int:
+def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray, place: int | None = None) -> int:
     """Count the UTF-8 bytes that tokens stand for, which is the divisor of bits/byte.
 
     For an sp tokenizer these are the bytes of the normalised text, as SentencePiece decodes it: the space
     that it puts before a document is not counted. Unknown ids stand for the characters of the text; if the
-    tokens are not a run of the corpus's validation or test text, each stands for the sign that is decoded for
+    tokens are not a run of the corpus's test or validation text, each stands for the sign that is decoded for
     it. For other tokenizers ``previous`` changes nothing.
 
     Args:
       corpus: the corpus that the tokens belong to.
       tokens: integers ``[N]``, the tokens to count.
       previous: integers ``[N]``; ``previous[i]`` is the token just before ``tokens[i]``.
+      place: the place of the first token in the test text; by default the place where the run stands.
 
     Raises:
-      ValueError: the lengths differ, or a token is not an id of the corpus.
+      ValueError: the lengths differ, a token is not an id of the corpus, or a run with unknown ids stands at
+        several places and they have other bytes there.
 
     Source: docs/architecture.md.
     """
@@ -219,7 +222,7 @@ def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray) -> int
     sizes = np.where(starts, documents.first[tokens], documents.later[tokens])
     unknown = tokens == documents.unknown
     if unknown.any():
-        sizes[unknown] = _unknown_bytes(corpus, tokens, sizes[unknown])
+        sizes[unknown] = _unknown_bytes(corpus, tokens, sizes[unknown], place)
     return int(sizes.sum(dtype=np.int64))
 
 
@@ -230,28 +233,42 @@ def count_first(corpus: Corpus, count: int) -> int:
     """
     tokens, documents = corpus.test[:count], corpus.tokenizer.documents
     before = 0 if documents is None else documents.bos
-    return count_bytes(corpus, tokens, np.r_[before, tokens[:-1]])
+    return count_bytes(corpus, tokens, np.r_[before, tokens[:-1]], place=0)
 
 
-def _unknown_bytes(corpus: Corpus, tokens: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """Return the bytes of each unknown id of a run of tokens, or those of its sign where no text is known."""
+def _unknown_bytes(corpus: Corpus, tokens: np.ndarray, signs: np.ndarray, place: int | None) -> np.ndarray:
+    """Return the bytes of each unknown id of a run of tokens, or those of its sign where no text is known.
+
+    Raises:
+      ValueError: the run stands at several places, at which the unknown ids have other bytes.
+    """
     unknown = corpus.tokenizer.documents.unknown if corpus.tokenizer.documents else -1
-    run = np.asarray(tokens, np.int32).tobytes()
-    parts = (corpus.validation, corpus.test) if corpus.unknown_bytes else ()
-    for part, sizes in zip(parts, corpus.unknown_bytes, strict=True):
-        place = _find(np.ascontiguousarray(part, np.int32).tobytes(), run)
-        if place is not None:
-            start = int((part[:place] == unknown).sum())
-            return sizes[start : start + len(signs)]
+    if not corpus.unknown_bytes:
+        return signs
+    for part, sizes in ((corpus.test, corpus.unknown_bytes[1]), (corpus.validation, corpus.unknown_bytes[0])):
+        found = None
+        for at in _places(part, tokens) if place is None else (place,):
+            start = int((part[:at] == unknown).sum())
+            here = sizes[start : start + len(signs)]
+            if found is not None and found.sum() != here.sum():
+                raise ValueError(
+                    f"these {len(tokens)} tokens stand at several places of the text, at which their "
+                    f"{len(signs)} unknown ids have other bytes: give their place"
+                )
+            found = here
+        if found is not None:
+            return found
     return signs
 
 
-def _find(data: bytes, run: bytes) -> int | None:
-    """Return the place of a run of ``int32`` in others, or None."""
-    place = data.find(run)
-    while place >= 0 and place % 4:
-        place = data.find(run, place + 1)
-    return None if place < 0 else place // 4
+def _places(part: np.ndarray, tokens: np.ndarray) -> Iterator[int]:
+    """Yield every place of a run of tokens in others."""
+    data, run = (np.ascontiguousarray(x, np.int32).tobytes() for x in (part, tokens))
+    at = data.find(run)
+    while at >= 0:
+        if at % 4 == 0:
+            yield at // 4
+        at = data.find(run, at + 1)
 
 
 def _made(
@@ -273,7 +290,17 @@ def _kept(splits: _Splits, todo: str) -> _Splits:
     if todo == "refuse":
         return splits
     held_out = splits.validation, splits.test
-    return splits._replace(train=lines.without(splits.train, held_out, OVERLAP_LINE))
+    kept = lines.without(splits.train, held_out, OVERLAP_LINE)
+    _check_kept(kept, splits.description)
+    return splits._replace(train=kept)
+
+
+def _check_kept(kept: str, description: str) -> None:
+    if not kept.strip():
+        raise ValueError(
+            f"overlap=drop leaves no training text of {description}: the evaluated text repeats every line; "
+            "give other texts"
+        )
 
 
 def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
@@ -293,6 +320,7 @@ def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
         # A character that the cut divides is in neither text, and all its bytes are test text.
         tail = data[cut:].decode(errors="ignore")
         kept = lines.without(data[:cut].decode(errors="ignore"), (tail,), OVERLAP_LINE)
+        _check_kept(kept, description)
         overlap.check_disjoint(kept.encode(), data[cut:], "test")
         train = tokenizers.cached_ids(tokenizer, kept)
         description += f" without {cut - len(kept.encode()):,} bytes that the evaluated text repeats,"
@@ -421,10 +449,12 @@ def _wikitext2() -> _Splits:
     root = os.environ.get("WNN_JAX_DATA")
     folder = pathlib.Path(root or ".") / "wikitext2"
     names = ("wiki.train.raw", "wiki.train.1MB.raw")
-    train = next((folder / name for name in names if (folder / name).exists()), None)
     test, validation = folder / "wiki.test.raw", folder / "wiki.validation.raw"
-    if root and train is not None and test.exists():
-        held_out = _read(validation) if validation.exists() else ""
+    with files.reaching(folder, "read"):
+        train = next((folder / name for name in names if (folder / name).exists()), None)
+        tested, validated = test.exists(), validation.exists()
+    if root and train is not None and tested:
+        held_out = _read(validation) if validated else ""
         return _Splits(_read(train), held_out, _read(test), f"{train.name} -> {test.name}")
     datasets = optional.need("datasets", "text")
     try:

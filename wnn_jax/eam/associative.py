@@ -32,6 +32,7 @@ class AssociativeMemory(NamedTuple):
     store: Store
 
 
+@checks.classes
 def create(
     key: jax.Array, config: MemoryConfig, keys: Any, *, locations: int, width: int
 ) -> AssociativeMemory:
@@ -60,6 +61,7 @@ def create(
     return AssociativeMemory(config, stores.empty(config, addresses, width))
 
 
+@checks.classes
 def write(memory: AssociativeMemory, keys: Any, values: Any) -> AssociativeMemory:
     """Adds values at the locations nearest to their keys; returns the new memory.
 
@@ -92,6 +94,7 @@ def write(memory: AssociativeMemory, keys: Any, values: Any) -> AssociativeMemor
     return AssociativeMemory(memory.config, store)
 
 
+@checks.classes
 def read(memory: AssociativeMemory, keys: Any) -> np.ndarray:
     """Reads values at keys: means of the values at the nearest locations, weighted by nearness.
 
@@ -116,6 +119,7 @@ def read(memory: AssociativeMemory, keys: Any) -> np.ndarray:
     return values
 
 
+@checks.classes
 def merge(first: AssociativeMemory, second: AssociativeMemory) -> AssociativeMemory:
     """Joins two memories into one that has all locations of both.
 

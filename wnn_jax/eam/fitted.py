@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from wnn_jax import checks
 from wnn_jax.eam import distill, stages
 from wnn_jax.eam.config import EamConfig
 from wnn_jax.eam.memory import Store
@@ -50,6 +51,7 @@ class Eam(NamedTuple):
         return distill.Student(self.repaired if repaired else self.published, self.store)
 
 
+@checks.classes
 def fit(
     key: jax.Array,
     config: EamConfig,
@@ -111,4 +113,5 @@ def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | 
         "tokens": hashlib.sha256(np.asarray(windows, np.int32).tobytes()).hexdigest(),
         "seed": np.asarray(jax.random.key_data(key)).tolist(),
     }
-    return lambda stage: progress.Progress(pathlib.Path(resume) / stage, about)
+    root = progress.parts(resume, "eam")
+    return lambda stage: progress.Progress(root / stage, about)

@@ -47,6 +47,9 @@ _ROUNDS = 5
 _DOUBT = 1e-3  # least share of the model below that is kept, because a row may lack a token
 
 
+_MOST_ROWS = 1 << 28  # each row takes 16 bytes and more
+
+
 @dataclasses.dataclass(frozen=True)
 class EngramConfig:
     """Configures a memory of n-grams. Hashable, so it may be a static argument of `jit`.
@@ -67,9 +70,16 @@ class EngramConfig:
     row_bits: int = 18
 
     def __post_init__(self):
-        checks.fields(self, orders=Limits(least=1), heads=Limits(least=1), row_bits=Limits(least=1, most=24))
+        orders = Limits(least=1, most=1024)
+        checks.fields(self, orders=orders, heads=Limits(least=1), row_bits=Limits(least=1, most=24))
         if not self.orders or list(self.orders) != sorted(set(self.orders)):
             raise ValueError(f"orders must be 1 or more, and rise, got {self.orders}: use 2,3, for example")
+        rows = len(self.orders) * self.heads << self.row_bits
+        if rows > _MOST_ROWS:
+            raise ValueError(
+                f"heads={self.heads} for {len(self.orders)} orders, with 2^{self.row_bits} rows each, are "
+                f"{rows:,} rows, more than {_MOST_ROWS:,}: lower heads or row_bits"
+            )
 
 
 class Engram(NamedTuple):

@@ -40,6 +40,7 @@ class BitwiseModel(NamedTuple):
     table: ram.Table
 
 
+@checks.classes
 def fit(
     key: jax.Array,
     config: bitwise.BitwiseConfig,
@@ -88,6 +89,7 @@ def fit(
     return BitwiseModel(config, connections, table)
 
 
+@checks.classes
 def votes(
     key: jax.Array,
     config: bitwise.BitwiseConfig,
@@ -164,6 +166,7 @@ def check(model: BitwiseModel) -> None:
     given.table(model.config.memory, model.table, model.connections.shape)
 
 
+@checks.classes
 def following(config: bitwise.BitwiseConfig, before: Any, tokens: Any) -> ram.Examples:
     """Make an example of every token of a text that continues another text.
 
@@ -190,6 +193,7 @@ def following(config: bitwise.BitwiseConfig, before: Any, tokens: Any) -> ram.Ex
     return bitwise.examples(config, np.concatenate([before[-config.context :], tokens]))
 
 
+@checks.classes
 def score(model: BitwiseModel, before: Any, tokens: Any) -> ngram.Prediction:
     """Score every token of a text that continues another text.
 
@@ -222,6 +226,7 @@ def _score(config: bitwise.BitwiseConfig, table: ram.Table, connections, evaluat
     return bitwise.score(config, *bitwise.log_probabilities(votes, connections), evaluated.targets)
 
 
+@checks.classes
 def learning_curve(
     key: jax.Array,
     config: bitwise.BitwiseConfig,

@@ -139,10 +139,12 @@ def learn(model: Layer, X: Any, Y: Any) -> Layer:
       A new layer, the same as if `fit` had been given the earlier and the new examples at once.
 
     Raises:
-      ValueError: an entry is not a bit, there is no example, Y has not K columns, or X has too few columns.
+      ValueError: an entry is not a bit, there is no example, Y has not K columns, X has too few columns, or
+        the layer has contents that no layer has.
 
     Source: docs/semantics/ram.md
     """
+    _check_layer(model)
     data = examples(X, Y)
     if data.targets.shape[0] != model.connections.shape[0]:
         raise ValueError(
@@ -167,10 +169,11 @@ def predict(model: Layer, X: Any) -> np.ndarray:
       ``float32 [N, K]``; 1/2 for a cluster without neurons.
 
     Raises:
-      ValueError: an entry is not a bit, or X has too few columns.
+      ValueError: an entry is not a bit, X has too few columns, or the layer has contents that no layer has.
 
     Source: docs/semantics/ram.md
     """
+    _check_layer(model)
     inputs = _bits("X", X)
     _check_inputs(model, inputs)
     parts = [np.zeros((0, model.connections.shape[0]), np.float32)]
@@ -248,6 +251,19 @@ def _bits(name: str, rows: Any) -> np.ndarray:
     else:
         checks.array(name, rows, "booleans")
     return rows.astype(bool)
+
+
+def _check_layer(model: Layer) -> None:
+    """Check a layer that may come from elsewhere than `fit`.
+
+    Raises:
+      ValueError: it is no layer, or a part has another type or shape, or an entry that no layer has.
+    """
+    if not isinstance(model, Layer) or not isinstance(model.config, LayerConfig):
+        raise ValueError(f"the layer is of type {type(model).__name__}: give one from `fit`")
+    given.connections(model.connections)
+    given.table(model.config.memory, model.table, tuple(model.connections.shape))
+    given.key(model.seed)
 
 
 def _check_inputs(model: Layer, X: Any) -> None:

@@ -155,7 +155,9 @@ def check_agents(agents: Agents) -> None:
     for name in ("labels", "item", "time", "order"):
         dtype = "uint32" if name == "labels" else "int32"
         found = getattr(agents, name)
-        if found.dtype != dtype or found.shape != agents.keys.shape[:2]:
+        # Asked first for speed: every rating comes through here.
+        same = getattr(found, "dtype", None) == dtype and found.shape == agents.keys.shape[:2]
+        if not same:
             checks.array(f"agents.{name}", found, dtype, shape)
 
 
@@ -260,10 +262,11 @@ def forget(agents: Agents, where: jax.Array | np.ndarray) -> Agents:
       where: ``bool [U, M]``, the rows to delete; `of_items`, `with_bit` and `before` make such arrays.
 
     Raises:
-      ValueError: the mask has another type or shape.
+      ValueError: the mask or an array of the agents has another type or shape.
 
     Source: docs/semantics/recommender.md.
     """
+    check_agents(agents)
     users, room = agents.order.shape
     checks.array("where", where, "booleans", {"U": users, "M": room})
     return _forget(agents, where)
@@ -282,10 +285,11 @@ def of_items(agents: Agents, items: jax.Array | np.ndarray) -> np.ndarray:
       items: integers of any shape, the places of the films.
 
     Raises:
-      ValueError: the places are not whole numbers, or one is negative.
+      ValueError: the places are not whole numbers, one is negative, or an array of the agents is not of one.
 
     Source: docs/semantics/recommender.md.
     """
+    check_agents(agents)
     items = np.asarray(items)
     if items.size:
         checks.array("items", items, "integers", limits=Limits(least=0))

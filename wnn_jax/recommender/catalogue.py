@@ -4,6 +4,7 @@ Source: docs/semantics/recommender.md.
 """
 
 import dataclasses
+import numbers
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -60,6 +61,7 @@ class Catalogue(NamedTuple):
     ratings: np.ndarray
 
 
+@checks.classes
 def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | None = None) -> Catalogue:
     """Build the catalogue of the films of a data set; all its ratings together are the world.
 
@@ -131,6 +133,7 @@ def crowd(film: np.ndarray, stars: np.ndarray, films: int) -> dict[str, np.ndarr
     return {"crowd_stars": mean, "crowd_count": count.astype(float)}
 
 
+@checks.classes
 def places(catalogue: Catalogue, films: Iterable[int | str]) -> np.ndarray:
     """Find the places of films in the catalogue: ``int32 [n]``, in the order given.
 
@@ -143,7 +146,10 @@ def places(catalogue: Catalogue, films: Iterable[int | str]) -> np.ndarray:
 
     Source: docs/semantics/recommender.md.
     """
-    return np.array([_place(catalogue.films, film) for film in films], np.int32)
+    if not isinstance(films, Iterable) or isinstance(films, str):
+        raise ValueError(f"films is of type {type(films).__name__}: give titles or ids in a list")
+    found = films.tolist() if isinstance(films, np.ndarray | jax.Array) else films
+    return np.array([_place(catalogue.films, film) for film in found], np.int32)
 
 
 def _place(films: movielens.Films, film: int | str) -> int:
@@ -153,6 +159,8 @@ def _place(films: movielens.Films, film: int | str) -> int:
         close = [title for title in films.titles if film.lower() in title.lower()][:3]
         hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "give a title or an id of one"
         raise ValueError(f"no film is called {film!r} among {len(films.titles):,} films: {hint}")
+    if not isinstance(film, numbers.Real) or isinstance(film, (bool, np.bool_)):
+        raise ValueError(f"film {film!r:.60} is of type {type(film).__name__}: give a title or an id")
     # A film such as 2**40 or 3.7 is compared as it is, before it becomes an index.
     place = int(np.searchsorted(films.ids, film))
     if place == len(films.ids) or films.ids[place] != film:
@@ -162,6 +170,7 @@ def _place(films: movielens.Films, film: int | str) -> int:
     return place
 
 
+@checks.classes
 def of_genre(catalogue: Catalogue, genre: str) -> np.ndarray:
     """Find the places of the films of a genre in the catalogue: ``int32 [n]``, ascending.
 

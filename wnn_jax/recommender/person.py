@@ -73,6 +73,7 @@ class RatedFilms(NamedTuple):
     stars: np.ndarray
 
 
+@checks.classes
 def new(key: jax.Array, catalogue: Catalogue, config: agent.AgentConfig = DEFAULT) -> Person:
     """Make a person who has rated nothing; the person's answers come from the ratings of the world alone.
 
@@ -86,6 +87,7 @@ def new(key: jax.Array, catalogue: Catalogue, config: agent.AgentConfig = DEFAUL
     return Person(key, catalogue, config, agent.empty(1, catalogue.keys.shape[1]))
 
 
+@checks.classes
 def learn(
     person: Person,
     films: Sequence[Film],
@@ -132,6 +134,7 @@ def learn(
     return person._replace(agents=agent.learn(person.config, person.agents, rows))
 
 
+@checks.classes
 def forget(person: Person, films: Sequence[Film] = (), *, genre: str | None = None) -> Person:
     """Forget ratings: the person then answers, to the last bit, as one who never gave them.
 
@@ -154,6 +157,7 @@ def forget(person: Person, films: Sequence[Film] = (), *, genre: str | None = No
     return _without(person, places)
 
 
+@checks.classes
 def ratings(person: Person) -> RatedFilms:
     """List the ratings that a person gave and did not forget, in the order of learning.
 
@@ -165,6 +169,7 @@ def ratings(person: Person) -> RatedFilms:
     return RatedFilms(agents.item[rows], fields.bits_to_stars(agents.labels[rows]))
 
 
+@checks.classes
 def chances(person: Person, now: int = 0) -> np.ndarray:
     """Estimate the chance of every label bit of every film, ``float32 [F, L]``.
 
@@ -191,6 +196,7 @@ def chances(person: Person, now: int = 0) -> np.ndarray:
     return np.asarray(agent.predict(person.key, person.config, person.agents, queries, now, prior))[0]
 
 
+@checks.classes
 def expected_stars(person: Person, films: Sequence[Film] | None = None, now: int = 0) -> np.ndarray:
     """Estimate the stars that a person will give, ``float32 [n]``: half the expected number of label bits.
 
@@ -208,6 +214,7 @@ def expected_stars(person: Person, films: Sequence[Film] | None = None, now: int
     return stars if films is None else stars[films_of.places(person.catalogue, films)]
 
 
+@checks.classes
 def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation]:
     """Recommend the films that a person has not rated and is expected to give the most stars.
 
@@ -230,6 +237,7 @@ def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation
     return [Recommendation(int(films.ids[i]), films.titles[i], float(expected[i])) for i in order]
 
 
+@checks.classes
 def question(person: Person, known: int = 300, skip: Collection[Film] = (), now: int = 0) -> int | None:
     """Choose the film to ask about next: of the well-known films, the one whose liking is least certain.
 

@@ -7,6 +7,7 @@ of all files of a version are compared before anything of it is decoded.
 Source: docs/architecture.md.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -23,6 +24,8 @@ from wnn_jax.saving import folders, locks
 
 _FORMAT = "wnn_jax checkpoint"
 _KIND = "checkpoint"
+_KINDS = ("chain", "layer", "model")  # settings of which a config has one, by what it is the config of
+_LAST = 99_999_999
 _WAIT = 300.0  # seconds to wait while another process saves a version: the work to save took longer
 
 
@@ -67,7 +70,7 @@ def save(
 
     Source: docs/architecture.md.
     """
-    root = check_target(path)
+    root = check_target(path, _kind_of(config))
     genome = np.asarray(connections)
     # The smallest type that holds every index in use, and -1.
     arrays = {"connections": genome.astype(connectivity.dtype_for(int(genome.max(initial=0)) + 1))}
@@ -79,24 +82,50 @@ def save(
         lock = locks.hold(root, wait=_WAIT)
     except OSError as error:
         raise ValueError(f"cannot write the checkpoint {root}: {error.strerror or error}") from error
-    folder = root / f"{max(_versions(root), default=0) + 1:08d}"
+    number = max(_versions(root), default=0) + 1
+    if number > _LAST:
+        raise ValueError(f"{root} holds version {_LAST}, after which there is none: choose another folder")
+    folder = root / f"{number:08d}"
     folders.write(folder, _KIND, about, arrays, alone=lock.certain)
     return folder
 
 
-def check_target(path: str | pathlib.Path) -> pathlib.Path:
+def check_target(path: str | pathlib.Path, kind: str | None = None) -> pathlib.Path:
     """Check that `save` would accept a folder, and return its absolute path. Call it before hours of work.
 
+    Args:
+      path: the folder of the checkpoint.
+      kind: the setting by which a config says what the model is: ``chain``, ``layer`` or ``model``.
+
     Raises:
-      ValueError: the folder holds something that is not a checkpoint, or cannot be made or written.
+      ValueError: the folder holds something that is not a checkpoint, or models of another kind, or cannot be
+        made or written.
 
     Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
-    if files.occupied(root, locks.FILE) and not _versions(root):
-        raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
+    with files.reaching(root, "write"):
+        if files.occupied(root, locks.FILE) and not _versions(root):
+            raise ValueError(f"{root} exists and is not a wnn_jax checkpoint: choose another folder")
     files.check_place(root / "version", folders=True)
+    found = _newest_kind(root)
+    if kind and found and kind != found:
+        raise ValueError(f"{root} holds versions of another model, a {found}: choose another folder")
     return root
+
+
+def _newest_kind(root: pathlib.Path) -> str | None:
+    """Return the kind of the newest version; None if there is none, or it cannot be read."""
+    folder = root / f"{max(_versions(root), default=0):08d}"
+    with contextlib.suppress(ValueError):
+        about = files.opened_about(folder, _KIND, folders.SCHEMA)
+        with files.contents(str(folder)):
+            return _kind_of(about["about"]["config"])
+    return None
+
+
+def _kind_of(config: Mapping[str, Any]) -> str | None:
+    return next((kind for kind in _KINDS if kind in config), None)
 
 
 def load(path: str | pathlib.Path) -> Checkpoint:
@@ -113,9 +142,11 @@ def load(path: str | pathlib.Path) -> Checkpoint:
     Source: docs/architecture.md.
     """
     root = pathlib.Path(path).absolute()
-    versions = _versions(root)
-    folder = root / f"{max(versions):08d}" if versions else root
-    if not versions and not (folder / files.SEAL).exists() and not (folder / "about").is_dir():
+    with files.reaching(root, "read"):
+        versions = _versions(root)
+        folder = root / f"{max(versions):08d}" if versions else root
+        known = versions or (folder / files.SEAL).exists() or (folder / "about").is_dir()
+    if not known:
         raise ValueError(f"{root} is not a wnn_jax checkpoint: give the folder of one")
     try:
         return _read(folder)
@@ -156,7 +187,8 @@ def _read_schema_1(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]
 def _versions(root: pathlib.Path) -> list[int]:
     if not root.is_dir():
         return []
-    return [int(x.name) for x in root.iterdir() if x.name.isdecimal() and len(x.name) == 8]
+    names = (x.name for x in root.iterdir())
+    return [int(name) for name in names if len(name) == 8 and name.isascii() and name.isdecimal()]
 
 
 def _whole_version(root: pathlib.Path, versions: list[int]) -> str:

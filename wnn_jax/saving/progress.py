@@ -22,6 +22,7 @@ from wnn_jax.saving import folders, locks
 T = TypeVar("T")
 _MARK = "progress.sealed"  # says which work the folder is of
 _KIND = "progress"
+_PARTS = "parts"
 _MOST_MARK = 1 << 26  # the largest description of a piece of work, in bytes
 
 
@@ -48,9 +49,12 @@ class Progress:
         self._steps = self._root / "steps"
         self._whole: int | None = None  # the newest step that is known to be whole
         described = {**json.loads(json.dumps(about)), "made_with": made_with()}
-        if (self._root / _MARK).exists():
+        with files.reaching(self._root, "write"):
+            marked, occupied = (self._root / _MARK).exists(), files.occupied(self._root, locks.FILE)
+        files.check_place(self._root / _MARK, folders=True)
+        if marked:
             self._compare(described)
-        elif files.occupied(self._root, locks.FILE):
+        elif occupied:
             raise ValueError(
                 f"{self._root} exists and holds no progress that this wnn_jax reads: remove it, or choose "
                 "another folder"
@@ -65,7 +69,8 @@ class Progress:
                 files.write(self._root / _MARK, files.seal(_KIND, folders.SCHEMA, body))
             self._steps.mkdir(exist_ok=True)
         except OSError as error:
-            raise ValueError(f"cannot write to {self._root}: {error.strerror or error}") from error
+            said = error.strerror or error
+            raise ValueError(f"cannot write to {self._root}: {said}; choose another folder") from error
         self._saved_at = time.monotonic()
 
     def _compare(self, about: dict[str, Any]) -> None:
@@ -157,7 +162,41 @@ class Progress:
         """Return the numbers of all steps, in no order."""
         if not self._steps.is_dir():
             return []
-        return [int(x.name) for x in self._steps.iterdir() if x.name.isdecimal() and len(x.name) < 19]
+        names = (x.name for x in self._steps.iterdir())
+        return [int(name) for name in names if len(name) < 18 and name.isascii() and name.isdecimal()]
+
+
+def parts(path: str | pathlib.Path, kind: str) -> pathlib.Path:
+    """Make, or check, a folder with the progress of several works, each in a folder of its own.
+
+    Args:
+      path: the folder.
+      kind: the kind of the works; a folder of works of another kind is refused.
+
+    Returns:
+      The folder.
+
+    Raises:
+      ValueError: the folder holds something else, or cannot be written.
+
+    Source: docs/architecture.md.
+    """
+    root = pathlib.Path(path).absolute()
+    mark = root / _MARK
+    with files.reaching(root, "write"):
+        marked, occupied = mark.exists(), files.occupied(root, locks.FILE)
+    files.check_place(mark, folders=True)
+    if marked:
+        found = files.opened(_PARTS, folders.SCHEMA, files.read(mark, _MOST_MARK), str(mark)).decode()
+        if found != kind:
+            raise ValueError(f"{root} holds the progress of {found}, not of {kind}: choose another folder")
+    elif occupied:
+        raise ValueError(f"{root} exists and holds no progress of {kind}: choose another folder")
+    else:
+        with files.reaching(root, "write"):
+            root.mkdir(parents=True, exist_ok=True)
+        files.write(mark, files.seal(_PARTS, folders.SCHEMA, kind.encode()))
+    return root
 
 
 class Answers:

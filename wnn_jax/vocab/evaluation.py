@@ -36,6 +36,7 @@ def scored_part(tokens: np.ndarray, window: int, count: int) -> tuple[np.ndarray
     return tokens[: half + 1 + targets[:, 1:].size], targets
 
 
+@checks.classes
 def score(lm: model.VocabModel, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores a text; each token is predicted from at least half a window and at most a window before it.
 
@@ -89,6 +90,7 @@ def _score_windows(lm: model.VocabModel, windows: np.ndarray, skip: int) -> tupl
     return np.concatenate(nats).astype(np.float64), ids[np.concatenate(best)]
 
 
+@checks.classes
 def copy_gain(key: jax.Array, lm: model.VocabModel, tokens: np.ndarray) -> float:
     """Returns how many nats per token a random text costs less when it is repeated.
 
@@ -161,6 +163,7 @@ class HopReading(NamedTuple):
         ]
 
 
+@checks.classes
 def inspect(lm: model.VocabModel, words: str) -> HopReading:
     """Predicts after each hop, at each position of a text.
 

@@ -57,6 +57,7 @@ class TrainConfig:
         return self.tokens_per_step // self.window
 
 
+@checks.classes
 def training_windows(tokens: np.ndarray, config: TrainConfig) -> np.ndarray:
     """Cuts windows ``int32 [N, window + 1]`` from the start of a text, as many as all steps take.
 
@@ -80,6 +81,7 @@ def training_windows(tokens: np.ndarray, config: TrainConfig) -> np.ndarray:
     return windows
 
 
+@checks.classes
 def train(
     key: jax.Array,
     variant: Variant,
@@ -170,9 +172,10 @@ def _open(key: jax.Array, variant: Variant, windows: np.ndarray, config: TrainCo
         "tokens_per_step": config.tokens_per_step,
         "seed": evaluation.seed_of(key),
     }
-    return progress.Progress(pathlib.Path(resume) / variant.file_name, about)
+    return progress.Progress(progress.parts(resume, "vocab") / variant.file_name, about)
 
 
+@checks.classes
 def memory_bytes(variant: Variant, config: TrainConfig) -> int:
     """Estimates the bytes that a training takes: for parameters, their moments and gradients, and all states.
 
