@@ -115,3 +115,26 @@ def test_a_traced_array_is_checked_by_type_and_shape():
     jax.jit(lambda x: checks.array("x", x, "integers", {"K": 2}, Limits(0, 5)))(jnp.array([7, 8]))
     with pytest.raises(ValueError, match="x has dtype int32: give booleans"):
         jax.jit(lambda x: checks.array("x", x, "booleans", {"K": 2}))(jnp.array([7, 8]))
+
+
+def test_arguments_of_another_class_are_named():
+    from wnn_jax import chain, eam, lm, recommender, vocab
+
+    key = jax.random.key(0)
+    for call, said in [
+        (lambda: lm.fit(key, None, [1]), "config is of type NoneType: give a BitwiseConfig"),
+        (lambda: chain.score([], "text"), "model is of type list: give a ChainModel"),
+        (lambda: chain.build(None, None), "config is of type NoneType: give a ChainConfig"),
+        (lambda: recommender.ratings(3), "person is of type int: give a Person"),
+        (lambda: vocab.score("x", [1]), "lm is of type str: give a VocabModel"),
+        (lambda: eam.read({}, [[1.0]]), "memory is of type dict: give a AssociativeMemory"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            call()
+
+
+def test_a_long_value_is_one_line():
+    with pytest.raises(
+        ValueError, match=r"^size=array\(.*\.\.\. is not a whole number: give a whole number$"
+    ):
+        checks.integer("size", np.zeros((9, 9)))

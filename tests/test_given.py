@@ -1,6 +1,7 @@
 """What callers give to RAM layers is refused with the same words on every backend, or computed alike."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_ram
@@ -95,3 +96,23 @@ def test_numpy_arrays_and_nothing_to_read_are_taken():
     jax.tree.map(np.testing.assert_array_equal, one, other)
     nothing = bits.pack(np.zeros((I, 0), bool))
     assert ram.fit_and_read(None, config, connections, train, nothing).shape == (K, 0)
+
+
+@pytest.mark.parametrize("backend", ["xla", None])
+def test_a_layer_with_contents_that_no_layer_has_is_refused(monkeypatch, backend):
+    X = np.eye(9, dtype=bool)
+    layer = ram.fit(jax.random.key(0), ram.LayerConfig(3, 4), X, X[:, :2])
+    if backend:
+        monkeypatch.setenv("WNN_JAX_BACKEND", backend)
+    low = np.asarray(layer.connections).copy()
+    low[0, 0, 0] = -7
+    for broken, said in [
+        (layer._replace(connections=jnp.asarray(low)), r"connections\[0, 0, 0\]=-7 is out of range"),
+        (layer._replace(connections=None), "connections is of type NoneType"),
+        (layer._replace(table=layer.table._replace(cells=layer.table.cells - 5)), r"table.cells\[.*\]=-5"),
+        (layer._replace(seed="0"), "key is of type str"),
+        (None, "the layer is of type NoneType"),
+    ]:
+        for call in (lambda x: ram.predict(x, X), lambda x: ram.learn(x, X, X[:, :2])):
+            with pytest.raises(ValueError, match=said):
+                call(broken)

@@ -113,3 +113,27 @@ def test_a_place_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
 
 def test_changes_between_ratings():
     assert history.changes({1: 2.0, 2: 3.0, 3: 4.0}, {3: 4.0, 2: 1.0, 4: 5.0}) == {1: None, 2: 1.0, 4: 5.0}
+
+
+def test_two_sessions_and_changes_between_answers_leave_a_file_that_is_read(tmp_path):
+    path = tmp_path / "h.csv"
+    first, second = (history.read(history.find(path), FILMS)[0] for _ in range(2))
+    second = history.append(second, {5: 4.0}, 1)
+    first = history.append(first, {6: 3.0}, 2)
+    path.write_text("rating;movieId\n")  # another program writes it anew
+    history.append(first, {7: 2.0}, 3)
+    assert path.read_text() == "rating;movieId\n2.0;7\n"
+    path.unlink()
+    history.append(second, {8: 1.0}, 4)
+    assert session(path, [])[0] == {8: 1.0}
+    path.write_text(f"{HEADER}1,5,4.0,1\n{HEADER}1,6,3.0,2\n")  # two files that were joined
+    assert session(path, [])[0] == {5: 4.0, 6: 3.0}
+
+
+@pytest.mark.parametrize("blank", ["   \n", "\t\n", "\u00a0\n"])
+def test_a_blank_first_line_is_a_beginning(tmp_path, blank):
+    path = tmp_path / "h.csv"
+    path.write_text(blank)
+    session(path, [{5: 4.0}])
+    assert path.read_text() == f"{blank}{HEADER}1,5,4.0,2000\n"
+    assert session(path, [])[0] == {5: 4.0}

@@ -82,6 +82,20 @@ def test_progress_knows_what_its_last_digits_depend_on(tmp_path, monkeypatch):
         progress.Progress(tmp_path / "run", {"work": {"rate": 0.5}, "text": "a" * 64})
 
 
+def test_folders_of_other_work_are_refused_by_name(tmp_path):
+    checkpoint.save(tmp_path / "model", np.zeros((1, 1, 2), np.int32), {"chain": {}}, {})
+    checkpoint.save(tmp_path / "model", np.zeros((1, 1, 2), np.int32), {"chain": {"rare": 1}}, {})
+    with pytest.raises(ValueError, match="holds versions of another model, a chain: choose another folder"):
+        checkpoint.check_target(tmp_path / "model", "model")
+    assert progress.parts(tmp_path / "parts", "vocab") == progress.parts(tmp_path / "parts", "vocab")
+    for kind, folder in (("eam", "parts"), ("eam", "model")):
+        with pytest.raises(ValueError, match="choose another folder"):
+            progress.parts(tmp_path / folder, kind)
+    done = call("chain", f"--resume={tmp_path / 'parts'}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    assert "holds the progress of vocab, not of chain" in done.stderr
+
+
 def test_an_answer_that_was_not_asked_for_is_not_resumed(corpus, tmp_path):
     flags = (f"--corpus={corpus}", "--tokenizer=bytes", *CHAIN, f"--resume={tmp_path / 'run'}")
     assert call("chain", *flags, "--noaccuracy", f"--workdir={tmp_path / 'rows'}").returncode == 0

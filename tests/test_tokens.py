@@ -193,6 +193,25 @@ def test_the_counted_bytes_are_the_decoded_bytes(tmp_path, stream, kind):
         assert counts == sorted(counts)
 
 
+def test_equal_ids_of_other_unknown_characters_are_counted_by_their_place(tmp_path, stream):
+    """Every document is BOS, a space and an unknown id; only its place says which characters it stands for."""
+    file = write_model(tmp_path / "other.model", **MODELS["no fallback"])
+    documents_of = [["é"], ["日本"], ["Жук語語"]]
+    parts = ["\n\n".join((one * 40)[:40]) for one in documents_of]
+    path = tmp_path / "text.txt"
+    path.write_text("\n\n".join(parts), "utf-8")
+    corpus = text.load(text.TextConfig(str(stream), f"sp:{file}", eval_corpus=str(path)))
+    of_each = len(corpus.test) // 120
+    sizes = np.repeat([len(one[0].encode()) for one in documents_of], 40)
+    for count in (1, 39, 40, 80, 119, 120):
+        assert text.count_first(corpus, of_each * count) == sizes[:count].sum()
+    some = slice(of_each * 50, of_each * 90)
+    run = corpus.test[some], np.r_[1, corpus.test[some][:-1]]
+    assert text.count_bytes(corpus, *run, place=some.start) == sizes[50:90].sum()
+    with pytest.raises(ValueError, match="stand at several places of the text.*: give their place"):
+        text.count_bytes(corpus, *run)
+
+
 @pytest.mark.parametrize("prefix", [True, False])
 def test_a_stream_is_cut_at_a_token(tmp_path, stream, prefix):
     sp = f"sp:{write_model(tmp_path / 'other.model', add_dummy_prefix=prefix)}"

@@ -252,7 +252,8 @@ def nats(network: Network, found: Reading) -> np.ndarray:
     checks.array("ones", found.ones, "float32", rows, checks.Limits(least=0, most=1))
     bits, there = turns(network, tokens)
     one = np.asarray(found.ones, np.float64)
-    return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
+    with np.errstate(divide="ignore"):  # a bit that was impossible costs infinitely many
+        return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
 
 
 def turns(network: Network, tokens: np.ndarray | jax.Array) -> tuple[np.ndarray, np.ndarray]:
