@@ -109,7 +109,10 @@ def test_a_layer_with_contents_that_no_layer_has_is_refused(monkeypatch, backend
     for broken, said in [
         (layer._replace(connections=jnp.asarray(low)), r"connections\[0, 0, 0\]=-7 is out of range"),
         (layer._replace(connections=None), "connections is of type NoneType"),
-        (layer._replace(table=layer.table._replace(cells=layer.table.cells - 5)), r"table.cells\[.*\]=-5"),
+        (
+            layer._replace(table=layer.table._replace(cells=layer.table.cells - 5)),
+            r"table.cells\[.*\]=-\d is out of range",
+        ),
         (layer._replace(seed="0"), "key is of type str"),
         (None, "the layer is of type NoneType"),
     ]:

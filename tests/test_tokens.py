@@ -194,7 +194,7 @@ def test_the_counted_bytes_are_the_decoded_bytes(tmp_path, stream, kind):
 
 
 def test_equal_ids_of_other_unknown_characters_are_counted_by_their_place(tmp_path, stream):
-    """Every document is BOS, a space and an unknown id; only its place says which characters it stands for."""
+    """Every document is BOS, a space and an unknown id; only its place says which characters that is."""
     file = write_model(tmp_path / "other.model", **MODELS["no fallback"])
     documents_of = [["é"], ["日本"], ["Жук語語"]]
     parts = ["\n\n".join((one * 40)[:40]) for one in documents_of]
