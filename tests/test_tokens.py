@@ -208,7 +208,7 @@ def test_equal_ids_of_other_unknown_characters_are_counted_by_their_place(tmp_pa
     some = slice(of_each * 50, of_each * 90)
     run = corpus.test[some], np.r_[1, corpus.test[some][:-1]]
     assert text.count_bytes(corpus, *run, place=some.start) == sizes[50:90].sum()
-    with pytest.raises(ValueError, match="stand at several places of the text.*: give their place"):
+    with pytest.raises(ValueError, match=r"stand at several places of the text.*: give their place"):
         text.count_bytes(corpus, *run)
 
 
