@@ -1,6 +1,7 @@
 """Commands, with their flags, clocks, tables and pictures. The models and the studies are in `wnn_jax`."""
 
 import importlib.util
+import logging
 import os
 import signal
 import sys
@@ -16,6 +17,9 @@ def _leave(*_) -> None:
 # interrupts. In other programs that import this package the interrupt is theirs.
 if sys.argv[0] == "-m":
     signal.signal(signal.SIGINT, _leave)
+
+# Matplotlib says so when a user has no home for its fonts; the output of a command is its table.
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 _NEEDED = ("absl", "matplotlib", "psutil", "tqdm")
 

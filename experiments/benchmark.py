@@ -9,6 +9,7 @@ pair of a neuron and an example. Ratios compare cases of the same run.
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -104,6 +105,8 @@ def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
     if table != "search":  # searches run on the default backend, as a user's do
         env["WNN_JAX_BACKEND"] = "cpu" if on_native else "xla"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    if done.returncode == -signal.SIGKILL:
+        raise ValueError(f"case {case} was killed, for want of memory: lower --neurons, --examples or --bits")
     if done.returncode:
         raise ValueError(f"case {case} ended with {done.returncode}: {done.stderr[-300:]}")
     return json.loads(done.stdout.splitlines()[-1])

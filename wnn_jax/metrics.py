@@ -10,6 +10,8 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 
+_SHARE = Limits(least=0, most=1 + 1e-6)  # sums of probabilities may be rounded up
+
 
 class Summary(NamedTuple):
     """The scores of a model on a text: one row of a results table.
@@ -78,9 +80,26 @@ def bit_accuracy(one: np.ndarray, targets: np.ndarray) -> np.ndarray:
     Returns:
       ``float64 [B]``.
 
+    Raises:
+      ValueError: the arrays are not of one shape, or hold something else than probabilities and bits.
+
     Source: docs/glossary.md
     """
-    return np.mean((np.asarray(one) > 0.5) == np.asarray(targets), axis=1)
+    one, targets = _predictions(one, targets)
+    return np.mean((one > 0.5) == targets, axis=1)
+
+
+def _predictions(one: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities and the bits that came as arrays.
+
+    Raises:
+      ValueError: the arrays are not of one shape, or hold something else.
+    """
+    one, targets = np.asarray(one), np.asarray(targets)
+    checks.array("one", one, "numbers", limits=_SHARE)
+    shape = {f"axis {i}": size for i, size in enumerate(one.shape)}
+    checks.array("targets", targets, "booleans" if targets.dtype == bool else "numbers", shape, _SHARE)
+    return one, targets
 
 
 class Reliability(NamedTuple):
@@ -112,9 +131,15 @@ def reliability(one: np.ndarray, targets: np.ndarray, bins: int = 20) -> Reliabi
     Returns:
       The curve, without its empty bins.
 
+    Raises:
+      ValueError: the arrays are not of one shape, or hold something else than probabilities and bits; or
+        there is no bin, or are more than a million.
+
     Source: docs/glossary.md
     """
-    one, targets = np.ravel(one).astype(np.float64), np.ravel(targets)
+    bins = checks.integer("bins", bins, checks.Limits(least=1, most=1_000_000))
+    one, targets = (np.ravel(x) for x in _predictions(one, targets))
+    one = one.astype(np.float64)
     place = np.minimum((one * bins).astype(int), bins - 1)
     size = np.bincount(place, minlength=bins)
     kept = size > 0

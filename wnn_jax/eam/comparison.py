@@ -135,10 +135,12 @@ def transfer(ce: float, teacher: float, unigram: float) -> Transfer:
       unigram: the cross-entropy of unigram counts.
 
     Raises:
-      ValueError: the teacher's cross-entropy is 0, or that of the unigram.
+      ValueError: a cross-entropy is not a finite number, or the teacher's is 0, or that of the unigram.
 
     Source: docs/semantics/eam.md
     """
+    for name, x in (("ce", ce), ("teacher", teacher), ("unigram", unigram)):
+        checks.number(name, x)
     if not teacher or unigram == teacher:
         raise ValueError(
             f"the teacher must have a cross-entropy other than 0 and than the unigram's, got {teacher} and "
