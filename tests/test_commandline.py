@@ -117,3 +117,14 @@ def test_help_lists_every_flag_that_is_accepted(name):
         refused = call(name, foreign)
         assert refused.returncode == 2
         assert "Unknown command line flag" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating")]
+)
+def test_want_of_memory_is_one_line(error, capsys, tmp_path):
+    def main(options):
+        raise error
+
+    assert Command("toy", "about", main).run([f"--workdir={tmp_path}"]) == 2
+    assert capsys.readouterr().err == "error: there is not enough memory: give a smaller text or model\n"

@@ -231,7 +231,9 @@ class Command:
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
-        except MemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):  # JAX's words
+                raise
             print("error: there is not enough memory: give a smaller text or model", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
