@@ -119,9 +119,7 @@ def test_help_lists_every_flag_that_is_accepted(name):
         assert "Unknown command line flag" in refused.stderr
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")]
-)
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
 def test_want_of_memory_is_one_line(error, capsys, tmp_path):
     def main(options):
         raise error
