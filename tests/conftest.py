@@ -56,6 +56,16 @@ def cache(tmp_path_factory):
         yield folder
 
 
+@pytest.fixture(autouse=True)
+def freed(request):
+    """Free the programs that a long test compiled: a process can hold some ten thousand, and then aborts."""
+    yield
+    if request.node.get_closest_marker("long"):
+        import jax  # not above: the flags of XLA are set first
+
+        jax.clear_caches()
+
+
 @pytest.fixture
 def corpus(tmp_path):
     rng = np.random.default_rng(0)
