@@ -8,7 +8,6 @@ Source: docs/semantics/chain.md
 
 import codecs
 import dataclasses
-import hashlib
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -28,7 +27,7 @@ from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
 from wnn_jax.saving import folders
-from wnn_jax.saving.progress import Progress
+from wnn_jax.saving.progress import Progress, digest
 
 
 class ChainModel(NamedTuple):
@@ -292,9 +291,6 @@ def _describe(
     key: jax.Array, config: ChainConfig, corpus: Corpus, network: Network, argmax: bool
 ) -> dict[str, Any]:
     """Returns JSON data that is different for different work."""
-
-    def digest(*arrays: Any) -> str:
-        return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in arrays)).hexdigest()
 
     return {
         "chain": dataclasses.asdict(config),

@@ -5,7 +5,6 @@ Source: openai/parameter-golf PR 1146; docs/semantics/eam.md
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 from typing import NamedTuple
 
@@ -110,7 +109,7 @@ def _open(key: jax.Array, config: EamConfig, windows: np.ndarray, resume: str | 
     about = {
         "edition": _EDITION,
         "config": dataclasses.asdict(config),
-        "tokens": hashlib.sha256(np.asarray(windows, np.int32).tobytes()).hexdigest(),
+        "tokens": progress.digest(np.asarray(windows, np.int32)),
         "seed": np.asarray(jax.random.key_data(key)).tolist(),
     }
     root = progress.parts(resume, "eam")

@@ -3,6 +3,7 @@
 Source: docs/architecture.md.
 """
 
+import hashlib
 import json
 import pathlib
 import shutil
@@ -233,6 +234,14 @@ class Answers:
 
 def _plain(x: Any) -> Any:
     return np.asarray(x).tolist()
+
+
+def digest(*arrays: Any) -> str:
+    """Return the SHA-256 of the bytes of arrays, in hexadecimal digits; progress describes its data with it.
+
+    Source: docs/architecture.md.
+    """
+    return hashlib.sha256(b"".join(np.asarray(x).tobytes() for x in arrays)).hexdigest()
 
 
 def made_with() -> dict[str, str]:

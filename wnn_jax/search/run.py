@@ -9,7 +9,6 @@ Source: docs/semantics/search.md
 
 import dataclasses
 import functools
-import hashlib
 import pathlib
 import time
 from collections.abc import Callable, Sequence
@@ -220,15 +219,11 @@ def _open(search: _Search, data: ram.Examples, resume) -> progress.Progress | No
         "search": [[x.name, repr(x.config)] for x in search.algorithms],
         "run": settings,
         "objective": repr(search.evaluator.objective) + repr(search.evaluator.fitness),
-        "data": [_digest(x) for x in (data.words, data.targets)],
-        "start": _digest(search.start),
+        "data": [progress.digest(x) for x in (data.words, data.targets)],
+        "start": progress.digest(search.start),
         "seed": np.asarray(jax.random.key_data(search.key)).tolist(),
     }
     return progress.Progress(resume, about)
-
-
-def _digest(x: Any) -> str:
-    return hashlib.sha256(np.asarray(x).tobytes()).hexdigest()
 
 
 def _run(search: _Search, saved: progress.Progress | None) -> Result:

@@ -1,7 +1,6 @@
 """Trains a vocabulary-space model on a text; a resumed training ends with the same bits."""
 
 import dataclasses
-import hashlib
 import pathlib
 from collections.abc import Callable
 
@@ -167,7 +166,7 @@ def _open(key: jax.Array, variant: Variant, windows: np.ndarray, config: TrainCo
     about = {
         "model": artifact.describe(variant.config),
         "repairs": list(variant.repairs),
-        "tokens": hashlib.sha256(windows.tobytes()).hexdigest(),
+        "tokens": progress.digest(windows),
         "steps": config.steps,
         "tokens_per_step": config.tokens_per_step,
         "seed": evaluation.seed_of(key),
