@@ -15,7 +15,7 @@ from wnn_jax import checks
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is done with the pages.
+    """The choice between checking the pages and writing them.
 
     Attributes:
       docs: write the pages that differ from their rows; without it they are only named.

@@ -117,7 +117,7 @@ def commands() -> list[str]:
 
 
 def help_of(name: str) -> str:
-    """What a command says with --help."""
+    """Return the text that a command prints with --help."""
     return importlib.import_module(f"experiments.{name}").COMMAND.help()
 
 

@@ -121,7 +121,7 @@ def encode(
         return _State(
             memory,
             state.done + count,
-            state.out + (b"" if last else _COUNT.pack(len(words))) + words.tobytes(),
+            (*state.out, b"" if last else _COUNT.pack(len(words)), words.tobytes()),
             state.first or _hash(_floats(ones[: 8 * _BLOCK]))[:6],
             state.bits - float(np.log2(np.where(bits > 0, ones, 1.0 - ones)).sum()),
         )
@@ -130,8 +130,9 @@ def encode(
     first = state.first or _hash(b"")[:6]
     fields = _MAGIC, _SCHEMA, _BACKENDS.index(_kernels()), first, size, _hash(data)[:8]
     header = _HEADER.pack(*fields, b"")[:-_SEAL]
-    header += _hash(header + state.out)[:_SEAL]
-    return header + state.out, state.bits
+    payload = b"".join(state.out)
+    header += _hash(header + payload)[:_SEAL]
+    return header + payload, state.bits
 
 
 def decompress(
@@ -177,12 +178,13 @@ def decompress(
             report(read)
 
         memory = _read(state.memory, count, code, finish_block)
-        return _State(memory, state.done + count, state.out + np.packbits(bits).tobytes(), first, 0.0)
+        return _State(memory, state.done + count, (*state.out, np.packbits(bits).tobytes()), first, 0.0)
 
     state = _run(size, read, on_step, _progress(resume, "decompress", packed))
-    if _hash(state.out)[:8] != digest:
+    data = b"".join(state.out)
+    if _hash(data)[:8] != digest:
         raise ValueError(_OTHER.format(kernels=_kernels(), jax=jax.__version__))
-    return state.out
+    return data
 
 
 def standard_sizes(data: bytes) -> dict[str, int]:
@@ -270,7 +272,7 @@ class _State(NamedTuple):
 
     memory: OnlineMemory
     done: int
-    out: bytes
+    out: tuple[bytes, ...]  # joined once, at the end: a large file has many parts
     first: bytes  # hash of the first probabilities
     bits: float  # ideal length
 
@@ -281,15 +283,16 @@ def _parts(size: int, payload: bytes) -> list[bytes]:
     Raises:
       Damaged: a part is longer than what is left.
     """
-    codes = []
+    codes, at = [], 0
     for _ in range(-(-size // _PART) - 1):
         with files.contents("the input"):
-            (words,) = _COUNT.unpack_from(payload)
-        code, payload = payload[_COUNT.size : _COUNT.size + 4 * words], payload[_COUNT.size + 4 * words :]
+            (words,) = _COUNT.unpack_from(payload, at)
+        at += _COUNT.size + 4 * words
+        code = payload[at - 4 * words : at]
         if len(code) != 4 * words:
             raise _damaged()
         codes.append(code)
-    return [*codes, payload]
+    return [*codes, payload[at:]]
 
 
 def _run(size: int, read, on_step: OnStep | None, saved: Progress | None) -> _State:
@@ -297,14 +300,14 @@ def _run(size: int, read, on_step: OnStep | None, saved: Progress | None) -> _St
     log_slots = min(_MAX_LOG_SLOTS, max(8, (8 * size).bit_length() - 1))
     empty = memories.empty_online(_network(), log_slots)
     state = (saved and saved.latest(functools.partial(_resumed, size, empty))) or _State(
-        empty, 0, b"", b"", 0.0
+        empty, 0, (), b"", 0.0
     )
     while state.done < size:
         begun = state.done
         report = (lambda done, begun=begun: on_step(begun + done, size)) if on_step else (lambda done: None)
         state = read(state, min(_PART, size - begun), report)
         if saved and state.done < size and saved.due(_SAVE_SECONDS):
-            arrays = {**state.memory._asdict(), "out": np.frombuffer(state.out, np.uint8)}
+            arrays = {**state.memory._asdict(), "out": np.frombuffer(b"".join(state.out), np.uint8)}
             saved.save(arrays, {"done": state.done, "first": state.first.hex(), "bits": state.bits})
     return state
 
@@ -323,7 +326,7 @@ def _resumed(size: int, empty: OnlineMemory, arrays: dict[str, Any], data: dict[
         raise ValueError(f"done={done} is not at the end of a part")
     memory = OnlineMemory(**{name: jnp.asarray(x) for name, x in arrays.items()})
     given.memory(_network(), memory)
-    return _State(memory, done, out.tobytes(), bytes.fromhex(data["first"]), float(data["bits"]))
+    return _State(memory, done, (out.tobytes(),), bytes.fromhex(data["first"]), float(data["bits"]))
 
 
 def _progress(resume: str | pathlib.Path | None, work: str, data: bytes) -> Progress | None:
