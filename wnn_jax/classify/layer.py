@@ -1,0 +1,93 @@
+"""The class-count layer: neurons that address one table for all K classes, and its reference in plain JAX.
+
+An example is a row of *levels*: ``uint8 [J]``, one for each column that an encoder makes (see `encoders`). A
+*pin* reads one bit of it: the bit is 1 where the level of a column is at least the pin's level. The T pins of
+a neuron give its address. The neuron reads the K cells at this address of its table, one for each class, and
+the score of a class is the sum of its cells. Several neurons may share one table.
+
+Shape letters of this package: N examples, J columns of levels, R neurons, M tables, T pins of a neuron, H
+hashes, S entries of a table, K classes.
+
+Source: docs/semantics/classify.md
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+UNUSED = 255  # the level of an unused pin; no column has it, so the bit is always 0
+MAX_LEVEL = 254  # the largest level of a column
+
+
+class Mapping(NamedTuple):
+    """The neurons: which bits each of them reads, and from which table. It is a pytree of arrays.
+
+    The unused pins of a neuron come after its used pins, and have the level `UNUSED` and the column 0.
+
+    Attributes:
+      column: ``int32 [R, T]``, the column that each pin reads.
+      level: ``uint8 [R, T]``; the bit of a pin is 1 where the level of its column is at least this one.
+      table: ``int32 [R]``, the table that each neuron reads, 0 to M - 1.
+      hashes: ``uint32 [H, T]``. Entry h of an example is the exclusive or of ``hashes[h, t]`` over the pins t
+        whose bit is 1 (an H3 hash). A dense table has one row of hashes, 1, 2, 4, ..., so that the entry is
+        the address, with pin 0 as its lowest bit.
+
+    Source: docs/semantics/classify.md; Carter and Wegman 1979, "Universal Classes of Hash Functions" (H3)
+    """
+
+    column: jax.Array
+    level: jax.Array
+    table: jax.Array
+    hashes: jax.Array
+
+
+def dense(address_bits: int) -> np.ndarray:
+    """Return the hashes of a dense table: the entry of an address is the address itself.
+
+    Args:
+      address_bits: T, at most 24.
+
+    Returns:
+      ``uint32 [1, T]``: 1, 2, 4, and so on.
+
+    Source: docs/semantics/classify.md
+    """
+    return (np.uint32(1) << np.arange(address_bits, dtype=np.uint32))[None]
+
+
+def entries(mapping: Mapping, levels: jax.Array) -> jax.Array:
+    """Compute the table entries that every neuron reads.
+
+    Args:
+      mapping: the neurons.
+      levels: ``uint8 [N, J]``.
+
+    Returns:
+      ``int32 [N, R, H]``.
+
+    Source: docs/semantics/classify.md
+    """
+    bits = jnp.take(levels, mapping.column, axis=1) >= mapping.level  # [N, R, T]
+    parts = jnp.where(bits[:, :, None], mapping.hashes, jnp.uint32(0))
+    return jax.lax.reduce(parts, jnp.uint32(0), jax.lax.bitwise_xor, (3,)).astype(jnp.int32)
+
+
+def read(mapping: Mapping, cells: jax.Array, levels: jax.Array) -> jax.Array:
+    """Compute the score of every class: the sum of the cells that the neurons read.
+
+    A neuron of a hashed table takes the smallest cell of its H entries.
+
+    Args:
+      mapping: the neurons.
+      cells: integers ``[M, S, K]``.
+      levels: ``uint8 [N, J]``.
+
+    Returns:
+      ``int32 [N, K]``.
+
+    Source: docs/semantics/classify.md
+    """
+    found = cells[mapping.table[:, None], entries(mapping, levels)]  # [N, R, H, K]
+    return found.min(axis=2).astype(jnp.int32).sum(axis=1)
