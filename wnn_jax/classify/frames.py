@@ -40,9 +40,7 @@ def categories(X: Any, chosen: Sequence[int | str] | str = "auto") -> tuple[int,
         elif not isinstance(one, str) and 0 <= one < width:
             found.add(int(one))
         else:
-            raise ValueError(
-                f"categories names the feature {one!r}, which X does not have: give one of {width}"
-            )
+            raise ValueError(f"categories names {one!r}, but X has no such feature: give one of its {width}")
     return tuple(sorted(found))
 
 
