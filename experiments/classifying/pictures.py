@@ -87,10 +87,10 @@ def by_size(
     for name, by_kib in points.items():
         sizes = sorted(by_kib)
         means = np.array([np.mean(by_kib[size]) for size in sizes])
-        ends = np.array(
-            [[m - min(by_kib[s]), max(by_kib[s]) - m] for m, s in zip(means, sizes, strict=True)]
-        ).T
-        axes.errorbar(sizes, means, yerr=ends, marker="o", markersize=4, capsize=2, label=name)
+        least, most = (np.array([end(by_kib[size]) for size in sizes]) for end in (min, max))
+        axes.errorbar(
+            sizes, means, yerr=[means - least, most - means], marker="o", markersize=4, capsize=2, label=name
+        )
     for i, (name, (size, score)) in enumerate(others.items()):
         axes.plot([size], [score], "sD^vPX"[i % 6], color="0.5", label=name)
     axes.set_xscale("log")
