@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Iterator
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.classifying import pictures
@@ -142,9 +143,9 @@ def _mapping(encoder: encoders.Encoder, seed: int) -> layer.Mapping:
     random = np.random.default_rng(np.asarray(jax.random.key_data(jax.random.key(seed + 1))))
     column, level = encoders.places(encoder)
     bits = np.stack([random.choice(len(column), _ADDRESS_BITS, replace=False) for _ in range(_NEURONS)])
-    return layer.Mapping(
-        column[bits], level[bits], np.arange(_NEURONS, dtype=np.int32), layer.dense(_ADDRESS_BITS)
-    )
+    table = np.arange(_NEURONS, dtype=np.int32)
+    parts = column[bits], level[bits], table, layer.dense(_ADDRESS_BITS)
+    return layer.Mapping(*map(jnp.asarray, parts))
 
 
 def run(config: DriftConfig, results: tables.Results, workdir: pathlib.Path, seeds: range) -> None:
