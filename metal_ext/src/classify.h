@@ -83,17 +83,16 @@ struct ByTable {
 
 // Transposes a square of 8 rows of 8 bytes.
 WNN_INLINE void Transpose8(uint64_t x[8]) {
-  const auto swap = [&](int distance, int bits, uint64_t mask) {
+  const uint64_t masks[3] = {0x00FF00FF00FF00FFull, 0x0000FFFF0000FFFFull, 0x00000000FFFFFFFFull};
+  for (int step = 2; step >= 0; --step) {
+    const int distance = 1 << step, bits = 8 << step;
     for (int i = 0; i < 8; ++i) {
       if (i & distance) continue;
-      const uint64_t t = ((x[i] >> bits) ^ x[i + distance]) & mask;
+      const uint64_t t = ((x[i] >> bits) ^ x[i + distance]) & masks[step];
       x[i + distance] ^= t;
       x[i] ^= t << bits;
     }
-  };
-  swap(4, 32, 0x00000000FFFFFFFFull);
-  swap(2, 16, 0x0000FFFF0000FFFFull);
-  swap(1, 8, 0x00FF00FF00FF00FFull);
+  }
 }
 
 // Copies up to 64 rows into a block with one vector of bytes for each column, so that a pin is one comparison.
@@ -385,25 +384,34 @@ WNN_INLINE bool Step(const Training& how, int32_t label, int32_t* scores) {
   return best == label;
 }
 
+// The places of the cells that neuron r reads; `nowhere` for a row that leaves the neuron out.
+WNN_INLINE void Places(const Neurons& neurons, bool dense, const Training& how, int64_t r, int64_t first,
+                       const uint8_t* block, uint32_t nowhere, uint32_t* found) {
+  Entries(neurons, dense, r, block, found);
+  const uint32_t base = static_cast<uint32_t>(neurons.table[r] * neurons.entries);
+  for (int64_t i = 0; i < kRows; ++i) found[i] += base;
+  if (how.dropped) Drop(how, r, first, nowhere, found);
+}
+
+// Clips weights to [-1, 1).
+WNN_INLINE void Clip(Cells* cell) {
+  const Cells high = Cells{} + ((1 << kOne) - 1), low = Cells{} - (1 << kOne);
+  const Cells x = *cell > high ? high : *cell;
+  *cell = x < low ? low : x;
+}
+
 template <int kBlocks, bool kMasked>
 WNN_INLINE int64_t TrainBatch(const Neurons& neurons, bool dense, const ByTable& groups, const Training& how,
                               const int32_t* masks, const int32_t* row, int64_t first, int64_t size,
                               const uint8_t* block, int32_t* sums, int32_t* cells, uint32_t nowhere) {
-  const int64_t lanes = kBlocks * kLanes, entries = neurons.entries;
+  const int64_t lanes = kBlocks * kLanes;
   const int shift = kOne + 1 - how.bits;
-  const Cells high = Cells{} + ((1 << kOne) - 1), low = Cells{} - (1 << kOne);
   uint32_t found[kMaxHashes * kRows];
   Cells* const sum = reinterpret_cast<Cells*>(sums);
-  const auto where = [&](int64_t r) {
-    Entries(neurons, dense, r, block, found);
-    const uint32_t base = static_cast<uint32_t>(neurons.table[r] * entries);
-    for (int64_t i = 0; i < kRows; ++i) found[i] += base;
-    if (how.dropped) Drop(how, r, first, nowhere, found);
-  };
   int32_t read[kRows] = {0};
   for (int64_t i = 0; i < size * kBlocks; ++i) sum[i] = Cells{};
   for (int64_t r = 0; r < neurons.count; ++r) {
-    where(r);
+    Places(neurons, dense, how, r, first, block, nowhere, found);
     const Cells* mask = reinterpret_cast<const Cells*>(masks + neurons.table[r] * lanes);
     for (int64_t i = 0; i < size; ++i) {
       const Cells* cell = reinterpret_cast<const Cells*>(cells + static_cast<int64_t>(found[i]) * lanes);
@@ -425,24 +433,27 @@ WNN_INLINE int64_t TrainBatch(const Neurons& neurons, bool dense, const ByTable&
     right += Step(how, how.label[row[first + i]], scores);
   }
   for (size_t m = 0; m + 1 < groups.begin.size(); ++m) {
-    for (int clip = 0; clip < 2; ++clip)
-      for (int32_t a = groups.begin[m]; a < groups.begin[m + 1]; ++a) {
-        // One neuron alone still has its entries from the first pass.
-        if (!clip || groups.begin[m + 1] - groups.begin[m] > 1) where(groups.neuron[a]);
-        const Cells* mask = reinterpret_cast<const Cells*>(masks + m * lanes);
-        for (int64_t i = 0; i < size; ++i) {
-          Cells* cell = reinterpret_cast<Cells*>(cells + static_cast<int64_t>(found[i]) * lanes);
-          for (int b = 0; b < kBlocks; ++b) {
-            if (!clip) {
-              cell[b] += kMasked ? sum[i * kBlocks + b] & mask[b] : sum[i * kBlocks + b];
-            } else {
-              Cells x = cell[b];
-              x = x > high ? high : x;
-              cell[b] = x < low ? low : x;
-            }
-          }
+    const Cells* mask = reinterpret_cast<const Cells*>(masks + m * lanes);
+    const bool all = neurons.entries <= kRows;  // a small table is clipped as a whole
+    const int32_t* member = groups.neuron.data() + groups.begin[m];
+    const int32_t members = groups.begin[m + 1] - groups.begin[m];
+    for (int32_t a = 0; a < members; ++a) {
+      Places(neurons, dense, how, member[a], first, block, nowhere, found);
+      for (int64_t i = 0; i < size; ++i)
+        for (int b = 0; b < kBlocks; ++b) {
+          Cells* cell = reinterpret_cast<Cells*>(cells + static_cast<int64_t>(found[i]) * lanes) + b;
+          *cell += kMasked ? sum[i * kBlocks + b] & mask[b] : sum[i * kBlocks + b];
         }
-      }
+    }
+    Cells* const table = reinterpret_cast<Cells*>(cells + static_cast<int64_t>(m) * neurons.entries * lanes);
+    if (all)
+      for (int64_t e = 0; e < neurons.entries * kBlocks; ++e) Clip(table + e);
+    for (int32_t a = 0; a < members && !all; ++a) {
+      Places(neurons, dense, how, member[a], first, block, nowhere, found);
+      for (int64_t i = 0; i < size; ++i)
+        for (int b = 0; b < kBlocks; ++b)
+          Clip(reinterpret_cast<Cells*>(cells + static_cast<int64_t>(found[i]) * lanes) + b);
+    }
   }
   // What the left-out rows added is taken out again.
   for (int64_t k = 0; k < lanes; ++k) cells[static_cast<int64_t>(nowhere) * lanes + k] = 0;
