@@ -24,7 +24,7 @@ class Regressor(NamedTuple):
 
 
 def values(rng, kind, rows, features=6):
-    """Rows of one kind: ``bytes``, ``whole``, ``large``, ``real``, or one of these with categories and gaps."""
+    """Rows of one kind: bytes, whole, large or real numbers, also with categories and missing values."""
     most = {"bytes": 256, "whole": 2000, "large": 3_000_000_000}.get(kind.split("+")[0])
     X = rng.normal(0, 3, (rows, features)) if most is None else rng.integers(0, most, (rows, features))
     X = X.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Proof that an exported model computes what Python computes: it is compiled or simulated, and every score compared.
+"""Proof that an exported model computes what Python computes: it is run, and every score is compared.
 
 Source: docs/semantics/export.md
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from wnn_jax import files
-from wnn_jax.export import circuit, harness, header, plan, tools
+from wnn_jax.export import bench, circuit, harness, header, plan, tools
 from wnn_jax.export import inputs as types
 from wnn_jax.export.circuit import Circuit
 from wnn_jax.export.plan import Plan
@@ -117,7 +117,7 @@ def verify(
         elif backend == "avr":
             found = _on_avr(folder, made, text or header.text(model, None, inputs, "avr"), rows)
         else:
-            drawn = circuit.of(model, inputs)
+            drawn = circuit.make(model, inputs)
             found = _simulated(folder, backend, drawn, text or circuit.text(drawn), rows)
     return _compared(made, backend, expected, found, time.perf_counter() - begun)
 
@@ -178,8 +178,8 @@ def _on_avr(folder: pathlib.Path, made: Plan, text: str, rows: np.ndarray) -> Ru
     room = (_FLASH - flash) // each
     if room < 1 or ram > _RAM:
         raise ValueError(
-            f"program and tables take {flash:,} of {_FLASH:,} bytes of flash and {ram:,} of {_RAM:,} bytes of "
-            "memory, which leaves no room for a row: give a smaller model"
+            f"program and tables take {flash:,} of {_FLASH:,} bytes of flash, and {ram:,} of {_RAM:,} "
+            "bytes of memory, which leaves no room for a row: give a smaller model"
         )
     found = []
     for first in range(0, len(rows), room):
@@ -214,16 +214,23 @@ def _simulated(folder: pathlib.Path, backend: str, drawn: Circuit, text: str, ro
     made = drawn.plan
     empty = np.zeros((len(rows), len(drawn.adders)), np.int64) + drawn.low
     files.write(folder / "model.v", text.encode())
-    files.write(folder / "bench.v", circuit.bench(drawn, len(rows), "model").encode())
-    files.write(folder / "model_rows.hex", circuit.hexadecimal(*circuit.words(drawn, rows)).encode())
-    files.write(folder / "model_expected.hex", circuit.hexadecimal(*circuit.packed(drawn, empty)).encode())
+    files.write(folder / "bench.v", bench.bench(drawn, len(rows), "model").encode())
+    files.write(folder / "model_rows.hex", bench.hexadecimal(*bench.words(drawn, rows)).encode())
+    files.write(folder / "model_expected.hex", bench.hexadecimal(*bench.packed(drawn, empty)).encode())
     if backend == "iverilog":
         tools.need("iverilog", "vvp")
         tools.run(folder, "iverilog", "-g2005", "-Wall", "-s", "wnn_tb", "-o", "model", "bench.v", "model.v")
         said = tools.run(folder, "vvp", "-n", "model", "+print")
     else:
         tools.need("verilator", "g++", "make")
-        flags = ["--binary", "--timing", "-O3", "-Wno-fatal", "--top-module", "wnn_tb"]
+        flags = [
+            "--binary",
+            "--timing",
+            "-Wno-fatal",
+            "-MAKEFLAGS",
+            "OPT_FAST=-O1 OPT_SLOW=-O0 OPT_GLOBAL=-O0",
+        ]
+        flags += ["--top-module", "wnn_tb"]
         tools.run(folder, "verilator", *flags, "bench.v", "model.v")
         said = tools.run(folder, str(folder / "obj_dir" / "Vwnn_tb"), "+print")
     lines = re.findall(r"^row ([0-9a-fx]+)", said, re.M)
@@ -231,7 +238,7 @@ def _simulated(folder: pathlib.Path, backend: str, drawn: Circuit, text: str, ro
         raise tools.FailedProgramError(
             f"{backend} gave {len(lines)} outputs for {len(rows)} rows: {said[:200]!r}"
         )
-    scores, answers = circuit.unpacked(drawn, lines)
+    scores, answers = bench.unpacked(drawn, lines)
     if not made.labels:
         answers = np.float32(made.offset) + np.float32(made.scale) * scores[:, 0].astype(np.float32)
     return Run(scores.astype(np.float64), answers.astype(np.float64), {})

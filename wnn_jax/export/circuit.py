@@ -3,16 +3,12 @@
 Source: docs/semantics/export.md
 """
 
-import os
-import pathlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from wnn_jax import files
 from wnn_jax.classify.encoders import CATEGORY, MISSING, THERMOMETER
-from wnn_jax.export import inputs as types
 from wnn_jax.export import plan
 from wnn_jax.export.plan import NEVER, Coding, Column, Group, Plan
 
@@ -45,34 +41,7 @@ class Circuit(NamedTuple):
     answer: int
 
 
-def write(model: Any, path: str | os.PathLike, tests: Any = None, inputs: types.Inputs = "auto") -> None:
-    """Write a model as Verilog 2005.
-
-    Args:
-      model: a frozen classifier or regressor.
-      path: the place of the file, such as ``model.v``.
-      tests: rows ``[n, F]`` for a testbench that checks itself, or None. ``model_tb.v``,
-        ``model_rows.hex`` and ``model_expected.hex`` are then written beside it.
-      inputs: the type of an input value; see `inputs.chosen`.
-
-    Raises:
-      ValueError: the model or the rows do not fit the type, a table has more than 65,536 entries, or a file
-        cannot be written.
-
-    Source: docs/semantics/export.md
-    """
-    path = pathlib.Path(path)
-    made = of(model, inputs)
-    files.write(path, text(made).encode())
-    if tests is not None:
-        rows, name = types.rows(made.plan.input, made.plan.encoder, tests), path.stem
-        expected = hexadecimal(*packed(made, plan.scores(model, tests)))
-        files.write(path.with_name(f"{name}_tb.v"), bench(made, len(rows), name).encode())
-        files.write(path.with_name(f"{name}_rows.hex"), hexadecimal(*words(made, rows)).encode())
-        files.write(path.with_name(f"{name}_expected.hex"), expected.encode())
-
-
-def of(model: Any, inputs: str = "auto") -> Circuit:
+def make(model: Any, inputs: str = "auto") -> Circuit:
     """Choose the widths of a circuit.
 
     Args:
@@ -80,7 +49,7 @@ def of(model: Any, inputs: str = "auto") -> Circuit:
       inputs: the type of an input value.
 
     Raises:
-      ValueError: as `write` does.
+      ValueError: the model does not fit the type, or a table has more than 65,536 entries.
 
     Source: docs/semantics/export.md
     """
@@ -88,8 +57,8 @@ def of(model: Any, inputs: str = "auto") -> Circuit:
     entries = max((group.cells.shape[1] for group in made.groups), default=0)
     if entries > _MOST_ENTRIES:
         raise ValueError(
-            f"a table has {entries:,} entries, and Verilog is written for {_MOST_ENTRIES:,}: fit fewer address "
-            "bits, or hashed tables"
+            f"a table has {entries:,} entries, and Verilog is written for {_MOST_ENTRIES:,}: fit fewer "
+            "address bits, or hashed tables"
         )
     coding = plan.coding(made, unsigned=True)
     classes = len(coding.base)
@@ -128,8 +97,9 @@ def text(made: Circuit) -> str:
     score = f"a score is {made.step} * (its {made.bits} bits of s) + {made.low}"
     lines = [
         f"// A table model: {made.plan.about}",
-        f"// {neurons} neurons, {len(made.adders)} scores. Word i of x, {kind.bits} bits of type {kind.name}, is",
-        "// the value of the feature whose number stands at place i, lowest word first:",
+        f"// {neurons} neurons, {len(made.adders)} scores.",
+        f"// Word i of x, {kind.bits} bits of type {kind.name},",
+        "// is the value of the feature whose number stands at place i, lowest word first:",
         *_wrapped([str(one) for one in features]),
         f"// Score 0 has the lowest bits of s; {score}.",
         *["// y is the class with the largest score; of several the one with the lowest index."]
@@ -145,99 +115,17 @@ def text(made: Circuit) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bench(made: Circuit, rows: int, name: str) -> str:
-    """Return a testbench that compares the outputs of all rows with those that are expected.
-
-    It prints one line that begins with PASS or FAIL; with the argument ``+print`` also the outputs of each
-    row. Simulators need support for delays: Icarus Verilog has it, Verilator with ``--binary --timing``.
-
-    Args:
-      made: the circuit.
-      rows: the number of rows.
-      name: its files are ``name_rows.hex`` and ``name_expected.hex``.
+def widths(made: Circuit) -> tuple[int, int, int]:
+    """Return the widths of the ports in bits: input, scores and predicted class.
 
     Source: docs/semantics/export.md
     """
-    x, s, y = _widths(made)
-    ports = f".x(x), .s(s){', .y(y)' * bool(y)}"
-    found = "{y, s}" if y else "s"
-    return f"""\
-`timescale 1ns / 1ns
-module wnn_tb;
-  reg [{x - 1}:0] x;
-  reg [{x - 1}:0] rows [0:{rows - 1}];
-  reg [{s + y - 1}:0] expected [0:{rows - 1}];
-  wire [{s - 1}:0] s;
-{f"  wire [{y - 1}:0] y;" if y else ""}
-  integer i, wrong;
-  wnn model({ports});
-  initial begin
-    $readmemh("{name}_rows.hex", rows);
-    $readmemh("{name}_expected.hex", expected);
-    wrong = 0;
-    for (i = 0; i < {rows}; i = i + 1) begin
-      x = rows[i];
-      #1;
-      if ({found} !== expected[i]) wrong = wrong + 1;
-      if ($test$plusargs("print") != 0) $display("row %h", {found});
-    end
-    if (wrong == 0) $display("PASS: {rows} rows");
-    else $display("FAIL: %0d of {rows} rows", wrong);
-    $finish;
-  end
-endmodule
-"""
-
-
-def words(made: Circuit, rows: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the input of each row as bytes, lowest first ``uint8 [N, bytes]``, and its width in bits.
-
-    Source: docs/semantics/export.md
-    """
-    if not made.features:
-        return np.zeros((len(rows), 1), np.uint8), 1
-    used = np.ascontiguousarray(rows[:, made.features])
-    return used.view(np.uint8).reshape(len(rows), -1), _widths(made)[0]
-
-
-def packed(made: Circuit, scores: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return the outputs that scores stand for, as `words` returns inputs.
-
-    Source: docs/semantics/export.md
-    """
-    _, s, y = _widths(made)
-    raw = (scores.astype(np.int64) - made.low) // made.step
-    fields = [(raw[:, k], made.bits) for k in range(raw.shape[1])]
-    if y:
-        fields.append((scores.argmax(axis=1), y))
-    bits = np.concatenate([field[:, None] >> np.arange(width) & 1 for field, width in fields], axis=1)
-    return np.packbits(bits.astype(np.uint8), axis=1, bitorder="little"), s + y
-
-
-def unpacked(made: Circuit, lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the scores ``[N, K]`` and the classes ``[N]`` of outputs in hexadecimal digits.
-
-    Source: docs/semantics/export.md
-    """
-    _, s, _ = _widths(made)
-    mask, outputs = (1 << made.bits) - 1, [int(line, 16) for line in lines]
-    raw = [[one >> k * made.bits & mask for k in range(len(made.adders))] for one in outputs]
-    return made.step * np.array(raw, np.int64) + made.low, np.array([one >> s for one in outputs], np.int64)
-
-
-def hexadecimal(data: np.ndarray, bits: int) -> str:
-    """Return bytes ``[N, bytes]``, lowest first, as a file of ``$readmemh`` with words of so wide a number.
-
-    Source: docs/semantics/export.md
-    """
-    digits = -(-bits // 4)
-    return "".join(row[::-1].tobytes().hex()[-digits:] + "\n" for row in data)
-
-
-def _widths(made: Circuit) -> tuple[int, int, int]:
-    """Return the widths of input, scores and answer."""
     x = max(len(made.features) * made.plan.input.bits, 1)
     return x, len(made.adders) * made.bits, made.answer
+
+
+def _joined(name: str, count: int) -> str:
+    return f"{{{', '.join(f'{name}{i}' for i in reversed(range(count)))}}}"
 
 
 def _wrapped(words: list[str]) -> list[str]:
@@ -260,7 +148,7 @@ def _starts(made: Circuit) -> np.ndarray:
 def _encoder(made: Circuit) -> Iterator[str]:
     """Yield the module that compares: one comparator for each bit that a pin reads."""
     kind = made.plan.input
-    bits, x = kind.bits, _widths(made)[0]
+    bits, x = kind.bits, widths(made)[0]
     yield f"module wnn_encoder(input wire [{x - 1}:0] x, output wire [{_bits(made) - 1}:0] b);"
     if not made.plan.columns:
         yield "  assign b = x;"
@@ -281,19 +169,21 @@ def _encoder(made: Circuit) -> Iterator[str]:
         there = f" && !{gone}" if column.missing else ""
         if column.kind == THERMOMETER:
             for i, one in enumerate(column.values):
-                yield f"  assign b[{start + i}] = {name} >= {_key(made, one, False)}{there};"
+                yield f"  wire b{start + i} = {name} >= {_key(made, one, False)}{there};"
             continue
         same = " || ".join(f"{name} == {key}" for one in column.values for key in _keys(made, one)) or "1'b0"
         if column.kind == MISSING:
             same = gone
         elif column.kind != CATEGORY:
             same = f"!({same}){there}"
-        yield f"  assign b[{start}] = {same};"
+        yield f"  wire b{start} = {same};"
+    if made.plan.columns:
+        yield f"  assign b = {_joined('b', _bits(made))};"
     yield "endmodule"
 
 
 def _key(made: Circuit, value: float, upper: bool) -> str:
-    """Return the word that the order of unsigned integers gives a value; of zeros the lower or the upper one."""
+    """Return the unsigned integer that stands for a value; of zeros the lower or the upper one."""
     kind = made.plan.input
     if kind.whole:
         return f"{kind.bits}'d{int(value) - kind.least}"
@@ -308,7 +198,7 @@ def _keys(made: Circuit, value: float) -> list[str]:
 
 
 def _tables(made: Circuit) -> Iterator[str]:
-    """Yield the module that addresses and reads: a constant for each bit of the cells of a table and a class."""
+    """Yield the module that addresses and reads; a constant holds one bit of the cells of a class."""
     width, starts = made.coding.width, _starts(made)
     total = max(sum(len(one) for one in made.adders) * width, 1)
     yield f"module wnn_tables(input wire [{_bits(made) - 1}:0] b, output wire [{total - 1}:0] v);"
@@ -330,6 +220,8 @@ def _tables(made: Circuit) -> Iterator[str]:
                         yield from _cell(made, table, neuron, k, at[k, neuron], codes.shape[1])
                 neuron += 1
             table += 1
+    if at:  # at once: a simulator follows each assignment to a part of a wide word
+        yield f"  assign v = {_joined('v', len(at))};"
     yield "endmodule"
 
 
@@ -368,7 +260,8 @@ def _cell(made: Circuit, table: int, neuron: int, k: int, place: int, entries: i
         f"{{{', '.join(f'c{table}_{k}_{bit}[a{neuron}_{h}]' for bit in reversed(range(width)))}}}"
         for h in range(hashes)
     ]
-    out = f"v[{place * width + width - 1}:{place * width}]"
+    out = f"v{place}"
+    yield f"  wire [{width - 1}:0] {out};"
     if width == 1:
         yield f"  assign {out} = {' & '.join(cells)};"
         return
@@ -426,7 +319,7 @@ def _argmax(made: Circuit) -> Iterator[str]:
 
 def _top(made: Circuit) -> Iterator[str]:
     """Yield the module that puts the others together."""
-    x, s, y = _widths(made)
+    x, s, y = widths(made)
     width = made.coding.width
     answer = f", output wire [{y - 1}:0] y" if y else ""
     total = max(sum(len(one) for one in made.adders) * width, 1)

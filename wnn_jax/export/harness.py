@@ -1,10 +1,10 @@
-"""The programs around an exported model that run rows and print every score: in C for this machine and for an AVR.
+"""The programs around an exported model that run rows and give every score, for this machine and an AVR.
 
 Source: docs/semantics/export.md
 """
 
-# Rows come from a file, and scores go to one, as the machine has them. The tables are read as on this machine,
-# also those of a header for an AVR.
+# Rows come from a file, and scores go to one, as the machine has them. The tables are read as on this
+# machine, also those of a header for an AVR.
 HOST = """\
 #define _POSIX_C_SOURCE 199309L
 #include <stdint.h>
@@ -57,7 +57,7 @@ int main(void)
         least = took < least ? took : least;
     } while (now() - begun < 0.2);
 #ifdef SELFTEST
-    if (!wnn_selftest())
+    if (!wnn_selftest(rows, scores))
         return 2;
 #endif
     free(rows);

@@ -68,7 +68,8 @@ def text(model: Any, tests: Any = None, inputs: types.Inputs = "auto", rom: Rom 
     size = sum(layout.sizes(made, laid).values())
     if rom == "avr" and size > _MOST_AVR:
         raise ValueError(
-            f"the model takes {size:,} bytes, and rom='avr' addresses {_MOST_AVR:,}: fit fewer or smaller tables"
+            f"the model takes {size:,} bytes, and rom='avr' addresses {_MOST_AVR:,}: fit fewer or smaller "
+            "tables"
         )
     pieces = [
         _about(made, laid),
@@ -242,9 +243,9 @@ def _tests(model: Any, made: Plan, laid: Layout, tests: Any) -> str:
         [
             array("wnn_test_rows", "wnn_input", rows, f"[{len(rows)} * WNN_FEATURES]"),
             array("wnn_test_scores", "wnn_score", expected, f"[{len(rows)} * WNN_SCORES]"),
-            "/* Whether the scores of the rows above are those that the model had where it was written. */",
-            "static inline int wnn_selftest(void)\n{",
-            "    wnn_input x[WNN_FEATURES];\n    wnn_score scores[WNN_SCORES];\n    uint16_t i, k;",
+            "/* Whether the rows above have the scores that the model gave where it was written.",
+            " * x and scores are memory that the caller lends, for one row and its scores. */",
+            "static inline int wnn_selftest(wnn_input *x, wnn_score *scores)\n{\n    uint16_t i, k;",
             f"    for (i = 0; i < {len(rows)}; i++) {{",
             "        for (k = 0; k < WNN_FEATURES; k++)",
             f"            x[k] = {value};",

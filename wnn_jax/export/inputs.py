@@ -127,8 +127,8 @@ def rows(kind: Input, encoder: Encoder, X: Any) -> np.ndarray:
     if bad.any():
         row, feature = np.argwhere(bad)[0]
         raise ValueError(
-            f"row {row}, feature {feature} of X is {X[row, feature]}, and the exported model reads {kind.name}: "
-            f"give whole numbers from {least} to {kind.most}, or export with another inputs="
+            f"row {row}, feature {feature} of X is {X[row, feature]}, and the exported model reads "
+            f"{kind.name}: give whole numbers from {least} to {kind.most}, or export with another inputs="
         )
     return np.ascontiguousarray(filled, kind.dtype)
 

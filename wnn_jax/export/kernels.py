@@ -79,7 +79,8 @@ def levels(plan: Plan, laid: Layout) -> str:
             lines += [
                 *some,
                 f"        *levels = !({gone});",
-                f"        for (i = 0; i < some; i++)\n            if (v == {entry})\n                *levels = 0;",
+                f"        for (i = 0; i < some; i++)\n            if (v == {entry})",
+                "                *levels = 0;",
                 f"        levels++;\n        {name} += some;",
             ]
         lines.append("    }")
@@ -226,7 +227,8 @@ def _planes(plan: Plan, laid: Layout, avr: bool) -> str:
     ]
     for word in range(words):
         lines += [
-            f"static inline wnn_word wnn_word{word}(const uint8_t *cells, wnn_index entries, wnn_address a)\n{{",
+            f"static inline wnn_word wnn_word{word}(const uint8_t *cells, wnn_index entries,",
+            "                                 wnn_address a)\n{",
             *_word(laid, classes, word, bits, avr),
             "}\n",
         ]
@@ -280,7 +282,8 @@ def _add(plan: Plan, laid: Layout, avr: bool, hashes: int) -> list[str]:
             else:
                 lines += [
                     "    for (j = 0; j < WNN_PLANES; j++, m = carry) {",
-                    f"        carry = sums[{word}].plane[j] & m;\n        sums[{word}].plane[j] ^= m;\n    }}",
+                    f"        carry = sums[{word}].plane[j] & m;",
+                    f"        sums[{word}].plane[j] ^= m;\n    }}",
                 ]
         return lines
     if hashes > 1:
@@ -297,15 +300,17 @@ def _add(plan: Plan, laid: Layout, avr: bool, hashes: int) -> list[str]:
         if pairs := classes // 2:
             lines += [
                 f"    const uint8_t *p = cells + (wnn_index)a[0] * {pairs};",
-                f"    wnn_sums *s = sums;\n    uint16_t j;\n    for (j = 0; j < {pairs}; j++, p++, s += 2) {{",
+                "    wnn_sums *s = sums;\n    uint16_t j;",
+                f"    for (j = 0; j < {pairs}; j++, p++, s += 2) {{",
                 "        const uint8_t two = WNN_RD8(p);",
-                "        s[0] = (wnn_score)(s[0] + (two & 15));\n        s[1] = (wnn_score)(s[1] + (two >> 4));",
-                "    }",
+                "        s[0] = (wnn_score)(s[0] + (two & 15));",
+                "        s[1] = (wnn_score)(s[1] + (two >> 4));\n    }",
             ]
         if classes % 2:
             lines += [
                 f"    const uint8_t last = WNN_RD8(cells + entries * {pairs} + (a[0] >> 1));",
-                f"    sums[{classes - 1}] = (wnn_score)(sums[{classes - 1}] + (a[0] & 1 ? last >> 4 : last & 15));",
+                "    const uint8_t one = a[0] & 1 ? last >> 4 : last & 15;",
+                f"    sums[{classes - 1}] = (wnn_score)(sums[{classes - 1}] + one);",
             ]
         return lines
     cell = reading(f"{laid.cells.dtype}_t", "p + k")
@@ -319,7 +324,8 @@ def _add(plan: Plan, laid: Layout, avr: bool, hashes: int) -> list[str]:
 def _cell(plan: Plan, laid: Layout) -> str:
     """Return the function that reads the cell of one class, for the smallest of several."""
     ctype, classes = f"{laid.cells.dtype}_t", len(plan.bias)
-    head = f"static inline wnn_score wnn_cell(const {ctype} *cells, wnn_index entries, wnn_address a, uint16_t k)\n{{"
+    head = f"static inline wnn_score wnn_cell(const {ctype} *cells, wnn_index entries,\n"
+    head += "                                 wnn_address a, uint16_t k)\n{"
     if laid.coding.width != 4:
         cell = reading(ctype, "cells + (wnn_index)a * WNN_SCORES + k")
         return f"{head}\n    (void)entries;\n    return (wnn_score){cell};\n}}\n"

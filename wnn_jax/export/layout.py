@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wnn_jax.classify.encoders import CATEGORY, THERMOMETER, UNKNOWN
+from wnn_jax.classify.encoders import THERMOMETER, UNKNOWN
 from wnn_jax.export import plan as plans
 from wnn_jax.export.plan import NEVER, Coding, Column, Group, Plan
 
@@ -124,20 +124,23 @@ def sizes(plan: Plan, layout: Layout) -> dict[str, int]:
     """Return the bytes that the arrays of a C model take.
 
     Returns:
-      ``tables``; ``thresholds``: features, thresholds and codes, and nothing where pins hold the thresholds
-      themselves; ``pins``; ``hashes``; ``base``: what is added to the scores, where it is not the same for all.
+      ``tables``; ``encoder``: thresholds and codes, and where each belongs; ``pins``; ``constants``: hashes,
+      and what is added to the scores where it is not the same for all.
 
     Source: docs/semantics/export.md
     """
     columns, base = layout.columns, layout.coding.base
-    lists = sum(one.kind in (THERMOMETER, UNKNOWN) for one in columns)  # each has a byte for its length
-    entries = sum(len(one.values) for one in columns if one.kind in (THERMOMETER, CATEGORY, UNKNOWN))
+    entries = sum(len(one.values) for one in columns) * plan.input.bits // 8
+    for kind in (THERMOMETER, UNKNOWN):
+        lengths = [len(one.values) for one in columns if one.kind == kind]
+        entries += len(lengths) * unsigned(max(lengths, default=0)).itemsize
+    held = layout.level.nbytes if layout.raw else 0  # the pins of a model of bytes hold the thresholds
+    added = base.size * score_bits(plan, layout.coding) // 8 if (base != base[0]).any() else 0
     return {
         "tables": layout.cells.nbytes,
-        "thresholds": places(columns).nbytes + lists + entries * plan.input.bits // 8,
-        "pins": layout.column.nbytes + layout.level.nbytes,
-        "hashes": layout.hashes.nbytes,
-        "base": base.size * score_bits(plan, layout.coding) // 8 if (base != base[0]).any() else 0,
+        "encoder": places(columns).nbytes + entries + held,
+        "pins": layout.column.nbytes + layout.level.nbytes - held,
+        "constants": layout.hashes.nbytes + added,
     }
 
 

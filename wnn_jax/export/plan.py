@@ -12,6 +12,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import wnn_jax
@@ -96,7 +97,10 @@ class Plan(NamedTuple):
 
 
 class Coding(NamedTuple):
-    """How cells are stored: ``cell = step * code + offset`` where a table serves the class, and code 0 elsewhere.
+    """How cells are stored.
+
+    A cell is ``step * code + offset`` where its table serves the class; the other cells are 0, and so are
+    their codes.
 
     Attributes:
       width: the bits of a code.
@@ -231,7 +235,7 @@ def scores(model: Any, X: Any) -> np.ndarray:
     levels = encoders.levels(model.encoder, X)
     if not levels.shape[1]:
         levels = np.zeros((len(levels), 1), np.uint8)  # all pins are unused, and read column 0
-    cells, mapping = np.asarray(model.cells), layer.Mapping(*map(np.asarray, model.mapping))
+    cells, mapping = np.asarray(model.cells), layer.Mapping(*map(jnp.asarray, model.mapping))
     each = mapping.column.size * mapping.hashes.shape[0]
     block = min(max(_BLOCK // each, 1), max(len(levels), 1))
     found = []
