@@ -15,7 +15,8 @@ from matplotlib import pyplot as plt  # pyplot must be imported after the backen
 _SIZE = (7.0, 4.2)
 
 
-def _save(figure, path: pathlib.Path) -> None:
+def save(figure, path: pathlib.Path) -> None:
+    """Write a picture, and close it."""
     figure.tight_layout()
     _write(figure, path)
 
@@ -37,7 +38,7 @@ def bit_accuracy(path: pathlib.Path, model: np.ndarray, marginal: np.ndarray, la
     axes.set_xticks(place)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2, frameon=False)
     axes.set_title("Accuracy of each bit, beside guessing its commoner value")
-    _save(figure, path)
+    save(figure, path)
 
 
 def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -> None:
@@ -51,7 +52,7 @@ def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -
     axes.set(xlabel="predicted P(bit = 1)", ylabel="observed share of ones")
     axes.set_title("Reliability of the bits (dot area: share of predictions)")
     axes.legend(loc="upper left")
-    _save(figure, path)
+    save(figure, path)
 
 
 def learning_curve(path: pathlib.Path, tokens: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
@@ -77,7 +78,7 @@ def _against_tokens(path, tokens, curves, unit: str, title: str) -> None:
     axes.set_title(title)
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def search_curve(path: pathlib.Path, history: Sequence[search.Report]) -> None:
@@ -96,7 +97,7 @@ def search_curve(path: pathlib.Path, history: Sequence[search.Report]) -> None:
     axes.set_title("The search; its curve jumps when the scored fold changes")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def connections(path: pathlib.Path, before: np.ndarray, after: np.ndarray, context: int) -> None:
@@ -134,7 +135,7 @@ def size_against_loss(path: pathlib.Path, checks: Sequence[search.Report]) -> No
     axes.set_title("Size against cross-entropy, best genome by generation")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def by_ratings(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], value: str, label: str) -> None:
@@ -157,7 +158,7 @@ def by_ratings(path: pathlib.Path, rows: Sequence[Mapping[str, Any]], value: str
     axes.set(xlabel="ratings of a person (four fifths of them learnt)", ylabel=label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def latency(path: pathlib.Path, rows: Sequence[int], curves: Mapping[str, Sequence[float]]) -> None:
@@ -169,7 +170,7 @@ def latency(path: pathlib.Path, rows: Sequence[int], curves: Mapping[str, Sequen
     axes.set(xlabel="rows of the agent", ylabel="microseconds an answer")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def forgetting(path: pathlib.Path, means: Mapping[str, np.ndarray], heads: Sequence[str]) -> None:
@@ -187,7 +188,7 @@ def forgetting(path: pathlib.Path, means: Mapping[str, np.ndarray], heads: Seque
     axes.set(ylabel="mean stars", ylim=(0, 5))
     axes.grid(alpha=0.3, axis="y")
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> None:
@@ -200,7 +201,7 @@ def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> No
     axes.set(xlabel="ratings since tastes flipped (mean of five)", ylabel="share within one star")
     axes.grid(alpha=0.3)
     axes.legend(fontsize="small")
-    _save(figure, path)
+    save(figure, path)
 
 
 def bars(
@@ -224,7 +225,7 @@ def bars(
     low, high = min(min(x) for x in values.values()), max(max(x) for x in values.values())
     axes.set(xlabel=label, xlim=(max(0.0, low - max(0.05, high - low)), None))
     axes.grid(alpha=0.3, axis="x")
-    _save(figure, path)
+    save(figure, path)
 
 
 def reconstruction(path: pathlib.Path, points: np.ndarray) -> None:
@@ -244,7 +245,7 @@ def reconstruction(path: pathlib.Path, points: np.ndarray) -> None:
     axes.set(xlabel="patterns a location", ylabel="cosine of a state and the read at its key")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def continual(path: pathlib.Path, shares: Sequence[float], curves: Mapping[str, Sequence[float]]) -> None:
@@ -257,7 +258,7 @@ def continual(path: pathlib.Path, shares: Sequence[float], curves: Mapping[str, 
     axes.set(xlabel="% of the text written", ylabel="cosine of the first tenth of the patterns")
     axes.grid(alpha=0.3)
     axes.legend()
-    _save(figure, path)
+    save(figure, path)
 
 
 def hops(path: pathlib.Path, words: Sequence[str], best: np.ndarray, share: np.ndarray) -> None:
@@ -281,7 +282,7 @@ def hops(path: pathlib.Path, words: Sequence[str], best: np.ndarray, share: np.n
     axes.set_xticks(np.arange(len(words)), [shown(word) for word in words])
     axes.set_yticks(np.arange(len(best)))
     axes.set(xlabel="the word at a place", ylabel="hops", title="The most probable next word after each hop")
-    _save(figure, path)
+    save(figure, path)
 
 
 def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -301,4 +302,4 @@ def tiers(path: pathlib.Path, names: Sequence[str], table: Mapping[str, Sequence
     panels[1].legend(fontsize="small")
     panels[1].set_xticks(np.arange(len(names)), names)
     panels[1].set_xlabel("rank of the token in the training text")
-    _save(figure, path)
+    save(figure, path)

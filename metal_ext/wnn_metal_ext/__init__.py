@@ -1,6 +1,7 @@
 """Native kernels of wnn_jax, as XLA FFI handlers.
 
-`wnn_jax.ram.backend` registers them with JAX; it and `wnn_jax.chain.backend` call them.
+`wnn_jax.ram.backend` registers them with JAX; it, `wnn_jax.chain.backend` and
+`wnn_jax.classify.backend` call them.
 
 Source: docs/architecture.md
 """
@@ -9,13 +10,17 @@ import ctypes
 import pathlib
 
 # Must be raised when the arguments of a target change, because wnn_jax uses only kernels of its own edition.
-EDITION = 2
+EDITION = 3
 
 TARGETS = {
     "wnn_fit_and_read": "WnnFitAndRead",
     "wnn_write": "WnnWrite",
     "wnn_read": "WnnRead",
     "wnn_probe": "WnnProbe",
+    "wnn_class_read": "WnnClassRead",
+    "wnn_class_count": "WnnClassCount",
+    "wnn_class_sum": "WnnClassSum",
+    "wnn_class_train": "WnnClassTrain",
     "wnn_chain_zeros": "WnnChainZeros",
     "wnn_chain_count": "WnnChainCount",
     "wnn_chain_read": "WnnChainRead",

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wnn_jax.classify import backend
+
 UNUSED = 255  # the level of an unused pin; no column has it, so the bit is always 0
 MAX_LEVEL = 254  # the largest level of a column
 
@@ -89,5 +91,83 @@ def read(mapping: Mapping, cells: jax.Array, levels: jax.Array) -> jax.Array:
 
     Source: docs/semantics/classify.md
     """
+    if backend.native():
+        return backend.read(mapping, cells, levels)
     found = cells[mapping.table[:, None], entries(mapping, levels)]  # [N, R, H, K]
     return found.min(axis=2).astype(jnp.int32).sum(axis=1)
+
+
+def count(
+    mapping: Mapping, counts: jax.Array, levels: jax.Array, labels: jax.Array, weight: jax.Array
+) -> jax.Array:
+    """Add examples to counts: each neuron adds the weight of a row to one cell of the row's class.
+
+    Sums of integers do not depend on the order of the rows, and a negative weight takes a row out again. If
+    several hashes of a neuron give the same entry, it counts once.
+
+    Args:
+      mapping: the neurons.
+      counts: ``int32 [M, S, K]``.
+      levels: ``uint8 [N, J]``.
+      labels: ``int32 [N]``.
+      weight: ``int32 [N]``.
+
+    Returns:
+      ``int32 [M, S, K]``.
+
+    Source: docs/semantics/classify.md
+    """
+    if backend.native():
+        return backend.count(mapping, counts, levels, labels, weight)
+    entry = entries(mapping, levels)  # [N, R, H]
+    amount = jnp.where(_first(entry), weight[:, None, None], 0)
+    return counts.at[mapping.table[:, None], entry, labels[:, None, None]].add(amount)
+
+
+def sums(mapping: Mapping, shape: tuple[int, int, int], levels, row, offset, values) -> jax.Array:
+    """Add the values of rows in empty tables: each neuron adds them to the cells that it reads.
+
+    Args:
+      mapping: the neurons.
+      shape: M, S and K.
+      levels: ``uint8 [N, J]``.
+      row: ``int32 [n]``, the rows that are added.
+      offset: ``int32 [n]``, added to the columns of every pin. A column outside the row has level 0.
+      values: ``int32 [n, K]``.
+
+    Returns:
+      ``int32 [M, S, K]``.
+
+    Source: docs/semantics/classify.md
+    """
+    if backend.native():
+        return backend.sums(mapping, shape, levels, row, offset, values)
+    entry = entries(mapping, moved(levels, row, offset))
+    amount = jnp.where(_first(entry)[..., None], values[:, None, None, :], 0)
+    return jnp.zeros(shape, jnp.int32).at[mapping.table[:, None], entry].add(amount)
+
+
+def moved(levels: jax.Array, row: jax.Array, offset: jax.Array) -> jax.Array:
+    """Return rows whose columns are moved: column j of the result is column ``j + offset`` of the row, or 0.
+
+    Args:
+      levels: ``uint8 [N, J]``.
+      row: ``int32 [n]``.
+      offset: ``int32 [n]``.
+
+    Returns:
+      ``uint8 [n, J]``.
+
+    Source: docs/semantics/classify.md
+    """
+    columns = levels.shape[1]
+    column = jnp.arange(columns, dtype=jnp.int32) + offset[:, None]
+    inside = (column >= 0) & (column < columns)
+    return jnp.where(inside, levels[row[:, None], jnp.clip(column, 0, columns - 1)], jnp.uint8(0))
+
+
+def _first(entry: jax.Array) -> jax.Array:
+    """Say which hashes give an entry that no earlier hash of the neuron gives, ``bool [N, R, H]``."""
+    same = entry[..., :, None] == entry[..., None, :]  # [N, R, H, H]
+    earlier = jnp.tril(jnp.ones(same.shape[-2:], bool), -1)
+    return ~(same & earlier).any(axis=-1)
