@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -59,6 +60,16 @@ Neurons MakeNeurons(const I32Matrix& column, const U8Matrix& level, const I32& t
           Dim(column, 0),      Dim(column, 1),     Dim(hashes, 0),     entries};
 }
 
+// Runs work that allocates memory.
+template <typename Work>
+ffi::Error Guarded(const Work& work) {
+  try {
+    return Ended(work());
+  } catch (const std::bad_alloc&) {
+    return Ended(false);
+  }
+}
+
 ffi::Error ReadTables(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes,
                       ffi::AnyBuffer cells, U8Matrix levels, ffi::Result<I32Matrix> result) {
   WNN_REQUIRE(cells.dimensions().size() == 3, "cells need three axes");
@@ -69,9 +80,15 @@ ffi::Error ReadTables(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I3
   const Rows rows{levels.typed_data(), nullptr, nullptr, Dim(levels, 1), Dim(levels, 0)};
   int32_t* scores = result->typed_data();
   if (cells.element_type() == ffi::DataType::S8)
-    return Ended(Read(pool, neurons, static_cast<const int8_t*>(cells.untyped_data()), tables, classes, rows, scores));
+    return Guarded([&] {
+      const auto* bytes = static_cast<const int8_t*>(cells.untyped_data());
+      return Read<int16_t>(pool, neurons, bytes, tables, classes, rows, scores);
+    });
   WNN_REQUIRE(cells.element_type() == ffi::DataType::S32, "cells must be int8 or int32");
-  return Ended(Read(pool, neurons, static_cast<const int32_t*>(cells.untyped_data()), tables, classes, rows, scores));
+  return Guarded([&] {
+    const auto* words = static_cast<const int32_t*>(cells.untyped_data());
+    return Read<int32_t>(pool, neurons, words, tables, classes, rows, scores);
+  });
 }
 
 ffi::Error Count(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes,
@@ -85,7 +102,8 @@ ffi::Error Count(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 tab
   if (out != cells.typed_data()) std::memcpy(out, cells.typed_data(), cells.size_bytes());
   const Rows rows{levels.typed_data(), nullptr, nullptr, Dim(levels, 1), Dim(levels, 0)};
   const Added added{nullptr, label.typed_data(), weight.typed_data()};
-  return Ended(Add(pool, MakeNeurons(column, level, table, hashes, entries), rows, added, classes, tables, out));
+  const Neurons neurons = MakeNeurons(column, level, table, hashes, entries);
+  return Guarded([&] { return Add(pool, neurons, rows, added, classes, tables, out); });
 }
 
 ffi::Error Sum(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes,
@@ -95,15 +113,17 @@ ffi::Error Sum(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table
   WNN_CHECK(CheckNeurons(column, level, table, hashes, Dim(levels, 1), tables, entries));
   WNN_CHECK(CheckRows(row, offset, Dim(levels, 0)));
   WNN_REQUIRE(Dim(values, 0) == count && Dim(values, 1) == classes, "values need a number for each row and class");
-  Aligned<int32_t> wide(count * lanes + 1), cells(tables * entries * lanes + 1);
-  Widen(values.typed_data(), count, classes, lanes, wide.get());
+  const Neurons neurons = MakeNeurons(column, level, table, hashes, entries);
   const Rows rows{levels.typed_data(), row.typed_data(), offset.typed_data(), Dim(levels, 1), count};
-  const Added added{wide.get(), nullptr, nullptr};
-  if (!Add(pool, MakeNeurons(column, level, table, hashes, entries), rows, added, lanes, tables, cells.get()))
-    return Ended(false);
-  for (int64_t p = 0; p < tables * entries; ++p)
-    std::memcpy(result->typed_data() + p * classes, cells.get() + p * lanes, classes * sizeof(int32_t));
-  return ffi::Error::Success();
+  return Guarded([&] {
+    Aligned<int32_t> wide(count * lanes + 1), cells(tables * entries * lanes + 1);
+    Widen(values.typed_data(), count, classes, lanes, wide.get());
+    const Added added{wide.get(), nullptr, nullptr};
+    if (!Add(pool, neurons, rows, added, lanes, tables, cells.get())) return false;
+    for (int64_t p = 0; p < tables * entries; ++p)
+      std::memcpy(result->typed_data() + p * classes, cells.get() + p * lanes, classes * sizeof(int32_t));
+    return true;
+  });
 }
 
 ffi::Error TrainTables(I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes, I32Cube cells,
