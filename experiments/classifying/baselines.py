@@ -4,7 +4,7 @@ import importlib.util
 import pickle
 import time
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from sklearn import ensemble, linear_model, metrics, neighbors
@@ -15,7 +15,7 @@ from wnn_jax.classify.encoders import EncoderConfig
 from wnn_jax.data.tables import TableData
 
 Name = Literal["majority", "linear", "neighbours", "forest", "wisardpkg"]
-NAMES: tuple[Name, ...] = get_args(Name)
+
 LABELS = {
     "majority": ("majority", "mean"),
     "linear": ("logistic regression", "ridge regression"),
