@@ -86,6 +86,8 @@ def main(options: Any) -> None:
     print(f"{data.description}\n{machine.device()}, {machine.backend_name()}; seeds {list(seeds)}")
     about = {title: dataclasses.asdict(getattr(settings, title)) for title in settings._fields[:-1]}
     about |= {"table": dataclasses.asdict(options.table), "run": dataclasses.asdict(run)}
+    for kind in run.cells:  # the smallest model fails here, before any work
+        models.config_for(settings, data, kind, min(run.sizes))
     results = tables.Results(workdir, {"experiment": "classify", "data": data.description, "config": about})
     others = add_baselines(results, run, data, options.common.seed)
     found = add_models(results, run, settings, data, seeds)
@@ -227,10 +229,15 @@ def write(workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted)
     else:
         path = workdir / "model.v"
         export.verilog(named, path)
-    print(f"exported {path}")
     report = export.verify(named, rows, backend="c" if run.export == "c" else "verilator")
-    print(report)
-    print(export.size(named))
+    same = "equal Python's" if report.equal else f"differ in {report.wrong:,} places"
+    size = export.size(named)
+    print(
+        f"exported {path}: all scores of {report.rows:,} test rows, run by {report.backend}, {same}; "
+        f"{size.tables:,} bytes of tables, {size.encoder:,} encoder, {size.pins:,} pins"
+    )
+    if not report.equal:
+        raise ValueError(f"{path} does not compute what the model computes: report it with the command line")
 
 
 COMMAND = Command(

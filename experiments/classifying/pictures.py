@@ -91,8 +91,13 @@ def by_size(
         axes.errorbar(
             sizes, means, yerr=[means - least, most - means], marker="o", markersize=4, capsize=2, label=name
         )
+    best = [max(scores) for by_kib in points.values() for scores in by_kib.values()]
+    bottom = max(0.0, min(best) - 0.1)
     for i, (name, (size, score)) in enumerate(others.items()):
-        axes.plot([size], [score], "sD^vPX"[i % 6], color="0.5", label=name)
+        # A trivial baseline far below would leave no room for the others.
+        shown = name if score > bottom else f"{name}: {score:.3f}, below the picture"
+        axes.plot([size], [score], "sD^vPX"[i % 6], color="0.5", label=shown)
+    axes.set_ylim(bottom=bottom)
     axes.set_xscale("log")
     axes.set(xlabel="size (KiB)", ylabel=label)
     axes.set_title("Score against size: tables of our models, saved sizes of the baselines")
