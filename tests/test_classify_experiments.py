@@ -94,3 +94,13 @@ def test_bad_input_ends_with_one_line(tmp_path, flags, message):
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     assert message in lines[0]
+
+
+@pytest.mark.long
+def test_benchmark(tmp_path):
+    done = call("benchmark", "--table=classify", f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"].split(":")[1]: row for row in rows_of(tmp_path)}
+    assert {"one pass", "count", "trained", "forest"} <= set(rows)
+    assert all(row["accuracy"] > 0.8 and row["rows_per_second"] > 100 for row in rows.values())
+    assert "classified a second" in done.stdout

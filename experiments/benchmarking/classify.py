@@ -136,8 +136,8 @@ def show(found: dict[str, dict[str, float]]) -> None:
         )
     first = next(iter(mine.values()))
     print(
-        f"One core; {first['train_rows']:,.0f} rows learnt, of {first['features']:,.0f} features; x: the rate by "
-        "wisardpkg's.\n"
+        f"One core; {first['train_rows']:,.0f} rows of {first['features']:,.0f} features; "
+        "x: the rate by wisardpkg's.\n"
         "one pass, count, trained: ours, from numbers to labels. one pass encodes and counts; count fits\n"
         "the encoder and chooses the threshold of bleaching too: 112 tables of 14 pins. trained: 432 tables\n"
         "of 5 pins, 16 epochs. wisardpkg: tuples of 28 bits, from lists of bits that were made before.\n"
