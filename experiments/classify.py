@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.classifying import baselines, drift, models, pictures
+from experiments.classifying import baselines, detection, drift, models, pictures
 from experiments.classifying.baselines import Name
 from experiments.classifying.models import Cells, Fitted, Search, Settings
 from experiments.recommending.common import mean_range
@@ -92,6 +92,8 @@ def main(options: Any) -> None:
     others = add_baselines(results, run, data, options.common.seed)
     found = add_models(results, run, settings, data, seeds)
     show(results, others, found)
+    if len(data.labels) == 2:
+        detect(results, run, settings, data, others, found, seeds)
     draw(workdir, run, data, others, found)
     if run.export:
         write(workdir, run, data, next(iter(found.values()))[max(run.sizes)][0])
@@ -187,6 +189,34 @@ def show(results: tables.Results, others: dict, found: dict) -> None:
         ]
     heads = ["accuracy", "macro F1", "ties", "train s", "rows/s"]
     tables.print_grid("test rows, by size (range over mappings)", cells, heads)
+
+
+def detect(
+    results: tables.Results,
+    run: ClassifyRun,
+    settings: Settings,
+    data: TableData,
+    others: dict[str, baselines.Scored],
+    found: dict[str, dict[float, list[Fitted]]],
+    seeds: Sequence[int],
+) -> None:
+    """Report what each model finds of class 1 at a few false-positive rates, and what novelty adds."""
+    decisions = {
+        name: [detection.Decision(one.positive)] for name, one in others.items() if one.positive is not None
+    }
+    new = {
+        size: [detection.novelty(jax.random.key(seed), settings, data, size) for seed in seeds]
+        for size in run.sizes
+    }
+    for size, some in new.items():
+        decisions[f"novelty, {size:g} KiB"] = some
+    for name, by_size in found.items():
+        for size, some in by_size.items():
+            votes = [detection.votes(one, data) for one in some]
+            decisions[f"ours, {name}, {size:g} KiB"] = votes
+            both = [detection.together(a, b) for a, b in zip(votes, new[size], strict=True)]
+            decisions[f"ours, {name} + novelty, {2 * size:g} KiB"] = both
+    detection.report(results, data, decisions)
 
 
 def draw(workdir: pathlib.Path, run: ClassifyRun, data: TableData, others: dict, found: dict) -> None:

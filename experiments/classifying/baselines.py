@@ -35,12 +35,14 @@ class Scored(NamedTuple):
       kib: the size of the model in KiB.
       train_seconds: the time of the fit.
       seconds: the time of the prediction of all test rows.
+      positive: how much each test row looks like class 1, if there are two classes and the model can say.
     """
 
     predicted: np.ndarray
     kib: float
     train_seconds: float
     seconds: float
+    positive: np.ndarray | None = None
 
 
 def run(name: Name, data: TableData, seed: int) -> Scored | None:
@@ -64,7 +66,11 @@ def run(name: Name, data: TableData, seed: int) -> Scored | None:
     fitted = time.perf_counter()
     predicted = model.predict(test)
     ended = time.perf_counter()
-    return Scored(predicted, len(pickle.dumps(model)) / 1024, fitted - started, ended - fitted)
+    positive = None
+    if len(data.labels) == 2 and hasattr(model, "predict_proba"):
+        positive = model.predict_proba(test)[:, 1].astype(np.float64)
+    kib = len(pickle.dumps(model)) / 1024
+    return Scored(predicted, kib, fitted - started, ended - fitted, positive)
 
 
 def features(data: TableData, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
