@@ -25,6 +25,7 @@ from wnn_jax.classify import explain
 from wnn_jax.classify.encoders import EncoderConfig
 from wnn_jax.classify.fitting import TrainingConfig
 from wnn_jax.classify.mapping import MappingConfig
+from wnn_jax.classify.regression import RegressionConfig
 from wnn_jax.classify.residual import ResidualConfig
 from wnn_jax.data.tables import TableConfig, TableData, load
 
@@ -80,18 +81,18 @@ def main(options: Any) -> None:
         print(f"results and picture in {workdir}")
         return
     data = load(options.table)
-    if not data.labels:
-        raise ValueError(f"the target of {options.table.data} is a number: choose a target of labels")
+    if not data.labels and (run.export or run.search != "none"):
+        raise ValueError(f"the target of {options.table.data} is a number: leave out --export and --search")
     settings = settings_for(options, data)
     print(f"{data.description}\n{machine.device()}, {machine.backend_name()}; seeds {list(seeds)}")
     about = {title: dataclasses.asdict(getattr(settings, title)) for title in settings._fields[:-1]}
     about |= {"table": dataclasses.asdict(options.table), "run": dataclasses.asdict(run)}
     for kind in run.cells:  # the smallest model fails here, before any work
-        models.config_for(settings, data, kind, min(run.sizes))
+        models.number_of_tables(settings, data, kind, min(run.sizes))
     results = tables.Results(workdir, {"experiment": "classify", "data": data.description, "config": about})
     others = add_baselines(results, run, data, options.common.seed)
     found = add_models(results, run, settings, data, seeds)
-    show(results, others, found)
+    show(results, data, others, found)
     if len(data.labels) == 2:
         detect(results, run, settings, data, others, found, seeds)
     draw(workdir, run, data, others, found)
@@ -107,7 +108,9 @@ def settings_for(options: Any, data: TableData) -> Settings:
     residual = options.residual
     if options.run.search != "residuals":
         residual = dataclasses.replace(residual, rounds=0)
-    return Settings(encoder, mapping, options.training, residual, options.run.search_steps)
+    return Settings(
+        encoder, mapping, options.training, residual, options.regression, options.run.search_steps
+    )
 
 
 def add_baselines(results: tables.Results, run: ClassifyRun, data: TableData, seed: int) -> dict[str, Any]:
@@ -118,7 +121,7 @@ def add_baselines(results: tables.Results, run: ClassifyRun, data: TableData, se
         if scored is None:
             print(f"no row for {name}: it is not installed")
             continue
-        row = baselines.LABELS[name][0]
+        row = baselines.LABELS[name][0 if data.labels else 1]
         found[row] = scored
         results.add(row, **described(data, scored), seed=seed)
     return found
@@ -145,28 +148,25 @@ def add_models(
     for name, size, seed in tqdm(work, unit="model", leave=False):
         key, kind = jax.random.key(seed), kinds[name]
         fit: Any = models.fit_genome if kind in models.GENOMES else models.fit
+        fit = fit if data.labels else models.fit_number
         one = fit(key, settings, data, kind, size)
         found[name][size].append(one)
-        tables_used, neurons = len(one.model.cells), len(one.model.mapping.table)
         results.add(
-            f"ours, {name}",
-            **described(data, one.scored),
-            size=size,
-            tables=tables_used,
-            neurons=neurons,
-            ties=tie_share(one, data),
-            seed=seed,
+            f"ours, {name}", **described(data, one.scored), **shape_of(one, data), size=size, seed=seed
         )
     return found
 
 
-def tie_share(one: Fitted, data: TableData) -> float:
-    """Return the share of the test rows whose best score several classes have."""
+def shape_of(one: Fitted, data: TableData) -> dict[str, float]:
+    """Return the tables and neurons of a classifier, and the share of the test rows whose best score ties."""
+    if one.model is None:
+        return {}
     scores = models.model.scores(one.model, data.X_test)
-    return float(((scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean())
+    ties = float(((scores == scores.max(axis=1, keepdims=True)).sum(axis=1) > 1).mean())
+    return {"tables": len(one.model.cells), "neurons": len(one.model.mapping.table), "ties": ties}
 
 
-def show(results: tables.Results, others: dict, found: dict) -> None:
+def show(results: tables.Results, data: TableData, others: dict, found: dict) -> None:
     """Print all rows in one table, by size; of several mappings the mean, and the range in brackets."""
     rows: list[tuple[float, str, list[dict[str, Any]]]] = []
     for name in others:
@@ -177,17 +177,18 @@ def show(results: tables.Results, others: dict, found: dict) -> None:
             mine = [row for row in results.rows if row["row"] == f"ours, {name}" and row["size"] == size]
             rows.append((float(np.mean([row["kib"] for row in mine])), f"ours, {name}", mine))
     cells = {}
+    keys = ("accuracy", "macro_f1") if data.labels else ("r2", "mean_error")
     for kib, name, mine in sorted(rows, key=lambda one: one[0]):
-        values = {key: [row[key] for row in mine] for key in ("accuracy", "macro_f1")}
+        values = [[row[key] for row in mine] for key in keys]
         seconds, speed = (np.mean([row[key] for row in mine]) for key in ("train_seconds", "rows_per_second"))
         ties = [row["ties"] for row in mine if "ties" in row]
         cells[f"{name}, {kib:,.1f} KiB"] = [
-            *(mean_range(x, 4) for x in values.values()),
+            *(mean_range(x, 4) for x in values),
             f"{np.mean(ties):.1%}" if ties else "-",
             f"{seconds:.2f}",
             f"{speed:,.0f}",
         ]
-    heads = ["accuracy", "macro F1", "ties", "train s", "rows/s"]
+    heads = [*(key.replace("_f1", " F1").replace("_", " ") for key in keys), "ties", "train s", "rows/s"]
     tables.print_grid("test rows, by size (range over mappings)", cells, heads)
 
 
@@ -221,24 +222,23 @@ def detect(
 
 def draw(workdir: pathlib.Path, run: ClassifyRun, data: TableData, others: dict, found: dict) -> None:
     """Draw the pictures of the first mapping of the largest size, and the accuracy by size."""
-    size = max(run.sizes)
+    size, key = max(run.sizes), "accuracy" if data.labels else "r2"
+
+    def score(scored: baselines.Scored) -> float:
+        return baselines.judged(data, scored.predicted)[key]
+
     points = {}
     for name, by_size in found.items():
-        points[f"ours, {name}"] = {
-            float(np.mean([one.scored.kib for one in some])): [
-                baselines.judged(data, one.scored.predicted)["accuracy"] for one in some
-            ]
-            for some in by_size.values()
-        }
-    dots = {
-        name: (scored.kib, baselines.judged(data, scored.predicted)["accuracy"])
-        for name, scored in others.items()
-    }
-    pictures.by_size(workdir / "size.png", points, dots, "accuracy on the test rows")
+        sized = ((np.mean([one.scored.kib for one in some]), some) for some in by_size.values())
+        points[f"ours, {name}"] = {float(kib): [score(one.scored) for one in some] for kib, some in sized}
+    dots = {name: (scored.kib, score(scored)) for name, scored in others.items()}
+    pictures.by_size(workdir / "size.png", points, dots, f"{key} on the test rows")
+    if not data.labels:
+        return
     first = next(iter(found.values()))[size][0]
     pictures.confusion(workdir / "confusion.png", data.y_test, first.scored.predicted, data.labels)
     counted = next((some[size][0] for some in found.values() if some[size][0].curve is not None), None)
-    if counted is None or counted.curve is None:
+    if counted is None or counted.curve is None or counted.model is None:
         return
     curve = counted.curve
     pictures.bleaching(workdir / "bleaching.png", curve.thresholds, curve.accuracy, curve.ties, curve.chosen)
@@ -251,6 +251,7 @@ def draw(workdir: pathlib.Path, run: ClassifyRun, data: TableData, others: dict,
 
 def write(workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted) -> None:
     """Export a model, and compare what it computes with Python on test rows."""
+    assert one.model is not None
     rows = data.X_test[:_MOST_CHECKED]
     named = one.model._replace(labels=data.labels)
     if run.export == "c":
@@ -286,6 +287,10 @@ COMMAND = Command(
     residual=Group(
         ResidualConfig(),
         names={field.name: f"search_{field.name}" for field in dataclasses.fields(ResidualConfig)},
+    ),
+    regression=Group(
+        RegressionConfig(),
+        names={field.name: f"number_{field.name}" for field in dataclasses.fields(RegressionConfig)},
     ),
     drift=Group(drift.DriftConfig),
 )

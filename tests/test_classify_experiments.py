@@ -48,6 +48,34 @@ def test_a_csv_file_with_words_and_missing_values(tmp_path):
     assert "3 classes" in done.stdout
 
 
+def test_a_regression(tmp_path):
+    flags = ("--baselines=majority,linear", "--sizes=2", "--seeds=1", "--address_bits=4")
+    done = call("classify", "--data=uci:diabetes", *flags, f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(tmp_path)}
+    assert rows["ridge regression"]["r2"] > 0.4
+    for name in ("ours, trained", "ours, count"):
+        assert rows[name]["r2"] > rows["mean"]["r2"] + 0.1
+        assert rows[name]["kib"] <= 2
+    assert (tmp_path / "size.png").stat().st_size > 5_000
+    assert not (tmp_path / "confusion.png").exists()
+
+
+def test_detection_of_one_of_two_classes(tmp_path):
+    flags = ("--baselines=majority,linear", "--sizes=2", "--seeds=1", "--epochs=4")
+    done = call("classify", "--data=uci:breast_cancer", *flags, f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(tmp_path)}
+    assert "detection: majority" not in rows
+    for name in ("logistic regression", "novelty, 2 KiB", "ours, trained, 2 KiB"):
+        recalls = [rows[f"detection: {name}"][f"recall_at_{rate}"] for rate in (0.01, 0.027, 0.05, 0.1)]
+        assert recalls == sorted(recalls)
+        assert recalls[-1] > 0.3
+    row = rows["detection: ours, trained + novelty, 4 KiB"]
+    assert 0 <= row["false_positive_rate"] < 0.3
+    assert row["recall"] > 0.5
+
+
 def test_a_stream_that_drifts(tmp_path):
     done = call(
         *("classify", "--drift", "--drift_rows=3000", "--drift_begins=1000", "--drift_half=200"),
@@ -79,7 +107,7 @@ def test_searches(tmp_path):
     [
         (("--data=uci:other",), "unknown data 'uci:other': choose one of digits, mnist"),
         (("--data=csv:none.csv",), "cannot read none.csv"),
-        (("--data=uci:diabetes",), "the target of uci:diabetes is a number"),
+        (("--data=uci:diabetes", "--export=c"), "the target of uci:diabetes is a number: leave out --export"),
         (("--sizes=0.01",), "--sizes=0.01 KiB holds no table: one of 64 entries and 10 classes has"),
         (("--sizes=",), "--cells and --sizes name no model"),
         (("--address_bits=21",), "address_bits=21 is too large for a dense table"),

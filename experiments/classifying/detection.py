@@ -37,6 +37,7 @@ class Decision(NamedTuple):
 
 def votes(one: Fitted, data: TableData) -> Decision:
     """Return the votes of a model of ours."""
+    assert one.model is not None
     found = [model.scores(one.model, X) for X in (data.X_test, data.X)]
     test, train = (scores[:, 1].astype(np.float64) - scores[:, 0] for scores in found)
     return Decision(test, train)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import types
 from typing import Any, Literal, NamedTuple, get_args
 
 import jax
@@ -10,13 +11,14 @@ import numpy as np
 
 from experiments.classifying.baselines import Scored
 from wnn_jax import search
-from wnn_jax.classify import bleaching, calibration, counts, encoders, model, objective
+from wnn_jax.classify import bleaching, calibration, counts, encoders, model, objective, regression
 from wnn_jax.classify.bleaching import Curve
 from wnn_jax.classify.encoders import EncoderConfig
 from wnn_jax.classify.fitting import TrainingConfig
 from wnn_jax.classify.layer import Mapping
 from wnn_jax.classify.mapping import MappingConfig, generator
 from wnn_jax.classify.model import Classifier, ClassifyConfig
+from wnn_jax.classify.regression import RegressionConfig
 from wnn_jax.classify.residual import ResidualConfig
 from wnn_jax.data.tables import TableData
 
@@ -34,6 +36,7 @@ class Settings(NamedTuple):
       mapping: the neurons, except their number, which follows from the size.
       training: how trained cells are trained.
       residual: the search by residuals.
+      regression: how cells of a regression are trained.
       steps: the steps of a search over genomes.
     """
 
@@ -41,6 +44,7 @@ class Settings(NamedTuple):
     mapping: MappingConfig
     training: TrainingConfig
     residual: ResidualConfig
+    regression: RegressionConfig
     steps: int
 
 
@@ -48,13 +52,13 @@ class Fitted(NamedTuple):
     """A model of ours.
 
     Attributes:
-      model: the classifier.
+      model: the classifier; None for a regression.
       scored: what it reached on the test rows.
       written: the counts of count cells, or None.
       curve: their accuracy by threshold, or None.
     """
 
-    model: Classifier
+    model: Classifier | None
     scored: Scored
     written: Any = None
     curve: Curve | None = None
@@ -81,14 +85,24 @@ def tables_for(kib: float, entries: int, classes: int, bits: int) -> int:
     return int(kib / each)
 
 
+def number_of_tables(settings: Settings, data: TableData, cells: Cells, kib: float) -> int:
+    """Return the number of tables of a model of a wanted size.
+
+    Raises:
+      ValueError: no table is so small.
+    """
+    bits = settings.training.bits if cells == "trained" else 1
+    bits = bits if data.labels else 32
+    return tables_for(kib, settings.mapping.entries, max(len(data.labels), 1), bits)
+
+
 def config_for(settings: Settings, data: TableData, cells: Cells, kib: float) -> ClassifyConfig:
     """Make the config of a model of a wanted size.
 
     Raises:
       ValueError: no table is so small.
     """
-    bits = settings.training.bits if cells == "trained" else 1
-    number = tables_for(kib, settings.mapping.entries, len(data.labels), bits)
+    number = number_of_tables(settings, data, cells, kib)
     return ClassifyConfig(
         cells,
         settings.encoder,
@@ -173,6 +187,46 @@ def _counted(data, encoder, mapping: Mapping, levels, entries: int, started: flo
     found = Classifier(encoder, Mapping(*plain), frozen, factor, tuple(range(classes)))
     bits = 1 / classes if owner is not None else 1
     return Fitted(found, _scored(data, found, time.perf_counter() - started, bits), written, curve)
+
+
+def fit_number(key: jax.Array, settings: Settings, data: TableData, cells: Cells, kib: float) -> Fitted:
+    """Fit a regression on the training rows and predict the test rows.
+
+    Args:
+      key: draws all that is random.
+      settings: the settings.
+      data: the table.
+      cells: ``trained`` by the error of the sum, or ``count``: means of what was shown.
+      kib: the size of the tables in KiB, 32 bits for each cell.
+
+    Raises:
+      ValueError: no model is so small, or the mapping does not fit the input.
+    """
+    started = time.perf_counter()
+    entries = settings.mapping.entries
+    number = number_of_tables(settings, data, cells, kib)
+    config = dataclasses.replace(settings.mapping, tables=number)
+    encoder = encoders.fit(settings.encoder, data.X)
+    levels = encoders.levels(encoder, data.X)
+    key_pins, key_order = jax.random.split(key)
+    mapping = model.draw_mapping(generator(key_pins), config, encoder, data.image)
+    if cells == "trained":
+        found = regression.train(key_order, settings.regression, mapping, entries, levels, data.y)
+    else:
+        sums = regression.add(mapping, regression.start(mapping, entries, data.y), levels, data.y)
+        found = regression.means(mapping, sums)
+    fitted = time.perf_counter()
+
+    def predict() -> np.ndarray:
+        read = types.SimpleNamespace(mapping=mapping, cells=found.cells)
+        scores = model.level_scores(read, encoders.levels(encoder, data.X_test))
+        return found.offset + found.scale * scores[:, 0].astype(np.float64)
+
+    predict()
+    begun = time.perf_counter()
+    predicted = predict()
+    ended = time.perf_counter()
+    return Fitted(None, Scored(predicted, found.cells.size * 4 / 1024, fitted - started, ended - begun))
 
 
 def _scored(data: TableData, found: Classifier, train_seconds: float, bits: float) -> Scored:
