@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from experiments.benchmarking import cases
+from experiments.benchmarking import cases, classify
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, ram
@@ -32,7 +32,7 @@ class Choice:
 
     Attributes:
       bits: the numbers of address bits T of a neuron.
-      table: the tables to print.
+      table: the tables to print. classify is the rows that classifiers learn and classify in a second.
       case: a single case, as TABLE:WAY:OPERATION:T; it is timed in this process and printed as JSON.
 
     Raises:
@@ -40,7 +40,7 @@ class Choice:
     """
 
     bits: tuple[int, ...] = (12, 16, 20)
-    table: tuple[Literal["orders", "cells", "search"], ...] = ("orders", "cells", "search")
+    table: tuple[Literal["orders", "cells", "search", "classify"], ...] = ("orders", "cells", "search")
     case: str | None = None
 
     def __post_init__(self):
@@ -70,6 +70,8 @@ def main(options: Any) -> None:
         print_cells(choice.bits, sizes, found)
     if "search" in choice.table:
         print_search(choice.bits, found)
+    if "classify" in choice.table:
+        classify.show(found)
 
 
 def plan(choice: Choice) -> list[str]:
@@ -88,6 +90,8 @@ def plan(choice: Choice) -> list[str]:
         planned += [f"cells:{way}:{kind}:{most}" for kind in cases.CELLS for way in ways]
     if "search" in choice.table:
         planned += [f"search:{way}:{kind}:{most}" for kind in cases.CELLS for way in cases.SEARCH_WAYS]
+    if "classify" in choice.table:
+        planned += classify.planned()
     return planned
 
 
@@ -102,7 +106,7 @@ def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
     table, way = case.split(":")[:2]
     on_native = way.startswith(("native", "bound"))
     env = {**os.environ}
-    if table != "search":  # searches run on the default backend, as a user's do
+    if table not in ("search", "classify"):  # these run on the default backend, as a user's do
         env["WNN_JAX_BACKEND"] = "cpu" if on_native else "xla"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode == -signal.SIGKILL:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.benchmarking import classify
 from wnn_jax import checks, ram, search
 from wnn_jax.lm import bitwise, objective
 from wnn_jax.ram import backend, connectivity
@@ -105,11 +106,13 @@ def run_case(
     sizes: Sizes, seed: int, table: str, way: str, operation: Any, address_bits: str
 ) -> dict[str, float]:
     """Time one case in this process; ``peak_mib`` is the peak memory of the process."""
-    if way.endswith(" one") and hasattr(os, "sched_setaffinity"):
+    if (way.endswith(" one") or table == "classify") and hasattr(os, "sched_setaffinity"):
         # JAX sizes its pool of threads by the cores it finds, so they are limited before its first use.
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if table == "search":
         return run_search(sizes, seed, way, operation, int(address_bits))
+    if table == "classify":
+        return classify.run(seed, way)
     if way == "bound one":
         return run_bound(sizes, int(PACKED[operation] * 2 ** int(address_bits)))
     neurons = sizes.neurons

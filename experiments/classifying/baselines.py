@@ -4,7 +4,7 @@ import importlib.util
 import pickle
 import time
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from sklearn import ensemble, linear_model, metrics, neighbors
@@ -15,7 +15,7 @@ from wnn_jax.classify.encoders import EncoderConfig
 from wnn_jax.data.tables import TableData
 
 Name = Literal["majority", "linear", "neighbours", "forest", "wisardpkg"]
-NAMES: tuple[Name, ...] = get_args(Name)
+
 LABELS = {
     "majority": ("majority", "mean"),
     "linear": ("logistic regression", "ridge regression"),
@@ -25,7 +25,6 @@ LABELS = {
 }
 """The rows of the baselines, for classes and for numbers."""
 _MACRO: dict[str, Any] = {"average": "macro", "zero_division": 0}
-WISARD = {"bits": 8, "tuple": 14}
 
 
 class Scored(NamedTuple):
@@ -36,12 +35,14 @@ class Scored(NamedTuple):
       kib: the size of the model in KiB.
       train_seconds: the time of the fit.
       seconds: the time of the prediction of all test rows.
+      positive: how much each test row looks like class 1, if there are two classes and the model can say.
     """
 
     predicted: np.ndarray
     kib: float
     train_seconds: float
     seconds: float
+    positive: np.ndarray | None = None
 
 
 def run(name: Name, data: TableData, seed: int) -> Scored | None:
@@ -53,7 +54,11 @@ def run(name: Name, data: TableData, seed: int) -> Scored | None:
       seed: of the forest.
     """
     if name == "wisardpkg":
-        return _wisardpkg(data) if data.labels and importlib.util.find_spec("wisardpkg") else None
+        if not data.labels or not importlib.util.find_spec("wisardpkg"):
+            return None
+        # Pixels have few useful thresholds, and wisardpkg takes lists of Python's integers.
+        bits = 2 if data.image and data.X.shape[1] > 256 else 8
+        return wisardpkg(data, bits, 14)
     train, test = features(data, scaled=name in ("linear", "neighbours"))
     model = _model(name, bool(data.labels), seed)
     started = time.perf_counter()
@@ -61,7 +66,11 @@ def run(name: Name, data: TableData, seed: int) -> Scored | None:
     fitted = time.perf_counter()
     predicted = model.predict(test)
     ended = time.perf_counter()
-    return Scored(predicted, len(pickle.dumps(model)) / 1024, fitted - started, ended - fitted)
+    positive = None
+    if len(data.labels) == 2 and hasattr(model, "predict_proba"):
+        positive = model.predict_proba(test)[:, 1].astype(np.float64)
+    kib = len(pickle.dumps(model)) / 1024
+    return Scored(predicted, kib, fitted - started, ended - fitted, positive)
 
 
 def features(data: TableData, scaled: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -121,15 +130,19 @@ def _model(name: Name, classes: bool, seed: int) -> Any:
     return makers[name]()
 
 
-def _wisardpkg(data: TableData) -> Scored:
-    """Train wisardpkg on the bits of our encoder. Its mapping has no seed: it follows the clock."""
-    wisardpkg: Any = importlib.import_module("wisardpkg")
-    # Pixels have few useful thresholds, and wisardpkg takes lists of Python's integers, 28 bytes each.
-    config = EncoderConfig(bits=2 if data.image and data.X.shape[1] > 256 else WISARD["bits"])
-    encoder = encoders.fit(config, data.X)
+def wisardpkg(data: TableData, bits: int, address_bits: int) -> Scored:
+    """Train wisardpkg on the bits of our encoder. Its mapping has no seed: it follows the clock.
+
+    Args:
+      data: the table.
+      bits: the thresholds of a feature.
+      address_bits: the bits of a tuple.
+    """
+    package: Any = importlib.import_module("wisardpkg")
+    encoder = encoders.fit(EncoderConfig(bits=bits), data.X)
     train, test = (encoders.bits(encoder, X).tolist() for X in (data.X, data.X_test))
     labels = [str(label) for label in data.y]
-    model = wisardpkg.Wisard(min(WISARD["tuple"], len(train[0])), ignoreZero=False)
+    model = package.Wisard(min(address_bits, len(train[0])), ignoreZero=False)
     started = time.perf_counter()
     model.train(train, labels)
     fitted = time.perf_counter()

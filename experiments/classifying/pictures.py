@@ -18,7 +18,7 @@ def confusion(path: pathlib.Path, y: np.ndarray, predicted: np.ndarray, labels: 
     counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (y, predicted), 1)
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = 2.6 + 0.35 * min(classes, _MOST_LABELS)
+    side = 3.4 + 0.35 * min(classes, _MOST_LABELS)
     figure, axes = plt.subplots(figsize=(side + 0.8, side))
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     if classes <= 12:
@@ -48,7 +48,7 @@ def mental_images(
     title = "What each class was written with: share of bits that are 1"
     if shape is None:
         wide = 2.5 + 0.25 * min(len(names), 60)
-        figure, axes = plt.subplots(figsize=(wide, 1.8 + 0.3 * min(len(labels), 40)))
+        figure, axes = plt.subplots(figsize=(wide, 3.6 + 0.3 * min(len(labels), 40)))
         picture = axes.imshow(images, cmap="viridis", vmin=0, vmax=1, aspect="auto")
         axes.set_yticks(np.arange(len(labels)), labels)
         if len(names) <= 60:
@@ -91,8 +91,13 @@ def by_size(
         axes.errorbar(
             sizes, means, yerr=[means - least, most - means], marker="o", markersize=4, capsize=2, label=name
         )
+    best = [max(scores) for by_kib in points.values() for scores in by_kib.values()]
+    bottom = max(0.0, min(best) - 0.1)
     for i, (name, (size, score)) in enumerate(others.items()):
-        axes.plot([size], [score], "sD^vPX"[i % 6], color="0.5", label=name)
+        # A trivial baseline far below would leave no room for the others.
+        shown = name if score > bottom else f"{name}: {score:.3f}, below the picture"
+        axes.plot([size], [score], "sD^vPX"[i % 6], color="0.5", label=shown)
+    axes.set_ylim(bottom=bottom)
     axes.set_xscale("log")
     axes.set(xlabel="size (KiB)", ylabel=label)
     axes.set_title("Score against size: tables of our models, saved sizes of the baselines")

@@ -22,6 +22,7 @@ from wnn_jax.classify.layer import MAX_LEVEL
 THERMOMETER, CATEGORY, MISSING, UNKNOWN = range(4)  # the kinds of columns
 _BLOCK = 64  # columns that are copied into one piece at once
 _FEW = 8  # thresholds up to which comparing with each of them is quicker than a binary search
+_CACHED = 1 << 16  # values that are compared at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -200,15 +201,17 @@ def levels(encoder: Encoder, X: Any) -> np.ndarray:
             f"X has {X.shape[1]} features, but the encoder was fitted on {len(encoder.missing)}: give these"
         )
     _finite(X, encoder.missing)
-    columns = len(encoder.source)
-    found = np.empty((len(X), columns), np.uint8)
+    found = np.empty((len(X), len(encoder.source)), np.uint8)
+    narrow = (encoder.kind == THERMOMETER) & (np.diff(encoder.start) <= _FEW)
+    if narrow.any():
+        _compare(encoder, X, np.flatnonzero(narrow), found)
+    wide = np.flatnonzero(~narrow)
     block = np.empty((_BLOCK, len(X)), np.uint8)
-    for j, x in enumerate(_columns(X, encoder.source)):
-        entries = encoder.threshold[encoder.start[j] : encoder.start[j + 1]]
-        _encode(encoder, j, x, entries, block[j % _BLOCK])
-        if (j + 1) % _BLOCK == 0 or j + 1 == columns:
-            first = j - j % _BLOCK
-            found[:, first : j + 1] = block[: j + 1 - first].T
+    for i, x in enumerate(_columns(X, encoder.source[wide])):
+        _encode(encoder, wide[i], x, block[i % _BLOCK])
+        if (i + 1) % _BLOCK == 0 or i + 1 == len(wide):
+            first = i - i % _BLOCK
+            found[:, wide[first : i + 1]] = block[: i + 1 - first].T
     return found
 
 
@@ -310,14 +313,28 @@ def outside(encoder: Encoder, X: Any) -> float:
     return float(((encoder.low > X) | (encoder.high < X)).mean()) if X.size else 0.0
 
 
-def _encode(encoder: Encoder, j: int, x: np.ndarray, entries: np.ndarray, out: np.ndarray) -> None:
+def _compare(encoder: Encoder, X: np.ndarray, columns: np.ndarray, found: np.ndarray) -> None:
+    """Write the levels of thermometer columns with few thresholds: each is compared with a block of rows."""
+    width = np.diff(encoder.start)[columns]
+    edges = np.full((width.max(), len(columns)), np.inf, np.float32)
+    for k in range(len(edges)):
+        edges[k, width > k] = encoder.threshold[encoder.start[columns[width > k]] + k]
+    source = encoder.source[columns]
+    every = np.array_equal(source, np.arange(X.shape[1]))
+    size = max(_CACHED // len(columns), 1)
+    for first in range(0, len(X), size):
+        part = X[first : first + size]
+        part = (part if every else part[:, source]).astype(np.float32, copy=False)
+        level = np.zeros(part.shape, np.uint8)
+        for edge in edges:
+            level += part >= edge
+        found[first : first + size, columns if len(columns) < found.shape[1] else slice(None)] = level
+
+
+def _encode(encoder: Encoder, j: int, x: np.ndarray, out: np.ndarray) -> None:
     """Write the levels of column j for the values ``float32 [N]`` of its feature."""
-    kind = encoder.kind[j]
-    if kind == THERMOMETER and len(entries) <= _FEW:
-        out[:] = 0
-        for one in entries:
-            out += x >= one
-    elif kind == THERMOMETER:
+    kind, entries = encoder.kind[j], encoder.threshold[encoder.start[j] : encoder.start[j + 1]]
+    if kind == THERMOMETER:
         out[:] = np.searchsorted(entries, x, side="right")
         out[np.isnan(x)] = 0  # NaN sorts above everything
     elif kind == CATEGORY:
