@@ -12,6 +12,7 @@ _PACKAGES = {
     "g++": "g++",
     "make": "make",
     "size": "binutils",
+    "nm": "binutils",
     "iverilog": "iverilog",
     "vvp": "iverilog",
     "verilator": "verilator",
