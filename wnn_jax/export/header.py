@@ -178,7 +178,7 @@ def _constants(made: Plan, laid: Layout) -> str:
 
 def _arrays(made: Plan, laid: Layout) -> str:
     found = []
-    for name, values in (("column", laid.column), ("level", laid.level)):
+    for name, values in (("column", laid.column), ("level", laid.level), ("shift", laid.shifts)):
         found += [array(f"wnn_{name}", f"{values.dtype}_t", values)] * bool(values.size)
     if laid.hashes.size:
         found.append(array("wnn_hash", f"{laid.hashes.dtype}_t", laid.hashes))

@@ -114,34 +114,53 @@ def neurons(plan: Plan, laid: Layout, avr: bool) -> str:
     )
     if laid.coding.width > 1 and hashes > 1:
         lines.insert(-1, _cell(plan, laid))
-    place = f"{laid.column.dtype}_t"
-    bit = f"x[{reading(place, 'column')}] > WNN_RD8(level)"
+    lines += _walk(plan, laid, cells, hashes)
+    return "\n".join(lines)
+
+
+def _walk(plan: Plan, laid: Layout, cells: str, hashes: int) -> list[str]:
+    """Return the lines of the function that walks over tables."""
+    place, moved = f"{laid.column.dtype}_t", laid.shifts.size > 0
+    x, column, level = ("at", "c", "l") if moved else ("x", "column", "level")
+    bit = f"{x}[{reading(place, column)}] > WNN_RD8({level})"
+    loop = f"            for (t = 0; t < pins; t++, {column}++, {level}++)"
     if plan.dense:
-        step = [f"                a[0] = (wnn_address)((a[0] << 1) | ({bit}));"]
+        walk = [loop, f"                a[0] = (wnn_address)((a[0] << 1) | ({bit}));"]
     else:
         word = reading(f"{laid.hashes.dtype}_t", f"wnn_hash + t * {hashes} + h")
-        one = f"                    a[h] ^= {word};"
-        step = [
+        walk = [
+            f"            uint8_t h;\n{loop}",
             f"                if ({bit})",
             f"                    for (h = 0; h < {hashes}; h++)",
-            "    " + one,
+            f"                        a[h] ^= {word};",
         ]
-    zeros = ", ".join("0" * hashes)
-    lines += [
+    walk = [
+        f"            wnn_address a[{hashes}] = {{{', '.join('0' * hashes)}}};",
+        "            uint8_t t;",
+        *walk,
+        "            wnn_add(sums, cells, entries, a);",
+    ]
+    shift = f"{laid.shifts.dtype}_t"
+    if moved:
+        walk = [
+            "        wnn_index r;\n        for (r = 0; r < reads; r++) {",
+            f"            const uint8_t *at = x + {reading(shift, 'shift + r')};",
+            f"            const {place} *c = column;\n            const uint8_t *l = level;",
+            *walk,
+            "        }\n        column += pins;\n        level += pins;",
+        ]
+    else:
+        walk = [line.replace("\n    ", "\n")[4:] for line in walk]
+    steps = f"const {shift} *shift, wnn_index reads, " if moved else ""
+    return [
         f"static inline void wnn_read(const uint8_t *x, wnn_sums *sums, const {place} *column,",
         f"                            const uint8_t *level, {cells}, wnn_index tables,",
-        "                            wnn_index reads, uint8_t pins, wnn_index entries, wnn_index stride)",
-        "{\n    for (; tables; tables--, cells += stride) {\n        wnn_index r;",
-        "        for (r = reads; r; r--) {",
-        f"            wnn_address a[{hashes}] = {{{zeros}}};",
-        "            uint8_t t;" if plan.dense else "            uint8_t t, h;",
-        "            for (t = 0; t < pins; t++, column++, level++)" + " {" * (not plan.dense),
-        *step,
-        *["            }"] * (not plan.dense),
-        "            wnn_add(sums, cells, entries, a);",
-        "        }\n    }\n}\n",
+        f"                            {steps}uint8_t pins, wnn_index entries,",
+        "                            wnn_index stride)\n{",
+        "    for (; tables; tables--, cells += stride) {",
+        *walk,
+        "    }\n}\n",
     ]
-    return "\n".join(lines)
 
 
 def scores(plan: Plan, laid: Layout, avr: bool) -> str:
@@ -177,14 +196,13 @@ def scores(plan: Plan, laid: Layout, avr: bool) -> str:
             ]
         else:
             lines.append("    for (k = 0; k < WNN_SCORES; k++)\n        sums[k] = 0;")
-        pin = cell = 0
-        for group, stride in zip(plan.groups, laid.strides, strict=True):
-            tables, reads, pins = group.column.shape
-            lines.append(
-                f"    wnn_read({source}, sums, wnn_column + {pin}, wnn_level + {pin}, wnn_cells + {cell}, "
-                f"{tables}, {reads}, {pins}, {group.cells.shape[1]}, {stride});"
-            )
-            pin, cell = pin + group.column.size, cell + tables * stride
+        for one in laid.passes:
+            steps = f"wnn_shift + {one.shift}, {one.reads}, " if laid.shifts.size else ""
+            lines += [
+                f"    wnn_read({source}, sums, wnn_column + {one.pin}, wnn_level + {one.pin}, ",
+                f"             wnn_cells + {one.cell}, {one.tables}, {steps}{one.pins}, {one.entries}, "
+                f"{one.stride});",
+            ]
         total = "sums[k]"
         if planes:
             return "\n".join([*lines, *_counts(coding.step, offset), "}\n"])
