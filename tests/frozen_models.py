@@ -24,7 +24,7 @@ class Regressor(NamedTuple):
 
 
 def values(rng, kind, rows, features=6):
-    """Rows of one kind: bytes, images, whole, large or real numbers, also with categories and missing values."""
+    """Rows of one kind: bytes, images, whole, large or real numbers, with categories or missing values."""
     most = {"bytes": 256, "image": 256, "whole": 2000, "large": 3_000_000_000}.get(kind.split("+")[0])
     X = rng.normal(0, 3, (rows, features)) if most is None else rng.integers(0, most, (rows, features))
     X = X.astype(np.float32)
@@ -53,7 +53,7 @@ def encoder(X, kind, bits=4):
 
 
 def mapping(rng, made, neurons, pins, reads=1, hashes=0, entries=16, mixed=False, slid=False):
-    """Random pins. `reads` neurons share a table, with moved pins if `slid`; if `mixed`, the last are unused."""
+    """Random pins. `reads` neurons share a table, with moved pins if `slid`; `mixed` ones differ in T."""
     column, level = encoders.places(made)
     chosen = rng.integers(0, len(column), (neurons, pins))
     column, level = column[chosen], level[chosen]

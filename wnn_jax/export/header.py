@@ -74,7 +74,7 @@ def text(model: Any, tests: Any = None, inputs: types.Inputs = "auto", rom: Rom 
     pieces = [
         _about(made, laid),
         "#ifndef WNN_MODEL_H\n#define WNN_MODEL_H\n\n#include <stdint.h>\n",
-        _memory(rom),
+        _memory(made, laid, rom),
         _constants(made, laid),
         _arrays(made, laid),
         kernels.levels(made, laid),
@@ -142,7 +142,7 @@ def _about(made: Plan, laid: Layout) -> str:
     return "/* " + "\n * ".join(lines) + "\n */"
 
 
-def _memory(rom: str) -> str:
+def _memory(made: Plan, laid: Layout, rom: str) -> str:
     if rom == "avr":
         lines = [
             "#include <avr/pgmspace.h>",
@@ -152,6 +152,9 @@ def _memory(rom: str) -> str:
             "#define WNN_RD32(p) pgm_read_dword(p)",
             "#define WNN_RDF(p) pgm_read_float(p)",
         ]
+        bits = max((one.pins for one in laid.passes), default=0)
+        if made.dense and bits <= 8 and laid.column.itemsize <= 2:
+            lines.append(kernels.pin(laid))
     else:
         lines = ["#define WNN_ROM", *(f"#define WNN_RD{one}(p) (*(p))" for one in ("8", "16", "32", "F"))]
     return (

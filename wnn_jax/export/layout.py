@@ -68,7 +68,7 @@ class Layout(NamedTuple):
       passes: the walks over tables.
       column: for each pin the place that it reads, in the order in which pins are read.
       level: ``uint8``; the bit of a pin is 1 where what it reads is larger.
-      shifts: for each read of a pass how many places its pins move; none if no pins move at all.
+      shifts: for each read of a pass how many places its pins move, if it has more than one.
       cells: the tables of all groups, in the dtype in which they are stored.
       hashes: ``[T, H]``, or nothing for dense tables.
       coding: how cells are stored.
@@ -103,9 +103,9 @@ def make(plan: Plan) -> Layout:
         tables = _table(codes, coding.width)
         n, stride = tables.shape
         for column, level, moves in _passes(*_pins(plan, raw, order, group)):
-            passes.append(
-                Pass(pin, cell, shift, n, len(moves), column.shape[1], group.cells.shape[1], stride)
-            )
+            pins, entries = column.shape[1], group.cells.shape[1]
+            moves = moves if len(moves) > 1 else moves[:0]
+            passes.append(Pass(pin, cell, shift, n, max(len(moves), 1), pins, entries, stride))
             columns.append(column.ravel())
             levels.append(level.ravel())
             shifts.append(moves)
@@ -113,7 +113,6 @@ def make(plan: Plan) -> Layout:
         cells.append(tables.ravel())
         cell += tables.size
     column, moves = np.concatenate(columns), np.concatenate(shifts)
-    moved = any(one.reads > 1 for one in passes)
     hashes = plan.hashes.T.astype(unsigned(int(plan.hashes.max())))
     return Layout(
         raw,
@@ -121,7 +120,7 @@ def make(plan: Plan) -> Layout:
         tuple(passes),
         column.astype(unsigned(int(column.max(initial=0)))),
         np.concatenate(levels).astype(np.uint8),
-        moves.astype(unsigned(int(moves.max(initial=0)))) if moved else np.zeros(0, np.uint8),
+        moves.astype(unsigned(int(moves.max(initial=0)))),
         np.concatenate(cells).astype(stored),
         np.zeros((0, 0), np.uint8) if plan.dense else hashes,
         coding,
