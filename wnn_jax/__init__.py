@@ -7,9 +7,9 @@
 
 Each system has a subpackage of its own: `ram` (layers of RAM neurons), `chain` and `lm` (language models),
 `gates` (gates on language models), `search` (connectivity search for any objective), `eam` (an associative
-memory), `recommender`, and `vocab` (models in vocabulary space). `data` reads texts and ratings, `training`
-trains parameters, `metrics` judges models, and `saving` saves them. A subpackage is imported when it is first
-used.
+memory), `recommender`, `vocab` (models in vocabulary space), and `classify` (classification and regression).
+`data` reads texts, ratings and tables, `training` trains parameters, `metrics` judges models, and `saving`
+saves them. A subpackage is imported when it is first used.
 
 Models are pure functions over immutable pytrees of tables. Every docstring uses the same shape letters:
 
@@ -34,7 +34,20 @@ from wnn_jax import ram
 from wnn_jax.ram import Layer, LayerConfig, RamConfig, examples, fit, learn, predict
 
 if TYPE_CHECKING:
-    from wnn_jax import chain, data, eam, gates, lm, metrics, recommender, saving, search, training, vocab
+    from wnn_jax import (
+        chain,
+        classify,
+        data,
+        eam,
+        gates,
+        lm,
+        metrics,
+        recommender,
+        saving,
+        search,
+        training,
+        vocab,
+    )
 
 __version__ = "0.2.0"
 
@@ -43,6 +56,7 @@ __all__ = [
     "LayerConfig",
     "RamConfig",
     "chain",
+    "classify",
     "data",
     "eam",
     "examples",

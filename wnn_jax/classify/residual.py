@@ -132,6 +132,10 @@ def search(
     return state
 
 
+def _report(on_step, number: int, epoch: int, right: float) -> None:
+    on_step(number, right)
+
+
 def _trained(
     rng, config: TrainingConfig, mapping: MappingConfig, state: State, rows: Rows, on_step=None
 ) -> State:

@@ -1,0 +1,466 @@
+"""A fitted classifier: it encodes rows, reads its tables, and gives the score of each class.
+
+    model = fit(key, ClassifyConfig(), X, y)
+    labels = predict(model, X_new)
+
+`fit` does the whole of the work: encoder, mapping, cells. The functions that it calls are public, so that
+other work can be made of them.
+
+Shape letters are those of `layer`, and F features.
+
+Source: docs/semantics/classify.md
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wnn_jax import checks
+from wnn_jax.classify import bleaching, calibration, counts, encoders, fitting, residual, training
+from wnn_jax.classify import mapping as pins
+from wnn_jax.classify.encoders import Encoder, EncoderConfig
+from wnn_jax.classify.fitting import Rows, TrainingConfig
+from wnn_jax.classify.layer import UNUSED, Mapping
+from wnn_jax.classify.mapping import Inputs, MappingConfig, Tables
+from wnn_jax.classify.residual import ResidualConfig
+from wnn_jax.narrow import in_32_bits
+from wnn_jax.saving import packing
+
+_KIND = "classifier 1"
+_BLOCK = 1 << 13  # rows that are read at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassifyConfig:
+    """Configures a classifier.
+
+    Attributes:
+      cells: ``trained``: cells of 1 to 7 bits, by steps of the softmax. ``count``: cells that count rows,
+        read by bleaching at a threshold that leaving one out chooses.
+      encoder: how features become bits.
+      mapping: the neurons.
+      training: how cells are trained; count cells do not use it.
+      search: how the mapping is searched for; ``rounds=0`` keeps a random mapping. Count cells do not use it.
+
+    Raises:
+      ValueError: a setting is out of range, or trained cells are to be hashed.
+
+    Source: docs/semantics/classify.md
+    """
+
+    cells: Literal["trained", "count"] = "trained"
+    encoder: EncoderConfig = EncoderConfig()
+    mapping: MappingConfig = MappingConfig()
+    training: TrainingConfig = TrainingConfig()
+    search: ResidualConfig = ResidualConfig(rounds=0)
+
+    def __post_init__(self):
+        checks.fields(self)
+        if self.cells == "trained" and self.mapping.entry_bits is not None:
+            raise ValueError(
+                f"entry_bits={self.mapping.entry_bits} hashes the tables, which only count cells may be: use "
+                "cells='count', or entry_bits=None"
+            )
+
+
+class Classifier(NamedTuple):
+    """A fitted classifier with frozen cells. All arrays are NumPy's.
+
+    Attributes:
+      encoder: makes the levels of rows.
+      mapping: the neurons.
+      cells: ``int8 [M, S, K]``, what the neurons add to the scores.
+      temperature: the factor of the scores in the softmax that gives probabilities.
+      labels: the K labels, in the order of the classes.
+
+    Source: docs/semantics/classify.md
+    """
+
+    encoder: Encoder
+    mapping: Mapping
+    cells: np.ndarray
+    temperature: float
+    labels: tuple[Any, ...]
+
+
+@in_32_bits
+def fit(
+    key: jax.Array,
+    config: ClassifyConfig,
+    X: Any,
+    y: Any,
+    *,
+    weight: Any = None,
+    image: tuple[int, int] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Classifier:
+    """Fit a classifier.
+
+    Args:
+      key: draws the mapping, the first weights, the order of the rows and all of the search.
+      config: settings.
+      X: numbers ``[N, F]``; NaN is a missing value.
+      y: labels ``[N]``, of any type that sorts.
+      weight: the weight of each row, ``[N]``, at least 0; None is 1.
+      image: height and width, if the features are the pixels of an image, row by row.
+      on_step: called after each round of the search and each epoch, with its number and the share of the
+        training rows that were right.
+
+    Returns:
+      The classifier.
+
+    Raises:
+      ValueError: an array has a wrong shape or entry, or the mapping does not fit the input.
+
+    Source: docs/semantics/classify.md
+    """
+    labels, classes = np.unique(np.asarray(y), return_inverse=True)
+    encoder = encoders.fit(config.encoder, X, weight)
+    levels = encoders.levels(encoder, X)
+    if len(classes) != len(levels):
+        raise ValueError(f"X has {len(levels)} rows and y has {len(classes)} labels: give one for each row")
+    model = fit_levels(
+        *(key, config, encoder, levels, classes.astype(np.int32), len(labels)),
+        weight=weight,
+        image=image,
+        on_step=on_step,
+    )
+    return model._replace(labels=tuple(labels.tolist()))
+
+
+def fit_levels(
+    key: jax.Array,
+    config: ClassifyConfig,
+    encoder: Encoder,
+    levels: np.ndarray,
+    classes: np.ndarray,
+    number: int,
+    *,
+    weight: Any = None,
+    image: tuple[int, int] | None = None,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Classifier:
+    """Fit a classifier on rows that are encoded already.
+
+    Args:
+      key: see `fit`.
+      config: settings.
+      encoder: the encoder of the levels.
+      levels: ``uint8 [N, J]``.
+      classes: ``int32 [N]``, classes 0 to K - 1.
+      number: K.
+      weight: see `fit`.
+      image: see `fit`.
+      on_step: see `fit`.
+
+    Returns:
+      The classifier; its labels are the numbers of the classes.
+
+    Raises:
+      ValueError: the mapping does not fit the input.
+
+    Source: docs/semantics/classify.md
+    """
+    rng = pins.generator(key)
+    if config.cells == "count":
+        mapping = draw_mapping(rng, config.mapping, encoder, image)
+        return count_cells(config, encoder, mapping, levels, classes, number, weight)
+    margin = config.training.jitter if image else 0
+    inputs = inputs_of(encoder, image, margin)
+    rows = rows_of(levels, classes, weight, image, margin)
+    state = residual.search(
+        *(rng, config.search, config.mapping, config.training, inputs, rows, number), on_step=on_step
+    )
+    neurons = pins.neurons(config.mapping, state.tables, inputs.width)
+    weights = fitting.train(rng, config.training, neurons, state.weights, rows, on_step=on_step)
+    return Classifier(
+        encoder,
+        _host(
+            pins.neurons(
+                config.mapping, without_margin(state.tables, image, margin), image[1] if image else 0
+            )
+        ),
+        np.asarray(training.quantised(weights, config.training.bits)),
+        fitting.temperature(config.training, len(neurons.table)),
+        tuple(range(number)),
+    )
+
+
+def draw_mapping(
+    rng: np.random.Generator, config: MappingConfig, encoder: Encoder, image: tuple[int, int] | None = None
+) -> Mapping:
+    """Draw a random mapping for the bits of an encoder.
+
+    Args:
+      rng: draws it.
+      config: the neurons.
+      encoder: gives the bits.
+      image: height and width, if the features are pixels.
+
+    Returns:
+      The mapping, arrays of NumPy.
+
+    Raises:
+      ValueError: the mapping does not fit the input.
+
+    Source: docs/semantics/classify.md
+    """
+    inputs = inputs_of(encoder, image, 0)
+    tables = pins.draw(rng, config, inputs, config.tables)
+    return _host(pins.neurons(config, tables, inputs.width, pins.draw_hashes(rng, config)))
+
+
+def count_cells(
+    config: ClassifyConfig,
+    encoder: Encoder,
+    mapping: Mapping,
+    levels,
+    classes,
+    number: int,
+    weight: Any = None,
+) -> Classifier:
+    """Count rows, choose the threshold of bleaching by leaving one out, and freeze the cells.
+
+    Args:
+      config: gives the entries of a table.
+      encoder: the encoder of the levels.
+      mapping: the neurons.
+      levels: ``uint8 [N, J]``.
+      classes: ``int32 [N]``.
+      number: K.
+      weight: the weight of each row; None is 1.
+
+    Returns:
+      The classifier; its labels are the numbers of the classes.
+
+    Source: docs/semantics/classify.md
+    """
+    whole = None if weight is None else counts.units(weight)[0]
+    empty = counts.empty(mapping, config.mapping.entries, number)
+    written = counts.write(mapping, empty, levels, classes, whole)
+    curve = bleaching.choose(mapping, written, levels, classes, whole)
+    scores = bleaching.left_out(mapping, written, levels, classes, whole, curve.chosen)
+    factor = calibration.temperature(scores, classes, whole)
+    return Classifier(encoder, mapping, bleaching.freeze(written, curve.chosen), factor, tuple(range(number)))
+
+
+def inputs_of(encoder: Encoder, image: tuple[int, int] | None = None, margin: int = 0) -> Inputs:
+    """List the bits of an encoder that pins may read.
+
+    Args:
+      encoder: the encoder.
+      image: height and width, if the features are pixels; every pixel must have a column.
+      margin: pixels of level 0 that `rows_of` puts around an image.
+
+    Returns:
+      The bits; their columns are those of the rows with the margin.
+
+    Raises:
+      ValueError: the image has another number of pixels than there are features with a column.
+
+    Source: docs/semantics/classify.md
+    """
+    column, level = encoders.places(encoder)
+    feature = encoder.source[column]
+    if image is None:
+        return Inputs(feature, column, level)
+    height, width = image
+    if len(encoder.source) != height * width or (np.diff(encoder.source) != 1).any():
+        raise ValueError(
+            f"an image of {height} x {width} needs {height * width} features with a column each, and the "
+            f"encoder has {len(encoder.source)} columns: set shared in the encoder"
+        )
+    wide = width + 2 * margin
+    place = (feature // width + margin) * wide + feature % width + margin
+    return Inputs(feature, place.astype(np.int32), level, image, wide)
+
+
+def rows_of(levels, classes, weight=None, image: tuple[int, int] | None = None, margin: int = 0) -> Rows:
+    """Make the rows on which cells are trained.
+
+    Args:
+      levels: ``uint8 [N, J]``.
+      classes: ``int32 [N]``.
+      weight: the weight of each row; None is 1.
+      image: height and width, if the features are pixels.
+      margin: pixels of level 0 around the image, so that it can be moved.
+
+    Returns:
+      The rows.
+
+    Source: docs/semantics/classify.md
+    """
+    width = 0
+    if image:
+        height, width = image
+        levels = np.asarray(levels).reshape(-1, height, width)
+        levels = np.pad(levels, ((0, 0), (margin, margin), (margin, margin))).reshape(len(levels), -1)
+        width += 2 * margin
+    weight = None if weight is None else np.asarray(weight, np.float64)
+    return Rows(jnp.asarray(levels), jnp.asarray(classes, jnp.int32), weight, width)
+
+
+def without_margin(tables: Tables, image: tuple[int, int] | None, margin: int) -> Tables:
+    """Return tables whose columns count the pixels of the image without its margin.
+
+    Args:
+      tables: the pins on rows with the margin.
+      image: height and width; None returns the tables as they are.
+      margin: pixels around the image.
+
+    Source: docs/semantics/classify.md
+    """
+    if image is None or not margin:
+        return tables
+    wide = image[1] + 2 * margin
+    plain = (tables.column // wide - margin) * image[1] + tables.column % wide - margin
+    return Tables(np.where(tables.level == UNUSED, 0, plain).astype(np.int32), tables.level)
+
+
+def _host(mapping: Mapping) -> Mapping:
+    return Mapping(*map(np.asarray, mapping))
+
+
+def scores(model: Classifier, X: Any) -> np.ndarray:
+    """Compute the score of each class.
+
+    Args:
+      model: the classifier.
+      X: numbers ``[N, F]``.
+
+    Returns:
+      ``int32 [N, K]``.
+
+    Raises:
+      ValueError: the rows do not fit the encoder.
+
+    Source: docs/semantics/classify.md
+    """
+    return level_scores(model, encoders.levels(model.encoder, X))
+
+
+@in_32_bits
+def level_scores(model: Any, levels: np.ndarray) -> np.ndarray:
+    """Compute the scores of rows that are encoded already, in blocks.
+
+    Args:
+      model: has ``mapping`` and ``cells``.
+      levels: ``uint8 [N, J]``.
+
+    Returns:
+      ``int32 [N, K]``.
+
+    Source: docs/semantics/classify.md
+    """
+    count = len(levels)
+    size = min(_BLOCK, counts.padded(count))
+    blocks = [np.zeros((0, model.cells.shape[2]), np.int32)]
+    for first in range(0, count, size):
+        block = levels[first : first + size]
+        room = ((0, size - len(block)), (0, 0))
+        blocks.append(np.asarray(fitting.read(model.mapping, model.cells, np.pad(block, room)))[: len(block)])
+    return np.concatenate(blocks)
+
+
+def predict(model: Classifier, X: Any) -> np.ndarray:
+    """Classify rows: the label of the largest score, the first class of equal ones.
+
+    Args:
+      model: the classifier.
+      X: numbers ``[N, F]``.
+
+    Returns:
+      Labels ``[N]``.
+
+    Raises:
+      ValueError: the rows do not fit the encoder.
+
+    Source: docs/semantics/classify.md
+    """
+    return np.asarray(model.labels)[scores(model, X).argmax(axis=1)]
+
+
+def probabilities(model: Classifier, X: Any) -> np.ndarray:
+    """Compute the probability of each class: the softmax of the scores times the temperature.
+
+    Args:
+      model: the classifier.
+      X: numbers ``[N, F]``.
+
+    Returns:
+      ``float64 [N, K]``; each row sums to 1.
+
+    Raises:
+      ValueError: the rows do not fit the encoder.
+
+    Source: docs/semantics/classify.md
+    """
+    return calibration.probabilities(scores(model, X), model.temperature)
+
+
+def pack(model: Classifier) -> bytes:
+    """Pack a classifier into bytes, with its encoder.
+
+    Args:
+      model: the classifier; its labels are strings, numbers or booleans.
+
+    Raises:
+      ValueError: the model is larger than a packed model may be.
+
+    Source: docs/architecture.md
+    """
+    parts = {"encoder": model.encoder, "mapping": model.mapping}
+    arrays = {f"{part}/{name}": x for part, whole in parts.items() for name, x in whole._asdict().items()}
+    about = {"temperature": float(model.temperature), "labels": list(model.labels)}
+    return packing.pack(_KIND, about, {**arrays, "cells": model.cells})
+
+
+def unpack(data: bytes) -> Classifier:
+    """Unpack the bytes of `pack`.
+
+    Args:
+      data: the bytes.
+
+    Raises:
+      ValueError: the bytes are damaged, or hold something else.
+
+    Source: docs/architecture.md
+    """
+    about, arrays = packing.unpack(_KIND, data)
+    name = packing.naming(data)
+    parts = []
+    for part, kind in (("encoder", Encoder), ("mapping", Mapping)):
+        if missing := [x for x in kind._fields if f"{part}/{x}" not in arrays]:
+            raise ValueError(f"{name} lacks the array {part}/{missing[0]}: give another copy")
+        parts.append(kind(*(arrays[f"{part}/{x}"] for x in kind._fields)))
+    model = Classifier(*parts, arrays["cells"], about["temperature"], tuple(about["labels"]))
+    _check(model, name)
+    return model
+
+
+def _check(model: Classifier, name: str) -> None:
+    """Check that the parts of a model fit each other.
+
+    Raises:
+      ValueError: they do not.
+    """
+    encoder, mapping, cells = model.encoder, model.mapping, model.cells
+    try:
+        checks.array("cells", cells, "int8", {"M": None, "S": None, "K": len(model.labels)})
+        sizes = {"R": len(mapping.table), "T": mapping.hashes.shape[-1]}
+        columns = checks.Limits(0, len(encoder.source) - 1)
+        checks.array("column", mapping.column, "int32", sizes, columns)
+        checks.array("level", mapping.level, "uint8", sizes)
+        checks.array("table", mapping.table, "int32", {"R": None}, checks.Limits(0, len(cells) - 1))
+        checks.array("hashes", mapping.hashes, "uint32", {"H": None, "T": None})
+        checks.array("kind", encoder.kind, "int8", {"J": len(encoder.source)}, checks.Limits(0, 3))
+        checks.array("threshold", encoder.threshold, "float32", {"I": int(encoder.start[-1])})
+        checks.number("temperature", model.temperature, checks.Limits(above=0))
+        if int(np.bitwise_or.reduce(mapping.hashes, axis=None)) >= cells.shape[1]:
+            raise ValueError(f"a hash is larger than the {cells.shape[1]} entries of a table")
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise ValueError(f"{name} holds no classifier: {error}") from error
