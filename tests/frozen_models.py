@@ -4,15 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wnn_jax.classify import encoders, layer
-
-
-class Classifier(NamedTuple):
-    encoder: encoders.Encoder
-    mapping: layer.Mapping
-    cells: np.ndarray
-    temperature: float
-    labels: tuple
+from wnn_jax.classify import Classifier, encoders, layer
 
 
 class Regressor(NamedTuple):
@@ -72,12 +64,12 @@ def mapping(rng, made, neurons, pins, reads=1, hashes=0, entries=16, mixed=False
 
 
 def cells(rng, kind, tables, entries, classes):
-    """Cells of one kind; binary and int4 models leave some classes out of some tables."""
+    """Cells of one kind; models of odd cells leave some classes out of some tables."""
     shape = (tables, entries, classes)
     if kind == "count":
         return rng.integers(0, 2, shape).astype(np.int8)
-    if kind in ("binary", "int4"):
-        one = {"binary": 2, "int4": 16}[kind]
+    if kind in ("binary", "int2", "int4", "int6"):
+        one = 2 if kind == "binary" else 1 << int(kind[3])
         found = (2 * rng.integers(0, one, shape) - one + 1).astype(np.int8)
         return np.where(rng.random((tables, 1, classes)) < 0.8, found, 0).astype(np.int8)
     most = {"int8": 127, "int16": 30_000, "int32": 20_000_000}[kind]

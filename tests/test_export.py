@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wnn_jax import export
-from wnn_jax.classify import encoders, layer
+from wnn_jax.classify import Classifier, encoders, layer
 from wnn_jax.export import inputs, plan, tools
 
 # Models of every kind of cells, hashes, sharing, pins and input values.
@@ -19,6 +19,8 @@ CASES = {
     "binary": {},
     "count": {"cell": "count", "classes": 15, "pins": 2},
     "int4": {"cell": "int4", "classes": 7, "data": "whole+categories+missing"},
+    "int2": {"cell": "int2", "classes": 2},
+    "int6": {"cell": "int6", "data": "image"},
     "int8": {"cell": "int8", "classes": 5},
     "int16": {"cell": "int16", "classes": 1, "data": "real"},
     "int32": {"cell": "int32", "classes": 1, "data": "bytes+missing"},
@@ -228,7 +230,7 @@ def test_only_what_is_used_is_exported(tmp_path):
         layer.dense(3),
     )
     cells = np.ones((1, 8, 2), np.int8)
-    made = plan.make(frozen_models.Classifier(encoder, pins, cells, 1.0, (0, 1)))
+    made = plan.make(Classifier(encoder, pins, cells, 1.0, (0, 1)))
     assert [(one.feature, one.values) for one in made.columns] == [(1, (20,)), (3, (40,))]
     assert made.groups[0].cells.shape == (1, 4, 2)
     assert made.input.name == "uint8"
@@ -259,7 +261,7 @@ def test_integers_beyond_float32_are_compared_as_python_does():
     rng = np.random.default_rng(0)
     pins = frozen_models.mapping(rng, encoder, 8, 4)
     cells = frozen_models.cells(rng, "int8", 8, 16, 3)
-    model = frozen_models.Classifier(encoder, pins, cells, 1.0, (0, 1, 2))
+    model = Classifier(encoder, pins, cells, 1.0, (0, 1, 2))
     near = np.add.outer(np.array(edges), np.arange(-200, 201)).ravel()
     X = np.stack([near, rng.permutation(near)], axis=1).astype(np.int64)
     assert export.verify(model, X, inputs="int32").equal
@@ -396,7 +398,7 @@ def image_model(seed, neurons=432, pins=5, moves=(0,)):
     table = np.repeat(np.arange(neurons, dtype=np.int32), reads)
     cells = (2 * rng.integers(0, 2, (neurons, 1 << pins, 10)) - 1).astype(np.int8)
     wired = layer.Mapping(column, level, table, layer.dense(pins))
-    return frozen_models.Classifier(encoders.given([41, 151], 784), wired, cells, 1.0, tuple(range(10)))
+    return Classifier(encoders.given([41, 151], 784), wired, cells, 1.0, tuple(range(10)))
 
 
 @pytest.fixture(scope="module")

@@ -186,12 +186,12 @@ def coding(plan: Plan, unsigned: bool = False) -> Coding:
     """Choose how cells are stored.
 
     Cells of 0 and 1, or of -1 and +1, have 1 bit; odd cells from -15 to 15 have 4. Other cells keep their
-    value and have 8, 16 or 32 bits.
+    value and have 8, 16 or 32 bits. A table whose cells of a class are all 0 does not serve it.
 
     Args:
       plan: the plan.
-      unsigned: whether other cells are stored by their distance from the smallest one, in as few bits as
-        that needs.
+      unsigned: whether codes have as few bits as they need, and other cells are stored by their distance from
+        the smallest one.
 
     Source: docs/semantics/export.md
     """
@@ -206,8 +206,9 @@ def coding(plan: Plan, unsigned: bool = False) -> Coding:
         width, step, offset = 1, 1, 0
     elif np.isin(inside, (-1, 1)).all():
         width, step, offset = 1, 2, -1
-    elif (inside % 2 == 1).all() and (abs(inside) <= 15).all():
-        width, step, offset = 4, 2, -15
+    elif (inside % 2 == 1).all() and (unsigned or (abs(inside) <= 15).all()):
+        width = int(abs(inside).max()).bit_length() if unsigned else 4
+        step, offset = 2, 1 - (1 << width)
     else:
         low, high = int(found[0]), int(found[-1])
         signed = next(bits for bits in (8, 16, 32) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
