@@ -27,7 +27,7 @@ _RAM = 2_048
 
 
 class Report(NamedTuple):
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
       backend: what ran the model.
@@ -57,7 +57,7 @@ class Report(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a backend printed.
+    """The output of a backend.
 
     Attributes:
       scores: ``float64 [N, K]``.

@@ -61,7 +61,7 @@ class Group(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is exported.
+    """All that is exported of a model.
 
     Attributes:
       encoder: the encoder of the model.
