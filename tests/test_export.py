@@ -44,6 +44,7 @@ CASES = {
     "one_pin": {"classes": 7, "pins": 1},
     "nine_pins": {"pins": 9, "neurons": 5},
 }
+USE = "int use(wnn_input *x, wnn_score *s) { return (int)wnn_predict(x, s) + wnn_selftest(x, s); }\n"
 MEASURED = ("-O3", "-O2", "-Os")
 
 
@@ -100,14 +101,24 @@ def test_a_header_is_clean_c_and_cpp_and_needs_nothing(name, tmp_path):
     caller = (
         '#include "model.h"\n#ifdef __cplusplus\nextern "C"\n#endif\nint use(wnn_input *x, wnn_score *s);\n'
     )
-    caller += "int use(wnn_input *x, wnn_score *s) { return (int)wnn_predict(x, s) + wnn_selftest(x, s); }\n"
     strict = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-c", "model_use.c", "-o", "use.o"]
-    (tmp_path / "model_use.c").write_text(caller)
+    (tmp_path / "model_use.c").write_text(caller + USE)
     for compiler, flag in (("gcc", "-std=c99"), ("g++", "-std=c++11")):
         language = "c" if compiler == "gcc" else "c++"
         for level in ("-O3", "-Os"):
             tools.run(tmp_path, compiler, flag, level, "-x", language, *strict)
             assert not tools.run(tmp_path, "nm", "-u", "use.o").strip()
+
+
+@needs("avr-gcc", "avr-g++")
+@pytest.mark.parametrize("name", ["binary", "int4", "long_hashed"])
+def test_a_header_for_an_arduino_is_clean_c_and_cpp(name, tmp_path):
+    model, X = case(name)
+    export.c(model, tmp_path / "model.h", X[:2], rom="avr")
+    (tmp_path / "use.c").write_text('#include "model.h"\nint use(wnn_input *, wnn_score *);\n' + USE)
+    for compiler, language in (("avr-gcc", "c99"), ("avr-g++", "c++11")):
+        flags = [f"-std={language}", "-mmcu=atmega328p", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Os"]
+        tools.run(tmp_path, compiler, *flags, "-x", "c" if language == "c99" else "c++", "-c", "use.c")
 
 
 @needs("gcc")
@@ -280,6 +291,23 @@ def test_the_type_of_the_input_follows_from_the_data():
         "bytes+missing": "int16",
         "bytes+categories": "uint8",
     }
+
+
+@needs("gcc")
+def test_features_that_no_pin_reads_do_not_matter():
+    X = np.random.default_rng(0).integers(0, 256, (200, 4)).astype(np.float64)
+    X[:, 2] += 0.25
+    encoder = encoders.fit(encoders.EncoderConfig(bits=3), X)
+    column = np.flatnonzero(np.isin(encoder.source, (0, 3)))[:, None].repeat(3, axis=1).astype(np.int32)
+    level = np.tile(np.arange(1, 4, dtype=np.uint8), (2, 1))
+    pins = layer.Mapping(column, level, np.arange(2, dtype=np.int32), layer.dense(3))
+    cells = frozen_models.cells(np.random.default_rng(1), "int8", 2, 8, 3)
+    model = Classifier(encoder, pins, cells, 1.0, (0, 1, 2))
+    assert plan.make(model).input.name == "uint8"
+    assert export.verify(model, X).equal
+    for backend in ("avr", "iverilog"):
+        if not tools.missing(*{"avr": ("avr-gcc", "simavr"), "iverilog": ("iverilog",)}[backend]):
+            assert export.verify(model, X[:20], backend).equal
 
 
 def test_what_does_not_fit_is_refused_in_one_line(tmp_path):

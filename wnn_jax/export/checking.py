@@ -104,7 +104,7 @@ def verify(
     if backend not in _BACKENDS:
         raise ValueError(f"unknown backend {str(backend)!r:.60}: choose one of {', '.join(_BACKENDS)}")
     made = plan.make(model, inputs)
-    rows = types.rows(made.input, made.encoder, X)
+    rows = plan.rows(made, X)
     if not len(rows):
         raise ValueError("X has no row: give at least one")
     expected = plan.scores(model, X)

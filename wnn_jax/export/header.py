@@ -235,7 +235,7 @@ def _string(label: str) -> str:
 def _tests(model: Any, made: Plan, laid: Layout, tests: Any) -> str:
     if tests is None:
         return ""
-    rows = types.rows(made.input, made.encoder, tests)
+    rows = plan.rows(made, tests)
     if not len(rows):
         raise ValueError("tests has no row: give at least one, or None")
     expected = plan.scores(model, tests)

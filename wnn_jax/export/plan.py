@@ -221,6 +221,22 @@ def coding(plan: Plan, unsigned: bool = False) -> Coding:
     return Coding(width, step, offset, codes, base)
 
 
+def rows(plan: Plan, X: Any) -> np.ndarray:
+    """Return rows as an exported model takes them; see `inputs.rows`.
+
+    Args:
+      plan: the plan of the model.
+      X: numbers ``[N, F]``.
+
+    Raises:
+      ValueError: the encoder of the model refuses the rows, or a value does not fit the type.
+
+    Source: docs/semantics/export.md
+    """
+    read = np.unique(np.array([one.feature for one in plan.columns], np.int64))
+    return types.rows(plan.input, plan.encoder, read, X)
+
+
 def scores(model: Any, X: Any) -> np.ndarray:
     """Compute the scores of rows in Python, ``int32 [N, K]``.
 

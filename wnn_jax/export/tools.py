@@ -18,6 +18,7 @@ _PACKAGES = {
     "verilator": "verilator",
     "yosys": "yosys",
     "avr-gcc": "gcc-avr avr-libc",
+    "avr-g++": "gcc-avr",
     "avr-size": "binutils-avr",
     "simavr": "simavr",
 }
