@@ -204,16 +204,7 @@ def scores(plan: Plan, laid: Layout, avr: bool) -> str:
             ]
         else:
             lines.append("    for (k = 0; k < WNN_SCORES; k++)\n        sums[k] = 0;")
-        for one in laid.passes:
-            row = source
-            if one.reads > 1:
-                lines.append(f"    for (k = 0; k < {one.reads}; k++)")
-                row = f"{source} + {reading(f'{laid.shifts.dtype}_t', f'wnn_shift + {one.shift} + k')}"
-            lines += [
-                f"    wnn_read({row}, sums, wnn_column + {one.pin}, wnn_level + {one.pin},",
-                f"             wnn_cells + {one.cell}, {one.tables}, {one.pins}, {one.entries},",
-                f"             {one.stride});",
-            ]
+        lines += _walks(laid, source)
         total = "sums[k]"
         if planes:
             return "\n".join([*lines, *_counts(coding.step, offset), "}\n"])
@@ -225,6 +216,21 @@ def scores(plan: Plan, laid: Layout, avr: bool) -> str:
             "}\n",
         ]
     )
+
+
+def _walks(laid: Layout, source: str) -> list[str]:
+    """Return the lines that walk over all tables."""
+    lines = []
+    for one in laid.passes:
+        row = source
+        if one.reads > 1:
+            lines.append(f"    for (k = 0; k < {one.reads}; k++)")
+            row = f"{source} + {reading(f'{laid.shifts.dtype}_t', f'wnn_shift + {one.shift} + k')}"
+        lines += [
+            f"    wnn_read({row}, sums, wnn_column + {one.pin}, wnn_level + {one.pin},",
+            f"             wnn_cells + {one.cell}, {one.tables}, {one.pins}, {one.entries}, {one.stride});",
+        ]
+    return lines
 
 
 def _counts(step: int, offset: str) -> list[str]:
@@ -325,29 +331,34 @@ def _add(plan: Plan, laid: Layout, avr: bool, hashes: int) -> list[str]:
             "        sums[k] = (wnn_score)(sums[k] + least);\n    }",
         ]
     if width == 4:
-        lines = ["    (void)entries;"] * (classes % 2 == 0)
-        if pairs := classes // 2:
-            lines += [
-                f"    const uint8_t *p = cells + (wnn_index)a[0] * {pairs};",
-                "    wnn_sums *s = sums;\n    uint16_t j;",
-                f"    for (j = 0; j < {pairs}; j++, p++, s += 2) {{",
-                "        const uint8_t two = WNN_RD8(p);",
-                "        s[0] = (wnn_score)(s[0] + (two & 15));",
-                "        s[1] = (wnn_score)(s[1] + (two >> 4));\n    }",
-            ]
-        if classes % 2:
-            lines += [
-                f"    const uint8_t last = WNN_RD8(cells + entries * {pairs} + (a[0] >> 1));",
-                "    const uint8_t one = a[0] & 1 ? last >> 4 : last & 15;",
-                f"    sums[{classes - 1}] = (wnn_score)(sums[{classes - 1}] + one);",
-            ]
-        return lines
+        return _add_halves(classes)
     cell = reading(f"{laid.cells.dtype}_t", "p + k")
     return [
         f"    const {laid.cells.dtype}_t *p = cells + (wnn_index)a[0] * WNN_SCORES;\n    uint16_t k;",
         "    (void)entries;",
         f"    for (k = 0; k < WNN_SCORES; k++)\n        sums[k] = (wnn_score)(sums[k] + {cell});",
     ]
+
+
+def _add_halves(classes: int) -> list[str]:
+    """Return the lines that add cells of 4 bits, two a byte."""
+    lines = ["    (void)entries;"] * (classes % 2 == 0)
+    if pairs := classes // 2:
+        lines += [
+            f"    const uint8_t *p = cells + (wnn_index)a[0] * {pairs};",
+            "    wnn_sums *s = sums;\n    uint16_t j;",
+            f"    for (j = 0; j < {pairs}; j++, p++, s += 2) {{",
+            "        const uint8_t two = WNN_RD8(p);",
+            "        s[0] = (wnn_score)(s[0] + (two & 15));",
+            "        s[1] = (wnn_score)(s[1] + (two >> 4));\n    }",
+        ]
+    if classes % 2:
+        lines += [
+            f"    const uint8_t last = WNN_RD8(cells + entries * {pairs} + (a[0] >> 1));",
+            "    const uint8_t one = a[0] & 1 ? last >> 4 : last & 15;",
+            f"    sums[{classes - 1}] = (wnn_score)(sums[{classes - 1}] + one);",
+        ]
+    return lines
 
 
 def _cell(plan: Plan, laid: Layout) -> str:

@@ -139,28 +139,14 @@ def make(model: Any, inputs: str = "auto") -> Plan:
         raise ValueError(
             f"pin {pin} of neuron {neuron} has level 0, which is always 1: give levels from 1 on"
         )
-    widths = np.append(encoders.widths(encoder), 0)  # the last one, for encoders without a column
-    used = level <= widths[np.minimum(column, len(widths) - 1)]
-    read = np.unique(column[used])
-    kind = types.chosen(inputs, encoder, _with_codes(encoder, read))
-    ranks = np.zeros(
-        (len(widths), 256), np.int32
-    )  # of each column and level, counted over those that are used
-    ranks[column[used], level[used]] = 1
-    columns = tuple(_column(encoder, kind, j, np.flatnonzero(ranks[j])) for j in read)
-    ranks = np.cumsum(ranks, axis=1, dtype=np.int32)
-    place = np.full(len(widths), NEVER, np.int32)
-    place[read] = np.arange(len(read))
+    kind, columns, place, rank = _read_columns(encoder, column, level, inputs)
     dense = np.array_equal(hashes, layer.dense(hashes.shape[1]))
-    pins = (used * np.arange(1, used.shape[1] + 1)).max(axis=1, initial=0)  # up to the last used one
+    pins = ((place != NEVER) * np.arange(1, place.shape[1] + 1)).max(axis=1, initial=0)  # up to the last used
     bias = cells[table[pins == 0], 0].astype(np.int64).sum(axis=0)
     groups = []
     for length, neurons in _grouped(table, pins):
-        at, on = column[neurons, :length], used[neurons, :length]
-        rank = ranks[at, level[neurons, :length]]
-        entries = 1 << length if dense else cells.shape[1]
-        own = cells[table[neurons[:, 0]], :entries]
-        groups.append(Group(np.where(on, place[at], NEVER), np.where(on, rank, 0), own))
+        own = cells[table[neurons[:, 0]], : 1 << length if dense else None]
+        groups.append(Group(place[neurons, :length], rank[neurons, :length], own))
     most = _most(bias, groups)
     labels = tuple(map(str, getattr(model, "labels", ())))
     scale, offset = float(getattr(model, "scale", 1.0)), float(getattr(model, "offset", 0.0))
@@ -298,6 +284,31 @@ def _parts(model: Any) -> tuple[Encoder, np.ndarray]:
             "with cells int8 or int32 [M, S, K]"
         )
     return model.encoder, cells
+
+
+def _read_columns(
+    encoder: Encoder, column: np.ndarray, level: np.ndarray, inputs: str
+) -> tuple[Input, tuple[Column, ...], np.ndarray, np.ndarray]:
+    """Choose the type of the input and the columns that pins read.
+
+    Returns:
+      The type, the columns, and for each pin the place of its column, or `NEVER`, and its rank in it.
+
+    Raises:
+      ValueError: a threshold, a code or a missing value does not fit into the type.
+    """
+    widths = np.append(encoders.widths(encoder), 0)  # the last one, for encoders without a column
+    used = level <= widths[np.minimum(column, len(widths) - 1)]
+    read = np.unique(column[used])
+    kind = types.chosen(inputs, encoder, _with_codes(encoder, read))
+    levels = np.zeros((len(widths), 256), np.int32)
+    levels[column[used], level[used]] = 1
+    columns = tuple(_column(encoder, kind, j, np.flatnonzero(levels[j])) for j in read)
+    ranks = np.cumsum(levels, axis=1, dtype=np.int32)  # of a level among those that pins read
+    place = np.full(len(widths), NEVER, np.int32)
+    place[read] = np.arange(len(read))
+    none = np.where(used, column, len(widths) - 1)
+    return kind, columns, np.where(used, place[none], NEVER), np.where(used, ranks[none, level], 0)
 
 
 def _with_codes(encoder: Encoder, read: np.ndarray) -> np.ndarray:
