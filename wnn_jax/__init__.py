@@ -7,9 +7,9 @@
 
 Each system has a subpackage of its own: `ram` (layers of RAM neurons), `chain` and `lm` (language models),
 `gates` (gates on language models), `search` (connectivity search for any objective), `eam` (an associative
-memory), `recommender`, `vocab` (models in vocabulary space), and `classify` (classification and regression).
-`data` reads texts, ratings and tables, `training` trains parameters, `metrics` judges models, and `saving`
-saves them. A subpackage is imported when it is first used.
+memory), `recommender`, `vocab` (models in vocabulary space), `classify` (classification and regression),
+and `export` (classifiers as C and Verilog). `data` reads texts, ratings and tables, `training` trains
+parameters, `metrics` judges models, and `saving` saves them. A subpackage is imported when it is first used.
 
 Models are pure functions over immutable pytrees of tables. Every docstring uses the same shape letters:
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         classify,
         data,
         eam,
+        export,
         gates,
         lm,
         metrics,
@@ -60,6 +61,7 @@ __all__ = [
     "data",
     "eam",
     "examples",
+    "export",
     "fit",
     "gates",
     "learn",

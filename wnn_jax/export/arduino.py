@@ -8,7 +8,7 @@ import pathlib
 from typing import Any
 
 from wnn_jax import files
-from wnn_jax.export import header, plan
+from wnn_jax.export import header, kernels, plan
 from wnn_jax.export import inputs as types
 
 _SKETCH = """\
@@ -25,7 +25,7 @@ void setup() {
   else Serial.println(F("self-test FAILED"));
 }
 
-// A row is a line of values with commas between them. The answer is a line, too.
+// A row is a line of values with commas between them; a missing value is left out. The answer is a line, too.
 void loop() {
   static char word[24];
   static uint8_t length = 0;
@@ -33,11 +33,11 @@ void loop() {
   if (!Serial.available()) return;
   const char c = (char)Serial.read();
   if (c != ',' && c != '\\n') {
-    if (length < sizeof word - 1) word[length++] = c;
+    if (c != '\\r' && length < sizeof word - 1) word[length++] = c;
     return;
   }
   word[length] = 0;
-  if (feature < WNN_FEATURES) x[feature++] = VALUE;
+WHOLE  if (feature < WNN_FEATURES) x[feature++] = VALUE;
   length = 0;
   if (c != '\\n') return;
   feature = 0;
@@ -67,12 +67,15 @@ def write(model: Any, folder: str | os.PathLike, tests: Any, inputs: types.Input
     folder = pathlib.Path(folder)
     text = header.text(model, tests, inputs, "avr")
     made = plan.make(model, inputs)
-    value = "(wnn_input)atol(word)" if made.input.whole else "(float)atof(word)"
-    if any(one.missing for one in made.columns):
-        gone = "WNN_MISSING" if made.input.whole else "(0.0f / 0.0f)"
-        value = f"length ? {value} : {gone}"
+    missing, kind = any(one.missing for one in made.columns), made.input
+    least = kernels.literal(kind.least + bool(kind.least and missing))
+    limited = f"(wnn_input)(whole < {least} ? {least} : whole > {kind.most} ? {kind.most} : whole)"
+    value = limited if kind.whole else "(float)atof(word)"
+    if missing:
+        value = f"length ? {value} : {'WNN_MISSING' if kind.whole else '(0.0f / 0.0f)'}"
+    whole = "  const long whole = atol(word);\n" if kind.whole else ""
     answer = _LABEL if made.labels else "Serial.println(wnn_predict(x, scores), 6);"
-    sketch = _SKETCH.replace("VALUE", value).replace("ANSWER", answer)
+    sketch = _SKETCH.replace("VALUE", value).replace("WHOLE", whole).replace("ANSWER", answer)
     with files.writing_folder(folder) as place:
         files.write(place / f"{folder.name}.ino", sketch.encode())
         files.write(place / "model.h", text.encode())

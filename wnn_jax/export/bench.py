@@ -35,7 +35,7 @@ def write(model: Any, path: str | os.PathLike, tests: Any = None, inputs: types.
     made = circuit.make(model, inputs)
     files.write(path, circuit.text(made).encode())
     if tests is not None:
-        rows, name = types.rows(made.plan.input, made.plan.encoder, tests), path.stem
+        rows, name = plan.rows(made.plan, tests), path.stem
         expected = hexadecimal(*packed(made, plan.scores(model, tests)))
         files.write(path.with_name(f"{name}_tb.v"), bench(made, len(rows), name).encode())
         files.write(path.with_name(f"{name}_rows.hex"), hexadecimal(*words(made, rows)).encode())

@@ -27,7 +27,7 @@ _RAM = 2_048
 
 
 class Report(NamedTuple):
-    """What a comparison found.
+    """The result of a comparison.
 
     Attributes:
       backend: what ran the model.
@@ -57,7 +57,7 @@ class Report(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What a backend printed.
+    """The output of a backend.
 
     Attributes:
       scores: ``float64 [N, K]``.
@@ -104,7 +104,7 @@ def verify(
     if backend not in _BACKENDS:
         raise ValueError(f"unknown backend {str(backend)!r:.60}: choose one of {', '.join(_BACKENDS)}")
     made = plan.make(model, inputs)
-    rows = types.rows(made.input, made.encoder, X)
+    rows = plan.rows(made, X)
     if not len(rows):
         raise ValueError("X has no row: give at least one")
     expected = plan.scores(model, X)

@@ -17,7 +17,7 @@ HOST = """\
 #define WNN_RD32(p) (*(p))
 #define WNN_RDF(p) (*(p))
 #include "model.h"
-#if WNN_FEATURES != FEATURES || WNN_SCORES != SCORES || !defined(INPUT)
+#if WNN_FEATURES != FEATURES || WNN_SCORES != SCORES || !INPUT
 #error "the header is of another model, or of another inputs="
 #endif
 
@@ -73,7 +73,7 @@ AVR = """\
 #include <avr/io.h>
 #include <avr/sleep.h>
 #include "model.h"
-#if WNN_FEATURES != FEATURES || WNN_SCORES != SCORES || !defined(INPUT)
+#if WNN_FEATURES != FEATURES || WNN_SCORES != SCORES || !INPUT
 #error "the header is of another model, or of another inputs="
 #endif
 #include "rows.h"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from wnn_jax import checks, files
+from wnn_jax import files
 from wnn_jax.classify.encoders import CATEGORY, THERMOMETER, UNKNOWN
 from wnn_jax.export import inputs as types
 from wnn_jax.export import kernels, layout, plan
@@ -74,7 +74,7 @@ def text(model: Any, tests: Any = None, inputs: types.Inputs = "auto", rom: Rom 
     pieces = [
         _about(made, laid),
         "#ifndef WNN_MODEL_H\n#define WNN_MODEL_H\n\n#include <stdint.h>\n",
-        _memory(rom),
+        _memory(made, laid, rom),
         _constants(made, laid),
         _arrays(made, laid),
         kernels.levels(made, laid),
@@ -112,7 +112,7 @@ def array(name: str, ctype: str, values: np.ndarray, shape: str = "") -> str:
 
 def _float(x: np.float32) -> str:
     # Nine digits name a float32; the exponent makes it a floating constant in every case.
-    return f"{x:.8e}f"
+    return "(0.0f / 0.0f)" if np.isnan(x) else f"{x:.8e}f"
 
 
 def _about(made: Plan, laid: Layout) -> str:
@@ -142,7 +142,7 @@ def _about(made: Plan, laid: Layout) -> str:
     return "/* " + "\n * ".join(lines) + "\n */"
 
 
-def _memory(rom: str) -> str:
+def _memory(made: Plan, laid: Layout, rom: str) -> str:
     if rom == "avr":
         lines = [
             "#include <avr/pgmspace.h>",
@@ -152,6 +152,9 @@ def _memory(rom: str) -> str:
             "#define WNN_RD32(p) pgm_read_dword(p)",
             "#define WNN_RDF(p) pgm_read_float(p)",
         ]
+        bits = max((one.pins for one in laid.passes), default=0)
+        if made.dense and bits <= 8 and laid.column.itemsize <= 2:
+            lines.append(kernels.pin(laid))
     else:
         lines = ["#define WNN_ROM", *(f"#define WNN_RD{one}(p) (*(p))" for one in ("8", "16", "32", "F"))]
     return (
@@ -178,7 +181,7 @@ def _constants(made: Plan, laid: Layout) -> str:
 
 def _arrays(made: Plan, laid: Layout) -> str:
     found = []
-    for name, values in (("column", laid.column), ("level", laid.level)):
+    for name, values in (("column", laid.column), ("level", laid.level), ("shift", laid.shifts)):
         found += [array(f"wnn_{name}", f"{values.dtype}_t", values)] * bool(values.size)
     if laid.hashes.size:
         found.append(array("wnn_hash", f"{laid.hashes.dtype}_t", laid.hashes))
@@ -232,8 +235,7 @@ def _string(label: str) -> str:
 def _tests(model: Any, made: Plan, laid: Layout, tests: Any) -> str:
     if tests is None:
         return ""
-    checks.array("tests", np.asarray(tests), str(np.asarray(tests).dtype), {"n": None, "F": made.features})
-    rows = types.rows(made.input, made.encoder, tests)
+    rows = plan.rows(made, tests)
     if not len(rows):
         raise ValueError("tests has no row: give at least one, or None")
     expected = plan.scores(model, tests)

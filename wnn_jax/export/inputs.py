@@ -103,12 +103,13 @@ def reaching(threshold: np.float32) -> int:
     return first
 
 
-def rows(kind: Input, encoder: Encoder, X: Any) -> np.ndarray:
+def rows(kind: Input, encoder: Encoder, read: np.ndarray, X: Any) -> np.ndarray:
     """Return rows as an exported model takes them.
 
     Args:
       kind: the type of the input values.
       encoder: the encoder of the model.
+      read: the features that pins read; the others become 0 where values are integers.
       X: numbers ``[N, F]``; NaN is a missing value.
 
     Raises:
@@ -120,9 +121,10 @@ def rows(kind: Input, encoder: Encoder, X: Any) -> np.ndarray:
     X = np.asarray(X)
     if not kind.whole:
         return np.ascontiguousarray(X, np.float32)
+    X = np.where(np.isin(np.arange(X.shape[1]), read), X, 0)
     lacks = np.isnan(X) if X.dtype.kind == "f" else np.zeros(X.shape, bool)
     filled = np.where(lacks, kind.least, X)
-    least = kind.least + bool(encoder.missing.any() and kind.least)
+    least = kind.least + bool(kind.least and encoder.missing[read].any())
     bad = ~lacks & ~((filled >= least) & (filled <= kind.most) & (filled == np.floor(filled)))
     if bad.any():
         row, feature = np.argwhere(bad)[0]

@@ -114,34 +114,61 @@ def neurons(plan: Plan, laid: Layout, avr: bool) -> str:
     )
     if laid.coding.width > 1 and hashes > 1:
         lines.insert(-1, _cell(plan, laid))
+    lines += _walk(plan, laid, avr, cells, hashes)
+    return "\n".join(lines)
+
+
+def pin(laid: Layout) -> str:
+    """Return the macro that reads a pin on an AVR, in 20 cycles; a compiler needs 37.
+
+    The place of the byte goes to X, the level to the scratch register, and the borrow of their comparison
+    into the address.
+
+    Source: docs/semantics/export.md
+    """
+    high = "lpm r27, Z+" if laid.column.itemsize == 2 else "mov r27, __zero_reg__"
+    steps = ["movw r30, %1", "lpm r26, Z+", high, "movw %1, r30", "add r26, %A3", "adc r27, %B3"]
+    steps += ["movw r30, %2", "lpm __tmp_reg__, Z+", "movw %2, r30"]
+    steps += ["ld r30, X", "cp __tmp_reg__, r30", "rol %0"]
+    lines = ["#define WNN_PIN(a, x, column, level)", "    __asm__ volatile("]
+    lines += [f'        "{step}\\n\\t"' for step in steps]
+    lines += ['        : "+r"(a), "+r"(column), "+r"(level)', '        : "r"(x)']
+    lines += ['        : "r26", "r27", "r30", "r31", "memory")']
+    return " \\\n".join(lines) + "\n"
+
+
+def _walk(plan: Plan, laid: Layout, avr: bool, cells: str, hashes: int) -> list[str]:
+    """Return the lines of the function that walks over tables."""
+    lines = []
     place = f"{laid.column.dtype}_t"
     bit = f"x[{reading(place, 'column')}] > WNN_RD8(level)"
-    if plan.dense:
-        step = [f"                a[0] = (wnn_address)((a[0] << 1) | ({bit}));"]
+    step, loop = f"a[0] = (wnn_address)((a[0] << 1) | ({bit}))", "        for (t = pins; t; t--"
+    if plan.dense and avr:
+        once = step.replace("a[0]", "(a)") + ", (column)++, (level)++"
+        lines = [f"#ifndef WNN_PIN\n#define WNN_PIN(a, x, column, level) {once}\n#endif"]
+        walk = [f"{loop})", "            WNN_PIN(a[0], x, column, level);"]
+    elif plan.dense:
+        walk = [f"{loop}, column++, level++)", f"            {step};"]
     else:
         word = reading(f"{laid.hashes.dtype}_t", f"wnn_hash + t * {hashes} + h")
-        one = f"                    a[h] ^= {word};"
-        step = [
-            f"                if ({bit})",
-            f"                    for (h = 0; h < {hashes}; h++)",
-            "    " + one,
+        walk = [
+            "        uint8_t h;\n        for (t = 0; t < pins; t++, column++, level++)",
+            f"            if ({bit})",
+            f"                for (h = 0; h < {hashes}; h++)",
+            f"                    a[h] ^= {word};",
         ]
-    zeros = ", ".join("0" * hashes)
-    lines += [
+    return [
+        *lines,
         f"static inline void wnn_read(const uint8_t *x, wnn_sums *sums, const {place} *column,",
         f"                            const uint8_t *level, {cells}, wnn_index tables,",
-        "                            wnn_index reads, uint8_t pins, wnn_index entries, wnn_index stride)",
-        "{\n    for (; tables; tables--, cells += stride) {\n        wnn_index r;",
-        "        for (r = reads; r; r--) {",
-        f"            wnn_address a[{hashes}] = {{{zeros}}};",
-        "            uint8_t t;" if plan.dense else "            uint8_t t, h;",
-        "            for (t = 0; t < pins; t++, column++, level++)" + " {" * (not plan.dense),
-        *step,
-        *["            }"] * (not plan.dense),
-        "            wnn_add(sums, cells, entries, a);",
-        "        }\n    }\n}\n",
+        "                            uint8_t pins, wnn_index entries, wnn_index stride)\n{",
+        "    for (; tables; tables--, cells += stride) {",
+        f"        wnn_address a[{hashes}] = {{{', '.join('0' * hashes)}}};",
+        "        uint8_t t;",
+        *walk,
+        "        wnn_add(sums, cells, entries, a);",
+        "    }\n}\n",
     ]
-    return "\n".join(lines)
 
 
 def scores(plan: Plan, laid: Layout, avr: bool) -> str:
@@ -177,14 +204,7 @@ def scores(plan: Plan, laid: Layout, avr: bool) -> str:
             ]
         else:
             lines.append("    for (k = 0; k < WNN_SCORES; k++)\n        sums[k] = 0;")
-        pin = cell = 0
-        for group, stride in zip(plan.groups, laid.strides, strict=True):
-            tables, reads, pins = group.column.shape
-            lines.append(
-                f"    wnn_read({source}, sums, wnn_column + {pin}, wnn_level + {pin}, wnn_cells + {cell}, "
-                f"{tables}, {reads}, {pins}, {group.cells.shape[1]}, {stride});"
-            )
-            pin, cell = pin + group.column.size, cell + tables * stride
+        lines += _walks(laid, source)
         total = "sums[k]"
         if planes:
             return "\n".join([*lines, *_counts(coding.step, offset), "}\n"])
@@ -196,6 +216,21 @@ def scores(plan: Plan, laid: Layout, avr: bool) -> str:
             "}\n",
         ]
     )
+
+
+def _walks(laid: Layout, source: str) -> list[str]:
+    """Return the lines that walk over all tables."""
+    lines = []
+    for one in laid.passes:
+        row = source
+        if one.reads > 1:
+            lines.append(f"    for (k = 0; k < {one.reads}; k++)")
+            row = f"{source} + {reading(f'{laid.shifts.dtype}_t', f'wnn_shift + {one.shift} + k')}"
+        lines += [
+            f"    wnn_read({row}, sums, wnn_column + {one.pin}, wnn_level + {one.pin},",
+            f"             wnn_cells + {one.cell}, {one.tables}, {one.pins}, {one.entries}, {one.stride});",
+        ]
+    return lines
 
 
 def _counts(step: int, offset: str) -> list[str]:
@@ -296,29 +331,34 @@ def _add(plan: Plan, laid: Layout, avr: bool, hashes: int) -> list[str]:
             "        sums[k] = (wnn_score)(sums[k] + least);\n    }",
         ]
     if width == 4:
-        lines = ["    (void)entries;"] * (classes % 2 == 0)
-        if pairs := classes // 2:
-            lines += [
-                f"    const uint8_t *p = cells + (wnn_index)a[0] * {pairs};",
-                "    wnn_sums *s = sums;\n    uint16_t j;",
-                f"    for (j = 0; j < {pairs}; j++, p++, s += 2) {{",
-                "        const uint8_t two = WNN_RD8(p);",
-                "        s[0] = (wnn_score)(s[0] + (two & 15));",
-                "        s[1] = (wnn_score)(s[1] + (two >> 4));\n    }",
-            ]
-        if classes % 2:
-            lines += [
-                f"    const uint8_t last = WNN_RD8(cells + entries * {pairs} + (a[0] >> 1));",
-                "    const uint8_t one = a[0] & 1 ? last >> 4 : last & 15;",
-                f"    sums[{classes - 1}] = (wnn_score)(sums[{classes - 1}] + one);",
-            ]
-        return lines
+        return _add_halves(classes)
     cell = reading(f"{laid.cells.dtype}_t", "p + k")
     return [
         f"    const {laid.cells.dtype}_t *p = cells + (wnn_index)a[0] * WNN_SCORES;\n    uint16_t k;",
         "    (void)entries;",
         f"    for (k = 0; k < WNN_SCORES; k++)\n        sums[k] = (wnn_score)(sums[k] + {cell});",
     ]
+
+
+def _add_halves(classes: int) -> list[str]:
+    """Return the lines that add cells of 4 bits, two a byte."""
+    lines = ["    (void)entries;"] * (classes % 2 == 0)
+    if pairs := classes // 2:
+        lines += [
+            f"    const uint8_t *p = cells + (wnn_index)a[0] * {pairs};",
+            "    wnn_sums *s = sums;\n    uint16_t j;",
+            f"    for (j = 0; j < {pairs}; j++, p++, s += 2) {{",
+            "        const uint8_t two = WNN_RD8(p);",
+            "        s[0] = (wnn_score)(s[0] + (two & 15));",
+            "        s[1] = (wnn_score)(s[1] + (two >> 4));\n    }",
+        ]
+    if classes % 2:
+        lines += [
+            f"    const uint8_t last = WNN_RD8(cells + entries * {pairs} + (a[0] >> 1));",
+            "    const uint8_t one = a[0] & 1 ? last >> 4 : last & 15;",
+            f"    sums[{classes - 1}] = (wnn_score)(sums[{classes - 1}] + one);",
+        ]
+    return lines
 
 
 def _cell(plan: Plan, laid: Layout) -> str:

@@ -8,11 +8,13 @@ no bit is lost.
 Source: docs/semantics/export.md
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from wnn_jax.classify.encoders import THERMOMETER, UNKNOWN
+from wnn_jax.classify.layer import UNUSED
 from wnn_jax.export import plan as plans
 from wnn_jax.export.plan import NEVER, Coding, Column, Group, Plan
 
@@ -31,16 +33,43 @@ class Part(NamedTuple):
     width: int
 
 
+class Pass(NamedTuple):
+    """One walk over some tables.
+
+    Attributes:
+      pin: the place of the first pin in `Layout.column` and `Layout.level`.
+      cell: the place of the first table in `Layout.cells`.
+      shift: the place of the first step in `Layout.shifts`.
+      tables: their number.
+      reads: how often a table is read, each time with its pins moved by another step.
+      pins: T.
+      entries: S.
+      stride: the number of entries of `Layout.cells` that a table takes.
+
+    Source: docs/semantics/export.md
+    """
+
+    pin: int
+    cell: int
+    shift: int
+    tables: int
+    reads: int
+    pins: int
+    entries: int
+    stride: int
+
+
 class Layout(NamedTuple):
     """The arrays of a C model.
 
     Attributes:
       raw: whether pins read the input itself, which holds bytes and needs no levels.
       columns: the columns of levels, those of one kind side by side; none where `raw`.
+      passes: the walks over tables.
       column: for each pin the place that it reads, in the order in which pins are read.
       level: ``uint8``; the bit of a pin is 1 where what it reads is larger.
+      shifts: for each read of a pass how many places its pins move, if it has more than one.
       cells: the tables of all groups, in the dtype in which they are stored.
-      strides: for each group the number of entries of `cells` that a table takes.
       hashes: ``[T, H]``, or nothing for dense tables.
       coding: how cells are stored.
 
@@ -49,10 +78,11 @@ class Layout(NamedTuple):
 
     raw: bool
     columns: tuple[Column, ...]
+    passes: tuple[Pass, ...]
     column: np.ndarray
     level: np.ndarray
+    shifts: np.ndarray
     cells: np.ndarray
-    strides: tuple[int, ...]
     hashes: np.ndarray
     coding: Coding
 
@@ -65,19 +95,34 @@ def make(plan: Plan) -> Layout:
     coding = plans.coding(plan)
     raw = plan.input.bits == 8 and all(one.kind == THERMOMETER for one in plan.columns)
     order = sorted(range(len(plan.columns)), key=lambda i: (plan.columns[i].kind, i))
-    pins = [_pins(plan, raw, order, group) for group in plan.groups]
-    tables = [_table(codes, coding.width) for codes in coding.codes]
     stored = np.dtype({1: "uint8", 4: "uint8", 8: "int8", 16: "int16", 32: "int32"}[coding.width])
-    none = np.zeros(0, np.int64)
-    places = np.concatenate([none, *(column for column, _ in pins)])
+    columns, levels, passes = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], []
+    cells, shifts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    pin = cell = shift = 0
+    for group, codes in zip(plan.groups, coding.codes, strict=True):
+        tables = _table(codes, coding.width)
+        n, stride = tables.shape
+        for column, level, moves in _passes(*_pins(plan, raw, order, group)):
+            pins, entries = column.shape[1], group.cells.shape[1]
+            moves = moves if len(moves) > 1 else moves[:0]
+            passes.append(Pass(pin, cell, shift, n, max(len(moves), 1), pins, entries, stride))
+            columns.append(column.ravel())
+            levels.append(level.ravel())
+            shifts.append(moves)
+            pin, shift = pin + column.size, shift + len(moves)
+        cells.append(tables.ravel())
+        cell += tables.size
+    column, moves = np.concatenate(columns), np.concatenate(shifts)
+    hashes = plan.hashes.T.astype(unsigned(int(plan.hashes.max())))
     return Layout(
         raw,
         () if raw else tuple(plan.columns[i] for i in order),
-        places.astype(unsigned(int(places.max(initial=0)))),
-        np.concatenate([none, *(level for _, level in pins)]).astype(np.uint8),
-        np.concatenate([none, *(one.ravel() for one in tables)]).astype(stored),
-        tuple(one[0].size for one in tables),
-        none if plan.dense else plan.hashes.T.astype(unsigned(int(plan.hashes.max()))),
+        tuple(passes),
+        column.astype(unsigned(int(column.max(initial=0)))),
+        np.concatenate(levels).astype(np.uint8),
+        moves.astype(unsigned(int(moves.max(initial=0)))),
+        np.concatenate(cells).astype(stored),
+        np.zeros((0, 0), np.uint8) if plan.dense else hashes,
         coding,
     )
 
@@ -139,7 +184,7 @@ def sizes(plan: Plan, layout: Layout) -> dict[str, int]:
     return {
         "tables": layout.cells.nbytes,
         "encoder": places(columns).nbytes + entries + held,
-        "pins": layout.column.nbytes + layout.level.nbytes - held,
+        "pins": layout.column.nbytes + layout.level.nbytes + layout.shifts.nbytes - held,
         "constants": layout.hashes.nbytes + added,
     }
 
@@ -161,7 +206,6 @@ def _pins(plan: Plan, raw: bool, order: list[int], group: Group) -> tuple[np.nda
     column, rank = group.column, group.rank
     if plan.dense:
         column, rank = column[:, :, ::-1], rank[:, :, ::-1]  # the highest bit of an address comes first
-    column, rank = column.ravel(), rank.ravel()
     on = column != NEVER
     if raw:
         place = np.array([one.feature for one in plan.columns], np.int64)
@@ -169,11 +213,27 @@ def _pins(plan: Plan, raw: bool, order: list[int], group: Group) -> tuple[np.nda
     else:
         place = np.argsort(order)  # where each column stands among those of all kinds
         level = rank[on]
-    levels = np.full(len(column), 256, np.int64)
+    levels = np.full(column.shape, 256, np.int64)
     levels[on] = level
-    found = np.zeros(len(column), np.int64)
+    found = np.zeros(column.shape, np.int64)
     found[on] = place[column[on]]
     return found, levels - 1
+
+
+def _passes(place: np.ndarray, level: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the passes over the tables of a group ``[n, reads, T]``: pins ``[n, T]``, and how far they move.
+
+    Where all tables are read by pins that move by the same steps, one pass reads them at all steps.
+    """
+    on = level[:, :1] < UNUSED
+    moves = np.where(on, place - place[:, :1], 0)
+    steps = moves[0, :, np.flatnonzero(on[0, 0])[0]] if on[0, 0].any() else moves[0, :, 0]
+    first = int(np.argmin(steps))  # no step then leads before the row
+    if (level == level[:, :1]).all() and (moves == np.where(on, steps[:, None], 0)).all():
+        yield place[:, first], level[:, first], steps - steps[first]
+        return
+    for read in range(place.shape[1]):
+        yield place[:, read], level[:, read], np.zeros(1, np.int64)
 
 
 def _table(codes: np.ndarray, width: int) -> np.ndarray:

@@ -61,7 +61,7 @@ class Group(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is exported.
+    """All that is exported of a model.
 
     Attributes:
       encoder: the encoder of the model.
@@ -139,28 +139,14 @@ def make(model: Any, inputs: str = "auto") -> Plan:
         raise ValueError(
             f"pin {pin} of neuron {neuron} has level 0, which is always 1: give levels from 1 on"
         )
-    widths = np.append(encoders.widths(encoder), 0)  # the last one, for encoders without a column
-    used = level <= widths[np.minimum(column, len(widths) - 1)]
-    read = np.unique(column[used])
-    kind = types.chosen(inputs, encoder, _with_codes(encoder, read))
-    ranks = np.zeros(
-        (len(widths), 256), np.int32
-    )  # of each column and level, counted over those that are used
-    ranks[column[used], level[used]] = 1
-    columns = tuple(_column(encoder, kind, j, np.flatnonzero(ranks[j])) for j in read)
-    ranks = np.cumsum(ranks, axis=1, dtype=np.int32)
-    place = np.full(len(widths), NEVER, np.int32)
-    place[read] = np.arange(len(read))
+    kind, columns, place, rank = _read_columns(encoder, column, level, inputs)
     dense = np.array_equal(hashes, layer.dense(hashes.shape[1]))
-    pins = (used * np.arange(1, used.shape[1] + 1)).max(axis=1, initial=0)  # up to the last used one
+    pins = ((place != NEVER) * np.arange(1, place.shape[1] + 1)).max(axis=1, initial=0)  # up to the last used
     bias = cells[table[pins == 0], 0].astype(np.int64).sum(axis=0)
     groups = []
     for length, neurons in _grouped(table, pins):
-        at, on = column[neurons, :length], used[neurons, :length]
-        rank = ranks[at, level[neurons, :length]]
-        entries = 1 << length if dense else cells.shape[1]
-        own = cells[table[neurons[:, 0]], :entries]
-        groups.append(Group(np.where(on, place[at], NEVER), np.where(on, rank, 0), own))
+        own = cells[table[neurons[:, 0]], : 1 << length if dense else None]
+        groups.append(Group(place[neurons, :length], rank[neurons, :length], own))
     most = _most(bias, groups)
     labels = tuple(map(str, getattr(model, "labels", ())))
     scale, offset = float(getattr(model, "scale", 1.0)), float(getattr(model, "offset", 0.0))
@@ -186,12 +172,12 @@ def coding(plan: Plan, unsigned: bool = False) -> Coding:
     """Choose how cells are stored.
 
     Cells of 0 and 1, or of -1 and +1, have 1 bit; odd cells from -15 to 15 have 4. Other cells keep their
-    value and have 8, 16 or 32 bits.
+    value and have 8, 16 or 32 bits. A table whose cells of a class are all 0 does not serve it.
 
     Args:
       plan: the plan.
-      unsigned: whether other cells are stored by their distance from the smallest one, in as few bits as
-        that needs.
+      unsigned: whether codes have as few bits as they need, and other cells are stored by their distance from
+        the smallest one.
 
     Source: docs/semantics/export.md
     """
@@ -206,8 +192,9 @@ def coding(plan: Plan, unsigned: bool = False) -> Coding:
         width, step, offset = 1, 1, 0
     elif np.isin(inside, (-1, 1)).all():
         width, step, offset = 1, 2, -1
-    elif (inside % 2 == 1).all() and (abs(inside) <= 15).all():
-        width, step, offset = 4, 2, -15
+    elif (inside % 2 == 1).all() and (unsigned or (abs(inside) <= 15).all()):
+        width = int(abs(inside).max()).bit_length() if unsigned else 4
+        step, offset = 2, 1 - (1 << width)
     else:
         low, high = int(found[0]), int(found[-1])
         signed = next(bits for bits in (8, 16, 32) if -(1 << bits - 1) <= low and high < 1 << bits - 1)
@@ -218,6 +205,22 @@ def coding(plan: Plan, unsigned: bool = False) -> Coding:
     for group, there in zip(plan.groups, served, strict=True):
         base += offset * there.sum(axis=(0, 1)) * group.column.shape[1]
     return Coding(width, step, offset, codes, base)
+
+
+def rows(plan: Plan, X: Any) -> np.ndarray:
+    """Return rows as an exported model takes them; see `inputs.rows`.
+
+    Args:
+      plan: the plan of the model.
+      X: numbers ``[N, F]``.
+
+    Raises:
+      ValueError: the encoder of the model refuses the rows, or a value does not fit the type.
+
+    Source: docs/semantics/export.md
+    """
+    read = np.unique(np.array([one.feature for one in plan.columns], np.int64))
+    return types.rows(plan.input, plan.encoder, read, X)
 
 
 def scores(model: Any, X: Any) -> np.ndarray:
@@ -281,6 +284,31 @@ def _parts(model: Any) -> tuple[Encoder, np.ndarray]:
             "with cells int8 or int32 [M, S, K]"
         )
     return model.encoder, cells
+
+
+def _read_columns(
+    encoder: Encoder, column: np.ndarray, level: np.ndarray, inputs: str
+) -> tuple[Input, tuple[Column, ...], np.ndarray, np.ndarray]:
+    """Choose the type of the input and the columns that pins read.
+
+    Returns:
+      The type, the columns, and for each pin the place of its column, or `NEVER`, and its rank in it.
+
+    Raises:
+      ValueError: a threshold, a code or a missing value does not fit into the type.
+    """
+    widths = np.append(encoders.widths(encoder), 0)  # the last one, for encoders without a column
+    used = level <= widths[np.minimum(column, len(widths) - 1)]
+    read = np.unique(column[used])
+    kind = types.chosen(inputs, encoder, _with_codes(encoder, read))
+    levels = np.zeros((len(widths), 256), np.int32)
+    levels[column[used], level[used]] = 1
+    columns = tuple(_column(encoder, kind, j, np.flatnonzero(levels[j])) for j in read)
+    ranks = np.cumsum(levels, axis=1, dtype=np.int32)  # of a level among those that pins read
+    place = np.full(len(widths), NEVER, np.int32)
+    place[read] = np.arange(len(read))
+    none = np.where(used, column, len(widths) - 1)
+    return kind, columns, np.where(used, place[none], NEVER), np.where(used, ranks[none, level], 0)
 
 
 def _with_codes(encoder: Encoder, read: np.ndarray) -> np.ndarray:

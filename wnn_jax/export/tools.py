@@ -12,11 +12,13 @@ _PACKAGES = {
     "g++": "g++",
     "make": "make",
     "size": "binutils",
+    "nm": "binutils",
     "iverilog": "iverilog",
     "vvp": "iverilog",
     "verilator": "verilator",
     "yosys": "yosys",
     "avr-gcc": "gcc-avr avr-libc",
+    "avr-g++": "gcc-avr",
     "avr-size": "binutils-avr",
     "simavr": "simavr",
 }
