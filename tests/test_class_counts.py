@@ -133,13 +133,18 @@ def test_leaving_one_out_is_leaving_it_out(kind, seed):
         votes[:, i] = [oracle.votes(rows[0][i], b) for b in thresholds]
         rule.append(oracle.dynamic(rows[0][i]))
     curve = bleaching.choose(mapping, table, *rows, thresholds)
-    share = rows[2] / rows[2].sum()
-    accuracy = (votes.argmax(axis=2) == rows[1]) @ share
-    np.testing.assert_allclose(curve.accuracy, accuracy)
-    ties = ((votes == votes.max(axis=2, keepdims=True)).sum(axis=2) > 1) @ share
-    np.testing.assert_allclose(curve.ties, ties)
-    assert accuracy[thresholds.index(curve.chosen)] == accuracy.max()
+    right = (votes.argmax(axis=2) == rows[1]) @ rows[2]
+    np.testing.assert_allclose(curve.accuracy, right / rows[2].sum())
+    ties = ((votes == votes.max(axis=2, keepdims=True)).sum(axis=2) > 1) @ rows[2]
+    np.testing.assert_allclose(curve.ties, ties / rows[2].sum())
+    assert curve.chosen == min(zip(-right, ties, thresholds, strict=True))[2]
     np.testing.assert_array_equal(bleaching.left_out(mapping, table, *rows, 2), votes[1])
+    # Of a row that is repeated one is left out, and the others stay.
+    repeated = [np.repeat(x, rows[2], axis=0) for x in rows[:2]]
+    one = np.minimum(rows[2], 1)
+    apart = bleaching.choose(mapping, table, *repeated, thresholds=thresholds)
+    whole = bleaching.choose(mapping, table, *rows, thresholds, one)
+    np.testing.assert_allclose(apart.accuracy, whole.accuracy)
     scores, order = bleaching.dynamic_left_out(mapping, table, *rows)
     np.testing.assert_array_equal(scores, [x for x, _ in rule])
     np.testing.assert_array_equal(order.argmax(axis=1), [x for _, x in rule])

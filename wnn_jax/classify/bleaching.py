@@ -69,6 +69,7 @@ def choose(
     labels: Any,
     weight: Any = None,
     thresholds: Sequence[int] | None = None,
+    left: Any = None,
 ) -> Curve:
     """Choose the threshold by leaving one out, on the rows that the counts were made of.
 
@@ -80,6 +81,8 @@ def choose(
       labels: integers ``[N]``.
       weight: integers ``[N]``, at least 0, with which the rows were written; None is 1.
       thresholds: the thresholds to try; None takes `grid`.
+      left: integers ``[N]``, the part of each row's weight that is left out as it is judged; None is all of
+        it. Where a weight is a number of equal rows, 1 judges each of them by the others.
 
     Returns:
       The curve.
@@ -97,7 +100,8 @@ def choose(
         thresholds = grid(int(np.max(np.asarray(counts))))
     tried = sorted({checks.integer("thresholds", x, Limits(least=1)) for x in thresholds})
     right, tied = np.zeros((2, len(tried)))
-    for rows, votes in _left_out(mapping, counts, levels, labels, weight, tried):
+    left = weight if left is None else left
+    for rows, votes in _left_out(mapping, counts, levels, labels, left, tried):
         best = votes.max(axis=2, keepdims=True)
         share = weight[rows].astype(np.float64)
         right += (votes.argmax(axis=2) == np.asarray(labels)[rows]) @ share
@@ -108,7 +112,7 @@ def choose(
 
 
 def left_out(
-    mapping: Mapping, counts: Any, levels: Any, labels: Any, weight: Any = None, threshold: int = 1
+    mapping: Mapping, counts: Any, levels: Any, labels: Any, left: Any = None, threshold: int = 1
 ) -> np.ndarray:
     """Compute the score of every class for every training row by the counts without that row.
 
@@ -117,8 +121,7 @@ def left_out(
       counts: ``int32 [M, S, K]``, to which the rows were written.
       levels: ``uint8 [N, J]``.
       labels: integers ``[N]``.
-      weight: integers ``[N]``, at least 0, with which the rows were written; None is 1. A row is left out
-        with its whole weight, as often as it was repeated.
+      left: integers ``[N]``, at least 0, the part of each row's weight that is left out; None is 1.
       threshold: the count from which on a cell votes.
 
     Returns:
@@ -129,10 +132,10 @@ def left_out(
 
     Source: docs/semantics/classify.md
     """
-    weight = cells.given(mapping, counts, levels, labels, weight)
+    left = cells.given(mapping, counts, levels, labels, left)
     threshold = checks.integer("threshold", threshold, Limits(least=1))
-    scores = np.zeros((len(weight), counts.shape[2]), np.int32)
-    for rows, votes in _left_out(mapping, counts, levels, labels, weight, [threshold]):
+    scores = np.zeros((len(left), counts.shape[2]), np.int32)
+    for rows, votes in _left_out(mapping, counts, levels, labels, left, [threshold]):
         scores[rows] = votes[0]
     return scores
 
@@ -244,7 +247,7 @@ def dynamic(mapping: Mapping, counts: Any, levels: Any) -> tuple[np.ndarray, np.
 
 
 def dynamic_left_out(
-    mapping: Mapping, counts: Any, levels: Any, labels: Any, weight: Any = None
+    mapping: Mapping, counts: Any, levels: Any, labels: Any, left: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read counts as `dynamic` does, and leave each training row out of the counts that classify it.
 
@@ -253,7 +256,7 @@ def dynamic_left_out(
       counts: ``int32 [M, S, K]``, to which the rows were written.
       levels: ``uint8 [N, J]``.
       labels: integers ``[N]``.
-      weight: integers ``[N]``, at least 0, with which the rows were written; None is 1.
+      left: integers ``[N]``, at least 0, the part of each row's weight that is left out; None is 1.
 
     Returns:
       The scores and the order, as `dynamic` returns them.
@@ -263,8 +266,8 @@ def dynamic_left_out(
 
     Source: docs/semantics/classify.md
     """
-    weight = cells.given(mapping, counts, levels, labels, weight)
-    return _dynamic_blocks(mapping, counts, levels, labels, weight)
+    left = cells.given(mapping, counts, levels, labels, left)
+    return _dynamic_blocks(mapping, counts, levels, labels, left)
 
 
 def _dynamic_blocks(mapping: Mapping, counts, levels, labels, weight):

@@ -17,6 +17,7 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.checks import Limits
+from wnn_jax.classify import backend, layer
 from wnn_jax.classify.layer import Mapping
 
 FINE = 256  # the units of weight 1, where the weights are no whole numbers
@@ -324,6 +325,8 @@ def as_rows(levels: Any, *others: Any) -> tuple[jax.Array, ...]:
 
 @jax.jit
 def _write(mapping: Mapping, counts, levels, labels, weight):
+    if backend.native():
+        return layer.count(mapping, counts, levels, labels, weight)
     rows, (neurons, bits) = len(levels), mapping.column.shape
     size = block(rows, neurons * (bits + 8 * len(mapping.hashes)))
 

@@ -19,6 +19,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import counts as cells_of
+from wnn_jax.classify.encoders import Encoder
 from wnn_jax.classify.layer import Mapping
 
 _LAST = 1 / 50  # the rate at the last epoch, as a share of the rate at the first
@@ -51,6 +52,26 @@ class RegressionConfig:
         """Check the fields."""
         one = Limits(least=1)
         checks.fields(self, epochs=one, rate=Limits(above=0, most=1), prior=Limits(least=0), batch=one)
+
+
+class Regressor(NamedTuple):
+    """A fitted regression. All arrays are NumPy's; the prediction is ``offset + scale * score``.
+
+    Attributes:
+      encoder: makes the levels of rows.
+      mapping: the neurons.
+      cells: ``int32 [M, S, 1]``, what the neurons add to the score.
+      scale: the number that a score of 1 stands for.
+      offset: the prediction of a score of 0.
+
+    Source: docs/semantics/classify.md
+    """
+
+    encoder: Encoder
+    mapping: Mapping
+    cells: np.ndarray
+    scale: float
+    offset: float
 
 
 class Fitted(NamedTuple):
