@@ -240,8 +240,7 @@ def count_cells(
     Source: docs/semantics/classify.md
     """
     whole = None if weight is None else counts.units(weight)[0]
-    empty = counts.empty(mapping, config.mapping.entries, number)
-    written = counts.write(mapping, empty, levels, classes, whole)
+    written = counts.first(mapping, config.mapping.entries, number, levels, classes, whole)
     curve = bleaching.choose(mapping, written, levels, classes, whole)
     scores = bleaching.left_out(mapping, written, levels, classes, whole, curve.chosen)
     factor = calibration.temperature(scores, classes, whole)
@@ -357,13 +356,14 @@ def level_scores(model: Any, levels: np.ndarray) -> np.ndarray:
     Source: docs/semantics/classify.md
     """
     count = len(levels)
-    size = min(_BLOCK, counts.padded(count))
-    blocks = [np.zeros((0, model.cells.shape[2]), np.int32)]
-    for first in range(0, count, size):
-        block = levels[first : first + size]
-        room = ((0, size - len(block)), (0, 0))
-        blocks.append(np.asarray(fitting.read(model.mapping, model.cells, np.pad(block, room)))[: len(block)])
-    return np.concatenate(blocks)
+    mapping, cells = jax.device_put((model.mapping, model.cells))  # once; it does not copy what XLA can read
+    found = np.empty((count, model.cells.shape[2]), np.int32)
+    for first in range(0, count, _BLOCK):
+        block = levels[first : first + _BLOCK]
+        if more := min(counts.padded(len(block)), _BLOCK) - len(block):
+            block = np.pad(block, ((0, more), (0, 0)))
+        found[first : first + _BLOCK] = np.asarray(fitting.read(mapping, cells, block))[: count - first]
+    return found
 
 
 def predict(model: Classifier, X: Any) -> np.ndarray:
