@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.classify import bleaching, calibration, counts, encoders, fitting, residual, training
+from wnn_jax.classify import bleaching, calibration, counts, distort, encoders, fitting, residual, training
 from wnn_jax.classify import mapping as pins
+from wnn_jax.classify.distort import DistortConfig
 from wnn_jax.classify.encoders import Encoder, EncoderConfig
 from wnn_jax.classify.fitting import Rows, TrainingConfig
 from wnn_jax.classify.layer import UNUSED, Mapping
@@ -45,6 +46,7 @@ class ClassifyConfig:
       mapping: the neurons.
       training: how cells are trained; count cells do not use it.
       search: how the mapping is searched for; ``rounds=0`` keeps a random mapping. Count cells do not use it.
+      distort: the distorted copies of images on which cells are trained too. Count cells do not use it.
 
     Raises:
       ValueError: a setting is out of range, or trained cells are to be hashed.
@@ -57,6 +59,7 @@ class ClassifyConfig:
     mapping: MappingConfig = MappingConfig()
     training: TrainingConfig = TrainingConfig()
     search: ResidualConfig = ResidualConfig(rounds=0)
+    distort: DistortConfig = DistortConfig()
 
     def __post_init__(self):
         checks.fields(self)
@@ -123,6 +126,11 @@ def fit(
     levels = encoders.levels(encoder, X)
     if len(classes) != len(levels):
         raise ValueError(f"X has {len(levels)} rows and y has {len(classes)} labels: give one for each row")
+    if config.cells == "trained" and config.distort.copies:
+        key, drawn = jax.random.split(key)
+        levels = np.concatenate([levels, _distorted(drawn, config.distort, encoder, X, image)])
+        classes = np.tile(classes, 1 + config.distort.copies)
+        weight = None if weight is None else np.tile(np.asarray(weight), 1 + config.distort.copies)
     model = fit_levels(
         *(key, config, encoder, levels, classes.astype(np.int32), len(labels)),
         weight=weight,
@@ -130,6 +138,20 @@ def fit(
         on_step=on_step,
     )
     return model._replace(labels=tuple(labels.tolist()))
+
+
+def _distorted(key, config: DistortConfig, encoder: Encoder, X, image) -> np.ndarray:
+    """Encode the distorted copies of images, one copy of all at a time.
+
+    Raises:
+      ValueError: the rows are no images.
+    """
+    if image is None:
+        raise ValueError(f"copies={config.copies} distorts images: give the height and width, or no copies")
+    rng, one, X = pins.generator(key), dataclasses.replace(config, copies=1), np.asarray(X)
+    return np.concatenate(
+        [encoders.levels(encoder, distort.copies(rng, one, X, image)) for _ in range(config.copies)]
+    )
 
 
 def fit_levels(
