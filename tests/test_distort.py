@@ -1,4 +1,4 @@
-"""Distorted copies of images: no distortion is the image itself; a copy keeps type, size and most of its ink."""
+"""Distorted copies of images: no distortion is the image itself; a copy keeps type, size and most ink."""
 
 import numpy as np
 import pytest
