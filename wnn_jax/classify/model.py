@@ -187,16 +187,15 @@ def fit_levels(
 
     Source: docs/semantics/classify.md
     """
-    rng = pins.generator(key)
+    rng = pins.generator(jax.random.fold_in(key, 0))
     if config.cells == "count":
         mapping = draw_mapping(rng, config.mapping, encoder, image)
         return count_cells(config, encoder, mapping, levels, classes, number, weight)
     margin = config.training.jitter if image else 0
     inputs = inputs_of(encoder, image, margin)
     rows = rows_of(levels, classes, weight, image, margin)
-    state = residual.search(
-        *(rng, config.search, config.mapping, config.training, inputs, rows, number), on_step=on_step
-    )
+    task = residual.Task(config.search, config.mapping, config.training, inputs)
+    state = residual.search(jax.random.fold_in(key, 1), task, rows, number, on_step)
     neurons = pins.neurons(config.mapping, state.tables, inputs.width)
     weights = fitting.train(rng, config.training, neurons, state.weights, rows, on_step=on_step)
     return Classifier(
