@@ -11,7 +11,7 @@ hashes, S entries of a table, K classes.
 Source: docs/semantics/classify.md
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -39,10 +39,10 @@ class Mapping(NamedTuple):
     Source: docs/semantics/classify.md; Carter and Wegman 1979, "Universal Classes of Hash Functions" (H3)
     """
 
-    column: jax.Array
-    level: jax.Array
-    table: jax.Array
-    hashes: jax.Array
+    column: Any
+    level: Any
+    table: Any
+    hashes: Any
 
 
 def dense(address_bits: int) -> np.ndarray:

@@ -32,6 +32,7 @@ from wnn_jax.narrow import in_32_bits
 from wnn_jax.saving import packing
 
 _KIND = "classifier 1"
+_PARTS = {"encoder": Encoder, "mapping": Mapping}
 _BLOCK = 1 << 13  # rows that are read at a time
 
 
@@ -453,14 +454,22 @@ def unpack(data: bytes) -> Classifier:
     """
     about, arrays = packing.unpack(_KIND, data)
     name = packing.naming(data)
-    parts = []
-    for part, kind in (("encoder", Encoder), ("mapping", Mapping)):
-        if missing := [x for x in kind._fields if f"{part}/{x}" not in arrays]:
-            raise ValueError(f"{name} lacks the array {part}/{missing[0]}: give another copy")
-        parts.append(kind(*(arrays[f"{part}/{x}"] for x in kind._fields)))
-    model = Classifier(*parts, arrays["cells"], about["temperature"], tuple(about["labels"]))
+    encoder, mapping = (_part(arrays, part, kind, name) for part, kind in _PARTS.items())
+    model = Classifier(encoder, mapping, arrays["cells"], about["temperature"], tuple(about["labels"]))
     _check(model, name)
     return model
+
+
+def _part(arrays: dict[str, np.ndarray], part: str, kind: Any, name: str) -> Any:
+    """Make a part of a model of its arrays.
+
+    Raises:
+      ValueError: an array is missing.
+    """
+    names = [f"{part}/{x}" for x in kind._fields]
+    if missing := [x for x in names if x not in arrays]:
+        raise ValueError(f"{name} lacks the array {missing[0]}: give another copy")
+    return kind(*(arrays[x] for x in names))
 
 
 def _check(model: Classifier, name: str) -> None:

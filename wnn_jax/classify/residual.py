@@ -121,8 +121,8 @@ def algorithm(task: Task) -> SearchAlgorithm:
     """Make the search by residuals.
 
     Its ``init(rows, start)`` returns ``start`` with the steps set to 0, and its ``step(key, rows, state)``
-    does one round: both on the host, with compiled parts. The data of a step are training `fitting.Rows`, and the
-    genome is the `State`, so `wnn_jax.search.run` does not take this algorithm; `search` does.
+    does one round: both on the host, with compiled parts. The data of a step are training `fitting.Rows`,
+    and the genome is the `State`, so `wnn_jax.search.run` does not take this algorithm; `search` does.
 
     Args:
       task: the settings.

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from wnn_jax import checks
 from wnn_jax.search.fitness import FitnessConfig, GenomeScores
-from wnn_jax.search.objective import Fold, Objective
+from wnn_jax.search.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True)

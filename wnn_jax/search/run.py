@@ -124,8 +124,8 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
         )
     if evaluator is None:
         raise ValueError(
-            f"the algorithm {algorithms[0].name} has no objective over layers of RAM neurons: search with the "
-            "function of its own room, such as classify.fit"
+            f"the algorithm {algorithms[0].name} has no objective over layers of RAM neurons: search with "
+            "the function of its own room, such as classify.fit"
         )
     given.key(key)
     given.examples(data)
