@@ -22,6 +22,7 @@ from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, export
 from wnn_jax.checks import Limits
 from wnn_jax.classify import explain
+from wnn_jax.classify.distort import DistortConfig
 from wnn_jax.classify.encoders import EncoderConfig
 from wnn_jax.classify.fitting import TrainingConfig
 from wnn_jax.classify.mapping import MappingConfig
@@ -109,7 +110,8 @@ def settings_for(options: Any, data: TableData) -> Settings:
     if options.run.search != "residuals":
         residual = dataclasses.replace(residual, rounds=0)
     return Settings(
-        encoder, mapping, options.training, residual, options.regression, options.run.search_steps
+        *(encoder, mapping, options.training, residual, options.regression, options.distort),
+        options.run.search_steps,
     )
 
 
@@ -291,6 +293,10 @@ COMMAND = Command(
     regression=Group(
         RegressionConfig(),
         names={field.name: f"number_{field.name}" for field in dataclasses.fields(RegressionConfig)},
+    ),
+    distort=Group(
+        DistortConfig(),
+        names={field.name: f"distort_{field.name}" for field in dataclasses.fields(DistortConfig)},
     ),
     drift=Group(drift.DriftConfig),
 )

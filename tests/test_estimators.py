@@ -332,3 +332,18 @@ def test_a_regressor_learns_and_its_means_add_and_forget():
     ]:
         with pytest.raises(ValueError, match=message):
             WisardRegressor(**wrong).fit(X, y)
+
+
+def test_exported_models_compute_the_same(tmp_path):
+    export = pytest.importorskip("wnn_jax.export")
+    y = (X[:, 0] > 0) + X[:, 1]
+    models = [
+        WisardRegressor(tables=12, address_bits=4, epochs=2, random_state=0).fit(X, y),
+        WisardEnsemble(tables=9, address_bits=(2, 4, 5), random_state=0).fit(X, Y),
+        WisardClassifier(tables=8, address_bits=10, entry_bits=5, random_state=0).fit(X, Y),
+        WisardClassifier(**SMALL, random_state=0).fit(X[:1].repeat(2, axis=0), ["a", "b"]),
+    ]
+    try:
+        assert all(export.verify(one.model_, X).equal for one in models)
+    except export.MissingProgramError as missing:
+        pytest.skip(str(missing))

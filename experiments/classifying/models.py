@@ -13,6 +13,7 @@ from experiments.classifying.baselines import Scored
 from wnn_jax import search
 from wnn_jax.classify import bleaching, calibration, counts, encoders, model, objective, regression
 from wnn_jax.classify.bleaching import Curve
+from wnn_jax.classify.distort import DistortConfig
 from wnn_jax.classify.encoders import EncoderConfig
 from wnn_jax.classify.fitting import TrainingConfig
 from wnn_jax.classify.layer import Mapping
@@ -37,6 +38,7 @@ class Settings(NamedTuple):
       training: how trained cells are trained.
       residual: the search by residuals.
       regression: how cells of a regression are trained.
+      distort: the distorted copies of images.
       steps: the steps of a search over genomes.
     """
 
@@ -45,6 +47,7 @@ class Settings(NamedTuple):
     training: TrainingConfig
     residual: ResidualConfig
     regression: RegressionConfig
+    distort: DistortConfig
     steps: int
 
 
@@ -109,6 +112,7 @@ def config_for(settings: Settings, data: TableData, cells: Cells, kib: float) ->
         dataclasses.replace(settings.mapping, tables=number),
         settings.training,
         settings.residual,
+        settings.distort,
     )
 
 

@@ -5,11 +5,12 @@
 
 `encoders` makes bits of features, `mapping` draws the neurons, `layer` reads tables (its reference and
 `backend`), `counts` and `bleaching` hold cells that count, `training` and `fitting` train cells, `residual`
-searches for the mapping, and `model` puts them together.
+searches for the mapping, `distort` makes copies of images, and `model` puts them together.
 
 Source: docs/semantics/classify.md
 """
 
+from wnn_jax.classify.distort import DistortConfig
 from wnn_jax.classify.encoders import Encoder, EncoderConfig
 from wnn_jax.classify.fitting import TrainingConfig
 from wnn_jax.classify.layer import Mapping
@@ -29,6 +30,7 @@ from wnn_jax.classify.residual import ResidualConfig
 __all__ = [
     "Classifier",
     "ClassifyConfig",
+    "DistortConfig",
     "Encoder",
     "EncoderConfig",
     "Mapping",

@@ -59,8 +59,10 @@ class TableEstimator(_base.BaseEstimator):
         shared = self.image is not None
         config = EncoderConfig(cast(Any, self.encoder), self.bits, None, chosen, shared)
         found = encoders.fit(config, X, weight)
-        # Without any feature that varies, the sign of each value is as good as nothing.
-        return found if len(found.source) else encoders.given((0.0,), X.shape[1])
+        if len(found.source):
+            return found
+        # No feature varies: the sign of each value is as good as nothing.
+        return encoders.given((0.0,), X.shape[1])._replace(whole=found.whole)
 
     def _levels(self, X: Any) -> np.ndarray:
         """Encode rows after the fit."""

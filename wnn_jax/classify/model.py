@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.classify import bleaching, calibration, counts, encoders, fitting, residual, training
+from wnn_jax.classify import bleaching, calibration, counts, distort, encoders, fitting, residual, training
 from wnn_jax.classify import mapping as pins
+from wnn_jax.classify.distort import DistortConfig
 from wnn_jax.classify.encoders import Encoder, EncoderConfig
 from wnn_jax.classify.fitting import Rows, TrainingConfig
 from wnn_jax.classify.layer import UNUSED, Mapping
@@ -31,6 +32,7 @@ from wnn_jax.narrow import in_32_bits
 from wnn_jax.saving import packing
 
 _KIND = "classifier 1"
+_PARTS = {"encoder": Encoder, "mapping": Mapping}
 _BLOCK = 1 << 13  # rows that are read at a time
 
 
@@ -45,6 +47,7 @@ class ClassifyConfig:
       mapping: the neurons.
       training: how cells are trained; count cells do not use it.
       search: how the mapping is searched for; ``rounds=0`` keeps a random mapping. Count cells do not use it.
+      distort: the distorted copies of images on which cells are trained too. Count cells do not use it.
 
     Raises:
       ValueError: a setting is out of range, or trained cells are to be hashed.
@@ -57,6 +60,7 @@ class ClassifyConfig:
     mapping: MappingConfig = MappingConfig()
     training: TrainingConfig = TrainingConfig()
     search: ResidualConfig = ResidualConfig(rounds=0)
+    distort: DistortConfig = DistortConfig()
 
     def __post_init__(self):
         checks.fields(self)
@@ -123,6 +127,11 @@ def fit(
     levels = encoders.levels(encoder, X)
     if len(classes) != len(levels):
         raise ValueError(f"X has {len(levels)} rows and y has {len(classes)} labels: give one for each row")
+    if config.cells == "trained" and config.distort.copies:
+        key, drawn = jax.random.split(key)
+        levels = np.concatenate([levels, _distorted(drawn, config.distort, encoder, X, image)])
+        classes = np.tile(classes, 1 + config.distort.copies)
+        weight = None if weight is None else np.tile(np.asarray(weight), 1 + config.distort.copies)
     model = fit_levels(
         *(key, config, encoder, levels, classes.astype(np.int32), len(labels)),
         weight=weight,
@@ -130,6 +139,20 @@ def fit(
         on_step=on_step,
     )
     return model._replace(labels=tuple(labels.tolist()))
+
+
+def _distorted(key, config: DistortConfig, encoder: Encoder, X, image) -> np.ndarray:
+    """Encode the distorted copies of images, one copy of all at a time.
+
+    Raises:
+      ValueError: the rows are no images.
+    """
+    if image is None:
+        raise ValueError(f"copies={config.copies} distorts images: give the height and width, or no copies")
+    rng, one, X = pins.generator(key), dataclasses.replace(config, copies=1), np.asarray(X)
+    return np.concatenate(
+        [encoders.levels(encoder, distort.copies(rng, one, X, image)) for _ in range(config.copies)]
+    )
 
 
 def fit_levels(
@@ -165,16 +188,15 @@ def fit_levels(
 
     Source: docs/semantics/classify.md
     """
-    rng = pins.generator(key)
+    rng = pins.generator(jax.random.fold_in(key, 0))
     if config.cells == "count":
         mapping = draw_mapping(rng, config.mapping, encoder, image)
         return count_cells(config, encoder, mapping, levels, classes, number, weight)
     margin = config.training.jitter if image else 0
     inputs = inputs_of(encoder, image, margin)
     rows = rows_of(levels, classes, weight, image, margin)
-    state = residual.search(
-        *(rng, config.search, config.mapping, config.training, inputs, rows, number), on_step=on_step
-    )
+    task = residual.Task(config.search, config.mapping, config.training, inputs)
+    state = residual.search(jax.random.fold_in(key, 1), task, rows, number, on_step)
     neurons = pins.neurons(config.mapping, state.tables, inputs.width)
     weights = fitting.train(rng, config.training, neurons, state.weights, rows, on_step=on_step)
     return Classifier(
@@ -432,14 +454,22 @@ def unpack(data: bytes) -> Classifier:
     """
     about, arrays = packing.unpack(_KIND, data)
     name = packing.naming(data)
-    parts = []
-    for part, kind in (("encoder", Encoder), ("mapping", Mapping)):
-        if missing := [x for x in kind._fields if f"{part}/{x}" not in arrays]:
-            raise ValueError(f"{name} lacks the array {part}/{missing[0]}: give another copy")
-        parts.append(kind(*(arrays[f"{part}/{x}"] for x in kind._fields)))
-    model = Classifier(*parts, arrays["cells"], about["temperature"], tuple(about["labels"]))
+    encoder, mapping = (_part(arrays, part, kind, name) for part, kind in _PARTS.items())
+    model = Classifier(encoder, mapping, arrays["cells"], about["temperature"], tuple(about["labels"]))
     _check(model, name)
     return model
+
+
+def _part(arrays: dict[str, np.ndarray], part: str, kind: Any, name: str) -> Any:
+    """Make a part of a model of its arrays.
+
+    Raises:
+      ValueError: an array is missing.
+    """
+    names = [f"{part}/{x}" for x in kind._fields]
+    if missing := [x for x in names if x not in arrays]:
+        raise ValueError(f"{name} lacks the array {missing[0]}: give another copy")
+    return kind(*(arrays[x] for x in names))
 
 
 def _check(model: Classifier, name: str) -> None:

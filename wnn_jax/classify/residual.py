@@ -25,7 +25,9 @@ from wnn_jax.checks import Limits
 from wnn_jax.classify import fitting, layer, training
 from wnn_jax.classify import mapping as pins
 from wnn_jax.classify.fitting import Rows, TrainingConfig
+from wnn_jax.classify.layer import Mapping
 from wnn_jax.classify.mapping import Inputs, MappingConfig, Tables
+from wnn_jax.search.base import SearchAlgorithm, StepInfo
 
 _UNIT = 1 << 10  # residuals are summed in 2^-10
 
@@ -82,20 +84,79 @@ class State(NamedTuple):
     Attributes:
       tables: the pins.
       weights: ``int32 [M, S, K]``.
+      step: number of rounds done.
 
     Source: docs/semantics/classify.md
     """
 
     tables: Tables
     weights: jax.Array
+    step: int = 0
+
+
+class Task(NamedTuple):
+    """The settings of a search and of what it searches for.
+
+    Attributes:
+      config: settings of the search.
+      mapping: number and kind of the tables.
+      train: how cells are trained.
+      inputs: the bits that pins may read.
+
+    Source: docs/semantics/classify.md
+    """
+
+    config: ResidualConfig
+    mapping: MappingConfig
+    train: TrainingConfig
+    inputs: Inputs
+
+    @property
+    def factor(self) -> jax.Array:
+        """The factor of the scores in the softmax, ``float32 []``."""
+        return jnp.float32(fitting.temperature(self.train, self.mapping.tables * self.mapping.slide**2))
+
+
+def algorithm(task: Task) -> SearchAlgorithm:
+    """Make the search by residuals.
+
+    Its ``init(rows, start)`` returns ``start`` with the steps set to 0, and its ``step(key, rows, state)``
+    does one round: both on the host, with compiled parts. The data of a step are training `fitting.Rows`,
+    and the genome is the `State`, so `wnn_jax.search.run` does not take this algorithm; `search` does.
+
+    Args:
+      task: the settings.
+
+    Returns:
+      The algorithm. Its report counts the candidates, the tables that were judged and those that were taken,
+      and gives the share of the rows that were wrong as the loss.
+
+    Source: docs/semantics/classify.md
+    """
+    config, tables = task.config, task.mapping.tables
+    between = dataclasses.replace(task.train, epochs=1, rate=task.train.rate * config.rate)
+
+    def init(rows: Rows, start: State) -> State:
+        return start._replace(step=0)
+
+    def step(key: jax.Array, rows: Rows, state: State) -> tuple[State, StepInfo]:
+        rng = pins.generator(key)
+        share = config.share * (1 - config.cooling * state.step / config.rounds)
+        count = max(1, int(share * tables))
+        state = refill(rng, task, rows, state, count)
+        right: list[float] = []
+        state = _trained(rng, between, task.mapping, state, rows, lambda _, share: right.append(share))
+        tried = min(config.parts, count) * (config.candidates + count)
+        wrong = jnp.asarray([1 - right[-1]], jnp.float32)
+        info = StepInfo(jnp.int32(tried), jnp.int32(tried + tables), jnp.int32(count), wrong)
+        return state._replace(step=state.step + 1), info
+
+    return SearchAlgorithm(init, step, "residual", None, config, 1, config.rounds)
 
 
 def search(
-    rng: np.random.Generator,
-    config: ResidualConfig,
-    mapping: MappingConfig,
-    train: TrainingConfig,
-    inputs: Inputs,
+    key: jax.Array,
+    task: Task,
     rows: Rows,
     classes: int,
     on_step: Callable[[int, float], None] | None = None,
@@ -103,37 +164,31 @@ def search(
     """Search for the tables of a mapping.
 
     Args:
-      rng: draws everything.
-      config: settings of the search.
-      mapping: number and kind of the tables.
-      train: how cells are trained.
-      inputs: the bits.
+      key: draws everything.
+      task: the settings; ``rounds=0`` draws the tables only.
       rows: the training rows.
       classes: K.
       on_step: called after each round with its number and the share of the rows that were right.
 
     Returns:
-      The tables, and weights that are trained further by `fitting.train`.
+      The tables, and weights that `fitting.train` trains further.
 
     Source: docs/semantics/classify.md
     """
-    tables = pins.draw(rng, mapping, inputs, mapping.tables)
+    config, mapping = task.config, task.mapping
+    rng = pins.generator(key)
+    tables = pins.draw(rng, mapping, task.inputs, mapping.tables)
     state = State(tables, fitting.start(rng, (mapping.tables, mapping.entries, classes)))
     if not config.rounds:
         return state
-    first = dataclasses.replace(train, epochs=config.first_epochs)
-    between = dataclasses.replace(train, epochs=1, rate=train.rate * config.rate)
-    state = _trained(rng, first, mapping, state, rows)
+    state = _trained(rng, dataclasses.replace(task.train, epochs=config.first_epochs), mapping, state, rows)
+    made = algorithm(task)
+    state = made.init(rows, state)
     for r in range(config.rounds):
-        share = config.share * (1 - config.cooling * r / config.rounds)
-        state = refill(rng, config, mapping, train, inputs, rows, state, max(1, int(share * mapping.tables)))
-        report = functools.partial(_report, on_step, r + 1) if on_step else None
-        state = _trained(rng, between, mapping, state, rows, report)
+        state, info = made.step(jax.random.fold_in(key, r), rows, state)
+        if on_step:
+            on_step(r + 1, 1 - float(info.loss[0]))
     return state
-
-
-def _report(on_step, number: int, epoch: int, right: float) -> None:
-    on_step(number, right)
 
 
 def _trained(
@@ -144,24 +199,12 @@ def _trained(
     return state._replace(weights=weights)
 
 
-def refill(
-    rng: np.random.Generator,
-    config: ResidualConfig,
-    mapping: MappingConfig,
-    train: TrainingConfig,
-    inputs: Inputs,
-    rows: Rows,
-    state: State,
-    count: int,
-) -> State:
+def refill(rng: np.random.Generator, task: Task, rows: Rows, state: State, count: int) -> State:
     """Drop the tables of least use, and put the best of many candidates in their places.
 
     Args:
       rng: draws the candidates and the rows.
-      config: settings of the search.
-      mapping: number and kind of the tables.
-      train: how cells are trained.
-      inputs: the bits.
+      task: the settings.
       rows: the training rows.
       state: the tables and weights.
       count: number of tables to drop. They stand as candidates too.
@@ -171,19 +214,17 @@ def refill(
 
     Source: docs/semantics/classify.md
     """
-    factor = jnp.float32(fitting.temperature(train, mapping.tables * mapping.slide**2))
-    cells = training.quantised(state.weights, train.bits)
-    use = uses(rng, config, mapping, state.tables, cells, rows, train.jitter, factor)
-    dropped = np.argsort(use, kind="stable")[:count]
+    config, mapping = task.config, task.mapping
+    cells = training.quantised(state.weights, task.train.bits)
+    dropped = np.argsort(uses(rng, task, state.tables, cells, rows), kind="stable")[:count]
     old = Tables(state.tables.column[dropped], state.tables.level[dropped])
     column, level = state.tables.column.copy(), state.tables.level.copy()
-    weights = np.array(state.weights)
-    frozen = np.array(cells)
+    weights, frozen = np.array(state.weights), np.array(cells)
     frozen[dropped] = 0  # a place that is not filled yet has no vote
     for places in np.array_split(dropped, min(config.parts, count)):
         now = pins.neurons(mapping, Tables(column, level), rows.width)
-        row, offset, residual = residuals(rng, config, now, jnp.asarray(frozen), rows, train.jitter, factor)
-        drawn = pins.draw(rng, mapping, inputs, config.candidates)
+        row, offset, residual = residuals(rng, task, now, jnp.asarray(frozen), rows)
+        drawn = pins.draw(rng, mapping, task.inputs, config.candidates)
         found = Tables(np.concatenate([drawn.column, old.column]), np.concatenate([drawn.level, old.level]))
         candidates = pins.neurons(mapping, found, rows.width)
         shape = (len(found.column), mapping.entries, weights.shape[2])
@@ -193,35 +234,30 @@ def refill(
         height = np.maximum(np.abs(steep).max(axis=(1, 2), keepdims=True), 1)
         new = np.round(steep / height * config.height * training.ONE).astype(np.int32)
         column[places], level[places], weights[places] = found.column[best], found.level[best], new
-        frozen[places] = np.asarray(training.quantised(jnp.asarray(new), train.bits))
-    return State(Tables(column, level), jnp.asarray(weights))
+        frozen[places] = np.asarray(training.quantised(jnp.asarray(new), task.train.bits))
+    return state._replace(tables=Tables(column, level), weights=jnp.asarray(weights))
 
 
-def uses(
-    rng, config: ResidualConfig, mapping: MappingConfig, tables, cells, rows, jitter, factor
-) -> np.ndarray:
+def uses(rng: np.random.Generator, task: Task, tables: Tables, cells: jax.Array, rows: Rows) -> np.ndarray:
     """Compute how much the loss would rise without each table, on the rows that are hardest for the model.
 
     Args:
       rng: draws the rows.
-      config: gives their number.
-      mapping: number and kind of the tables.
+      task: the settings.
       tables: the pins.
       cells: ``int8 [M, S, K]``.
       rows: the training rows.
-      jitter: the most pixels by which an image is moved.
-      factor: the factor of the scores in the softmax.
 
     Returns:
       ``float32 [M]``, a sum of nats.
 
     Source: docs/semantics/classify.md
     """
-    neurons = pins.neurons(mapping, tables, rows.width)
-    row, offset, _ = residuals(rng, config, neurons, cells, rows, jitter, factor)
-    count = min(len(row), config.sample // 2)
+    neurons = pins.neurons(task.mapping, tables, rows.width)
+    row, offset, _ = residuals(rng, task, neurons, cells, rows)
+    count = max(1, min(len(row), task.config.sample // 2))
     levels = layer.moved(rows.levels, row[:count], offset[:count])
-    return np.asarray(_uses(neurons, cells, levels, rows.labels[row[:count]], factor))
+    return np.asarray(_uses(neurons, cells, levels, rows.labels[row[:count]], task.factor))
 
 
 @jax.jit
@@ -240,17 +276,15 @@ def _uses(neurons, cells, levels, labels, factor):
     return jax.lax.map(one, (entry.transpose(1, 0, 2), cells))
 
 
-def residuals(rng, config: ResidualConfig, neurons, cells, rows: Rows, jitter: int, factor):
+def residuals(rng: np.random.Generator, task: Task, neurons: Mapping, cells: jax.Array, rows: Rows):
     """Find the rows of a random half that have the largest residuals.
 
     Args:
       rng: draws the half, and a move for each of its rows.
-      config: gives the number of rows to return.
+      task: the settings.
       neurons: the mapping.
       cells: ``int8 [M, S, K]``.
       rows: the training rows.
-      jitter: the most pixels by which an image is moved.
-      factor: the factor of the scores in the softmax.
 
     Returns:
       The rows ``int32 [n]``, largest residual first, their moves ``int32 [n]``, and their residuals
@@ -258,11 +292,11 @@ def residuals(rng, config: ResidualConfig, neurons, cells, rows: Rows, jitter: i
 
     Source: docs/semantics/classify.md
     """
-    count = rows.labels.shape[0]
-    half = max(min(count, config.sample), count // 2)
+    count, sample = rows.labels.shape[0], task.config.sample
+    half = max(min(count, sample), count // 2)
     row = jnp.asarray(rng.permutation(count)[:half].astype(np.int32))
-    offset = jnp.asarray(fitting.moves(rng, rows, jitter, half))
-    return _residuals(neurons, cells, rows.levels, rows.labels, row, offset, factor, min(half, config.sample))
+    offset = jnp.asarray(fitting.moves(rng, rows, task.train.jitter, half))
+    return _residuals(neurons, cells, rows.levels, rows.labels, row, offset, task.factor, min(half, sample))
 
 
 @functools.partial(jax.jit, static_argnums=7)

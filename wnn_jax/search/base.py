@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from wnn_jax import checks
 from wnn_jax.search.fitness import FitnessConfig, GenomeScores
-from wnn_jax.search.objective import Fold, Objective
+from wnn_jax.search.objective import Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,7 +101,8 @@ class SearchAlgorithm(NamedTuple):
       init: ``init(fold, genomes) -> SearchState`` scores a population.
       step: ``step(key, fold, state) -> (SearchState, StepInfo)`` improves it.
       name: name in reports.
-      evaluator: settings by which it judges genomes.
+      evaluator: settings by which it judges genomes; None if its genomes are not layers of RAM neurons, such
+        as those of `wnn_jax.classify.residual`. `run` does not take such an algorithm.
       config: its settings.
       population: P, the number of genomes that ``init`` takes.
       steps: number of steps, if the algorithm has a fixed number; None takes that of `RunConfig`.
@@ -109,10 +110,10 @@ class SearchAlgorithm(NamedTuple):
     Source: docs/semantics/search.md
     """
 
-    init: Callable[[Fold, jax.Array], SearchState]
-    step: Callable[[jax.Array, Fold, SearchState], tuple[SearchState, StepInfo]]
+    init: Callable[[Any, Any], Any]
+    step: Callable[[jax.Array, Any, Any], tuple[Any, StepInfo]]
     name: str
-    evaluator: Evaluator
+    evaluator: Evaluator | None
     config: Any
     population: int
     steps: int | None = None

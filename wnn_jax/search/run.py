@@ -122,6 +122,11 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
             "the algorithms of a search must have the same objective, fitness and mesh, but these differ: "
             "make all of them with the same ones"
         )
+    if evaluator is None:
+        raise ValueError(
+            f"the algorithm {algorithms[0].name} has no objective over layers of RAM neurons: search with "
+            "the function of its own room, such as classify.fit"
+        )
     given.key(key)
     given.examples(data)
     objective, bounds = evaluator.objective, evaluator.objective.bounds
