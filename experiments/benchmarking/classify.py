@@ -1,9 +1,9 @@
 """The cases of the table classify: rows that classifiers learn and classify in a second, on one core.
 
-Two bounds stand beside our times, in nanoseconds for each pair of a row and a neuron. A neuron reads one cell of
-each class, which lie together: K bytes of a frozen table, and it changes 4 bytes of the counts, so each hash
-costs one line of 64 bytes of its table. T bytes of levels come in order and stay in the fastest cache. The bound
-is the time of as many random read-modify-writes of one thread in one table of the size of ours.
+Bounds stand beside our times, in nanoseconds for each pair of a row and a neuron. The K cells that a neuron
+reads lie together, and it changes 4 bytes of the counts. So each hash costs a line of 64 bytes of its table.
+The T bytes of levels stay in the fastest cache. The bound is the time of as many random read-modify-writes of
+one thread in one table of the size of ours.
 """
 
 import dataclasses
@@ -28,6 +28,14 @@ from wnn_jax.ram import backend
 
 _FEW = 12_000  # training rows, so that the slow ones end soon
 _LINEAR = EncoderConfig("linear", bits=2, shared=True)  # of images
+
+_NOTES = """\
+same, one pass, wisardpkg: learnt is counting; the time to encode the rows is in neither rate. judged: rows a
+second of the choice of bleaching's threshold, which wisardpkg does as it classifies. same: the thresholds and
+tuples of wisardpkg, in tables of 8,192 entries, two hashes. one pass: 112 tables of 14 pins. count, trained:
+whole fits and predictions, from numbers to labels; count chooses the threshold, trained has 432 tables of 5
+pins and 16 epochs. forest: 300 trees. bound: random read-modify-writes of one thread in one table, for each
+hash."""
 
 Numbers = dict[str, float]
 
@@ -63,7 +71,7 @@ def _data(name: str) -> TableData:
 
 
 def _wisard(data: TableData) -> tuple[int, int]:
-    """Return the thresholds of a feature and the bits of a tuple, as in BTHOWeN's table for MNIST and letter."""
+    """Return the thresholds of a feature and the bits of a tuple, as in BTHOWeN's table."""
     return (2, 28) if data.image else (15, 20)
 
 
@@ -94,7 +102,8 @@ def _counted(data: TableData, seed: int, encoder: EncoderConfig, mapping: Mappin
     bits = int(encoders.widths(fitted).sum())
     if mapping.entry_bits is not None:  # every bit is read once
         mapping = dataclasses.replace(mapping, tables=-(-bits // mapping.address_bits))
-    neurons = model.draw_mapping(generator(jax.random.key(seed)), mapping, fitted, data.image)
+    image = data.image if mapping.windows else None
+    neurons = model.draw_mapping(generator(jax.random.key(seed)), mapping, fitted, image)
     classes, rows = len(data.labels), len(data.y)
     train, (test, encode) = (
         encoders.levels(fitted, data.X),
@@ -213,20 +222,8 @@ def show(found: dict[str, Numbers]) -> None:
                 f"{one['count_bound_ns']:.2f}), {one['read_ns']:.2f} ns to read it (bound "
                 f"{one['read_bound_ns']:.2f})"
             )
-    rows = {
-        name: f"{one['train_rows']:,.0f} rows of {one['features']:,.0f} features"
-        for (_, name), one in mine.items()
-    }
-    print(
-        "One core; " + "; ".join(f"{name}: {said}" for name, said in rows.items()) + ". x: the rate by "
-        "wisardpkg's.\n"
-        "same, one pass, wisardpkg: learnt is counting, and the time to encode the rows is in neither rate. "
-        "judged: rows a second\n"
-        "of the choice of bleaching's threshold, which wisardpkg does as it classifies. same: the thresholds and "
-        "tuples of\n"
-        "wisardpkg, in tables of 8,192 entries and two hashes. one pass: 112 tables of 14 pins. count, trained: "
-        "whole fits and\n"
-        "predictions, from numbers to labels; count chooses the threshold, trained has 432 tables of 5 pins and "
-        "16 epochs.\n"
-        "forest: 300 trees. bound: random read-modify-writes of one thread in one table, one for each hash."
+    sizes = {name: (one["train_rows"], one["features"]) for (_, name), one in mine.items()}
+    said = "; ".join(
+        f"{name}: {rows:,.0f} rows of {features:,.0f}" for name, (rows, features) in sizes.items()
     )
+    print(f"One core; {said} features. x: the rate by wisardpkg's.\n{_NOTES}")

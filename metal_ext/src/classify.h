@@ -50,11 +50,15 @@ inline void Advise(void* memory, int64_t bytes) {
 #endif
 }
 
-// Memory that begins at a cache line.
+// Zeros that begin at a cache line.
 template <typename T>
 class Aligned {
  public:
-  explicit Aligned(size_t count) : memory_(new (std::align_val_t(64)) T[count]()) {}
+  explicit Aligned(size_t count)
+      : memory_(static_cast<T*>(::operator new[](count * sizeof(T), std::align_val_t(64)))) {
+    Advise(memory_, count * sizeof(T));
+    std::memset(memory_, 0, count * sizeof(T));
+  }
   ~Aligned() { ::operator delete[](memory_, std::align_val_t(64)); }
   Aligned(const Aligned&) = delete;
   Aligned& operator=(const Aligned&) = delete;
@@ -167,12 +171,6 @@ bool VotesLeftOut(Pool& pool, const Neurons& neurons, const int32_t* cells, int6
   });
 }
 
-// The bytes of levels that are added before the next table. A table of many entries is cheaper to go through
-// once, although the levels then leave the fast cache.
-inline int64_t ChunkBytes(int64_t table_bytes) {
-  return std::clamp(8 * table_bytes, int64_t{1} << 20, int64_t{1} << 24);
-}
-
 // Adds rows to `tables` tables of rows of `lanes` cells, which begin as copies of `from`, or empty where `from` is
 // null. The rows go by in chunks, so that their levels stay in cache.
 template <typename Pool>
@@ -181,8 +179,7 @@ bool Add(Pool& pool, const Neurons& neurons, const Rows& rows, const Added& adde
   const ByTable groups(neurons, tables);
   const bool dense = neurons.Dense();
   const int64_t stride = BlockBytes(rows.columns), size_of_table = neurons.entries * lanes;
-  const int64_t chunk =
-      std::max<int64_t>(1, ChunkBytes(size_of_table * sizeof(int32_t)) / std::max<int64_t>(stride, 1)) * kRows;
+  const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(stride, 1)) * kRows;
   const int64_t many = std::min(chunk, (rows.count + kRows - 1) / kRows * kRows);
   Advise(cells, tables * size_of_table * sizeof(int32_t));
   Aligned<uint8_t> blocks(many / kRows * stride);

@@ -22,6 +22,13 @@ typedef int32_t Cells __attribute__((vector_size(64)));
 typedef int16_t Halves __attribute__((vector_size(32)));  // sums of frozen cells, of one vector of classes
 typedef int8_t Frozen __attribute__((vector_size(16)));   // frozen cells of one vector of classes
 
+template <typename Vector, typename Cell>
+WNN_INLINE Vector Load(const Cell* cells) {
+  Vector found;
+  std::memcpy(&found, cells, sizeof found);
+  return found;
+}
+
 // Transposes a square of 8 rows of 8 bytes.
 WNN_INLINE void Transpose8(uint64_t x[8]) {
   const uint64_t masks[3] = {0x00FF00FF00FF00FFull, 0x0000FFFF0000FFFFull, 0x00000000FFFFFFFFull};

@@ -16,46 +16,59 @@ namespace {
 
 // --- Adding: each row adds its values to the entries of its neurons.
 
-template <bool kVectors>
-WNN_INLINE void AddBlock(const Neurons& neurons, bool dense, int64_t r, const Added& added, int64_t lanes,
-                         const uint8_t* block, int64_t first, int64_t size, int32_t* table) {
-  uint32_t entries[kMaxHashes * kRows];
+// Finds the entries that neuron r adds to, and the rows for which a hash gives no entry that an earlier one gave:
+// two hashes that coincide count once.
+WNN_INLINE void Distinct(const Neurons& neurons, bool dense, int64_t r, const uint8_t* block, uint32_t* entries,
+                         uint32_t* fresh) {
   Entries(neurons, dense, r, block, entries);
-  for (int64_t i = 0; i < size; ++i) {
-    for (int64_t h = 0; h < neurons.hashed; ++h) {
-      const uint32_t entry = entries[h * kRows + i];
-      bool again = false;  // two hashes that coincide count once
-      for (int64_t g = 0; g < h; ++g) again |= entries[g * kRows + i] == entry;
-      if (again) continue;
-      int32_t* cell = table + entry * lanes;
-      if (kVectors) {
-        for (int64_t k = 0; k < lanes; k += kLanes) {
-          Cells one, more;
-          std::memcpy(&one, cell + k, sizeof one);
-          std::memcpy(&more, added.values + (first + i) * lanes + k, sizeof more);
-          one += more;
-          std::memcpy(cell + k, &one, sizeof one);
-        }
-      } else {
-        // Sums wrap around, as those of XLA do.
-        uint32_t& sum = reinterpret_cast<uint32_t&>(cell[added.label[first + i]]);
-        sum += static_cast<uint32_t>(added.weight[first + i]);
-      }
-    }
+  for (int64_t h = 0; h < neurons.hashed; ++h) {
+    uint32_t* one = fresh + h * kRows;
+    for (int64_t i = 0; i < kRows; ++i) one[i] = ~0u;
+    for (int64_t g = 0; g < h; ++g)
+      for (int64_t i = 0; i < kRows; ++i) one[i] = entries[g * kRows + i] == entries[h * kRows + i] ? 0 : one[i];
   }
 }
 
-void AddRows(const Neurons& neurons, bool dense, const int32_t* members, int64_t count,
-                               const Added& added, int64_t lanes, const uint8_t* blocks, int64_t stride,
-                               int64_t first, int64_t size, int32_t* table) {
+// Adds `values` to all classes.
+WNN_INLINE void AddVectors(const int32_t* values, int64_t lanes, const uint32_t* entries, const uint32_t* fresh,
+                           int64_t size, int32_t* table) {
+  for (int64_t i = 0; i < size; ++i)
+    for (int64_t k = 0; k < lanes; k += kLanes) {
+      int32_t* cell = table + entries[i] * lanes + k;
+      Cells one = Load<Cells>(cell);
+      one += Load<Cells>(values + i * lanes + k) & (Cells{} + static_cast<int32_t>(fresh[i]));
+      std::memcpy(cell, &one, sizeof one);
+    }
+}
+
+// Adds a weight to the class of each row. Sums wrap around, as those of XLA do.
+WNN_INLINE void AddWeights(const int32_t* label, const int32_t* weight, int64_t classes, const uint32_t* entries,
+                           const uint32_t* fresh, int64_t size, uint32_t* table) {
+  // The places first, which takes vectors.
+  int64_t place[kRows];
+  uint32_t amount[kRows];
+  for (int64_t i = 0; i < size; ++i) {
+    place[i] = entries[i] * classes + label[i];
+    amount[i] = static_cast<uint32_t>(weight[i]) & fresh[i];
+  }
+  for (int64_t i = 0; i < size; ++i) table[place[i]] += amount[i];
+}
+
+void AddRows(const Neurons& neurons, bool dense, const int32_t* members, int64_t count, const Added& added,
+             int64_t lanes, const uint8_t* blocks, int64_t stride, int64_t first, int64_t size, int32_t* table) {
+  uint32_t entries[kMaxHashes * kRows], fresh[kMaxHashes * kRows];
   for (int64_t a = 0; a < count; ++a)
     for (int64_t at = 0; at < size; at += kRows) {
-      const uint8_t* block = blocks + at / kRows * stride;
-      const int64_t some = size - at < kRows ? size - at : kRows;
-      if (added.values)
-        AddBlock<true>(neurons, dense, members[a], added, lanes, block, first + at, some, table);
-      else
-        AddBlock<false>(neurons, dense, members[a], added, lanes, block, first + at, some, table);
+      const int64_t some = size - at < kRows ? size - at : kRows, row = first + at;
+      Distinct(neurons, dense, members[a], blocks + at / kRows * stride, entries, fresh);
+      for (int64_t h = 0; h < neurons.hashed; ++h) {
+        const uint32_t *entry = entries + h * kRows, *kept = fresh + h * kRows;
+        if (added.values)
+          AddVectors(added.values + row * lanes, lanes, entry, kept, some, table);
+        else
+          AddWeights(added.label + row, added.weight + row, lanes, entry, kept, some,
+                     reinterpret_cast<uint32_t*>(table));
+      }
     }
 }
 

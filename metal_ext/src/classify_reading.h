@@ -29,13 +29,6 @@ struct Kind<int32_t> {
   typedef int32_t Lane;
 };
 
-template <typename Vector, typename Cell>
-WNN_INLINE Vector Load(const Cell* cells) {
-  Vector found;
-  std::memcpy(&found, cells, sizeof found);
-  return found;
-}
-
 // Reads vectors of classes, from class `from` on, where the smallest cell of all hashes counts.
 template <typename Cell, int kBlocks>
 WNN_INLINE void ReadVectors(const Neurons& neurons, bool dense, const Tables<Cell>& tables, int64_t from,

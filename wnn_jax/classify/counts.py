@@ -354,9 +354,11 @@ def as_rows(levels: Any, *others: Any) -> tuple[jax.Array, ...]:
 
     Source: docs/architecture.md
     """
-    more = padded(len(levels)) - len(levels)
-    wide = np.pad(np.asarray(levels), ((0, more), (0, 0)))
-    return jnp.asarray(wide), *(jnp.asarray(np.pad(np.asarray(x, np.int32), (0, more))) for x in others)
+    rows, many = len(levels), padded(len(levels))
+    wide = layer.in_place((many, np.shape(levels)[1]), np.uint8)
+    wide[:rows], wide[rows:] = levels, 0
+    more = (np.pad(np.asarray(x, np.int32), (0, many - rows)) for x in others)
+    return jax.device_put(wide), *(jnp.asarray(x) for x in more)
 
 
 @functools.partial(jax.jit, static_argnums=0)
