@@ -1,5 +1,8 @@
 """The command classify runs as a user runs it: on digits, on a CSV file, and on a stream."""
 
+import json
+import time
+
 import numpy as np
 import pytest
 from commands import call, rows_of
@@ -171,3 +174,26 @@ def test_benchmark(tmp_path):
     assert {"one pass", "count", "trained", "forest"} <= set(rows)
     assert all(row["accuracy"] > 0.8 and row["rows_per_second"] > 100 for row in rows.values())
     assert "classified a second" in done.stdout
+
+
+def test_of_a_tie_wisardpkg_takes_the_last_label_also_for_rows_it_does_not_know():
+    package = pytest.importorskip("wisardpkg")
+    for labels in (["10", "2"], ["2", "10"]):
+        made = package.Wisard(2)
+        made.train([[0, 1, 0, 1]] * 2, labels)
+        assert made.classify([[0, 1, 0, 1], [1, 0, 1, 0]]) == ["2", "2"]
+
+
+def test_the_mapping_of_wisardpkg_is_that_of_the_second_of_the_clock():
+    package = pytest.importorskip("wisardpkg")
+
+    def mapping():
+        made = package.Wisard(3)
+        made.train([[0] * 60], ["a"])
+        return json.loads(made.json())["classes"]["a"]["mapping"]
+
+    time.sleep(1 - time.time() % 1 + 0.02)
+    found = [mapping() for _ in range(4)]
+    assert all(one == found[0] for one in found)
+    time.sleep(1.1)
+    assert mapping() != found[0]
