@@ -31,7 +31,7 @@ from wnn_jax.classify.regression import RegressionConfig
 from wnn_jax.classify.residual import ResidualConfig
 from wnn_jax.data.tables import TableConfig, TableData, load
 
-_MOST_CHECKED = 1000  # test rows on which an exported model is compared with Python
+_MOST_SIMULATED = 1000  # test rows on which a circuit is compared with Python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +104,7 @@ def main(options: Any) -> None:
         detect(results, run, settings, data, others, found, seeds)
     draw(workdir, run, data, others, found)
     if run.export:
-        write(workdir, run, data, next(iter(found.values()))[max(run.sizes)][0])
+        write(results, workdir, run, data, next(iter(found.values()))[max(run.sizes)][0])
     print(f"results and pictures in {workdir}")
 
 
@@ -281,10 +281,16 @@ def draw(workdir: pathlib.Path, run: ClassifyRun, data: TableData, others: dict,
         pictures.mental_images(workdir / "mental_images.png", images, data.labels, data.names, data.image)
 
 
-def write(workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted) -> None:
-    """Export a model, and compare what it computes with Python on test rows."""
+def write(
+    results: tables.Results, workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted
+) -> None:
+    """Export a model, compare what it computes with Python on test rows, and add the row.
+
+    Raises:
+      ValueError: a score differs.
+    """
     assert one.model is not None
-    rows = data.X_test[:_MOST_CHECKED]
+    rows = data.X_test[: None if run.export == "c" else _MOST_SIMULATED]
     named = one.model._replace(labels=data.labels)
     if run.export == "c":
         path = workdir / "model.h"
@@ -292,15 +298,19 @@ def write(workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted)
     else:
         path = workdir / "model.v"
         export.verilog(named, path)
-    report = export.verify(named, rows, backend="c" if run.export == "c" else "verilator")
-    same = "equal Python's" if report.equal else f"differ in {report.wrong:,} places"
-    size = export.size(named)
-    print(
-        f"exported {path}: all scores of {report.rows:,} test rows, run by {report.backend}, {same}; "
-        f"{size.tables:,} bytes of tables, {size.encoder:,} encoder, {size.pins:,} pins"
-    )
+    report = export.verify(named, rows, backend="c" if run.export == "c" else "verilator", path=path)
     if not report.equal:
-        raise ValueError(f"{path} does not compute what the model computes: report it with the command line")
+        raise ValueError(
+            f"{path} differs from the model in {report.wrong:,} scores of {report.rows:,} rows: report it "
+            "with the command line"
+        )
+    parts = export.size(named)._asdict()
+    numbers = {"simulator": report.backend, "rows": report.rows, "microseconds": report.microseconds}
+    results.add(f"exported, {run.export}", **numbers, **parts)
+    print(
+        f"exported {path}: all scores of {report.rows:,} test rows, run by {report.backend}, equal Python's"
+    )
+    print("bytes: " + ", ".join(f"{parts[x]:,} {x}" for x in ("tables", "encoder", "pins", "constants")))
 
 
 COMMAND = Command(

@@ -195,6 +195,25 @@ def test_the_use_of_a_table_is_the_loss_without_it(shapes):
     np.testing.assert_allclose(found, np.array(without) - loss(cells), rtol=1e-3, atol=1e-2)
 
 
+def test_tables_chosen_from_a_pool_are_those_of_most_use(shapes, monkeypatch):
+    (X, y), _ = shapes
+    encoder = encoders.fit(SHARED, X)
+    bits = model.inputs_of(encoder)
+    search_config = classify.ResidualConfig(rounds=0, pool=3, first_epochs=1)
+    task = residual.Task(search_config, MappingConfig(4, 3), QUICK, bits)
+    rows = model.rows_of(encoders.levels(encoder, X), y.astype(np.int32))
+    seen = {}
+
+    def use(rng, task, tables, cells, rows):
+        seen["tables"] = tables
+        return np.arange(len(tables.column), dtype=np.float32) % 5
+
+    monkeypatch.setattr(residual, "uses", use)
+    found = residual.search(jax.random.key(0), task, rows, 2)
+    assert len(seen["tables"].column) == 12
+    np.testing.assert_array_equal(found.tables.column, seen["tables"].column[[3, 4, 8, 9]])
+
+
 def test_the_search_by_residuals_is_not_one_over_layers(shapes):
     (X, y), _ = shapes
     task = residual.Task(classify.ResidualConfig(), MappingConfig(), QUICK, inputs(1, 64))

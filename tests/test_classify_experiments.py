@@ -17,6 +17,9 @@ def test_digits_with_pictures_and_an_exported_model(tmp_path):
     done = call("classify", *QUICK, f"--workdir={tmp_path}", "--export=c")
     assert done.returncode == 0, done.stderr
     rows = {row["row"]: row for row in rows_of(tmp_path)}
+    exported = rows.pop("exported, c")
+    assert exported["rows"] == 599
+    assert exported["tables"] <= 1024 < exported["tables"] + exported["pins"] + exported["encoder"]
     assert set(rows) == {"majority", "logistic regression", "ours, trained", "ours, count"}
     for row in rows.values():
         assert row["experiment"] == "classify"
