@@ -191,7 +191,7 @@ def fit_levels(
         return count_cells(config, encoder, mapping, levels, classes, number, weight)
     margin = config.training.jitter if image else 0
     inputs = inputs_of(encoder, image, margin)
-    rows = rows_of(levels, classes, weight, image, margin)
+    rows = rows_of(levels, classes, weight, image, margin)._replace(steps=None if image else _steps(encoder))
     task = residual.Task(config.search, config.mapping, config.training, inputs)
     state = residual.search(jax.random.fold_in(key, 1), task, rows, number, on_step)
     neurons = pins.neurons(config.mapping, state.tables, inputs.width)
@@ -207,6 +207,12 @@ def fit_levels(
         fitting.temperature(config.training, len(neurons.table)),
         tuple(range(number)),
     )
+
+
+def _steps(encoder: Encoder) -> np.ndarray:
+    """Return the largest level of each column that noise may move, ``uint8 [J]``, and 0 for the others."""
+    moves = (encoder.kind == encoders.THERMOMETER) & ~encoder.missing[encoder.source]
+    return np.where(moves, np.diff(encoder.start), 0).astype(np.uint8)
 
 
 def draw_mapping(

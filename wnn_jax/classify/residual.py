@@ -147,7 +147,7 @@ def algorithm(task: Task) -> SearchAlgorithm:
         rng = pins.generator(key)
         share = config.share * (1 - config.cooling * state.step / config.rounds)
         count = max(1, int(share * tables))
-        state = refill(rng, task, rows, state, count)
+        state = refill(rng, task, fitting.noisy(rng, task.train, rows), state, count)
         right: list[float] = []
         state = _trained(rng, between, task.mapping, state, rows, lambda _, share: right.append(share))
         tried = min(config.parts, count) * (config.candidates + count)
