@@ -4,6 +4,7 @@ python -m experiments.classify --data=digits
 """
 
 import dataclasses
+import itertools
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.classifying import baselines, detection, drift, models, pictures
+from experiments.classifying import baselines, choosing, detection, drift, models, pictures
 from experiments.classifying.baselines import Name
 from experiments.classifying.models import Cells, Fitted, Search, Settings
 from experiments.recommending.common import mean_range
@@ -30,7 +31,7 @@ from wnn_jax.classify.regression import RegressionConfig
 from wnn_jax.classify.residual import ResidualConfig
 from wnn_jax.data.tables import TableConfig, TableData, load
 
-_MOST_CHECKED = 1000  # test rows on which an exported model is compared with Python
+_MOST_SIMULATED = 1000  # test rows on which a circuit is compared with Python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,17 +89,22 @@ def main(options: Any) -> None:
     print(f"{data.description}\n{machine.device()}, {machine.backend_name()}; seeds {list(seeds)}")
     about = {title: dataclasses.asdict(getattr(settings, title)) for title in settings._fields[:-1]}
     about |= {"table": dataclasses.asdict(options.table), "run": dataclasses.asdict(run)}
-    for kind in run.cells:  # the smallest model fails here, before any work
-        models.number_of_tables(settings, data, kind, min(run.sizes))
+    if not options.choice.folds:
+        for kind in run.cells:  # the smallest model fails here, before any work
+            models.number_of_tables(settings, data, kind, min(run.sizes))
+    about["choice"] = dataclasses.asdict(options.choice)
     results = tables.Results(workdir, {"experiment": "classify", "data": data.description, "config": about})
     others = add_baselines(results, run, data, options.common.seed)
-    found = add_models(results, run, settings, data, seeds)
+    if options.choice.folds:
+        found = add_chosen(results, options.choice, run, settings, data, seeds)
+    else:
+        found = add_models(results, run, settings, data, seeds)
     show(results, data, others, found)
     if len(data.labels) == 2:
         detect(results, run, settings, data, others, found, seeds)
     draw(workdir, run, data, others, found)
     if run.export:
-        write(workdir, run, data, next(iter(found.values()))[max(run.sizes)][0])
+        write(results, workdir, run, data, next(iter(found.values()))[max(run.sizes)][0])
     print(f"results and pictures in {workdir}")
 
 
@@ -145,14 +151,38 @@ def add_models(
         kinds = {f"{kind}, searched" if kind == "trained" else kind: kind for kind in run.cells}
     if run.search in models.GENOMES:
         kinds[f"count, {run.search}"] = run.search
-    found: dict[str, dict[float, list[Fitted]]] = {name: {size: [] for size in run.sizes} for name in kinds}
-    work = [(name, size, seed) for name in kinds for size in run.sizes for seed in seeds]
-    for name, size, seed in tqdm(work, unit="model", leave=False):
-        key, kind = jax.random.key(seed), kinds[name]
+    work = [(name, kind, size, settings) for name, kind in kinds.items() for size in run.sizes]
+    return fit_all(results, work, data, seeds)
+
+
+def add_chosen(
+    results: tables.Results,
+    choice: choosing.ChoiceConfig,
+    run: ClassifyRun,
+    settings: Settings,
+    data: TableData,
+    seeds: Sequence[int],
+) -> dict[str, dict[float, list[Fitted]]]:
+    """Choose kind and settings of each size on the training rows, fit them, and add their rows."""
+    work = []
+    for size in run.sizes:
+        one = choosing.choose(results, choice, settings, data, run.cells, size, seeds[0])
+        work.append(("chosen", one.cells, size, one.settings))
+    return fit_all(results, work, data, seeds)
+
+
+def fit_all(
+    results: tables.Results, work: Sequence[Any], data: TableData, seeds: Sequence[int]
+) -> dict[str, dict[float, list[Fitted]]]:
+    """Fit the models of a list of name, kind, size and settings, one for each seed."""
+    found: dict[str, dict[float, list[Fitted]]] = {}
+    for (name, kind, size, settings), seed in tqdm(
+        list(itertools.product(work, seeds)), "models", leave=False
+    ):
         fit: Any = models.fit_genome if kind in models.GENOMES else models.fit
         fit = fit if data.labels else models.fit_number
-        one = fit(key, settings, data, kind, size)
-        found[name][size].append(one)
+        one = fit(jax.random.key(seed), settings, data, kind, size)
+        found.setdefault(name, {}).setdefault(size, []).append(one)
         results.add(
             f"ours, {name}", **described(data, one.scored), **shape_of(one, data), size=size, seed=seed
         )
@@ -251,10 +281,16 @@ def draw(workdir: pathlib.Path, run: ClassifyRun, data: TableData, others: dict,
         pictures.mental_images(workdir / "mental_images.png", images, data.labels, data.names, data.image)
 
 
-def write(workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted) -> None:
-    """Export a model, and compare what it computes with Python on test rows."""
+def write(
+    results: tables.Results, workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted
+) -> None:
+    """Export a model, compare what it computes with Python on test rows, and add the row.
+
+    Raises:
+      ValueError: a score differs.
+    """
     assert one.model is not None
-    rows = data.X_test[:_MOST_CHECKED]
+    rows = data.X_test[: None if run.export == "c" else _MOST_SIMULATED]
     named = one.model._replace(labels=data.labels)
     if run.export == "c":
         path = workdir / "model.h"
@@ -262,15 +298,19 @@ def write(workdir: pathlib.Path, run: ClassifyRun, data: TableData, one: Fitted)
     else:
         path = workdir / "model.v"
         export.verilog(named, path)
-    report = export.verify(named, rows, backend="c" if run.export == "c" else "verilator")
-    same = "equal Python's" if report.equal else f"differ in {report.wrong:,} places"
-    size = export.size(named)
-    print(
-        f"exported {path}: all scores of {report.rows:,} test rows, run by {report.backend}, {same}; "
-        f"{size.tables:,} bytes of tables, {size.encoder:,} encoder, {size.pins:,} pins"
-    )
+    report = export.verify(named, rows, backend="c" if run.export == "c" else "verilator", path=path)
     if not report.equal:
-        raise ValueError(f"{path} does not compute what the model computes: report it with the command line")
+        raise ValueError(
+            f"{path} differs from the model in {report.wrong:,} scores of {report.rows:,} rows: report it "
+            "with the command line"
+        )
+    parts = export.size(named)._asdict()
+    numbers = {"simulator": report.backend, "rows": report.rows, "microseconds": report.microseconds}
+    results.add(f"exported, {run.export}", **numbers, **parts)
+    print(
+        f"exported {path}: all scores of {report.rows:,} test rows, run by {report.backend}, equal Python's"
+    )
+    print("bytes: " + ", ".join(f"{parts[x]:,} {x}" for x in ("tables", "encoder", "pins", "constants")))
 
 
 COMMAND = Command(
@@ -297,6 +337,13 @@ COMMAND = Command(
     distort=Group(
         DistortConfig(),
         names={field.name: f"distort_{field.name}" for field in dataclasses.fields(DistortConfig)},
+    ),
+    choice=Group(
+        choosing.ChoiceConfig,
+        names={
+            field.name: "choose" if field.name == "folds" else f"choose_{field.name}"
+            for field in dataclasses.fields(choosing.ChoiceConfig)
+        },
     ),
     drift=Group(drift.DriftConfig),
 )

@@ -195,6 +195,25 @@ def test_the_use_of_a_table_is_the_loss_without_it(shapes):
     np.testing.assert_allclose(found, np.array(without) - loss(cells), rtol=1e-3, atol=1e-2)
 
 
+def test_tables_chosen_from_a_pool_are_those_of_most_use(shapes, monkeypatch):
+    (X, y), _ = shapes
+    encoder = encoders.fit(SHARED, X)
+    bits = model.inputs_of(encoder)
+    search_config = classify.ResidualConfig(rounds=0, pool=3, first_epochs=1)
+    task = residual.Task(search_config, MappingConfig(4, 3), QUICK, bits)
+    rows = model.rows_of(encoders.levels(encoder, X), y.astype(np.int32))
+    seen = {}
+
+    def use(rng, task, tables, cells, rows):
+        seen["tables"] = tables
+        return np.arange(len(tables.column), dtype=np.float32) % 5
+
+    monkeypatch.setattr(residual, "uses", use)
+    found = residual.search(jax.random.key(0), task, rows, 2)
+    assert len(seen["tables"].column) == 12
+    np.testing.assert_array_equal(found.tables.column, seen["tables"].column[[3, 4, 8, 9]])
+
+
 def test_the_search_by_residuals_is_not_one_over_layers(shapes):
     (X, y), _ = shapes
     task = residual.Task(classify.ResidualConfig(), MappingConfig(), QUICK, inputs(1, 64))
@@ -239,3 +258,36 @@ def test_count_cells_are_a_classifier_too(shapes):
 def test_a_row_too_few_is_named():
     with pytest.raises(ValueError, match="X has 2 rows and y has 3 labels"):
         classify.fit(jax.random.key(0), classify.ClassifyConfig(), np.eye(2), [0, 1, 1])
+
+
+def test_noise_moves_thresholds_by_its_share_and_nothing_else():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=4000), rng.integers(0, 3, 4000), rng.normal(size=4000)])
+    X[::7, 2] = np.nan
+    encoder = encoders.fit(classify.EncoderConfig(bits=100, categories=(1,)), X)
+    levels = encoders.levels(encoder, X)
+    steps = model._steps(encoder)
+    assert steps.tolist() == [100] + [0] * (levels.shape[1] - 1), "one column of numbers without a gap"
+    rows = model.rows_of(levels, np.zeros(4000, np.int32))._replace(steps=steps)
+    same = fitting.noisy(rng, dataclasses.replace(QUICK, noise=0.0), rows)
+    assert same is rows
+    found = np.asarray(fitting.noisy(rng, dataclasses.replace(QUICK, noise=0.05), rows).levels).astype(int)
+    np.testing.assert_array_equal(found[:, 1:], levels[:, 1:])
+    assert found[:, 0].min() >= 0
+    assert found[:, 0].max() <= 100
+    inner = (levels[:, 0] > 25) & (levels[:, 0] < 75)
+    apart = (found[:, 0] - levels[:, 0])[inner]
+    assert 4.5 < apart.std() < 5.5
+    assert abs(apart.mean()) < 0.5
+
+
+def test_a_classifier_trained_with_noise_is_another_one_and_still_learns():
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(600, 4))
+    y = (X[:, 0] * X[:, 1] > 0).astype(int)
+    config = classify.ClassifyConfig(training=QUICK, mapping=MappingConfig(60, 3))
+    noisy = dataclasses.replace(config, training=dataclasses.replace(QUICK, noise=0.05))
+    plain, moved = (classify.fit(jax.random.key(0), one, X[:400], y[:400]) for one in (config, noisy))
+    np.testing.assert_array_equal(plain.mapping.column, moved.mapping.column)
+    assert (plain.cells != moved.cells).any()
+    assert (classify.predict(moved, X[400:]) == y[400:]).mean() > 0.75

@@ -116,6 +116,11 @@ def test_a_missing_row_differs_and_rows_of_one_name_are_compared_in_order():
     assert list(rows.differences(run(), old, old[1:])) == [("a", math.inf), ("a", math.inf), ("b", 0)]
 
 
+def test_a_program_without_a_seed_is_not_compared():
+    old = [{"row": "a", "ce": 1.0}, {"row": "wisardpkg", "accuracy": 0.5}]
+    assert list(rows.differences(run(), old, old[:1])) == [("a", 0)]
+
+
 def test_of_printed_rows_only_what_was_printed_is_compared():
     printed = [{"row": "a", "ce": 2.0}]
     new = [{"row": "a", "ce": 2.001, "ppl": 7.0}, {"row": "b", "ce": 1.0}]
@@ -173,7 +178,7 @@ def test_with_minutes_the_shortest_runs_are_chosen():
 
 # One run of each system, the quickest; every published run is of this kind.
 QUICK = ["bitwise-count-c2@0", "search-check", "chain-a-no-words", "compress", "tiered-check", "gates-check"]
-QUICK += ["recommender-check", "eam-check", "vocab-check"]
+QUICK += ["recommender-check", "eam-check", "vocab-check", "classify-iris"]
 
 
 @pytest.mark.long

@@ -154,22 +154,28 @@ WNN_INLINE int64_t TrainBatch(const Neurons& neurons, bool dense, const Groups& 
       }
     }
   }
-  int64_t right = 0;
+  int64_t right = 0, changing = 0;
+  int64_t changes[kRows];  // the rows whose step is not 0: few, once most rows are right
   for (int64_t i = 0; i < size; ++i) {
     int32_t* scores = sums + i * lanes;
     if (!kMasked)
       for (int64_t k = 0; k < how.classes; ++k) scores[k] = 2 * scores[k] + read[i];
     right += Step(how, how.label[row[first + i]], scores);
+    int32_t any = 0;
+    for (int64_t k = 0; k < how.classes; ++k) any |= scores[k];
+    changes[changing] = i;
+    changing += any != 0;
   }
   for (int64_t m = 0; m < groups.tables; ++m) {
     const Cells* mask = reinterpret_cast<const Cells*>(masks + m * lanes);
-    const bool all = neurons.entries <= kRows;  // a small table is clipped as a whole
+    const bool all = neurons.entries <= changing;  // a small table is clipped as a whole
     const int32_t* member = groups.neuron + groups.begin[m];
     const int32_t members = groups.begin[m + 1] - groups.begin[m];
     for (int32_t a = 0; a < members; ++a) {
       Places(neurons, dense, how, member[a], first, block, nowhere, found);
-      for (int64_t i = 0; i < size; ++i)
+      for (int64_t j = 0; j < changing; ++j)
         for (int b = 0; b < kBlocks; ++b) {
+          const int64_t i = changes[j];
           Cells* cell = reinterpret_cast<Cells*>(cells + static_cast<int64_t>(found[i]) * lanes) + b;
           *cell += kMasked ? sum[i * kBlocks + b] & mask[b] : sum[i * kBlocks + b];
         }
@@ -179,9 +185,9 @@ WNN_INLINE int64_t TrainBatch(const Neurons& neurons, bool dense, const Groups& 
       for (int64_t e = 0; e < neurons.entries * kBlocks; ++e) Clip(table + e);
     for (int32_t a = 0; a < members && !all; ++a) {
       Places(neurons, dense, how, member[a], first, block, nowhere, found);
-      for (int64_t i = 0; i < size; ++i)
+      for (int64_t j = 0; j < changing; ++j)
         for (int b = 0; b < kBlocks; ++b)
-          Clip(reinterpret_cast<Cells*>(cells + static_cast<int64_t>(found[i]) * lanes) + b);
+          Clip(reinterpret_cast<Cells*>(cells + static_cast<int64_t>(found[changes[j]]) * lanes) + b);
     }
   }
   // What the left-out rows added is taken out again.

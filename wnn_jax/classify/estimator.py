@@ -31,7 +31,8 @@ class TableEstimator(_base.BaseEstimator):
     """The parts of an estimator on tables that do not depend on what it predicts.
 
     A class of its own sets the parameters ``encoder``, ``bits``, ``categories``, ``image``, ``window``,
-    ``slide``, ``mapping``, ``tables``, ``address_bits``, ``entry_bits``, ``hashes`` and ``random_state``.
+    ``slide``, ``stride``, ``mapping``, ``tables``, ``address_bits``, ``entry_bits``, ``hashes`` and
+    ``random_state``.
 
     Source: docs/semantics/classify.md
     """
@@ -86,6 +87,7 @@ class TableEstimator(_base.BaseEstimator):
             address_bits=max(bits for bits, _ in sizes),
             windows=tuple(window) if windowed else (),
             slide=self.slide if windowed and self.mapping != "local" else 1,
+            stride=self.stride,
             entry_bits=self.entry_bits,
             hashes=self.hashes,
         )

@@ -61,6 +61,7 @@ class WisardClassifier(_base.ClassifierMixin, IncrementalClassifier, InsightfulC
       image: height and width, if the features are the pixels of an image, row by row.
       window: side, or sides, of windows in pixels.
       slide: positions along each axis of a table that is slid.
+      stride: pixels from one position to the next.
       entry_bits: log2 of the entries of hashed tables, of counts only; None for dense tables.
       hashes: hashes of hashed tables.
       conservative: whether hashed tables raise only their smallest cells; such counts depend on the order of
@@ -90,8 +91,9 @@ class WisardClassifier(_base.ClassifierMixin, IncrementalClassifier, InsightfulC
         size_kib: float | None = None,
         mapping: Any = "random",
         image: tuple[int, int] | None = None,
-        window: int | tuple[int, ...] = 7,
+        window: int | tuple[int, ...] = 6,
         slide: int = 2,
+        stride: int = 1,
         entry_bits: int | None = None,
         hashes: int = 2,
         conservative: bool = False,
@@ -114,6 +116,7 @@ class WisardClassifier(_base.ClassifierMixin, IncrementalClassifier, InsightfulC
         self.image = image
         self.window = window
         self.slide = slide
+        self.stride = stride
         self.entry_bits = entry_bits
         self.hashes = hashes
         self.conservative = conservative
@@ -221,10 +224,9 @@ class WisardClassifier(_base.ClassifierMixin, IncrementalClassifier, InsightfulC
             memory = self._counted(memory, levels, classes, weight, relative=True)
             return self._shown(encoder, memory)
         frozen = self._trained(key, kind, sizes, encoder, levels, classes, weight)
-        seen = counts.empty(frozen.mapping, frozen.cells.shape[1], number)
-        seen = np.asarray(counts.write(frozen.mapping, seen, levels, classes)) > 0
+        seen = counts.first(frozen.mapping, frozen.cells.shape[1], number, levels, classes)
         labels = tuple(self.classes_.tolist())
-        return {"encoder_": encoder, "model_": frozen._replace(labels=labels), "presence_": seen}
+        return {"encoder_": encoder, "model_": frozen._replace(labels=labels), "presence_": np.asarray(seen) > 0}
 
     def _counted(self, memory: counting.Memory, levels, classes, weight, relative: bool) -> counting.Memory:
         memory = counting.add(

@@ -37,6 +37,9 @@ class TrainingConfig:
       dropout: the share of the neurons that each row leaves out.
       batch: rows of a step.
       jitter: an image is moved by up to this number of pixels, drawn for each row and epoch.
+      noise: each epoch and each round of a search moves the level of a feature by normal noise of this
+        standard deviation, as a share of the number of its thresholds. Categories, features that may be
+        missing, and pixels are not moved.
       temperature: the factor of the scores in the softmax. None takes 1.45 by the root of the number of
         neurons, and for cells of more than one bit a fifth of that.
 
@@ -52,6 +55,7 @@ class TrainingConfig:
     dropout: float = 0.0
     batch: int = 32
     jitter: int = 0
+    noise: float = 0.0
     temperature: float | None = None
 
     def __post_init__(self):
@@ -63,6 +67,7 @@ class TrainingConfig:
             dropout=Limits(least=0, most=0.9),
             batch=Limits(least=1, most=training.MAX_BATCH),
             jitter=Limits(least=0, most=16),
+            noise=Limits(least=0, most=1),
             temperature=Limits(least=1e-6, most=16),
         )
 
@@ -75,6 +80,8 @@ class Rows(NamedTuple):
       labels: ``int32 [N]``.
       weight: ``float64 [N]``, how often a row is shown beside the others; None shows each once an epoch.
       width: columns of a row of pixels, with the margin; 0 if the rows are no images.
+      steps: ``uint8 [J]``, the largest level of each column that noise moves, and 0 for the other columns;
+        None moves no column.
 
     Source: docs/semantics/classify.md
     """
@@ -83,6 +90,7 @@ class Rows(NamedTuple):
     labels: jax.Array
     weight: np.ndarray | None = None
     width: int = 0
+    steps: np.ndarray | None = None
 
 
 def temperature(config: TrainingConfig, neurons: int) -> float:
@@ -132,6 +140,29 @@ def moves(rng: np.random.Generator, rows: Rows, jitter: int, count: int) -> np.n
     return y * np.int32(rows.width) + x
 
 
+def noisy(rng: np.random.Generator, config: TrainingConfig, rows: Rows) -> Rows:
+    """Move the levels of rows by noise.
+
+    Args:
+      rng: draws the noise.
+      config: how large it is.
+      rows: the rows.
+
+    Returns:
+      The rows, every level between 0 and the largest one of its column.
+
+    Source: docs/semantics/classify.md
+    """
+    if not config.noise or rows.steps is None:
+        return rows
+    levels = np.array(rows.levels)
+    here = np.flatnonzero(rows.steps)
+    most = rows.steps[here].astype(np.float32)
+    drawn = rng.standard_normal((len(levels), len(here)), np.float32) * (most * np.float32(config.noise))
+    levels[:, here] = np.clip(np.rint(levels[:, here] + drawn), 0, most).astype(np.uint8)
+    return rows._replace(levels=jnp.asarray(levels))
+
+
 def train(
     rng: np.random.Generator,
     config: TrainingConfig,
@@ -146,7 +177,7 @@ def train(
     """Train weights for all epochs.
 
     Args:
-      rng: draws the order of the rows, their moves, and the neurons that are left out.
+      rng: draws the order of the rows, their moves, their noise, and the neurons that are left out.
       config: settings.
       mapping: the neurons, of dense tables.
       weights: ``int32 [M, S, K]``.
@@ -169,7 +200,7 @@ def train(
     for e in range(config.epochs):
         left = (1 - e / config.epochs) * (1 - _LAST) + _LAST if falling else 1.0
         epoch = training.Epoch(
-            rows.levels,
+            noisy(rng, config, rows).levels,
             rows.labels,
             jnp.asarray(_order(rng, rows, count)),
             jnp.asarray(moves(rng, rows, config.jitter, count)),

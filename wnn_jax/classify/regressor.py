@@ -56,6 +56,7 @@ class WisardRegressor(_base.RegressorMixin, TableEstimator):
       image: height and width, if the features are the pixels of an image, row by row.
       window: side, or sides, of windows in pixels.
       slide: positions along each axis of a table that is slid.
+      stride: pixels from one position to the next.
       encoder: ``quantile``, ``linear`` or ``gaussian`` thresholds.
       bits: the largest number of thresholds of a feature.
       categories: the features that are categories; ``auto`` takes the columns of a data frame that hold no
@@ -83,8 +84,9 @@ class WisardRegressor(_base.RegressorMixin, TableEstimator):
         size_kib: float | None = None,
         mapping: Any = "random",
         image: tuple[int, int] | None = None,
-        window: int | tuple[int, ...] = 7,
+        window: int | tuple[int, ...] = 6,
         slide: int = 2,
+        stride: int = 1,
         encoder: str = "quantile",
         bits: int = 20,
         categories: Sequence[int | str] | str = "auto",
@@ -102,6 +104,7 @@ class WisardRegressor(_base.RegressorMixin, TableEstimator):
         self.image = image
         self.window = window
         self.slide = slide
+        self.stride = stride
         self.encoder = encoder
         self.bits = bits
         self.categories = categories

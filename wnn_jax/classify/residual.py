@@ -38,6 +38,8 @@ class ResidualConfig:
 
     Attributes:
       rounds: number of rounds; 0 keeps the first mapping.
+      pool: the first mapping is chosen from this number of times its tables: all are trained for the first
+        epochs, and those of most use are kept.
       share: the share of the tables that the first round drops; it falls by ``cooling`` over the rounds.
       cooling: how much of the share is gone in the last round.
       candidates: candidates of each part.
@@ -54,6 +56,7 @@ class ResidualConfig:
     """
 
     rounds: int = 12
+    pool: int = 1
     share: float = 0.15
     cooling: float = 0.7
     candidates: int = 3000
@@ -67,6 +70,7 @@ class ResidualConfig:
         checks.fields(
             self,
             rounds=Limits(least=0),
+            pool=Limits(least=1, most=100),
             share=Limits(above=0, below=1),
             cooling=Limits(least=0, most=1),
             candidates=Limits(least=1),
@@ -143,7 +147,7 @@ def algorithm(task: Task) -> SearchAlgorithm:
         rng = pins.generator(key)
         share = config.share * (1 - config.cooling * state.step / config.rounds)
         count = max(1, int(share * tables))
-        state = refill(rng, task, rows, state, count)
+        state = refill(rng, task, fitting.noisy(rng, task.train, rows), state, count)
         right: list[float] = []
         state = _trained(rng, between, task.mapping, state, rows, lambda _, share: right.append(share))
         tried = min(config.parts, count) * (config.candidates + count)
@@ -165,7 +169,7 @@ def search(
 
     Args:
       key: draws everything.
-      task: the settings; ``rounds=0`` draws the tables only.
+      task: the settings; ``rounds=0`` draws the tables only, or chooses them from a pool.
       rows: the training rows.
       classes: K.
       on_step: called after each round with its number and the share of the rows that were right.
@@ -177,8 +181,7 @@ def search(
     """
     config, mapping = task.config, task.mapping
     rng = pins.generator(key)
-    tables = pins.draw(rng, mapping, task.inputs, mapping.tables)
-    state = State(tables, fitting.start(rng, (mapping.tables, mapping.entries, classes)))
+    state = _chosen(rng, task, rows, classes) if config.pool > 1 else _drawn(rng, task, classes)
     if not config.rounds:
         return state
     state = _trained(rng, dataclasses.replace(task.train, epochs=config.first_epochs), mapping, state, rows)
@@ -189,6 +192,26 @@ def search(
         if on_step:
             on_step(r + 1, 1 - float(info.loss[0]))
     return state
+
+
+def _drawn(rng: np.random.Generator, task: Task, classes: int) -> State:
+    mapping = task.mapping
+    tables = pins.draw(rng, mapping, task.inputs, mapping.tables)
+    return State(tables, fitting.start(rng, (mapping.tables, mapping.entries, classes)))
+
+
+def _chosen(rng: np.random.Generator, task: Task, rows: Rows, classes: int) -> State:
+    """Choose the tables of most use from a pool; their weights are drawn anew."""
+    count, config = task.mapping.tables, task.config
+    larger = dataclasses.replace(task.mapping, tables=config.pool * count)
+    pool = task._replace(mapping=larger)
+    first = dataclasses.replace(task.train, epochs=config.first_epochs)
+    state = _trained(rng, first, larger, _drawn(rng, pool, classes), rows)
+    cells = training.quantised(state.weights, task.train.bits)
+    use = uses(rng, pool, state.tables, cells, rows)
+    kept = np.sort(np.argsort(-use, kind="stable")[:count])
+    tables = Tables(state.tables.column[kept], state.tables.level[kept])
+    return State(tables, fitting.start(rng, (count, task.mapping.entries, classes)))
 
 
 def _trained(
