@@ -255,6 +255,17 @@ def test_count_cells_are_a_classifier_too(shapes):
     assert (classify.predict(found, X_new) == y_new).mean() > 0.85
 
 
+def test_a_weight_of_count_cells_is_the_row_repeated(shapes):
+    (X, y), (X_new, _) = shapes
+    X, y = X[:60], y[:60]
+    weight = np.random.default_rng(0).integers(0, 4, 60)
+    config = classify.ClassifyConfig("count", SHARED, MappingConfig(20, 8))
+    one = classify.fit(jax.random.key(0), config, X, y, weight=weight)
+    other = classify.fit(jax.random.key(0), config, np.repeat(X, weight, axis=0), np.repeat(y, weight))
+    np.testing.assert_array_equal(one.cells, other.cells)
+    np.testing.assert_allclose(classify.probabilities(one, X_new), classify.probabilities(other, X_new))
+
+
 def test_a_row_too_few_is_named():
     with pytest.raises(ValueError, match="X has 2 rows and y has 3 labels"):
         classify.fit(jax.random.key(0), classify.ClassifyConfig(), np.eye(2), [0, 1, 1])

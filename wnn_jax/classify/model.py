@@ -20,7 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.classify import bleaching, calibration, counts, distort, encoders, fitting, residual, training
+from wnn_jax.classify import (
+    bleaching,
+    calibration,
+    counting,
+    counts,
+    distort,
+    encoders,
+    fitting,
+    residual,
+    training,
+)
 from wnn_jax.classify import mapping as pins
 from wnn_jax.classify.distort import DistortConfig
 from wnn_jax.classify.encoders import Encoder, EncoderConfig
@@ -264,12 +274,11 @@ def count_cells(
 
     Source: docs/semantics/classify.md
     """
-    whole = None if weight is None else counts.units(weight)[0]
-    written = counts.first(mapping, config.mapping.entries, number, levels, classes, whole)
-    curve = bleaching.choose(mapping, written, levels, classes, whole)
-    scores = bleaching.left_out(mapping, written, levels, classes, whole, curve.chosen)
-    factor = calibration.temperature(scores, classes, whole)
-    return Classifier(encoder, mapping, bleaching.freeze(written, curve.chosen), factor, tuple(range(number)))
+    empty = counting.start(mapping, config.mapping.entries, number)
+    memory = counting.add(empty, levels, classes, weight, relative=True)
+    memory = counting.judge(memory, "static", levels, classes, weight, relative=True)
+    cells = bleaching.freeze(memory.counts, memory.threshold)
+    return Classifier(encoder, mapping, cells, memory.temperature, tuple(range(number)))
 
 
 def inputs_of(encoder: Encoder, image: tuple[int, int] | None = None, margin: int = 0) -> Inputs:
