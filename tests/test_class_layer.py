@@ -1,4 +1,4 @@
-"""The class-count layer: XLA and the native kernels equal a NumPy oracle to the bit, for all kinds of table."""
+"""The class-count layer: XLA and the native kernels equal a NumPy oracle to the bit."""
 
 from typing import NamedTuple
 

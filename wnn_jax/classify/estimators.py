@@ -226,11 +226,8 @@ class WisardClassifier(_base.ClassifierMixin, IncrementalClassifier, InsightfulC
         frozen = self._trained(key, kind, sizes, encoder, levels, classes, weight)
         seen = counts.first(frozen.mapping, frozen.cells.shape[1], number, levels, classes)
         labels = tuple(self.classes_.tolist())
-        return {
-            "encoder_": encoder,
-            "model_": frozen._replace(labels=labels),
-            "presence_": np.asarray(seen) > 0,
-        }
+        fitted = {"encoder_": encoder, "model_": frozen._replace(labels=labels)}
+        return {**fitted, "presence_": np.asarray(seen) > 0}
 
     def _counted(self, memory: counting.Memory, levels, classes, weight, relative: bool) -> counting.Memory:
         memory = counting.add(
