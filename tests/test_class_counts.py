@@ -3,6 +3,7 @@
 import collections
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 
 from wnn_jax.classify import bleaching, calibration, counts, explain
 from wnn_jax.classify.layer import UNUSED, Mapping, dense
+from wnn_jax.ram import backend
 
+NATIVE = not backend._register()[0] and jax.default_backend() == "cpu"
 J, T, K = 4, 3, 3
 
 
@@ -107,6 +110,7 @@ def test_counts_are_those_of_the_dictionaries(kind, seed):
     start = counts.empty(mapping, S, K)
     whole = np.asarray(counts.write(mapping, start, *rows))
     np.testing.assert_array_equal(whole, shown(mapping, rows).table())
+    np.testing.assert_array_equal(whole, counts.first(mapping, S, K, *rows))
     # Any order, in parts, and a weight as that many rows.
     order = rng.permutation(12)
     np.testing.assert_array_equal(whole, counts.write(mapping, start, *(x[order] for x in rows)))
@@ -148,6 +152,31 @@ def test_leaving_one_out_is_leaving_it_out(kind, seed):
     scores, order = bleaching.dynamic_left_out(mapping, table, *rows)
     np.testing.assert_array_equal(scores, [x for x, _ in rule])
     np.testing.assert_array_equal(order.argmax(axis=1), [x for _, x in rule])
+
+
+@pytest.mark.skipif(not NATIVE, reason="no native kernels here")
+@pytest.mark.parametrize(
+    ("neurons", "tables", "classes", "hashed", "most"),
+    [(11, 11, 3, 0, 9), (9, 4, 17, 0, 9), (10, 10, 33, 2, 9), (12, 5, 1, 3, 9), (7, 7, 10, 0, 2**30)],
+)
+def test_native_votes_without_the_row_equal_xla(monkeypatch, neurons, tables, classes, hashed, most):
+    """The kernel counts neurons eight at a time, in blocks of 64 rows and vectors of 16 classes."""
+    rng = np.random.default_rng(neurons)
+    hashes = rng.integers(0, S, (hashed, T)).astype(np.uint32) if hashed else None
+    mapping = mapping_of(rng, neurons, tables, hashes)
+    table = rng.integers(0, most, (tables, S, classes)).astype(np.int32)
+    levels, labels, weight = rows_of(rng, 150)
+    labels = rng.integers(0, classes, 150)
+    thresholds = [1, 2, 5, most // 2 + 1]
+    curves = []
+    for name in ("xla", "cpu"):
+        monkeypatch.setenv("WNN_JAX_BACKEND", name)
+        jax.clear_caches()  # a compiled function keeps its backend
+        blocks = list(bleaching._left_out(mapping, table, levels, labels, weight, thresholds))
+        votes = [np.asarray(x)[:, : rows.stop - rows.start] for rows, x in blocks]
+        curves.append(np.concatenate(votes, axis=1))
+    np.testing.assert_array_equal(*curves)
+    assert curves[0].any()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -174,9 +174,10 @@ def test_benchmark(tmp_path):
     done = call("benchmark", "--table=classify", f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stderr
     rows = {row["row"].split(":")[1]: row for row in rows_of(tmp_path)}
-    assert {"one pass", "count", "trained", "forest"} <= set(rows)
+    assert {"same", "one pass", "count", "trained", "forest"} <= set(rows)
     assert all(row["accuracy"] > 0.8 and row["rows_per_second"] > 100 for row in rows.values())
-    assert "classified a second" in done.stdout
+    assert "learnt a second" in done.stdout
+    assert "to count a row in a neuron" in done.stdout
 
 
 def test_of_a_tie_wisardpkg_takes_the_last_label_also_for_rows_it_does_not_know():

@@ -40,6 +40,17 @@ def test_the_checks_of_scikit_learn_pass_for_counts():
     checked(WisardClassifier(**SMALL))
 
 
+def test_the_estimators_are_found_at_the_door():
+    from wnn_jax import classify
+
+    assert classify.WisardClassifier is WisardClassifier
+    assert {"WisardEnsemble", "WisardRegressor", "ThermometerEncoder"} <= set(classify.__all__)
+    for name in classify.__all__:
+        assert getattr(classify, name).__name__ == name
+    with pytest.raises(AttributeError, match=r"wnn_jax.classify has no 'Wizard': it has Classifier"):
+        classify.Wizard  # noqa: B018
+
+
 @pytest.mark.long
 @ONE_CLASS
 @pytest.mark.parametrize(

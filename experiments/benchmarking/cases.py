@@ -112,7 +112,7 @@ def run_case(
     if table == "search":
         return run_search(sizes, seed, way, operation, int(address_bits))
     if table == "classify":
-        return classify.run(seed, way)
+        return classify.run(seed, way, operation)
     if way == "bound one":
         return run_bound(sizes, int(PACKED[operation] * 2 ** int(address_bits)))
     neurons = sizes.neurons

@@ -4,6 +4,10 @@
 
 #pragma once
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
@@ -33,11 +37,28 @@ inline const Kernels& Best() {
 #endif
 }
 
-// Memory that begins at a cache line.
+// Asks for large pages for memory that is about to be written for the first time: without them most of the time
+// of counting goes into page faults.
+inline void Advise(void* memory, int64_t bytes) {
+#if defined(__linux__)
+  constexpr uintptr_t kPage = uintptr_t{1} << 21;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(memory), end = begin + static_cast<uintptr_t>(bytes);
+  const uintptr_t first = (begin + kPage - 1) & ~(kPage - 1), last = end & ~(kPage - 1);
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+#else
+  (void)memory, (void)bytes;
+#endif
+}
+
+// Zeros that begin at a cache line.
 template <typename T>
 class Aligned {
  public:
-  explicit Aligned(size_t count) : memory_(new (std::align_val_t(64)) T[count]()) {}
+  explicit Aligned(size_t count)
+      : memory_(static_cast<T*>(::operator new[](count * sizeof(T), std::align_val_t(64)))) {
+    Advise(memory_, count * sizeof(T));
+    std::memset(memory_, 0, count * sizeof(T));
+  }
   ~Aligned() { ::operator delete[](memory_, std::align_val_t(64)); }
   Aligned(const Aligned&) = delete;
   Aligned& operator=(const Aligned&) = delete;
@@ -71,25 +92,36 @@ void Widen(const Cell* cells, int64_t places, int64_t classes, int64_t lanes, Ce
   for (int64_t p = 0; p < places; ++p) std::memcpy(wide + p * lanes, cells + p * classes, classes * sizeof(Cell));
 }
 
-inline void ReadRows(const Neurons& neurons, bool dense, const int16_t* cells, int64_t lanes, const uint8_t* block,
-                     int64_t size, int32_t* scores) {
-  Best().read_halves(neurons, dense, cells, lanes, block, size, scores);
+// Cells for the kernels, and the copy of their last table, which vectors may read beyond its end.
+template <typename Cell>
+class Padded {
+ public:
+  Padded(const Cell* cells, int64_t tables, int64_t entries, int64_t classes)
+      : tail_(entries * classes + kLanes), view_{cells, tail_.get(), tables, classes} {
+    if (tables > 0) std::copy_n(cells + (tables - 1) * entries * classes, entries * classes, tail_.get());
+  }
+  const Tables<Cell>& View() const { return view_; }
+
+ private:
+  Aligned<Cell> tail_;
+  Tables<Cell> view_;
+};
+
+inline void ReadRows(const Neurons& neurons, bool dense, const Tables<int8_t>& tables, int64_t lanes,
+                     const uint8_t* block, int64_t size, int32_t* scores) {
+  Best().read_bytes(neurons, dense, tables, lanes, block, size, scores);
 }
-inline void ReadRows(const Neurons& neurons, bool dense, const int32_t* cells, int64_t lanes, const uint8_t* block,
-                     int64_t size, int32_t* scores) {
-  Best().read_words(neurons, dense, cells, lanes, block, size, scores);
+inline void ReadRows(const Neurons& neurons, bool dense, const Tables<int32_t>& tables, int64_t lanes,
+                     const uint8_t* block, int64_t size, int32_t* scores) {
+  Best().read_words(neurons, dense, tables, lanes, block, size, scores);
 }
 
-// `Wide` is the type in which the kernels read the cells.
-template <typename Wide, typename Pool, typename Cell>
-bool Read(Pool& pool, const Neurons& neurons, const Cell* given, int64_t tables, int64_t classes, const Rows& rows,
+template <typename Pool, typename Cell>
+bool Read(Pool& pool, const Neurons& neurons, const Cell* cells, int64_t tables, int64_t classes, const Rows& rows,
           int32_t* scores) {
   // One class needs no vector.
-  const int64_t lanes = classes == 1 ? 1 : LanesOf(classes), places = tables * neurons.entries;
-  Aligned<Wide> wide(places * lanes);
-  for (int64_t p = 0; p < places; ++p)
-    std::copy_n(given + p * classes, classes, wide.get() + p * lanes);
-  const Wide* cells = wide.get();
+  const int64_t lanes = classes == 1 ? 1 : LanesOf(classes);
+  const Padded<Cell> padded(cells, tables, neurons.entries, classes);
   const bool dense = neurons.Dense();
   return Parallel(pool, (rows.count + kRows - 1) / kRows, [&] {
     auto block = std::make_shared<Aligned<uint8_t>>(BlockBytes(rows.columns));
@@ -99,7 +131,7 @@ bool Read(Pool& pool, const Neurons& neurons, const Cell* given, int64_t tables,
         const int64_t first = b * kRows, size = std::min(kRows, rows.count - first);
         std::memset(sums->get(), 0, kRows * lanes * sizeof(int32_t));
         Best().gather(rows, first, size, block->get(), BlockBytes(rows.columns));
-        ReadRows(neurons, dense, cells, lanes, block->get(), size, sums->get());
+        ReadRows(neurons, dense, padded.View(), lanes, block->get(), size, sums->get());
         for (int64_t i = 0; i < size; ++i)
           std::memcpy(scores + (first + i) * classes, sums->get() + i * lanes, classes * sizeof(int32_t));
       }
@@ -107,28 +139,69 @@ bool Read(Pool& pool, const Neurons& neurons, const Cell* given, int64_t tables,
   });
 }
 
-// Adds to `tables` tables of rows of `lanes` cells. The rows go by in chunks, so that their levels stay in cache.
+// Writes `votes` [thresholds, rows, classes]: for each row and class the neurons whose counts without the row
+// reach the threshold.
+template <typename Pool>
+bool VotesLeftOut(Pool& pool, const Neurons& neurons, const int32_t* cells, int64_t tables, int64_t classes,
+                  const Rows& rows, LeftOut how, int32_t* votes) {
+  how.lanes = LanesOf(classes);
+  const Padded<int32_t> padded(cells, tables, neurons.entries, classes);
+  const ByTable groups(neurons, tables);
+  int64_t most = 0;
+  for (int64_t m = 0; m < tables; ++m) most = std::max<int64_t>(most, groups.begin[m + 1] - groups.begin[m]);
+  const bool dense = neurons.Dense();
+  const int64_t each = how.thresholds * how.lanes;
+  return Parallel(pool, (rows.count + kRows - 1) / kRows, [&] {
+    auto block = std::make_shared<Aligned<uint8_t>>(BlockBytes(rows.columns));
+    auto sums = std::make_shared<Aligned<int32_t>>(kRows * each);
+    auto room = std::make_shared<Aligned<uint32_t>>(most * neurons.hashed * kRows);
+    return [&, block, sums, room](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        const int64_t first = b * kRows, size = std::min(kRows, rows.count - first);
+        std::memset(sums->get(), 0, kRows * each * sizeof(int32_t));
+        Best().gather(rows, first, size, block->get(), BlockBytes(rows.columns));
+        Best().left_out(neurons, dense, groups.View(), padded.View(), how, block->get(), first, size, room->get(),
+                        sums->get());
+        for (int64_t t = 0; t < how.thresholds; ++t)
+          for (int64_t i = 0; i < size; ++i)
+            std::memcpy(votes + (t * rows.count + first + i) * classes, sums->get() + i * each + t * how.lanes,
+                        classes * sizeof(int32_t));
+      }
+    };
+  });
+}
+
+// Adds rows to `tables` tables of rows of `lanes` cells, which begin as copies of `from`, or empty where `from` is
+// null. The rows go by in chunks, so that their levels stay in cache.
 template <typename Pool>
 bool Add(Pool& pool, const Neurons& neurons, const Rows& rows, const Added& added, int64_t lanes, int64_t tables,
-         int32_t* cells) {
+         const int32_t* from, int32_t* cells) {
   const ByTable groups(neurons, tables);
   const bool dense = neurons.Dense();
-  const int64_t stride = BlockBytes(rows.columns);
-  const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 20) / stride) * kRows;
+  const int64_t stride = BlockBytes(rows.columns), size_of_table = neurons.entries * lanes;
+  const int64_t chunk = std::max<int64_t>(1, (int64_t{1} << 20) / std::max<int64_t>(stride, 1)) * kRows;
   const int64_t many = std::min(chunk, (rows.count + kRows - 1) / kRows * kRows);
+  Advise(cells, tables * size_of_table * sizeof(int32_t));
   Aligned<uint8_t> blocks(many / kRows * stride);
-  for (int64_t first = 0; first < rows.count; first += chunk) {
+  int64_t first = 0;
+  do {
     const int64_t size = std::min(chunk, rows.count - first);
     Best().gather(rows, first, size, blocks.get(), stride);
     const bool enough = Parallel(pool, tables, [&] {
       return [&](int64_t begin, int64_t end) {
-        for (int64_t m = begin; m < end; ++m)
+        for (int64_t m = begin; m < end; ++m) {
+          int32_t* table = cells + m * size_of_table;
+          if (first == 0 && !from) std::memset(table, 0, size_of_table * sizeof(int32_t));
+          if (first == 0 && from && from != cells)
+            std::memcpy(table, from + m * size_of_table, size_of_table * sizeof(int32_t));
           Best().add(neurons, dense, groups.neuron.data() + groups.begin[m], groups.begin[m + 1] - groups.begin[m],
-                  added, lanes, blocks.get(), stride, first, size, cells + m * neurons.entries * lanes);
+                     added, lanes, blocks.get(), stride, first, size, table);
+        }
       };
     });
     if (!enough) return false;
-  }
+    first += chunk;
+  } while (first < rows.count);
   return true;
 }
 

@@ -57,7 +57,10 @@ ffi::Error CheckLabels(const I32& label, int64_t count, int64_t classes) {
 Neurons MakeNeurons(const I32Matrix& column, const U8Matrix& level, const I32& table, const U32Matrix& hashes,
                     int64_t entries) {
   return {column.typed_data(), level.typed_data(), table.typed_data(), hashes.typed_data(),
-          Dim(column, 0),      Dim(column, 1),     Dim(hashes, 0),     entries};
+          Dim(column, 0),      Dim(column, 1),     Dim(hashes, 0),     entries,
+          entries <= 1 << 8    ? 1
+          : entries <= 1 << 16 ? 2
+                               : 4};
 }
 
 // Runs work that allocates memory.
@@ -82,28 +85,51 @@ ffi::Error ReadTables(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I3
   if (cells.element_type() == ffi::DataType::S8)
     return Guarded([&] {
       const auto* bytes = static_cast<const int8_t*>(cells.untyped_data());
-      return Read<int16_t>(pool, neurons, bytes, tables, classes, rows, scores);
+      return Read(pool, neurons, bytes, tables, classes, rows, scores);
     });
   WNN_REQUIRE(cells.element_type() == ffi::DataType::S32, "cells must be int8 or int32");
   return Guarded([&] {
     const auto* words = static_cast<const int32_t*>(cells.untyped_data());
-    return Read<int32_t>(pool, neurons, words, tables, classes, rows, scores);
+    return Read(pool, neurons, words, tables, classes, rows, scores);
   });
 }
 
+// Empty `cells` [0, S, K] are tables that have counted no row.
 ffi::Error Count(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes,
                  I32Cube cells, U8Matrix levels, I32 label, I32 weight, ffi::Result<I32Cube> result) {
-  const int64_t tables = Dim(cells, 0), entries = Dim(cells, 1), classes = Dim(cells, 2);
+  const int64_t tables = Dim(*result, 0), entries = Dim(*result, 1), classes = Dim(*result, 2);
   WNN_CHECK(CheckNeurons(column, level, table, hashes, Dim(levels, 1), tables, entries));
   WNN_CHECK(CheckLabels(label, Dim(levels, 0), classes));
   WNN_REQUIRE(Dim(weight, 0) == Dim(levels, 0), "weight needs one number for each row");
-  WNN_REQUIRE(result->element_count() == cells.element_count(), "the result has another shape");
-  int32_t* out = result->typed_data();
-  if (out != cells.typed_data()) std::memcpy(out, cells.typed_data(), cells.size_bytes());
+  WNN_REQUIRE((Dim(cells, 0) == tables || Dim(cells, 0) == 0) && Dim(cells, 1) == entries && Dim(cells, 2) == classes,
+              "the result has another shape");
   const Rows rows{levels.typed_data(), nullptr, nullptr, Dim(levels, 1), Dim(levels, 0)};
   const Added added{nullptr, label.typed_data(), weight.typed_data()};
   const Neurons neurons = MakeNeurons(column, level, table, hashes, entries);
-  return Guarded([&] { return Add(pool, neurons, rows, added, classes, tables, out); });
+  const int32_t* from = Dim(cells, 0) ? cells.typed_data() : nullptr;
+  return Guarded([&] { return Add(pool, neurons, rows, added, classes, tables, from, result->typed_data()); });
+}
+
+constexpr int64_t kMaxThresholds = 256;
+
+ffi::Error VotesWithout(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes,
+                        I32Cube cells, U8Matrix levels, I32 label, I32 weight, I32 threshold,
+                        ffi::Result<I32Cube> result) {
+  const int64_t tables = Dim(cells, 0), entries = Dim(cells, 1), classes = Dim(cells, 2), count = Dim(levels, 0);
+  WNN_CHECK(CheckNeurons(column, level, table, hashes, Dim(levels, 1), tables, entries));
+  WNN_CHECK(CheckLabels(label, count, classes));
+  WNN_REQUIRE(Dim(weight, 0) == count, "weight needs one number for each row");
+  WNN_REQUIRE(Dim(threshold, 0) <= kMaxThresholds, "there are at most 256 thresholds");
+  for (int64_t b = 0; b < Dim(threshold, 0); ++b)
+    WNN_REQUIRE(threshold.typed_data()[b] >= 1, "a threshold is below 1");
+  WNN_REQUIRE(Dim(*result, 0) == Dim(threshold, 0) && Dim(*result, 1) == count && Dim(*result, 2) == classes,
+              "the result has another shape");
+  const Rows rows{levels.typed_data(), nullptr, nullptr, Dim(levels, 1), count};
+  const Neurons neurons = MakeNeurons(column, level, table, hashes, entries);
+  const LeftOut how{label.typed_data(), weight.typed_data(), threshold.typed_data(), Dim(threshold, 0), 0};
+  return Guarded([&] {
+    return VotesLeftOut(pool, neurons, cells.typed_data(), tables, classes, rows, how, result->typed_data());
+  });
 }
 
 ffi::Error Sum(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table, U32Matrix hashes,
@@ -119,7 +145,7 @@ ffi::Error Sum(ffi::ThreadPool pool, I32Matrix column, U8Matrix level, I32 table
     Aligned<int32_t> wide(count * lanes + 1), cells(tables * entries * lanes + 1);
     Widen(values.typed_data(), count, classes, lanes, wide.get());
     const Added added{wide.get(), nullptr, nullptr};
-    if (!Add(pool, neurons, rows, added, lanes, tables, cells.get())) return false;
+    if (!Add(pool, neurons, rows, added, lanes, tables, cells.get(), cells.get())) return false;
     for (int64_t p = 0; p < tables * entries; ++p)
       std::memcpy(result->typed_data() + p * classes, cells.get() + p * lanes, classes * sizeof(int32_t));
     return true;
@@ -170,6 +196,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnClassCount, wnn::classify::Count,
     ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_MAPPING.Arg<wnn::classify::I32Cube>()
         .Arg<wnn::classify::U8Matrix>().Arg<wnn::I32>().Arg<wnn::I32>().Ret<wnn::classify::I32Cube>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    WnnClassLeftOut, wnn::classify::VotesWithout,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_MAPPING.Arg<wnn::classify::I32Cube>()
+        .Arg<wnn::classify::U8Matrix>().Arg<wnn::I32>().Arg<wnn::I32>().Arg<wnn::I32>()
+        .Ret<wnn::classify::I32Cube>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnClassSum, wnn::classify::Sum,

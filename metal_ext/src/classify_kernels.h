@@ -7,209 +7,68 @@
 #include <cstdint>
 #include <cstring>
 
-#include "classify_types.h"
-
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi"  // the vectors below are never passed between functions of two builds
-#endif
-
-#define WNN_INLINE static inline __attribute__((always_inline))
+#include "classify_blocks.h"
+#include "classify_reading.h"
 
 namespace wnn {
 namespace classify {
 namespace {
 
-typedef uint8_t Bytes __attribute__((vector_size(64)));
-typedef int32_t Cells __attribute__((vector_size(64)));
-typedef int16_t Halves __attribute__((vector_size(32)));  // the frozen cells of one vector of classes
-
-// Transposes a square of 8 rows of 8 bytes.
-WNN_INLINE void Transpose8(uint64_t x[8]) {
-  const uint64_t masks[3] = {0x00FF00FF00FF00FFull, 0x0000FFFF0000FFFFull, 0x00000000FFFFFFFFull};
-  for (int step = 2; step >= 0; --step) {
-    const int distance = 1 << step, bits = 8 << step;
-    for (int i = 0; i < 8; ++i) {
-      if (i & distance) continue;
-      const uint64_t t = ((x[i] >> bits) ^ x[i + distance]) & masks[step];
-      x[i + distance] ^= t;
-      x[i] ^= t << bits;
-    }
-  }
-}
-
-// Copies up to 64 rows into a block with one vector of bytes for each column, so that a pin is one comparison.
-// A level outside its row is 0.
-WNN_INLINE void Gather(const Rows& rows, int64_t first, int64_t size, uint8_t* block) {
-  const int64_t columns = rows.columns, padded = (columns + 7) / 8 * 8;
-  for (int64_t i = 0; i < size; i += 8) {
-    const int64_t some = size - i < 8 ? size - i : 8;
-    const uint8_t* source[8];
-    int64_t low = 0, high = columns;  // the columns that every row of the group has
-    int64_t shift[8] = {0};
-    for (int64_t a = 0; a < some; ++a) {
-      const int64_t at = first + i + a;
-      shift[a] = rows.offset ? rows.offset[at] : 0;
-      source[a] = rows.levels + (rows.row ? rows.row[at] : at) * columns + shift[a];
-      low = low > -shift[a] ? low : -shift[a];
-      high = high < columns - shift[a] ? high : columns - shift[a];
-    }
-    for (int64_t j = 0; j < padded; j += 8) {
-      uint64_t square[8] = {0};
-      if (j >= low && j + 8 <= high) {
-        for (int64_t a = 0; a < some; ++a) std::memcpy(square + a, source[a] + j, 8);
-      } else {
-        for (int64_t a = 0; a < some; ++a)
-          for (int64_t b = 0; b < 8; ++b)
-            if (j + b + shift[a] >= 0 && j + b + shift[a] < columns && j + b < columns)
-              reinterpret_cast<uint8_t*>(square + a)[b] = source[a][j + b];
-      }
-      Transpose8(square);
-      for (int64_t b = 0; b < 8; ++b) std::memcpy(block + (j + b) * kRows + i, square + b, 8);
-    }
-  }
-}
-
-// The entries that neuron r reads for the 64 rows of a block, one row of 64 for each hash.
-WNN_INLINE void Entries(const Neurons& neurons, bool dense, int64_t r, const uint8_t* block, uint32_t* out) {
-  const int32_t* column = neurons.column + r * neurons.pins;
-  const uint8_t* level = neurons.level + r * neurons.pins;
-  if (dense) {
-    for (int64_t first = 0; first < neurons.pins; first += 8) {
-      const int64_t last = neurons.pins < first + 8 ? neurons.pins : first + 8;
-      Bytes part = {};
-      for (int64_t t = first; t < last; ++t) {
-        Bytes x;
-        std::memcpy(&x, block + column[t] * kRows, kRows);
-        const Bytes least = Bytes{} + level[t];
-        part |= (Bytes)(x >= least) & (Bytes{} + static_cast<uint8_t>(1u << (t - first)));
-      }
-      uint8_t bytes[kRows];
-      std::memcpy(bytes, &part, kRows);
-      if (first == 0)
-        for (int64_t i = 0; i < kRows; ++i) out[i] = bytes[i];
-      else
-        for (int64_t i = 0; i < kRows; ++i) out[i] |= static_cast<uint32_t>(bytes[i]) << first;
-    }
-    return;
-  }
-  for (int64_t h = 0; h < neurons.hashed; ++h) {
-    uint32_t* one = out + h * kRows;
-    for (int64_t i = 0; i < kRows; ++i) one[i] = 0;
-    for (int64_t t = 0; t < neurons.pins; ++t) {
-      const uint8_t* x = block + column[t] * kRows;
-      const uint32_t hash = neurons.hashes[h * neurons.pins + t];
-      const uint8_t least = level[t];
-      for (int64_t i = 0; i < kRows; ++i) one[i] ^= x[i] >= least ? hash : 0;
-    }
-  }
-}
-
-void GatherRows(const Rows& rows, int64_t first, int64_t size, uint8_t* blocks, int64_t stride) {
-  for (int64_t at = 0; at < size; at += kRows)
-    Gather(rows, first + at, size - at < kRows ? size - at : kRows, blocks + at / kRows * stride);
-}
-
-// --- Reading: the score of a class is the sum of the cells that the neurons read.
-
-// The sums of frozen cells, which fit in 16 bits for this number of neurons.
-constexpr int64_t kNeuronsOfHalves = 255;
-
-// Adds the smallest cell of all hashes, one class at a time.
-template <typename Cell>
-void ReadHashed(const Neurons& neurons, const Cell* table, int64_t lanes, const uint32_t* entries, int64_t size,
-                int32_t* scores) {
-  for (int64_t i = 0; i < size; ++i) {
-    int32_t* sum = scores + i * lanes;
-    for (int64_t k = 0; k < lanes; ++k) {
-      Cell least = table[entries[i] * lanes + k];
-      for (int64_t h = 1; h < neurons.hashed; ++h) {
-        const Cell other = table[entries[h * kRows + i] * lanes + k];
-        least = other < least ? other : least;
-      }
-      sum[k] += least;
-    }
-  }
-}
-
-// Reads cells of up to 2 vectors of classes; `Vector` has the type of the cells.
-template <typename Cell, typename Vector, int kBlocks>
-WNN_INLINE void ReadVectors(const Neurons& neurons, bool dense, const Cell* cells, const uint8_t* block, int64_t size,
-                            int32_t* scores) {
-  constexpr int64_t lanes = kBlocks * kLanes;
-  const int64_t most = sizeof(Cell) == sizeof(int32_t) ? neurons.count : kNeuronsOfHalves;
-  uint32_t entries[kMaxHashes * kRows];
-  Vector sums[kRows * kBlocks];
-  for (int64_t first = 0; first < neurons.count; first += most) {
-    const int64_t last = first + most < neurons.count ? first + most : neurons.count;
-    std::memset(sums, 0, sizeof sums);
-    for (int64_t r = first; r < last; ++r) {
-      Entries(neurons, dense, r, block, entries);
-      const Cell* table = cells + neurons.table[r] * neurons.entries * lanes;
-      for (int64_t i = 0; i < size; ++i)
-        for (int b = 0; b < kBlocks; ++b)
-          sums[i * kBlocks + b] += reinterpret_cast<const Vector*>(table + entries[i] * lanes)[b];
-    }
-    const Cell* sum = reinterpret_cast<const Cell*>(sums);
-    for (int64_t i = 0; i < size * lanes; ++i) scores[i] += sum[i];
-  }
-}
-
-template <typename Cell, typename Vector>
-void ReadRows(const Neurons& neurons, bool dense, const Cell* cells, int64_t lanes, const uint8_t* block,
-              int64_t size, int32_t* scores) {
-  if (neurons.hashed == 1 && lanes == kLanes)
-    return ReadVectors<Cell, Vector, 1>(neurons, dense, cells, block, size, scores);
-  if (neurons.hashed == 1 && lanes == 2 * kLanes)
-    return ReadVectors<Cell, Vector, 2>(neurons, dense, cells, block, size, scores);
-  uint32_t entries[kMaxHashes * kRows];
-  for (int64_t r = 0; r < neurons.count; ++r) {
-    Entries(neurons, dense, r, block, entries);
-    ReadHashed(neurons, cells + neurons.table[r] * neurons.entries * lanes, lanes, entries, size, scores);
-  }
-}
-
 // --- Adding: each row adds its values to the entries of its neurons.
 
-template <bool kVectors>
-WNN_INLINE void AddBlock(const Neurons& neurons, bool dense, int64_t r, const Added& added, int64_t lanes,
-                         const uint8_t* block, int64_t first, int64_t size, int32_t* table) {
-  uint32_t entries[kMaxHashes * kRows];
+// Finds the entries that neuron r adds to, and the rows for which a hash gives no entry that an earlier one gave:
+// two hashes that coincide count once.
+WNN_INLINE void Distinct(const Neurons& neurons, bool dense, int64_t r, const uint8_t* block, uint32_t* entries,
+                         uint32_t* fresh) {
   Entries(neurons, dense, r, block, entries);
-  for (int64_t i = 0; i < size; ++i) {
-    for (int64_t h = 0; h < neurons.hashed; ++h) {
-      const uint32_t entry = entries[h * kRows + i];
-      bool again = false;  // two hashes that coincide count once
-      for (int64_t g = 0; g < h; ++g) again |= entries[g * kRows + i] == entry;
-      if (again) continue;
-      int32_t* cell = table + entry * lanes;
-      if (kVectors) {
-        for (int64_t k = 0; k < lanes; k += kLanes) {
-          Cells one, more;
-          std::memcpy(&one, cell + k, sizeof one);
-          std::memcpy(&more, added.values + (first + i) * lanes + k, sizeof more);
-          one += more;
-          std::memcpy(cell + k, &one, sizeof one);
-        }
-      } else {
-        // Sums wrap around, as those of XLA do.
-        uint32_t& sum = reinterpret_cast<uint32_t&>(cell[added.label[first + i]]);
-        sum += static_cast<uint32_t>(added.weight[first + i]);
-      }
-    }
+  for (int64_t h = 0; h < neurons.hashed; ++h) {
+    uint32_t* one = fresh + h * kRows;
+    for (int64_t i = 0; i < kRows; ++i) one[i] = ~0u;
+    for (int64_t g = 0; g < h; ++g)
+      for (int64_t i = 0; i < kRows; ++i) one[i] = entries[g * kRows + i] == entries[h * kRows + i] ? 0 : one[i];
   }
 }
 
-void AddRows(const Neurons& neurons, bool dense, const int32_t* members, int64_t count,
-                               const Added& added, int64_t lanes, const uint8_t* blocks, int64_t stride,
-                               int64_t first, int64_t size, int32_t* table) {
+// Adds `values` to all classes.
+WNN_INLINE void AddVectors(const int32_t* values, int64_t lanes, const uint32_t* entries, const uint32_t* fresh,
+                           int64_t size, int32_t* table) {
+  for (int64_t i = 0; i < size; ++i)
+    for (int64_t k = 0; k < lanes; k += kLanes) {
+      int32_t* cell = table + entries[i] * lanes + k;
+      Cells one = Load<Cells>(cell);
+      one += Load<Cells>(values + i * lanes + k) & (Cells{} + static_cast<int32_t>(fresh[i]));
+      std::memcpy(cell, &one, sizeof one);
+    }
+}
+
+// Adds a weight to the class of each row. Sums wrap around, as those of XLA do.
+WNN_INLINE void AddWeights(const int32_t* label, const int32_t* weight, int64_t classes, const uint32_t* entries,
+                           const uint32_t* fresh, int64_t size, uint32_t* table) {
+  // The places first, which takes vectors.
+  int64_t place[kRows];
+  uint32_t amount[kRows];
+  for (int64_t i = 0; i < size; ++i) {
+    place[i] = entries[i] * classes + label[i];
+    amount[i] = static_cast<uint32_t>(weight[i]) & fresh[i];
+  }
+  for (int64_t i = 0; i < size; ++i) table[place[i]] += amount[i];
+}
+
+void AddRows(const Neurons& neurons, bool dense, const int32_t* members, int64_t count, const Added& added,
+             int64_t lanes, const uint8_t* blocks, int64_t stride, int64_t first, int64_t size, int32_t* table) {
+  uint32_t entries[kMaxHashes * kRows], fresh[kMaxHashes * kRows];
   for (int64_t a = 0; a < count; ++a)
     for (int64_t at = 0; at < size; at += kRows) {
-      const uint8_t* block = blocks + at / kRows * stride;
-      const int64_t some = size - at < kRows ? size - at : kRows;
-      if (added.values)
-        AddBlock<true>(neurons, dense, members[a], added, lanes, block, first + at, some, table);
-      else
-        AddBlock<false>(neurons, dense, members[a], added, lanes, block, first + at, some, table);
+      const int64_t some = size - at < kRows ? size - at : kRows, row = first + at;
+      Distinct(neurons, dense, members[a], blocks + at / kRows * stride, entries, fresh);
+      for (int64_t h = 0; h < neurons.hashed; ++h) {
+        const uint32_t *entry = entries + h * kRows, *kept = fresh + h * kRows;
+        if (added.values)
+          AddVectors(added.values + row * lanes, lanes, entry, kept, some, table);
+        else
+          AddWeights(added.label + row, added.weight + row, lanes, entry, kept, some,
+                     reinterpret_cast<uint32_t*>(table));
+      }
     }
 }
 
@@ -355,7 +214,7 @@ WNN_INLINE int64_t TrainBatch(const Neurons& neurons, bool dense, const Groups& 
 }  // namespace
 
 extern const Kernels WNN_KERNELS;
-const Kernels WNN_KERNELS = {GatherRows, ReadRows<int16_t, Halves>, ReadRows<int32_t, Cells>, AddRows, TrainRows};
+const Kernels WNN_KERNELS = {GatherRows, ReadRows<int8_t>, ReadRows<int32_t>, LeaveOut, AddRows, TrainRows};
 
 }  // namespace classify
 }  // namespace wnn

@@ -19,6 +19,7 @@ struct Neurons {
   const int32_t* table;    // [count]
   const uint32_t* hashes;  // [hashed, pins]
   int64_t count, pins, hashed, entries;
+  int planes;  // bytes of an entry
 
   bool Dense() const {
     if (hashed != 1) return false;
@@ -50,6 +51,27 @@ struct Added {
   const int32_t* weight;  // [count]
 };
 
+// Cells [tables, entries, classes], of which a kernel reads whole vectors: the last table is a copy in `tail`, with
+// memory for a vector after its end.
+template <typename Cell>
+struct Tables {
+  const Cell* cells;
+  const Cell* tail;
+  int64_t tables, classes;
+
+  const Cell* Of(int64_t table, int64_t entries) const {
+    return table == tables - 1 ? tail : cells + table * entries * classes;
+  }
+};
+
+// How rows are judged by the counts without themselves.
+struct LeftOut {
+  const int32_t* label;      // [N]
+  const int32_t* weight;     // [N], what the counts of the row's class hold of the row
+  const int32_t* threshold;  // [thresholds], at least 1
+  int64_t thresholds, lanes;
+};
+
 struct Training {
   const int32_t* label;     // [N]
   const int32_t* share;     // [shares], exp(-temperature * d) in 2^-16, d = distance to the best score
@@ -65,10 +87,14 @@ struct Kernels {
   // Copies rows to blocks of 64, each with one vector of bytes for each column.
   void (*gather)(const Rows& rows, int64_t first, int64_t size, uint8_t* blocks, int64_t stride);
   // Adds the cells that the neurons read for the rows of a block to `scores` [size, lanes].
-  void (*read_halves)(const Neurons&, bool dense, const int16_t* cells, int64_t lanes, const uint8_t* block,
-                      int64_t size, int32_t* scores);
-  void (*read_words)(const Neurons&, bool dense, const int32_t* cells, int64_t lanes, const uint8_t* block,
+  void (*read_bytes)(const Neurons&, bool dense, const Tables<int8_t>&, int64_t lanes, const uint8_t* block,
                      int64_t size, int32_t* scores);
+  void (*read_words)(const Neurons&, bool dense, const Tables<int32_t>&, int64_t lanes, const uint8_t* block,
+                     int64_t size, int32_t* scores);
+  // Adds to `votes` [64, thresholds, lanes] the neurons whose counts without the row reach the thresholds. `room`
+  // holds the entries and the times of all neurons of a table.
+  void (*left_out)(const Neurons&, bool dense, const Groups&, const Tables<int32_t>&, const LeftOut&,
+                   const uint8_t* block, int64_t first, int64_t size, uint32_t* room, int32_t* votes);
   // Adds rows to the table of the `count` neurons in `members`.
   void (*add)(const Neurons&, bool dense, const int32_t* members, int64_t count, const Added&, int64_t lanes,
               const uint8_t* blocks, int64_t stride, int64_t first, int64_t size, int32_t* table);

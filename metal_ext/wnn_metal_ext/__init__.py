@@ -10,7 +10,7 @@ import ctypes
 import pathlib
 
 # Must be raised when the arguments of a target change, because wnn_jax uses only kernels of its own edition.
-EDITION = 3
+EDITION = 4
 
 TARGETS = {
     "wnn_fit_and_read": "WnnFitAndRead",
@@ -19,6 +19,7 @@ TARGETS = {
     "wnn_probe": "WnnProbe",
     "wnn_class_read": "WnnClassRead",
     "wnn_class_count": "WnnClassCount",
+    "wnn_class_left_out": "WnnClassLeftOut",
     "wnn_class_sum": "WnnClassSum",
     "wnn_class_train": "WnnClassTrain",
     "wnn_chain_zeros": "WnnChainZeros",

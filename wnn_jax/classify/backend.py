@@ -13,6 +13,7 @@ import numpy as np
 from wnn_jax.ram import backend
 
 MAX_CLASSES = 256  # the native kernels train no more classes
+MAX_THRESHOLDS = 256  # the native kernels judge no more thresholds at once
 
 
 def native() -> bool:
@@ -40,24 +41,47 @@ def read(mapping, cells, levels) -> jax.Array:
     return jax.ffi.ffi_call("wnn_class_read", scores, vmap_method="sequential")(*mapping, cells, levels)
 
 
-def count(mapping, counts, levels, labels, weight) -> jax.Array:
+def count(mapping, tables: int, counts, levels, labels, weight) -> jax.Array:
     """Do the work of `layer.count` with the native kernels.
+
+    Args:
+      mapping: a `layer.Mapping`.
+      tables: M.
+      counts: ``int32 [M, S, K]``, or ``[0, S, K]`` for tables that have counted no row.
+      levels: ``uint8 [N, J]``.
+      labels: ``int32 [N]``.
+      weight: ``int32 [N]``.
+
+    Returns:
+      ``int32 [M, S, K]``.
+
+    Source: docs/architecture.md
+    """
+    # The memory of the counts is not reused: the copy that XLA would make of it costs more than the kernel's.
+    result = jax.ShapeDtypeStruct((tables, *counts.shape[1:]), jnp.int32)
+    call = jax.ffi.ffi_call("wnn_class_count", result, vmap_method="sequential")
+    return call(*mapping, counts, levels, labels, weight)
+
+
+def left_out(mapping, counts, levels, labels, weight, thresholds) -> jax.Array:
+    """Count the votes of `bleaching.left_out` with the native kernels.
 
     Args:
       mapping: a `layer.Mapping`.
       counts: ``int32 [M, S, K]``.
       levels: ``uint8 [N, J]``.
       labels: ``int32 [N]``.
-      weight: ``int32 [N]``.
+      weight: ``int32 [N]``, what the counts hold of each row.
+      thresholds: ``int32 [B]``, at least 1; at most `MAX_THRESHOLDS` of them.
 
     Returns:
-      ``int32 [M, S, K]``; in the memory of ``counts`` where XLA may reuse it.
+      ``int32 [B, N, K]``.
 
     Source: docs/architecture.md
     """
-    result = jax.ShapeDtypeStruct(counts.shape, counts.dtype)
-    call = jax.ffi.ffi_call("wnn_class_count", result, vmap_method="sequential", input_output_aliases={4: 0})
-    return call(*mapping, counts, levels, labels, weight)
+    result = jax.ShapeDtypeStruct((len(thresholds), len(levels), counts.shape[2]), jnp.int32)
+    call = jax.ffi.ffi_call("wnn_class_left_out", result, vmap_method="sequential")
+    return call(*mapping, counts, levels, labels, weight, thresholds)
 
 
 def sums(mapping, shape: tuple[int, int, int], levels, row, offset, values) -> jax.Array:

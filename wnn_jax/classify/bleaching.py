@@ -19,8 +19,9 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.checks import Limits
+from wnn_jax.classify import backend
 from wnn_jax.classify import counts as cells
-from wnn_jax.classify.layer import Mapping
+from wnn_jax.classify.layer import Mapping, in_place
 
 _BLOCK = 1 << 22  # bytes of the votes of a block of rows, which should stay in the cache
 
@@ -102,10 +103,10 @@ def choose(
     right, tied = np.zeros((2, len(tried)))
     left = weight if left is None else left
     for rows, votes in _left_out(mapping, counts, levels, labels, left, tried):
-        best = votes.max(axis=2, keepdims=True)
         share = weight[rows].astype(np.float64)
-        right += (votes.argmax(axis=2) == np.asarray(labels)[rows]) @ share
-        tied += ((votes == best).sum(axis=2) > 1) @ share
+        good, equal = (np.asarray(x)[:, : len(share)] for x in _judged(votes))
+        right += (good == np.asarray(labels)[rows]) @ share
+        tied += equal @ share
     total = float(weight.sum(dtype=np.float64))
     first = min(range(len(tried)), key=lambda b: (-right[b], tied[b], b))
     return Curve(tried[first], np.asarray(tried, np.int64), right / total, tied / total)
@@ -136,7 +137,7 @@ def left_out(
     threshold = checks.integer("threshold", threshold, Limits(least=1))
     scores = np.zeros((len(left), counts.shape[2]), np.int32)
     for rows, votes in _left_out(mapping, counts, levels, labels, left, [threshold]):
-        scores[rows] = votes[0]
+        scores[rows] = np.asarray(votes[0])[: rows.stop - rows.start]
     return scores
 
 
@@ -155,20 +156,37 @@ def freeze(counts: Any, threshold: int) -> np.ndarray:
 
     Source: docs/semantics/classify.md
     """
-    return (np.asarray(counts) >= checks.integer("threshold", threshold, Limits(least=1))).astype(np.int8)
+    threshold = checks.integer("threshold", threshold, Limits(least=1))
+    frozen = in_place(np.shape(counts), np.int8)
+    np.greater_equal(np.asarray(counts), threshold, out=frozen.view(np.bool_))
+    return frozen
 
 
 def _left_out(mapping: Mapping, counts, levels, labels, weight, thresholds):
-    """Yield blocks of rows: a slice, and votes ``int32 [B, N, K]`` without the rows themselves."""
+    """Yield blocks of rows: a slice, and votes ``int32 [B, N, K]`` without the rows themselves.
+
+    The votes of padding rows, which mean nothing, come after those of the slice.
+    """
     groups, rows = jnp.asarray(sharing(mapping)), len(levels)
     counts, tried = jnp.asarray(counts), jnp.asarray(thresholds, jnp.int32)
     wide = cells.as_rows(levels, labels, weight)
     size = cells.block(len(wide[0]), 4 * len(thresholds) * counts.shape[2] * groups.shape[1], _BLOCK)
     for first in range(0, rows, size):
         part = [x[first : first + size] for x in wide]
-        votes = np.asarray(_block_left_out(mapping, groups, counts, *part, tried))
-        last = min(first + size, rows)
-        yield slice(first, last), votes[:, : last - first]
+        yield (
+            slice(first, min(first + size, rows)),
+            _block_left_out(mapping, groups, counts, *part, tried),
+        )
+
+
+@jax.jit
+def _judged(votes):
+    """Return the first class with the most votes, ``int32 [B, N]``, and whether several have as many."""
+    best = votes.max(axis=2, keepdims=True)
+    most = votes == best
+    classes = jnp.arange(votes.shape[2], dtype=jnp.int32)
+    first = jnp.where(most, classes, votes.shape[2]).min(axis=2)
+    return first, most.sum(axis=2, dtype=jnp.int32) > 1
 
 
 def sharing(mapping: Mapping) -> np.ndarray:
@@ -195,6 +213,8 @@ def sharing(mapping: Mapping) -> np.ndarray:
 
 @jax.jit
 def _block_left_out(mapping: Mapping, groups, counts, levels, labels, weight, thresholds):
+    if backend.native() and len(thresholds) <= backend.MAX_THRESHOLDS:
+        return backend.left_out(mapping, counts, levels, labels, weight, thresholds)
     by_column, classes = levels.T, counts.shape[2]
     own = jnp.where(jax.nn.one_hot(labels, classes, dtype=bool), weight[:, None], 0)  # [N, K]
     votes = jnp.zeros((len(thresholds), *own.shape), jnp.int32)

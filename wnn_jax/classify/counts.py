@@ -9,6 +9,7 @@ Shape letters are those of `layer`.
 Source: docs/semantics/classify.md
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -39,11 +40,46 @@ def empty(mapping: Mapping, entries: int, classes: int) -> jax.Array:
 
     Source: docs/semantics/classify.md
     """
+    return jnp.zeros(_shape(mapping, entries, classes), jnp.int32)
+
+
+def _shape(mapping: Mapping, entries: int, classes: int) -> tuple[int, int, int]:
+    """Return M, S and K.
+
+    Raises:
+      ValueError: the tables are too small for the hashes, or there is no class.
+    """
     hashes = np.asarray(mapping.hashes)
     least = 1 << int(np.bitwise_or.reduce(hashes, axis=None, initial=0)).bit_length()
     entries = checks.integer("entries", entries, Limits(least=least))
     classes = checks.integer("classes", classes, Limits(least=1))
-    return jnp.zeros((int(np.max(mapping.table, initial=-1)) + 1, entries, classes), jnp.int32)
+    return int(np.max(mapping.table, initial=-1)) + 1, entries, classes
+
+
+def first(
+    mapping: Mapping, entries: int, classes: int, levels: Any, labels: Any, weight: Any = None
+) -> jax.Array:
+    """Count the first rows: what `write` makes of `empty` counts, without the time to read these.
+
+    Args:
+      mapping: the neurons.
+      entries: S, as for `empty`.
+      classes: K.
+      levels: ``uint8 [N, J]``.
+      labels: integers ``[N]``, the class of each row, 0 to K - 1.
+      weight: integers ``[N]``; None is 1 for every row.
+
+    Returns:
+      The counts, ``int32 [M, S, K]``.
+
+    Raises:
+      ValueError: as `empty` and `write` do.
+
+    Source: docs/semantics/classify.md
+    """
+    shape = _shape(mapping, entries, classes)
+    weight = given(mapping, np.zeros((0, *shape[1:]), np.int32), levels, labels, weight)
+    return _first_write(shape, mapping, *as_rows(levels, labels, weight))
 
 
 def write(mapping: Mapping, counts: Any, levels: Any, labels: Any, weight: Any = None) -> jax.Array:
@@ -318,9 +354,19 @@ def as_rows(levels: Any, *others: Any) -> tuple[jax.Array, ...]:
 
     Source: docs/architecture.md
     """
-    more = padded(len(levels)) - len(levels)
-    wide = np.pad(np.asarray(levels), ((0, more), (0, 0)))
-    return jnp.asarray(wide), *(jnp.asarray(np.pad(np.asarray(x, np.int32), (0, more))) for x in others)
+    rows, many = len(levels), padded(len(levels))
+    wide = layer.in_place((many, np.shape(levels)[1]), np.uint8)
+    wide[:rows], wide[rows:] = levels, 0
+    more = (np.pad(np.asarray(x, np.int32), (0, many - rows)) for x in others)
+    return jax.device_put(wide), *(jnp.asarray(x) for x in more)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _first_write(shape: tuple[int, int, int], mapping: Mapping, levels, labels, weight):
+    if backend.native():
+        nothing = jnp.zeros((0, *shape[1:]), jnp.int32)
+        return backend.count(mapping, shape[0], nothing, levels, labels, weight)
+    return _write(mapping, jnp.zeros(shape, jnp.int32), levels, labels, weight)
 
 
 @jax.jit

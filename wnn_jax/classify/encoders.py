@@ -17,7 +17,7 @@ from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import cuts
 from wnn_jax.classify.cuts import Seen
-from wnn_jax.classify.layer import MAX_LEVEL
+from wnn_jax.classify.layer import MAX_LEVEL, in_place
 
 THERMOMETER, CATEGORY, MISSING, UNKNOWN = range(4)  # the kinds of columns
 _BLOCK = 64  # columns that are copied into one piece at once
@@ -201,7 +201,7 @@ def levels(encoder: Encoder, X: Any) -> np.ndarray:
             f"X has {X.shape[1]} features, but the encoder was fitted on {len(encoder.missing)}: give these"
         )
     _finite(X, encoder.missing)
-    found = np.empty((len(X), len(encoder.source)), np.uint8)
+    found = in_place((len(X), len(encoder.source)), np.uint8)
     narrow = (encoder.kind == THERMOMETER) & (np.diff(encoder.start) <= _FEW)
     if narrow.any():
         _compare(encoder, X, np.flatnonzero(narrow), found)

@@ -224,10 +224,9 @@ class WisardClassifier(_base.ClassifierMixin, IncrementalClassifier, InsightfulC
             memory = self._counted(memory, levels, classes, weight, relative=True)
             return self._shown(encoder, memory)
         frozen = self._trained(key, kind, sizes, encoder, levels, classes, weight)
-        seen = counts.empty(frozen.mapping, frozen.cells.shape[1], number)
-        seen = np.asarray(counts.write(frozen.mapping, seen, levels, classes)) > 0
+        seen = counts.first(frozen.mapping, frozen.cells.shape[1], number, levels, classes)
         labels = tuple(self.classes_.tolist())
-        return {"encoder_": encoder, "model_": frozen._replace(labels=labels), "presence_": seen}
+        return {"encoder_": encoder, "model_": frozen._replace(labels=labels), "presence_": np.asarray(seen) > 0}
 
     def _counted(self, memory: counting.Memory, levels, classes, weight, relative: bool) -> counting.Memory:
         memory = counting.add(

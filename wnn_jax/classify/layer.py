@@ -11,6 +11,7 @@ hashes, S entries of a table, K classes.
 Source: docs/semantics/classify.md
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from wnn_jax.classify import backend
 
 UNUSED = 255  # the level of an unused pin; no column has it, so the bit is always 0
 MAX_LEVEL = 254  # the largest level of a column
+_LINE = 64  # bytes of a cache line
 
 
 class Mapping(NamedTuple):
@@ -57,6 +59,26 @@ def dense(address_bits: int) -> np.ndarray:
     Source: docs/semantics/classify.md
     """
     return (np.uint32(1) << np.arange(address_bits, dtype=np.uint32))[None]
+
+
+def in_place(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Make an array of NumPy, not yet filled, that XLA reads where it lies: one that begins at a cache line.
+
+    An array that begins elsewhere is copied at each call.
+
+    Args:
+      shape: the shape.
+      dtype: the type of the entries.
+
+    Returns:
+      The array.
+
+    Source: docs/architecture.md
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _LINE, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def entries(mapping: Mapping, levels: jax.Array) -> jax.Array:
@@ -118,7 +140,7 @@ def count(
     Source: docs/semantics/classify.md
     """
     if backend.native():
-        return backend.count(mapping, counts, levels, labels, weight)
+        return backend.count(mapping, counts.shape[0], counts, levels, labels, weight)
     entry = entries(mapping, levels)  # [N, R, H]
     amount = jnp.where(_first(entry), weight[:, None, None], 0)
     return counts.at[mapping.table[:, None], entry, labels[:, None, None]].add(amount)
