@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from experiments.benchmarking import cases, classify
+from experiments.benchmarking import cases, classify, export
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, ram
@@ -32,7 +32,8 @@ class Choice:
 
     Attributes:
       bits: the numbers of address bits T of a neuron.
-      table: the tables to print. classify is the rows that classifiers learn and classify in a second.
+      table: the tables to print. classify is the rows that classifiers learn and classify in a second; export
+        is what exported classifiers cost.
       case: a single case, as TABLE:WAY:OPERATION:T; it is timed in this process and printed as JSON.
 
     Raises:
@@ -40,7 +41,11 @@ class Choice:
     """
 
     bits: tuple[int, ...] = (12, 16, 20)
-    table: tuple[Literal["orders", "cells", "search", "classify"], ...] = ("orders", "cells", "search")
+    table: tuple[Literal["orders", "cells", "search", "classify", "export"], ...] = (
+        "orders",
+        "cells",
+        "search",
+    )
     case: str | None = None
 
     def __post_init__(self):
@@ -72,6 +77,8 @@ def main(options: Any) -> None:
         print_search(choice.bits, found)
     if "classify" in choice.table:
         classify.show(found)
+    if "export" in choice.table:
+        export.show(found)
 
 
 def plan(choice: Choice) -> list[str]:
@@ -92,6 +99,8 @@ def plan(choice: Choice) -> list[str]:
         planned += [f"search:{way}:{kind}:{most}" for kind in cases.CELLS for way in cases.SEARCH_WAYS]
     if "classify" in choice.table:
         planned += classify.planned()
+    if "export" in choice.table:
+        planned += export.planned()
     return planned
 
 
@@ -106,7 +115,7 @@ def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
     table, way = case.split(":")[:2]
     on_native = way.startswith(("native", "bound"))
     env = {**os.environ}
-    if table not in ("search", "classify"):  # these run on the default backend, as a user's do
+    if table not in ("search", "classify", "export"):  # these run on the default backend, as a user's do
         env["WNN_JAX_BACKEND"] = "cpu" if on_native else "xla"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode == -signal.SIGKILL:
