@@ -11,7 +11,8 @@ from sklearn import datasets
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import check_estimator
 
-from wnn_jax.classify import explain, model
+from wnn_jax import classify
+from wnn_jax.classify import explain
 from wnn_jax.classify.estimators import WisardClassifier, WisardEnsemble
 from wnn_jax.classify.regressor import WisardRegressor
 
@@ -41,7 +42,6 @@ def test_the_checks_of_scikit_learn_pass_for_counts():
 
 
 def test_the_estimators_are_found_at_the_door():
-    from wnn_jax import classify
 
     assert classify.WisardClassifier is WisardClassifier
     assert {"WisardEnsemble", "WisardRegressor", "ThermometerEncoder"} <= set(classify.__all__)
@@ -239,8 +239,8 @@ def test_a_model_is_pickled_packed_and_exported(tmp_path):
     loaded = pickle.loads(pickle.dumps(fitted))
     np.testing.assert_array_equal(loaded.decision_function(X), fitted.decision_function(X))
     assert not any(isinstance(x, jax.Array) for x in jax.tree.leaves(vars(fitted)))
-    packed = model.unpack(model.pack(fitted.model_))
-    np.testing.assert_array_equal(model.predict(packed, X), fitted.predict(X))
+    packed = classify.unpack(classify.pack(fitted.model_))
+    np.testing.assert_array_equal(classify.predict(packed, X), fitted.predict(X))
     fitted.export_c(tmp_path / "model.h", tests=X[:2])
     fitted.export_verilog(tmp_path / "model.v")
     assert "wnn_predict" in (tmp_path / "model.h").read_text()

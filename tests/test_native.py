@@ -325,5 +325,5 @@ def test_kernels_of_another_edition_are_not_used(monkeypatch):
     assert wnn_metal_ext.EDITION == backend.EDITION
     monkeypatch.setattr(wnn_metal_ext, "EDITION", 1)
     reason, gpu = backend._register.__wrapped__()
-    assert "it has edition 1, and 2 is needed: run pip install ./metal_ext again" in reason
+    assert f"it has edition 1, and {backend.EDITION} is needed: run pip install ./metal_ext again" in reason
     assert not gpu

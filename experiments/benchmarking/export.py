@@ -108,7 +108,7 @@ def show(found: dict[str, Numbers]) -> None:
             )
     print(
         "flat: 432 tables of 5 pins; slid: 216 of 6 pins, each read at 4 places; small: 48 of 5 pins; 10\n"
-        "classes, 1 bit a cell. c: microseconds a row by the flag of gcc, one core. avr: the largest number of\n"
-        "cycles of a row on a simulated Arduino Uno at 16 MHz, bytes of program and tables, and of memory.\n"
+        "classes, 1 bit a cell. c: microseconds a row by the flag of gcc, one core. avr: the most cycles of\n"
+        "a row on a simulated Arduino Uno at 16 MHz, bytes of program and tables, and of memory.\n"
         "area: lookup tables of 6 inputs, by part."
     )
