@@ -175,7 +175,7 @@ def test_benchmark(tmp_path):
     assert done.returncode == 0, done.stderr
     rows = {row["row"].split(":")[1]: row for row in rows_of(tmp_path)}
     assert {"same", "one pass", "count", "trained", "forest"} <= set(rows)
-    assert all(row["accuracy"] > 0.8 and row["rows_per_second"] > 100 for row in rows.values())
+    assert all(row["accuracy"] > 0.7 and row["rows_per_second"] > 100 for row in rows.values())
     assert "learnt a second" in done.stdout
     assert "to count a row in a neuron" in done.stdout
 

@@ -168,8 +168,8 @@ def fit_genome(key: jax.Array, settings: Settings, data: TableData, name: Search
     rows = np.asarray(jax.random.permutation(order, len(levels)))
     examples = objective.examples(levels[rows], column, level, data.y[rows], classes)
     algorithm: Any = {"genetic": "ga"}.get(name, name)
-    plan = search.SearchPlan(algorithms=(algorithm,))
-
+    few = search.TabuConfig(sites=min(search.TabuConfig().sites, each))
+    plan = search.SearchPlan(algorithms=(algorithm,), tabu=few)
     result = search.run(key_search, plan.build(goal), examples, search.RunConfig(steps=settings.steps))
     mapping, owner = objective.mapping_of(result.genome, column, level)
     return _counted(data, encoder, mapping, levels, 1 << mapping.column.shape[1], started, owner)
