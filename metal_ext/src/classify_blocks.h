@@ -84,7 +84,10 @@ WNN_INLINE void Hash(const int32_t* column, const uint8_t* level, const uint32_t
     Bytes x;
     std::memcpy(&x, block + column[t] * kRows, kRows);
     const Bytes set = (Bytes)(x >= Bytes{} + level[t]);
-    for (int p = 0; p < kPlanes; ++p) plane[p] ^= set & (Bytes{} + static_cast<uint8_t>(hashes[t] >> (8 * p)));
+    for (int p = 0; p < kPlanes; ++p) {
+      const uint8_t part = static_cast<uint8_t>(hashes[t] >> (8 * p));
+      plane[p] ^= set & (Bytes{} + part);
+    }
   }
   for (int p = 0; p < kPlanes; ++p) {
     uint8_t bytes[kRows];
@@ -105,7 +108,8 @@ WNN_INLINE void Entries(const Neurons& neurons, bool dense, int64_t r, const uin
         Bytes x;
         std::memcpy(&x, block + column[t] * kRows, kRows);
         const Bytes least = Bytes{} + level[t];
-        part |= (Bytes)(x >= least) & (Bytes{} + static_cast<uint8_t>(1u << (t - first)));
+        const uint8_t bit = static_cast<uint8_t>(1u << (t - first));
+        part |= (Bytes)(x >= least) & (Bytes{} + bit);
       }
       uint8_t bytes[kRows];
       std::memcpy(bytes, &part, kRows);
