@@ -28,7 +28,7 @@ _MACRO: dict[str, Any] = {"average": "macro", "zero_division": 0}
 
 
 class Scored(NamedTuple):
-    """What one model reached on the test rows.
+    """The predictions of one model for the test rows, and their costs.
 
     Attributes:
       predicted: the class or number of each test row.

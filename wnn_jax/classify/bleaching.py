@@ -21,7 +21,7 @@ from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import backend
 from wnn_jax.classify import counts as cells
-from wnn_jax.classify.layer import Mapping, in_place
+from wnn_jax.classify.layer import Mapping, entries_of, in_place
 
 _BLOCK = 1 << 22  # bytes of the votes of a block of rows, which should stay in the cache
 
@@ -220,7 +220,7 @@ def _block_left_out(mapping: Mapping, groups, counts, levels, labels, weight, th
     votes = jnp.zeros((len(thresholds), *own.shape), jnp.int32)
 
     def table(votes, group):
-        entry = cells.entries_of(
+        entry = entries_of(
             mapping.column[group], mapping.level[group], mapping.hashes, by_column
         )  # [P, H, N]
         found = counts[mapping.table[group[0]], entry] - _times(entry, group)[..., None] * own
@@ -311,7 +311,7 @@ def _dynamic_block(mapping: Mapping, groups, counts, levels, labels, weight):
     own = jnp.where(jax.nn.one_hot(labels, classes, dtype=bool), weight[:, None], 0)
 
     def table(_, group):
-        entry = cells.entries_of(mapping.column[group], mapping.level[group], mapping.hashes, by_column)
+        entry = entries_of(mapping.column[group], mapping.level[group], mapping.hashes, by_column)
         found = counts[mapping.table[group[0]], entry] - _times(entry, group)[..., None] * own
         return None, jnp.where((group >= 0)[:, None, None], found.min(axis=1), 0)
 

@@ -19,7 +19,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import backend, layer
-from wnn_jax.classify.layer import Mapping
+from wnn_jax.classify.layer import Mapping, entries_of
 
 FINE = 256  # the units of weight 1, where the weights are no whole numbers
 
@@ -284,30 +284,6 @@ def _need_room(most: int) -> None:
         )
 
 
-def entries_of(column: jax.Array, level: jax.Array, hashes: jax.Array, by_column: jax.Array) -> jax.Array:
-    """Compute the entries of a few neurons, from levels whose columns come first.
-
-    One neuron reads a few whole columns, so this order is quicker than `layer.entries`, which gives the same
-    numbers.
-
-    Args:
-      column: ``int32 [..., T]``, the columns of the pins.
-      level: ``uint8 [..., T]``, their levels.
-      hashes: ``uint32 [H, T]``.
-      by_column: ``uint8 [J, N]``, the levels.
-
-    Returns:
-      ``int32 [..., H, N]``.
-
-    Source: docs/semantics/classify.md
-    """
-    bits = by_column[column] >= level[..., None]  # [..., T, N]
-    entry = jnp.zeros((*column.shape[:-1], hashes.shape[0], by_column.shape[1]), jnp.uint32)
-    for t in range(hashes.shape[1]):
-        entry ^= jnp.where(bits[..., None, t, :], hashes[:, t, None], jnp.uint32(0))
-    return entry.astype(jnp.int32)
-
-
 def padded(rows: int) -> int:
     """Round a number of rows up by at most an eighth, so that few sizes are compiled.
 
@@ -377,21 +353,10 @@ def _write(mapping: Mapping, counts, levels, labels, weight):
     size = block(rows, neurons * (bits + 8 * len(mapping.hashes)))
 
     def some(counts, part):
-        levels, labels, weight = part
-        entry = entries_of(mapping.column, mapping.level, mapping.hashes, levels.T)  # [R, H, N]
-        # The neurons come first in the order of the scatter, so that one table at a time is in the cache.
-        added = jnp.where(_first(entry), weight, 0) if len(mapping.hashes) > 1 else weight
-        return counts.at[mapping.table[:, None, None], entry, labels].add(added), None
+        return layer.count(mapping, counts, *part), None
 
     parts = (x.reshape(-1, size, *x.shape[1:]) for x in (levels, labels, weight))
     return jax.lax.scan(some, counts, tuple(parts))[0]
-
-
-def _first(entry: jax.Array) -> jax.Array:
-    """Mark each entry that no earlier hash of its neuron gave, ``bool [R, H, N]``."""
-    hashes = jnp.arange(entry.shape[1], dtype=jnp.int32)
-    earlier = (hashes[:, None] > hashes)[:, :, None]
-    return ~jnp.any((entry[:, :, None] == entry[:, None]) & earlier, axis=2)
 
 
 @jax.jit

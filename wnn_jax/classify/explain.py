@@ -15,7 +15,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import counts as cells
-from wnn_jax.classify.layer import UNUSED, Mapping, dense, read
+from wnn_jax.classify.layer import UNUSED, Mapping, dense, entries_of, read
 
 
 def mental_images(mapping: Mapping, counts: Any, source: Any, features: int | None = None) -> np.ndarray:
@@ -106,7 +106,7 @@ def _contributions(mapping: Mapping, frozen, levels, feature, features: int):
 
     def neuron(sums, one):
         column, level, table, feature = one
-        entry = cells.entries_of(column, level, mapping.hashes, by_column)  # [H, N]
+        entry = entries_of(column, level, mapping.hashes, by_column)  # [H, N]
         here = frozen[table, entry].min(axis=0).astype(jnp.int32)  # [N, K]
 
         def pin(sums, one):

@@ -98,6 +98,30 @@ def entries(mapping: Mapping, levels: jax.Array) -> jax.Array:
     return jax.lax.reduce(parts, jnp.uint32(0), jax.lax.bitwise_xor, (3,)).astype(jnp.int32)
 
 
+def entries_of(column: jax.Array, level: jax.Array, hashes: jax.Array, by_column: jax.Array) -> jax.Array:
+    """Compute the entries of a few neurons, from levels whose columns come first.
+
+    One neuron reads a few whole columns, so this order is quicker than `entries`, which gives the same
+    numbers.
+
+    Args:
+      column: ``int32 [..., T]``, the columns of the pins.
+      level: ``uint8 [..., T]``, their levels.
+      hashes: ``uint32 [H, T]``.
+      by_column: ``uint8 [J, N]``, the levels.
+
+    Returns:
+      ``int32 [..., H, N]``.
+
+    Source: docs/semantics/classify.md
+    """
+    bits = by_column[column] >= level[..., None]  # [..., T, N]
+    entry = jnp.zeros((*column.shape[:-1], hashes.shape[0], by_column.shape[1]), jnp.uint32)
+    for t in range(hashes.shape[1]):
+        entry ^= jnp.where(bits[..., None, t, :], hashes[:, t, None], jnp.uint32(0))
+    return entry.astype(jnp.int32)
+
+
 def read(mapping: Mapping, cells: jax.Array, levels: jax.Array) -> jax.Array:
     """Compute the score of every class: the sum of the cells that the neurons read.
 
@@ -141,9 +165,10 @@ def count(
     """
     if backend.native():
         return backend.count(mapping, counts.shape[0], counts, levels, labels, weight)
-    entry = entries(mapping, levels)  # [N, R, H]
-    amount = jnp.where(_first(entry), weight[:, None, None], 0)
-    return counts.at[mapping.table[:, None], entry, labels[:, None, None]].add(amount)
+    # The neurons come first in the order of the scatter, so that one table at a time is in the cache.
+    entry = entries_of(mapping.column, mapping.level, mapping.hashes, levels.T)  # [R, H, N]
+    once = _first(entry.transpose(2, 0, 1)).transpose(1, 2, 0)
+    return counts.at[mapping.table[:, None, None], entry, labels].add(jnp.where(once, weight, 0))
 
 
 def sums(mapping: Mapping, shape: tuple[int, int, int], levels, row, offset, values) -> jax.Array:

@@ -20,7 +20,7 @@ from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import counts as cells_of
 from wnn_jax.classify.encoders import Encoder
-from wnn_jax.classify.layer import Mapping
+from wnn_jax.classify.layer import Mapping, entries_of
 
 _LAST = 1 / 50  # the rate at the last epoch, as a share of the rate at the first
 _STEP = 1 << 12  # the units of the largest distance of a target from the mean, in sums
@@ -171,7 +171,7 @@ def _order(key: jax.Array, config: RegressionConfig, share: np.ndarray) -> np.nd
 @jax.jit
 def _entries(mapping: Mapping, levels: jax.Array) -> jax.Array:
     by_column = levels.T
-    return cells_of.entries_of(mapping.column, mapping.level, mapping.hashes, by_column)[:, 0].T  # [N, R]
+    return entries_of(mapping.column, mapping.level, mapping.hashes, by_column)[:, 0].T  # [N, R]
 
 
 @jax.jit
