@@ -93,7 +93,8 @@ class StepInfo(NamedTuple):
 
     Attributes:
       candidates: ``int32 []``, number of genomes that were scored.
-      fits: ``int32 []``, number of neurons that were fitted and read, which measures the work.
+      fits: ``int32 []``, number of neurons that were fitted and read, which measures the work; of an
+        objective that is `Whole`, number of genomes that were run.
       accepted: ``int32 []``, number of candidates that were taken.
       loss: ``float32 [P]``, the losses of the population.
 

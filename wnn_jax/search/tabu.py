@@ -145,7 +145,7 @@ def tabu(
         new = new._replace(memory=state.memory.at[p, k, places].set(until))
         info = StepInfo(
             candidates=jnp.int32(taken.size + together.size),
-            fits=jnp.int32(taken.size + places.size),
+            fits=jnp.int32(taken.size + (together.size if evaluator.whole else places.size)),
             accepted=taken.sum(dtype=jnp.int32),
             loss=new.scores.loss,
         )
