@@ -40,6 +40,8 @@ INPUTS = len(VIEWS) + len(FIELDS)  # the inputs of a neuron: first the names of 
 _TRIES = 32  # draws of a neuron that is not there yet
 _CELL_BITS = 128  # bits of a cell, for the size of a genome
 _SHARE = Limits(above=0, below=1)
+_UNSCORED = Limits(least=0, below=1)
+_SCREENED = Limits(above=0, most=1)
 
 
 class ContextText(NamedTuple):
@@ -67,6 +69,8 @@ class ContextObjective:
       bounds: the sizes of the genomes: `INPUTS` as input bits, and one more connection than fields.
       log_slots: log2 of the number of cells of a neuron.
       unscored: the share of a part that is read before the first token that is scored.
+      screened: the share of a part, at its beginning, on which moves are judged first; 1 for no such
+        judgement.
       rate: step size of the online mixer.
       threads: number of genomes that are read at the same time; the losses do not depend on it.
       clusters: 1, because a model has one list of neurons.
@@ -80,6 +84,7 @@ class ContextObjective:
     bounds: Bounds
     log_slots: int = 18
     unscored: float = 1 / 3
+    screened: float = 0.25
     rate: float = 0.03
     threads: int = dataclasses.field(default=1, repr=False, compare=False)
     clusters: int = 1
@@ -88,7 +93,8 @@ class ContextObjective:
         checks.fields(
             self,
             log_slots=Limits(least=2, most=28),
-            unscored=_SHARE._replace(least=0, above=-1),
+            unscored=_UNSCORED,
+            screened=_SCREENED,
             rate=given.RATE,
             threads=Limits(least=1, most=1024),
             clusters=Limits(least=1, most=1),
@@ -111,6 +117,11 @@ class ContextObjective:
     def part(self, data: ContextText, first: int, last: int) -> ContextText:
         """Take a part of the text, see `wnn_jax.search.Whole.part`."""
         return data._replace(tokens=data.tokens[first:last])
+
+    def shorter(self, data: ContextText) -> ContextText | None:
+        """Take the beginning of a part, see `wnn_jax.search.Whole.shorter`; None if it is not shorter."""
+        count = int(self.screened * len(data.tokens))
+        return self.part(data, 0, count) if 0 < count < len(data.tokens) else None
 
     def losses(self, data: ContextText, genomes: np.ndarray) -> np.ndarray:
         """Read the text with the neurons of each genome, see `wnn_jax.search.Whole.losses`.
@@ -272,7 +283,7 @@ def propose(
     moves = np.repeat(genome[places][:, None], candidates, axis=1)
     droppable = len(full) > bounds.min_neurons
     for s, c in np.ndindex(len(places), candidates):
-        draws = _draws(rng, bounds, dimensions, genome, places[s], droppable)
+        draws = _draws(rng, bounds, dimensions, genome, int(places[s]), droppable)
         new = next(
             (row for row, _ in zip(draws, range(_TRIES), strict=False) if _key(row) not in known), None
         )
@@ -318,7 +329,9 @@ def _draws(rng, bounds: Bounds, dimensions, genome, place: int, droppable: bool)
         return (view, *fields) if kind == "lose" else (view, *{*fields, field()})
 
     while True:
-        if not old:
+        if not old and not neurons:
+            made = old
+        elif not old:
             source = _key(genome[rng.choice(np.flatnonzero(there))])
             made = new() if rng.random() < 0.5 else changed(source)
         else:
@@ -347,6 +360,8 @@ class ContextSearchConfig:
       held_out: the share of the training text, at its end, that chooses nothing; the tree is built and the
         neurons are found without it, and the gain is measured on it.
       unscored: the share of a part of the text that is read before the first token that is scored.
+      screened: the share of a part, at its beginning, on which all moves are judged first; the best quarter
+        of them is judged on the whole part. 1 judges all moves on the whole part.
       threads: number of genomes that are read at the same time; the result does not depend on it.
       run: the parts of the other text, and when the search ends. A step reads each of its genomes on one
         part.
@@ -363,6 +378,7 @@ class ContextSearchConfig:
     price: float = 0.0005
     held_out: float = 1 / 3
     unscored: float = 1 / 3
+    screened: float = 0.25
     threads: int = 1
     run: search.RunConfig = search.RunConfig(steps=40, folds=3, rotate=4, validation=4, check=4, save_every=1)
     tabu: search.TabuConfig = search.TabuConfig(sites=16, neighbours=1, tenure=4, caution=1.0)
@@ -374,7 +390,8 @@ class ContextSearchConfig:
             most_fields=Limits(least=1, most=len(FIELDS)),
             price=Limits(least=0),
             held_out=_SHARE,
-            unscored=_SHARE._replace(least=0, above=-1),
+            unscored=_UNSCORED,
+            screened=_SCREENED,
             threads=Limits(least=1, most=1024),
         )
 
@@ -437,7 +454,8 @@ def search_contexts(
     turns = np.diff(np.asarray(network.tree.start))[tokens[:kept]].sum() // settings.run.folds
     # A table with half as many cells as there are turns: most contexts are met again.
     log_slots = int(np.clip(int(turns // 2).bit_length(), 8, 22))
-    objective = ContextObjective(bounds, log_slots, settings.unscored, config.rate, settings.threads)
+    shares = settings.unscored, settings.screened
+    objective = ContextObjective(bounds, log_slots, *shares, config.rate, settings.threads)
     one_neuron = float(objective.mebibits(start[None])[0]) / len(config.described)
     fitness = search.FitnessConfig(size_weight=settings.price / one_neuron)
     algorithm = search.tabu(objective, settings.tabu, fitness)

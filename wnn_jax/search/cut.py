@@ -18,12 +18,25 @@ from wnn_jax.search.objective import Fold, fold
 from wnn_jax.search.report import RunConfig
 
 
+class Stream(NamedTuple):
+    """The examples that are cut into folds, and the seeds of the neurons that read them.
+
+    Attributes:
+      examples: `ram.Examples`.
+      seeds: ``uint32 [K, n]``.
+
+    Source: docs/semantics/search.md
+    """
+
+    examples: ram.Examples
+    seeds: jax.Array
+
+
 class Cut(NamedTuple):
     """The data of a search, cut in two.
 
     Attributes:
-      stream: the examples that are cut into folds.
-      seeds: ``uint32 [K, n]``, the seeds of the neurons; None for an objective that is `Whole`.
+      stream: a `Stream`, or data of an objective that is `Whole`.
       tail: the examples for validation: a `Fold`, or data of an objective that is `Whole`.
       digest: text that is different for different data.
 
@@ -31,7 +44,6 @@ class Cut(NamedTuple):
     """
 
     stream: Any
-    seeds: jax.Array | None
     tail: Any
     digest: list[str]
 
@@ -64,7 +76,7 @@ def cut(
         _check_count(config, count)
         kept = _kept(config, count)
         stream, tail = objective.part(data, 0, kept), objective.part(data, kept, count)
-        return Cut(stream, None, tail, [progress.digest(*jax.tree.leaves(data))])
+        return Cut(stream, tail, [progress.digest(*jax.tree.leaves(data))])
     given.examples(data)
     clusters, count = data.targets.shape
     if clusters != objective.clusters:
@@ -83,19 +95,18 @@ def cut(
     seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
     kept = _kept(config, count)
     words, targets = jnp.asarray(data.words), jnp.asarray(data.targets)
-    stream = ram.Examples(words[:, :kept], targets[:, :kept])
-    tail = Fold(stream, words[:, kept:], targets[:, kept:], seeds)
-    replicated = (evaluate.replicate(evaluator.mesh, x) for x in (stream, seeds, tail))
-    return Cut(*replicated, [progress.digest(x) for x in (data.words, data.targets)])
+    first = ram.Examples(words[:, :kept], targets[:, :kept])
+    tail = Fold(first, words[:, kept:], targets[:, kept:], seeds)
+    stream, tail = evaluate.replicate(evaluator.mesh, (Stream(first, seeds), tail))
+    return Cut(stream, tail, [progress.digest(x) for x in (data.words, data.targets)])
 
 
-def fold_of(evaluator: Evaluator, stream: Any, seeds: jax.Array | None, index: Any, folds: int) -> Any:
+def fold_of(evaluator: Evaluator, stream: Any, index: Any, folds: int) -> Any:
     """Make the fold that scores one part of the stream.
 
     Args:
       evaluator: gives the objective.
-      stream: the examples without those for validation.
-      seeds: the seeds of the neurons.
+      stream: the stream of a `Cut`.
       index: ``int32 []``, the number of the part.
       folds: number of parts.
 
@@ -105,7 +116,7 @@ def fold_of(evaluator: Evaluator, stream: Any, seeds: jax.Array | None, index: A
     Source: docs/semantics/search.md
     """
     if not evaluator.whole:
-        return fold(stream, seeds, index, folds)
+        return fold(stream.examples, stream.seeds, index, folds)
     size = evaluator.objective.count(stream) // folds
     return evaluator.objective.part(stream, int(index) * size, (int(index) + 1) * size)
 

@@ -328,8 +328,7 @@ class Neighbours(NamedTuple):
       change: ``float32 [P, K, S, C]``, the change of the fitness (loss and size penalty) if only this cluster
         changes.
       error: ``float32 [P, K, S, C]``, the standard error of that change, if examples are independent.
-      votes: ``int32 [P, K, S, C, M]``, the change of the cluster's votes; of an objective that is `Whole`,
-        the change of the losses, ``float32``.
+      votes: ``int32 [P, K, S, C, M]``, the change of the cluster's votes; empty if the objective is `Whole`.
       neurons: ``int32 [P, K, S, C]``, the change of the number of neurons: -1, 0 or 1.
       table: ``float32 [P, K, S, C]``, the change of the table's size, in mebibits.
 
@@ -364,9 +363,8 @@ def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) 
     old = jnp.take_along_axis(genomes, places[..., None], axis=2)  # [P, K, S, T]
     if evaluator.whole:
         there, was = (jnp.any(x != UNUSED, axis=-1).astype(jnp.int32) for x in (moves, old[..., None, :]))
-        new = whole.moved(genomes, places, moves)
-        change, error, gain, table = whole.changes(evaluator, fold, (genomes, votes), new)
-        return Neighbours(places, moves, change, error, gain, there - was, table)
+        change, error, table = whole.neighbours(evaluator, fold, (genomes, votes), places, moves)
+        return Neighbours(places, moves, change, error, jnp.zeros(0), there - was, table)
     clusters = genomes.shape[1]
     seed = jnp.take_along_axis(jnp.broadcast_to(fold.seed, genomes.shape[:3]), places, axis=2)
     single = jnp.concatenate([old[..., None, :], moves], axis=3)

@@ -148,6 +148,10 @@ class Whole(Protocol):
         """Take the examples ``first`` to ``last - 1`` of the data, in their order."""
         ...
 
+    def shorter(self, data: Any) -> Any:
+        """Take a beginning of the data, on which moves are judged first; None to judge them once."""
+        ...
+
     def losses(self, data: Any, genomes: np.ndarray) -> np.ndarray:
         """Run genomes on data.
 

@@ -104,7 +104,7 @@ def _compiled(evaluator: Evaluator, folds: int, adaptation: AdaptationConfig) ->
         return jax.lax.map(lambda x: adapt(x[0], evaluator, adaptation, data, x[1]), pairs)
 
     return _Compiled(
-        fold=_jit(evaluator, lambda *cut_of: cut.fold_of(evaluator, *cut_of, folds)),
+        fold=_jit(evaluator, lambda parts, index: cut.fold_of(evaluator, parts, index, folds)),
         rescore=_jit(evaluator, lambda data, state: evaluate.rescore(evaluator, data, state)),
         score=_jit(evaluator, lambda data, genomes: evaluate.evaluated(evaluator, data, genomes)[1]),
         adapt=_jit(evaluator, adapted),
@@ -237,7 +237,7 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     algorithm, config = search.algorithms[result.phase], search.config
     mesh, steps = search.evaluator.mesh, algorithm.steps or config.steps
     phase_key = jax.random.fold_in(search.key, 1 + result.phase)
-    init, step = (_jit(search.evaluator, x) for x in (algorithm.init, algorithm.step))
+    init, step = _jit(search.evaluator, algorithm.init), _jit(search.evaluator, algorithm.step)
     data = _fold(search, result.step)
     state = init(
         data, genomes[jnp.resize(jnp.arange(len(genomes), dtype=jnp.int32), (algorithm.population,))]
@@ -279,9 +279,8 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
 def _fold(search: _Search, step: int) -> Fold:
     config = search.config
     index = step // config.rotate % config.folds if config.rotate else 0
-    return search.compiled.fold(
-        search.parts.stream, search.parts.seeds, evaluate.replicate(search.evaluator.mesh, jnp.int32(index))
-    )
+    place = evaluate.replicate(search.evaluator.mesh, jnp.int32(index))
+    return search.compiled.fold(search.parts.stream, place)
 
 
 def _exhausted(config: RunConfig, result: Result) -> bool:

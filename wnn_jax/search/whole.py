@@ -18,6 +18,8 @@ import numpy as np
 from wnn_jax.search.base import Evaluator
 from wnn_jax.search.fitness import GenomeScores
 
+_PASSING = 4  # one of this number of moves passes the first judgement
+
 
 def refuse(evaluator: Evaluator, name: str) -> None:
     """Refuse an objective that is `Whole` for an algorithm that needs votes.
@@ -110,8 +112,8 @@ def changes(evaluator: Evaluator, data: Any, before: tuple[Any, jax.Array], afte
       after: ``int [P, ..., K, n, T]``, the changed genomes of each.
 
     Returns:
-      The change of the mean loss and size penalty, ``float32 [P, ...]``; its standard error; the change of
-      the losses, ``float32 [P, ..., M]``; and the change of the size in mebibits.
+      The change of the mean loss and size penalty, ``float32 [P, ...]``; its standard error; and the change
+      of the size in mebibits.
 
     Source: docs/semantics/search.md
     """
@@ -119,15 +121,47 @@ def changes(evaluator: Evaluator, data: Any, before: tuple[Any, jax.Array], afte
     shape, flat = after.shape[:-3], after.reshape(-1, *after.shape[-3:])
     new = np.asarray(losses(evaluator, data, flat)[:, 0]).reshape(*shape, -1)
     middle = (1,) * (len(shape) - 1)
-    gain = new - old.reshape(len(old), *middle, -1)
+    gain = new.astype(np.float64) - old.reshape(len(old), *middle, -1)
     objective = evaluator.objective
     sizes = np.asarray(objective.mebibits(flat), np.float32).reshape(shape)
     table = sizes - np.asarray(objective.mebibits(genomes), np.float32).reshape(-1, *middle)
-    wide = gain.astype(np.float64)
-    change = wide.mean(axis=-1) + evaluator.fitness.size_weight * table
-    error = wide.std(axis=-1) / np.sqrt(gain.shape[-1])
+    change = gain.mean(axis=-1) + evaluator.fitness.size_weight * table
+    error = gain.std(axis=-1) / np.sqrt(gain.shape[-1])
     change = np.where(np.isnan(change), np.inf, change)
-    return (*(jnp.asarray(x, jnp.float32) for x in (change, error, gain, table)),)
+    return change.astype(np.float32), error.astype(np.float32), table
+
+
+def neighbours(evaluator: Evaluator, data: Any, before: tuple[Any, jax.Array], places: Any, moves: Any):
+    """Compute the change that each move of one neuron would make.
+
+    If the objective has a shorter beginning of the data, all moves are judged on it first, and only the best
+    quarter of the moves of a cluster on all data. The others get an infinite change.
+
+    Args:
+      evaluator: gives the objective and the fitness.
+      data: data of the objective.
+      before: the genomes ``int [P, K, n, T]`` and their losses ``float32 [P, 1, M]``.
+      places: ``int32 [P, K, S]``, the neurons that may be replaced.
+      moves: ``int [P, K, S, C, T]``, the candidates for each place.
+
+    Returns:
+      The changes, their standard errors, and the changes of the size, ``float32 [P, K, S, C]`` each.
+
+    Source: docs/semantics/search.md
+    """
+    shape = np.shape(moves)[:4]
+    after = moved(before[0], places, moves)
+    short = evaluator.objective.shorter(data)
+    if short is None:
+        return (*(jnp.asarray(x) for x in changes(evaluator, data, before, after)),)
+    after = after.reshape(*shape[:2], -1, *after.shape[4:])
+    first = changes(evaluator, short, (before[0], losses(evaluator, short, before[0])), after)[0]
+    best = np.argsort(first, axis=-1, kind="stable")[..., : -(-first.shape[-1] // _PASSING)]
+    p, k, _ = np.ogrid[: shape[0], : shape[1], :1]
+    found = [np.full(first.shape, x, np.float32) for x in (np.inf, 0, 0)]
+    for whole, some in zip(found, changes(evaluator, data, before, after[p, k, best]), strict=True):
+        whole[p, k, best] = some
+    return (*(jnp.asarray(x.reshape(shape)) for x in found),)
 
 
 def together(
