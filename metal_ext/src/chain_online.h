@@ -21,13 +21,14 @@ struct OnlineMemory {
   uint32_t* slots;      // [n, S, 4]
   uint32_t* lists;      // [n, lists, 8], or nothing
   float* maps;          // [n, kMapStates, 2]: a probability and its visits
-  float* list_maps;     // [n, kListStates, 2], or nothing
   float* match_maps;    // [3, kMatchStates, 2]
   float* recent;        // [M, 3, 2]
   uint32_t* recent_at;  // [M]
   float* weights;       // [rows, inputs]
-  uint32_t* visits;     // [rows]
+  float* sums;          // [rows, inputs]
+  uint8_t* visited;     // [rows]: 0 or 1
   float* finals;        // [final rows, sets]
+  uint32_t* final_visits;  // [final rows]
   float* refined;       // [5, 2^kRefinedLog, kRefineSteps]
 };
 
@@ -68,7 +69,6 @@ struct Online {
   Located located[2];
   uint32_t* cell[kMostNeurons];
   float* map[kMostNeurons];         // null where the context is unknown
-  float* list_map[kMostNeurons];
   float* match_map[kMatches];
   int32_t expected[kMatches];       // -1 where a match does not reach the node
   float x[kMostInputs];

@@ -12,6 +12,7 @@ namespace {
 
 using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
 using U32Cells = ffi::Buffer<ffi::DataType::U32, 4>;
+using U8 = ffi::Buffer<ffi::DataType::U8, 1>;
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
 
 int64_t Padded(int64_t size, int64_t block) { return (size + block - 1) / block * block; }
@@ -27,11 +28,12 @@ int LogOf(int64_t x) {
 struct Buffers {
   U32Cells slots;
   U32Cube lists;
-  F32Cube maps, list_maps, match_maps, recent;
+  F32Cube maps, match_maps, recent;
   U32 recent_at;
-  F32Matrix weights;
-  U32 visits;
+  F32Matrix weights, sums;
+  U8 visited;
   F32Matrix finals;
+  U32 final_visits;
   F32Cube refined;
   I32 text;
   I32Matrix match_table;
@@ -63,9 +65,8 @@ ffi::Error MakeShape(const Buffers& buffers, const Tree& tree, const I32& view, 
               "slots must be [neurons, a power of two up to 2^26, 4, 4]");
   if (lists)
     WNN_REQUIRE(Dim(buffers.lists, 0) == n && shape.log_lists >= 0 && shape.log_lists <= 26 &&
-                    Dim(buffers.lists, 2) == kListWords && Dim(buffers.list_maps, 0) == n &&
-                    Dim(buffers.list_maps, 1) == kListStates && Dim(buffers.list_maps, 2) == 2,
-                "lists must be [neurons, a power of two up to 2^26, 8], with a map for each neuron");
+                    Dim(buffers.lists, 2) == kListWords,
+                "lists must be [neurons, a power of two up to 2^26, 8]");
   WNN_REQUIRE(Dim(buffers.maps, 0) == n && Dim(buffers.maps, 1) == kMapStates && Dim(buffers.maps, 2) == 2 &&
                   Dim(buffers.match_maps, 0) == kMatches && Dim(buffers.match_maps, 1) == kMatchStates &&
                   Dim(buffers.match_maps, 2) == 2,
@@ -73,7 +74,9 @@ ffi::Error MakeShape(const Buffers& buffers, const Tree& tree, const I32& view, 
   WNN_REQUIRE(Dim(buffers.recent, 0) == tree.nodes && Dim(buffers.recent, 1) == kRecencies &&
                   Dim(buffers.recent, 2) == 2 && Dim(buffers.recent_at, 0) == tree.nodes,
               "there must be recent counts for each node");
-  WNN_REQUIRE(Dim(buffers.weights, 0) == rows && Dim(buffers.weights, 1) == inputs && Dim(buffers.visits, 0) == rows &&
+  WNN_REQUIRE(Dim(buffers.weights, 0) == rows && Dim(buffers.weights, 1) == inputs && Dim(buffers.sums, 0) == rows &&
+                  Dim(buffers.sums, 1) == inputs && Dim(buffers.visited, 0) == rows &&
+                  Dim(buffers.final_visits, 0) == final_rows &&
                   Dim(buffers.finals, 0) == final_rows && Dim(buffers.finals, 1) == shape.set_lanes,
               "the weights must be [" + std::to_string(rows) + ", " + std::to_string(inputs) + "] and [" +
                   std::to_string(final_rows) + ", " + std::to_string(shape.set_lanes) + "]");
@@ -95,13 +98,13 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 // wnn_jax/chain/backend.py passes the same arguments in the same order.
 #define WNN_ONLINE_PARAMETERS                                                                            \
   WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, I32 sets, U32Cells slots,     \
-      U32Cube lists, F32Cube maps, F32Cube list_maps, F32Cube match_maps, F32Cube recent, U32 recent_at, \
-      F32Matrix weights, U32 visits, F32Matrix finals, F32Cube refined, I32 text, I32Matrix match_table, \
+      U32Cube lists, F32Cube maps, F32Cube match_maps, F32Cube recent, U32 recent_at, \
+      F32Matrix weights, F32Matrix sums, U8 visited, F32Matrix finals, U32 final_visits, F32Cube refined, I32 text, I32Matrix match_table, \
       U32 position, U32 registers, U32Cube followed, U32Matrix line, I32 tokens, F32Matrix chance, I32 count
 #define WNN_ONLINE_ARGUMENTS                                                                             \
   WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<I32>().Arg<U32Cells>()             \
-      .Arg<U32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<U32>()             \
-      .Arg<F32Matrix>().Arg<U32>().Arg<F32Matrix>().Arg<F32Cube>().Arg<I32>().Arg<I32Matrix>()           \
+      .Arg<U32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<U32>().Arg<F32Matrix>()             \
+      .Arg<F32Matrix>().Arg<U8>().Arg<F32Matrix>().Arg<U32>().Arg<F32Cube>().Arg<I32>().Arg<I32Matrix>()           \
       .Arg<U32>().Arg<U32>().Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>()
 #define WNN_ONLINE_MOVES                                                                                 \
   ffi::Result<I32> text_out, ffi::Result<I32Matrix> match_table_out, ffi::Result<U32> position_out,      \
@@ -117,8 +120,8 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 #define WNN_CHECK_ONLINE                                                                                 \
   WNN_MAKE_TREE;                                                                                         \
   WNN_CHECK(CheckNeurons(tree, lexicon, connections, view));                                             \
-  const Buffers buffers{slots,  lists,   maps,    list_maps,   match_maps, recent,    recent_at, weights, visits, \
-                        finals, refined, text,    match_table, position,   registers, followed,  line};  \
+  const Buffers buffers{slots,  lists,   maps,    match_maps, recent, recent_at, weights, sums, visited, \
+                        finals, final_visits, refined, text,    match_table, position,   registers, followed,  line};  \
   OnlineShape shape;                                                                                     \
   WNN_CHECK(MakeShape(buffers, tree, view, sets, shape));                                                \
   WNN_CHECK(CheckText(buffers, tree));                                                                   \
@@ -142,29 +145,31 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 
 // Reads on and learns. All parts of the memory are returned, because all may change.
 ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::Result<U32Cube> lists_out,
-                   ffi::Result<F32Cube> maps_out, ffi::Result<F32Cube> list_maps_out,
-                   ffi::Result<F32Cube> match_maps_out, ffi::Result<F32Cube> recent_out,
-                   ffi::Result<U32> recent_at_out, ffi::Result<F32Matrix> weights_out, ffi::Result<U32> visits_out,
-                   ffi::Result<F32Matrix> finals_out, ffi::Result<F32Cube> refined_out, WNN_ONLINE_MOVES,
+                   ffi::Result<F32Cube> maps_out, ffi::Result<F32Cube> match_maps_out,
+                   ffi::Result<F32Cube> recent_out, ffi::Result<U32> recent_at_out,
+                   ffi::Result<F32Matrix> weights_out, ffi::Result<F32Matrix> sums_out, ffi::Result<U8> visited_out,
+                   ffi::Result<F32Matrix> finals_out, ffi::Result<U32> final_visits_out,
+                   ffi::Result<F32Cube> refined_out, WNN_ONLINE_MOVES,
                    WNN_ONLINE_SETTINGS) {
   WNN_CHECK_ONLINE;
   WNN_CHECK(SameShape(slots, slots_out));
   WNN_CHECK(SameShape(lists, lists_out));
   WNN_CHECK(SameShape(maps, maps_out));
-  WNN_CHECK(SameShape(list_maps, list_maps_out));
   WNN_CHECK(SameShape(match_maps, match_maps_out));
   WNN_CHECK(SameShape(recent, recent_out));
   WNN_CHECK(SameShape(recent_at, recent_at_out));
   WNN_CHECK(SameShape(weights, weights_out));
-  WNN_CHECK(SameShape(visits, visits_out));
+  WNN_CHECK(SameShape(sums, sums_out));
+  WNN_CHECK(SameShape(visited, visited_out));
+  WNN_CHECK(SameShape(final_visits, final_visits_out));
   WNN_CHECK(SameShape(finals, finals_out));
   WNN_CHECK(SameShape(refined, refined_out));
   const OnlineMemory memory{Carried(slots, slots_out),           Carried(lists, lists_out),
-                            Carried(maps, maps_out),             Carried(list_maps, list_maps_out),
-                            Carried(match_maps, match_maps_out), Carried(recent, recent_out),
-                            Carried(recent_at, recent_at_out),   Carried(weights, weights_out),
-                            Carried(visits, visits_out),         Carried(finals, finals_out),
-                            Carried(refined, refined_out)};
+                            Carried(maps, maps_out),             Carried(match_maps, match_maps_out),
+                            Carried(recent, recent_out),         Carried(recent_at, recent_at_out),
+                            Carried(weights, weights_out),       Carried(sums, sums_out),
+                            Carried(visited, visited_out),       Carried(finals, finals_out),
+                            Carried(final_visits, final_visits_out), Carried(refined, refined_out)};
   OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, true);
   return ReadTokens(reader, tree, request, reading);
 }
@@ -172,10 +177,10 @@ ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::
 // Reads on without learning. Only what follows the text is returned, because only that may change.
 ffi::Error ReadFrozen(WNN_ONLINE_PARAMETERS, WNN_ONLINE_MOVES, WNN_ONLINE_SETTINGS) {
   WNN_CHECK_ONLINE;
-  const OnlineMemory memory{slots.typed_data(),      lists.typed_data(),  maps.typed_data(),
-                            list_maps.typed_data(),  match_maps.typed_data(), recent.typed_data(),
-                            recent_at.typed_data(),  weights.typed_data(), visits.typed_data(),
-                            finals.typed_data(),     refined.typed_data()};
+  const OnlineMemory memory{slots.typed_data(),   lists.typed_data(),        maps.typed_data(),
+                            match_maps.typed_data(), recent.typed_data(),    recent_at.typed_data(),
+                            weights.typed_data(), sums.typed_data(),         visited.typed_data(),
+                            finals.typed_data(),  final_visits.typed_data(), refined.typed_data()};
   OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, false);
   return ReadTokens(reader, tree, request, reading);
 }
@@ -185,8 +190,8 @@ ffi::Error ReadFrozen(WNN_ONLINE_PARAMETERS, WNN_ONLINE_MOVES, WNN_ONLINE_SETTIN
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnChainLearnOn, LearnOn,
     ffi::Ffi::Bind() WNN_ONLINE_ARGUMENTS
-        .Ret<U32Cells>().Ret<U32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<U32>()
-        .Ret<F32Matrix>().Ret<U32>().Ret<F32Matrix>().Ret<F32Cube>() WNN_ONLINE_MOVED WNN_ONLINE_ATTRIBUTES);
+        .Ret<U32Cells>().Ret<U32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<U32>().Ret<F32Matrix>()
+        .Ret<F32Matrix>().Ret<U8>().Ret<F32Matrix>().Ret<U32>().Ret<F32Cube>() WNN_ONLINE_MOVED WNN_ONLINE_ATTRIBUTES);
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainOnlineFrozen, ReadFrozen,
                               ffi::Ffi::Bind() WNN_ONLINE_ARGUMENTS WNN_ONLINE_MOVED WNN_ONLINE_ATTRIBUTES);

@@ -20,17 +20,14 @@ constexpr int StepOf(const int (&edges)[kCount], uint32_t n) {
   return step;
 }
 
-// The steps of small counts, from a table that the compiler makes: no code may run before a processor is chosen.
-struct StepTables {
-  uint8_t fast[256] = {}, listed[256] = {};
-  constexpr StepTables() {
-    for (int n = 0; n < 256; ++n) {
-      fast[n] = static_cast<uint8_t>(StepOf(kFastEdges, n));
-      listed[n] = static_cast<uint8_t>(StepOf(kListEdges, n));
-    }
+// The steps of fast counts, from a table that the compiler makes: no code may run before a processor is chosen.
+struct StepTable {
+  uint8_t of[256] = {};
+  constexpr StepTable() {
+    for (int n = 0; n < 256; ++n) of[n] = static_cast<uint8_t>(StepOf(kFastEdges, n));
   }
 };
-constexpr StepTables kSteps;
+constexpr StepTable kFastStep;
 
 // x * 2^(-ticks / 256), rounded down.
 inline uint32_t Faded(uint32_t x, uint32_t ticks) {
@@ -135,7 +132,7 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
     terms.Set(c, static_cast<float>(n1) + static_cast<float>(kSmooth), static_cast<float>(n0) + static_cast<float>(kSmooth));
     terms.Set(n + c, static_cast<float>(Faded(cell[2] & 0xFFFF, age)) + kFadingSmooth,
               static_cast<float>(Faded(cell[2] >> 16, age)) + kFadingSmooth);
-    int state = kSteps.fast[f0] * kFastSteps + kSteps.fast[f1];
+    int state = kFastStep.of[f0] * kFastSteps + kFastStep.of[f1];
     state = state * 2 + static_cast<int>(cell[3] >> 16 & 1);
     state = state * kAges + StepOf(kAgeEdges, age);
     state = state * 2 + (n0 + n1 > f0 + f1 + 2);
@@ -151,31 +148,19 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
   return seen;
 }
 
-// The lists: what the listed tokens that are still possible would do at this node.
+// The lists: how often the listed tokens that are still possible came, by what they would do at this node.
 inline void ReadLists(Online& o, Terms& terms) {
   const int64_t n = o.shape.neurons;
-  const int zone = o.zone * (kZones / 2) + Least(o.depth / 2, kZones / 2 - 1);
   for (int64_t c = 0; c < n; ++c) {
-    o.list_map[c] = nullptr;
-    terms.Set(3 * n + c, 1.0f, 1.0f);
     uint32_t counts[2] = {0, 0};
-    int newest = -1, rank = 0;
     for (uint32_t left = o.alive[c]; left; left &= left - 1) {
       const int i = __builtin_ctz(left);
       const int32_t j = o.listed[c][i] + o.depth;
       if (!o.narrowed && (j >= o.listed_end[c][i] || o.tree.node[j] != o.node)) continue;
-      const int bit = o.tree.bit[j];
-      counts[bit] += o.list[c][1 + i] & kListMost;
-      if (newest < 0) newest = bit, rank = i > 0;
+      counts[o.tree.bit[j]] += o.list[c][1 + i] & kListMost;
     }
-    if (newest < 0) continue;
-    int state = kSteps.listed[Least(static_cast<int>(counts[0]), 255)] * kListSteps + kSteps.listed[Least(static_cast<int>(counts[1]), 255)];
-    state = state * 4 + newest * 2 + rank;
-    o.list_map[c] = o.memory.list_maps + (c * kListStates + state * kZones + zone) * 2;
-    __builtin_prefetch(o.list_map[c]);
+    terms.Set(3 * n + c, static_cast<float>(counts[1]) + kListSmooth, static_cast<float>(counts[0]) + kListSmooth);
   }
-  for (int64_t c = 0; c < n; ++c)
-    if (o.list_map[c]) terms.Set(3 * n + c, o.list_map[c][0], 1.0f - o.list_map[c][0]);
 }
 
 // The matches: how often a match of this length was right. Returns the longest that reaches this node, or -1.
@@ -243,6 +228,16 @@ inline float Dot(const float* a, const float* b, int64_t size) {
   return Sum(one + other);
 }
 
+// A step of Adagrad: `sums` has the sums of the squared gradients.
+inline void Adapt(float* weights, float* sums, const float* x, float error, int64_t size) {
+  const Floats by = All(error), rate = All(kRate);
+  for (int64_t i = 0; i < size; i += kLane) {
+    const Floats gradient = by * Load(x + i), sum = Load(sums + i) + gradient * gradient;
+    Store(sums + i, sum);
+    Store(weights + i, Load(weights + i) + rate * gradient / Sqrt(sum + 1.0f));
+  }
+}
+
 inline void Move(float* weights, const float* x, float step, int64_t size) {
   const Floats by = All(step);
   for (int64_t i = 0; i < size; i += kLane) Store(weights + i, Load(weights + i) + by * Load(x + i));
@@ -253,7 +248,7 @@ inline float Mixed(Online& o) {
   const float* first = o.memory.weights;
   for (int64_t k = 0; k < shape.sets; ++k) {
     // A row that was never visited is the row of the first set, which has one.
-    const float* w = o.memory.visits[o.row[k]] ? o.memory.weights + o.row[k] * shape.inputs : first;
+    const float* w = o.memory.visited[o.row[k]] ? o.memory.weights + o.row[k] * shape.inputs : first;
     o.logit[k] = Dot(w, o.x, shape.inputs);
   }
   for (int64_t k = shape.sets; k < shape.set_lanes; ++k) o.logit[k] = 0.0f;
@@ -262,13 +257,14 @@ inline float Mixed(Online& o) {
     Store(o.logit + k, logit);
     Store(o.one + k, Sigmoid(logit));
   }
-  Floats last = All(0.0f);
+  static_assert(kFinals == kLane, "one lane for each final mixer");
+  Floats last;
   for (int k = 0; k < kFinals; ++k)
     last[k] = Dot(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, shape.set_lanes);
   last = Between(last, -kRange, kRange);
   const Floats ones = Sigmoid(last);
   for (int k = 0; k < kFinals; ++k) o.last_one[k] = ones[k];
-  return ((last[0] + last[2]) + (last[1] + last[3])) * (1.0f / kFinals);
+  return Sum(last) * (1.0f / kFinals);
 }
 
 inline float Refined(Online& o, float mixed, int longest) {
@@ -349,7 +345,6 @@ inline void LearnCells(Online& o, int bit) {
 
 inline void LearnLists(Online& o, int bit) {
   for (int64_t c = 0; c < o.shape.neurons; ++c) {
-    if (o.list_map[c]) MoveMap(o.list_map[c], static_cast<float>(bit));
     for (uint32_t left = o.alive[c]; left; left &= left - 1) {
       const int i = __builtin_ctz(left);
       if (o.tree.bit[o.listed[c][i] + o.depth] != bit) o.alive[c] &= static_cast<uint8_t>(~(1u << i));
@@ -385,17 +380,19 @@ void Learn(Online& o, int bit) {
     float& cell = map[o.fraction > 0.5f];
     cell += (target - cell) * kRefineRate;
   }
-  for (int k = 0; k < kFinals; ++k)
-    Move(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, (target - o.last_one[k]) * kFinalRate,
-         shape.set_lanes);
+  for (int k = 0; k < kFinals; ++k) {
+    uint32_t& visits = o.memory.final_visits[o.last_row[k]];
+    const float rate = kFinalRateLeast + kFinalRateMore * kFinalRateHalf / (kFinalRateHalf + static_cast<float>(visits));
+    Move(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, (target - o.last_one[k]) * rate, shape.set_lanes);
+    if (visits < kCountMost) ++visits;
+  }
   // The first set moves last: rows that were never visited begin as its row was when it predicted.
   for (int64_t k = shape.sets - 1; k >= 0; --k) {
-    uint32_t& visits = o.memory.visits[o.row[k]];
+    uint8_t& visited = o.memory.visited[o.row[k]];
     float* w = o.memory.weights + o.row[k] * shape.inputs;
-    if (!visits && k) std::memcpy(w, o.memory.weights, sizeof(float) * shape.inputs);
-    const float rate = kRateLeast + kRateMore * kRateHalf / (kRateHalf + static_cast<float>(visits));
-    Move(w, o.x, (target - o.one[k]) * rate, shape.inputs);
-    if (visits < kCountMost) ++visits;
+    if (!visited && k) std::memcpy(w, o.memory.weights, sizeof(float) * shape.inputs);
+    visited = 1;
+    Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, target - o.one[k], shape.inputs);
   }
   LearnNode(o, bit);
   if (shape.log_lists >= 0) LearnLists(o, bit);

@@ -59,6 +59,12 @@ static inline Floats Exp(Floats x) {
   return (Floats)((Ints)y + (__builtin_convertvector(k, Ints) << 23));
 }
 
+static inline Floats Sqrt(Floats x) {
+  Floats y;
+  for (int i = 0; i < kLane; ++i) y[i] = __builtin_sqrtf(x[i]);
+  return y;
+}
+
 static inline Floats Sigmoid(Floats x) { return 1.0f / (1.0f + Exp(-x)); }
 
 // The sum of eight lanes, in a fixed order.

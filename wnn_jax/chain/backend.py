@@ -21,6 +21,8 @@ _MEMORY = {
     **{"refined": 3, "text": 1, "match_table": 1, "registers": 1},
 }
 _INTEGERS = ("text", "match_table")
+# The parts of an online memory that follow the text, also without learning.
+FOLLOWING = ("text", "match_table", "position", "registers", "followed", "line")
 _MOVES = ("text", "match_table", "registers")  # the parts that change without learning
 
 
@@ -123,6 +125,41 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, l
     *arrays, read, ones, best = call(*operands, **settings)
     moved = {name: x for name, x in zip(changed, arrays, strict=True) if name in memory._fields}
     return memory._replace(**moved), (read, ones, best)
+
+
+def read_online(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
+    """Does the work of `reader.read_on` for an online memory with the native kernel.
+
+    The parts of the memory that change are changed in place where XLA may reuse their buffers.
+
+    Args:
+      network: the wiring.
+      memory: the `online.OnlineMemory` that reads.
+      tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
+      chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
+      count: ``int32 []``, the number of tokens to read, at most ``block``.
+      block: the number of rows of the result.
+      depth: D, the number of turns of the longest path.
+      learn: whether all parts of the memory change, or only those that follow the text.
+      settings: the kernel's attributes, from `reader.kernel_settings`.
+
+    Returns:
+      the memory, and the fields of a `reader.Reading`.
+
+    Source: docs/architecture.md
+    """
+    changed = memory._fields if learn else FOLLOWING
+    operands = [*_tree(network.tree), network.lexicon, network.connections, network.view, network.sets]
+    first = len(operands)
+    operands += [*memory, tokens, chance, count[None]]
+    results = [jax.ShapeDtypeStruct(getattr(memory, name).shape, getattr(memory, name).dtype) for name in changed]
+    results += [jax.ShapeDtypeStruct((block,), jnp.int32), jax.ShapeDtypeStruct((block, depth), jnp.float32)]
+    results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
+    aliases = {first + memory._fields.index(name): i for i, name in enumerate(changed)}
+    target = "wnn_chain_learn_on" if learn else "wnn_chain_online_frozen"
+    call = jax.ffi.ffi_call(target, results, input_output_aliases=aliases, has_side_effect=True)
+    *arrays, read, ones, best = call(*operands, **settings)
+    return memory._replace(**dict(zip(changed, arrays, strict=True))), (read, ones, best)
 
 
 def _tree(tree) -> list[Any]:

@@ -86,9 +86,7 @@ MAP_LEAST = 0.0005  # a map's probability is at least this, and at most 1 minus 
 LISTED = 7
 LIST_WORDS = LISTED + 1
 LIST_KEY = 0x5151
-LIST_EDGES = (1, 2, 3, 4, 6, 10, 20)
-LIST_STEPS = len(LIST_EDGES) + 1
-LIST_STATES = LIST_STEPS**2 * 4 * ZONES
+LIST_SMOOTH = 0.3
 LIST_MOST = 255
 
 # The three matches.
@@ -109,13 +107,13 @@ RECENT_SHIFTS = (1, -1, -4)  # log2 of the steps of DECAY for each token
 RECENT_SMOOTH = 0.2
 
 # Two layers of weights.
-RATE_LEAST = 0.002
-RATE_MORE = 0.013  # at first the rate is higher by this; it has fallen by half after RATE_HALF visits of a row
-RATE_HALF = 1000.0
+RATE = 0.03  # of Adagrad
 MATCH_WEIGHT = 0.15
 BIAS = 0.3
-FINAL_RATE = 0.003
-FINALS = 4
+FINALS = 8
+FINAL_RATE_LEAST = 0.0015
+FINAL_RATE_MORE = 0.0085  # at first the rate is higher by this; it falls by half in FINAL_RATE_HALF visits of a row
+FINAL_RATE_HALF = 1000.0
 TOKEN_ROWS_LOG = 11
 MATCH_KINDS = 3 * 16 * 2
 SEEN_STEPS = 32
@@ -163,8 +161,11 @@ SET_ROWS = (
     2 * 256,
     256,
 )
-# The four sets that choose rows of the second layer, in this order.
-FINAL_SETS = (WeightSet.ONE, WeightSet.KIND, WeightSet.MATCH, WeightSet.CLASS1)
+# The sets that choose rows of the second layer.
+FINAL_SETS = (
+    *(WeightSet.ONE, WeightSet.KIND, WeightSet.MATCH, WeightSet.CLASS1),
+    *(WeightSet.DEPTH, WeightSet.HITS, WeightSet.CLASS2, WeightSet.TOKEN),
+)
 
 
 class Lexicon(enum.IntEnum):
