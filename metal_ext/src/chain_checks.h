@@ -15,6 +15,8 @@
 namespace wnn {
 namespace chain {
 
+using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
+
 inline ffi::Error CheckTree(const Tree& tree, int64_t bits) {
   WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1,
               "a token tree of V ids must have V - 1 inner nodes");
@@ -78,13 +80,27 @@ ffi::Error SameShape(const In& in, Out& out) {
   return ffi::Error::Success();
 }
 
-inline ffi::Error CheckNeurons(const Tree& tree, const U32Matrix& lexicon, const I32Matrix& connections, const I32& view) {
-  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary,
+inline ffi::Error CheckNeurons(int64_t vocabulary, const U32Matrix& lexicon, const I32Matrix& connections,
+                               const I32& view) {
+  WNN_REQUIRE(Dim(lexicon, 0) == vocabulary && Dim(lexicon, 1) == kLexiconRows,
               "the lexicon and the tree must have the same vocabulary");
   WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in the number of neurons");
   for (int64_t i = 0; i < Dim(view, 0) * Dim(connections, 1); ++i)
     WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFieldRows,
                 "a connection must be -1 or the number of a field");
+  return ffi::Error::Success();
+}
+
+// Any content of these arrays is safe, except tokens that do not exist.
+inline ffi::Error CheckTextState(const U32& registers, const U32Cube& followed, const U32Matrix& line,
+                          int64_t vocabulary) {
+  WNN_REQUIRE(Dim(registers, 0) == kRegisterRows,
+              "there must be " + std::to_string(kRegisterRows) + " registers");
+  for (int k = 0; k < kRecent; ++k)
+    WNN_REQUIRE(registers.typed_data()[k] <= vocabulary, "a token in the registers is outside the vocabulary");
+  WNN_REQUIRE(Dim(followed, 0) == kFollowedKeys && Dim(followed, 1) == 1 << kFollowedLog &&
+                  Dim(followed, 2) == 2 && Dim(line, 0) == 2 && Dim(line, 1) == kLineBytes,
+              "followed and line have the wrong shapes");
   return ffi::Error::Success();
 }
 

@@ -10,7 +10,6 @@ namespace wnn {
 namespace chain {
 namespace {
 
-using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
 using U32Cells = ffi::Buffer<ffi::DataType::U32, 4>;
 using U8 = ffi::Buffer<ffi::DataType::U8, 1>;
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
@@ -91,7 +90,7 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
                   Dim(buffers.match_table, 0) == kMatches && Dim(buffers.match_table, 1) == 1 << kMatchPlacesLog &&
                   Dim(buffers.position, 0) == 1 + 2 * kMatches,
               "the parts that follow the text have the wrong shapes");
-  WNN_CHECK(CheckTextState(buffers.registers, buffers.followed, buffers.line, tree));
+  WNN_CHECK(CheckTextState(buffers.registers, buffers.followed, buffers.line, tree.vocabulary));
   return CheckTokens(buffers.text, Dim(buffers.text, 0), tree.vocabulary);
 }
 
@@ -119,7 +118,7 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
       .Attr<int64_t>("callback")
 #define WNN_CHECK_ONLINE                                                                                 \
   WNN_MAKE_TREE;                                                                                         \
-  WNN_CHECK(CheckNeurons(tree, lexicon, connections, view));                                             \
+  WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));                                             \
   const Buffers buffers{slots,  lists,   maps,    match_maps, recent, recent_at, weights, sums, visited, \
                         finals, final_visits, refined, text,    match_table, position,   registers, followed,  line};  \
   OnlineShape shape;                                                                                     \

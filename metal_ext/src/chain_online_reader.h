@@ -64,14 +64,7 @@ class OnlineReader {
     Online& o = *online_;
     uint32_t fields[kFieldRows];
     fields_.Read(fields);
-    for (int64_t c = 0; c < neurons_.count; ++c) {
-      uint32_t h = static_cast<uint32_t>(c) + 1;
-      for (int64_t i = 0; i < neurons_.width; ++i) {
-        const int32_t f = neurons_.connections[c * neurons_.width + i];
-        if (f >= 0) h = Mix(h, fields[f]);
-      }
-      o.context[c] = h;
-    }
+    for (int64_t c = 0; c < neurons_.count; ++c) o.context[c] = HashFields(neurons_, c, fields);
     // Rows of the weights. The lexicon's entries may be any numbers.
     o.class1 = std::min(fields[kFieldClass61], static_cast<uint32_t>(kClasses - 1));
     o.class2 = std::min(fields[kFieldClass62], static_cast<uint32_t>(kClasses - 1));

@@ -31,6 +31,16 @@ struct Neurons {
   int64_t count, width;
 };
 
+// The hash of the fields that a neuron observes.
+static inline uint32_t HashFields(const Neurons& neurons, int64_t neuron, const uint32_t* fields) {
+  uint32_t h = static_cast<uint32_t>(neuron) + 1;
+  for (int64_t i = 0; i < neurons.width; ++i) {
+    const int32_t f = neurons.connections[neuron * neurons.width + i];
+    if (f >= 0) h = Mix(h, fields[f]);
+  }
+  return h;
+}
+
 struct Address {
   int64_t bucket;  // its first slot
   uint32_t tag;
