@@ -89,7 +89,7 @@ WIDE_CELL = 4
 COUNT_MOST = 65535
 FADING_ONE = 256  # what one observation adds to a fading count
 FADING_MOST = 65000  # a fading count above this stays, before one observation is added
-FADING_SMOOTH = 50.0
+FADING_SMOOTH = 25.0
 TICK_LOG = 2  # the time of a cell is in ticks of 2^TICK_LOG tokens
 # 2^(-i / 256) in units of 2^-16: a fading count is halved every 256 ticks.
 DECAY = tuple(round(65536 * 2 ** (-i / 256)) for i in range(256))
@@ -134,7 +134,9 @@ MATCH_WEIGHT = 0.15
 BIAS = 0.3
 FINALS = 8
 FINAL_RATE_LEAST = 0.0015
-FINAL_RATE_MORE = 0.0085  # at first the rate is higher by this; it falls by half in FINAL_RATE_HALF visits of a row
+FINAL_RATE_MORE = (
+    0.0085  # at first the rate is higher by this; it falls by half in FINAL_RATE_HALF visits of a row
+)
 FINAL_RATE_HALF = 1000.0
 TOKEN_ROWS_LOG = 11
 MATCH_KINDS = 3 * 16 * 2

@@ -10,15 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend
+from wnn_jax.chain import backend, fields
 from wnn_jax.chain.constants import (
     AGES,
     BUCKET,
     FAST_EDGES,
     FINAL_SETS,
-    FOLLOWED_KEYS,
-    FOLLOWED_LOG,
-    LINE_BYTES,
     LIST_WORDS,
     MATCH_LONGEST,
     MATCH_PLACES_LOG,
@@ -31,7 +28,6 @@ from wnn_jax.chain.constants import (
     REFINE_WIDTH,
     REFINED_LOG,
     REFINEMENTS,
-    REGISTERS,
     SET_ROWS,
     SMOOTH,
     WIDE_CELL,
@@ -43,6 +39,8 @@ from wnn_jax.checks import Limits
 INPUT_BLOCK = 16  # inputs are padded to whole blocks of this
 SET_BLOCK = 8  # sets are padded to whole blocks of this
 SLOTS_A_LIST = 16  # a neuron has this many cells for each of its lists
+CELL_BYTES = 4 * WIDE_CELL
+LIST_BYTES = 4 * LIST_WORDS // SLOTS_A_LIST  # of lists, for each cell
 
 
 class OnlineMemory(NamedTuple):
@@ -72,9 +70,9 @@ class OnlineMemory(NamedTuple):
         for none.
       position: ``uint32 [7]``, the number of tokens that were read; then for each match the place of the token
         that it expects, and its length (0: no match).
-      registers: ``uint32 [REGISTERS]``, see `constants.Register`.
-      followed: ``uint32 [5, 2^18, 2]``, see `fields`.
-      line: ``uint32 [2, 256]``, see `fields`.
+      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      followed: ``uint32 [5, 2^18, 2]``.
+      line: ``uint32 [2, 256]``.
 
     Source: docs/semantics/chain.md
     """
@@ -111,7 +109,17 @@ def inputs(neurons: int, lists: bool) -> tuple[int, int]:
     return real, -(-real // INPUT_BLOCK) * INPUT_BLOCK
 
 
-def empty_online(network: Network, log_slots: int, *, lists: bool = True, room: int = 1 << 22) -> OnlineMemory:
+def lanes(sets: int) -> int:
+    """Returns a number of sets padded to whole blocks.
+
+    Source: docs/semantics/chain.md
+    """
+    return -(-sets // SET_BLOCK) * SET_BLOCK
+
+
+def empty_online(
+    network: Network, log_slots: int, *, lists: bool = True, room: int = 1 << 22
+) -> OnlineMemory:
     """Makes the memory of a model that has read nothing.
 
     Args:
@@ -149,9 +157,7 @@ def empty_online(network: Network, log_slots: int, *, lists: bool = True, room: 
         text=jnp.zeros(room, jnp.int32),
         match_table=jnp.zeros((MATCHES, 1 << MATCH_PLACES_LOG), jnp.int32),
         position=jnp.zeros(1 + 2 * MATCHES, jnp.uint32),
-        registers=jnp.zeros(REGISTERS, jnp.uint32),
-        followed=jnp.zeros((FOLLOWED_KEYS, 1 << FOLLOWED_LOG, 2), jnp.uint32),
-        line=jnp.zeros((2, LINE_BYTES), jnp.uint32),
+        **fields.empty()._asdict(),
     )
 
 
@@ -169,12 +175,11 @@ def _mixers(network: Network, lists: bool) -> tuple[jax.Array, jax.Array]:
     row[sources : sources + MATCHES] = MATCH_WEIGHT
     row[sources + MATCHES + RECENCIES : sources + 2 * MATCHES + RECENCIES] = MATCH_WEIGHT
     rows = sum(SET_ROWS[s] for s in sets)
-    lanes = -(-len(sets) // SET_BLOCK) * SET_BLOCK
-    last = np.where(np.arange(lanes) < len(sets), 1 / len(sets), 0).astype(np.float32)
+    last = np.where(np.arange(lanes(len(sets))) < len(sets), 1 / len(sets), 0).astype(np.float32)
     final_rows = sum(SET_ROWS[s] for s in FINAL_SETS)
     return (
         jnp.array(np.broadcast_to(row, (rows, padded))),
-        jnp.array(np.broadcast_to(last, (final_rows, lanes))),
+        jnp.array(np.broadcast_to(last, (final_rows, len(last)))),
     )
 
 
