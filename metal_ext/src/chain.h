@@ -12,10 +12,11 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <queue>
 #include <vector>
 
 #include "chain_fields.h"
+#include "chain_reading.h"
+#include "chain_types.h"
 #include "constants.h"
 
 namespace wnn {
@@ -26,25 +27,6 @@ namespace chain {
 template <typename T>
 T Within(T x, T low, T high) {
   return x > low ? (x < high ? x : high) : low;
-}
-
-// e^x for |x| <= 40, as a polynomial in doubles: exact to 1e-15, and the same on every machine.
-inline double Exp(double x) {
-  const double k = std::floor(x * 1.4426950408889634 + 0.5);
-  const double r = x - k * 0.6931471805599453;
-  double sum = 1.0;
-  for (int i = 13; i >= 1; --i) sum = 1.0 + sum * r / i;
-  return std::ldexp(sum, static_cast<int>(k));
-}
-
-// log x for x > 0, from the series of atanh.
-inline double Log(double x) {
-  int k = 0;
-  const double m = std::frexp(x, &k);  // in [0.5, 1)
-  const double z = (m - 0.75) / (m + 0.75), square = z * z;
-  double sum = 0.0;
-  for (int i = 27; i >= 1; i -= 2) sum = sum * square + 1.0 / i;
-  return 2.0 * z * sum + k * 0.6931471805599453 + -0.2876820724517809;
 }
 
 // log(n + kSmooth), from a table.
@@ -66,7 +48,7 @@ class Logs {
 
  private:
   static constexpr uint32_t kEntries = 1 << 16;
-  static float Direct(uint32_t n) { return static_cast<float>(Log(static_cast<double>(n) + kSmooth)); }
+  static float Direct(uint32_t n) { return static_cast<float>(ExactLog(static_cast<double>(n) + kSmooth)); }
   std::vector<float> table_;
   float last_ = Direct(kEntries);
 };
@@ -95,38 +77,6 @@ class Steps {
 inline const Steps& StepTable() {
   static const Steps steps;
   return steps;
-}
-
-struct Tree {
-  const int32_t *children, *start, *node, *bit;
-  const uint32_t* names;
-  const int32_t *kind, *spelled;
-  int64_t nodes, vocabulary;
-};
-
-struct Neurons {
-  const int32_t *connections, *view;
-  int64_t count, width;
-};
-
-// The hash of the fields that a neuron observes.
-inline uint32_t HashFields(const Neurons& neurons, int64_t neuron, const uint32_t* fields) {
-  uint32_t h = static_cast<uint32_t>(neuron) + 1;
-  for (int64_t i = 0; i < neurons.width; ++i) {
-    const int32_t f = neurons.connections[neuron * neurons.width + i];
-    if (f >= 0) h = Mix(h, fields[f]);
-  }
-  return h;
-}
-
-struct Address {
-  int64_t bucket;  // its first slot
-  uint32_t tag;
-};
-
-inline Address AddressOf(uint32_t h, int log_slots) {
-  const int64_t bucket = log_slots > 2 ? (h * 0x9E3779B1u) >> (34 - log_slots) : 0;
-  return {bucket * kBucket, std::max((h * 0x2545F491u) >> 16, 1u)};
 }
 
 // The tags of a bucket are sorted, the highest first. So the place of a tag is the number of higher tags,
@@ -284,7 +234,7 @@ class Reader {
       match_row_ = zone_ * kMatchLengths +
                    std::min<uint32_t>(memory_.state.registers[kRegisterMatchLength], kMatchLengths - 1);
       const double share = Within(memory_.match_share[match_row_], kMatchLeast, kMatchMost);
-      match_x_ = static_cast<float>(Log(share / (1.0 - share)));
+      match_x_ = static_cast<float>(ExactLog(share / (1.0 - share)));
       if (!matched_) match_x_ = -match_x_;
       dot += memory_.match_gain[match_row_] * match_x_;
     }
@@ -368,72 +318,23 @@ class Reader {
     }
   }
 
-  __attribute__((always_inline)) void PrefetchChildren(int32_t node) const {
-    for (int bit = 0; bit < 2; ++bit)
-      if (tree_.children[2 * node + bit] >= 0) Prefetch(tree_.children[2 * node + bit]);
+  bool learns() const { return settings_.learn; }
+  void Fetch(int32_t node) const { Prefetch(node); }
+  void Next(int32_t node) const { Prefetch(node); }
+  float Predict(int32_t node, int depth) {
+    depth_ = depth;
+    return Predict(node);
   }
-
-  // Walks from the root to a leaf. At each node choose(node, depth, P(1)) returns the bit to take, or a
-  // negative number to stop; the model learns the bit if it is set to learn. `known` says that the path is
-  // known, so that the caller prefetches its cells.
-  template <typename Choose>
-  int32_t Walk(bool known, Choose choose) {
-    int32_t node = 0;
-    for (depth_ = 0; node >= 0; ++depth_) {
-      if (!known) PrefetchChildren(node);
-      const int bit = choose(node, depth_, Predict(node));
-      if (bit < 0) break;
-      if (settings_.learn) Learn(bit);
-      node = tree_.children[2 * node + bit];
-    }
-    return -1 - node;
-  }
-
-  // Calls stop(token, probability) for tokens in falling order of probability, equal ones by id, until it
-  // returns true. The model learns nothing. A subtree is opened only if no other token can be more probable,
-  // so the first token is the argmax.
-  template <typename Stop>
-  void Enumerate(double temperature, Stop stop) {
-    struct Open {
-      double probability;
-      int32_t node, depth;
-      bool operator<(const Open& other) const {
-        if (probability != other.probability) return probability < other.probability;
-        // Subtrees come before leaves, so that all equal leaves are found before they are compared; then the
-        // lowest id comes first.
-        const bool leaf = node < 0, other_leaf = other.node < 0;
-        if (leaf != other_leaf) return leaf;
-        return leaf ? node < other.node : node > other.node;
-      }
-    };
+  // Predicts without a claim on the cells.
+  float Peek(int32_t node, int depth) {
     claiming_ = false;
-    std::priority_queue<Open> open;
-    open.push({1.0, 0, 0});
-    while (!open.empty()) {
-      const Open best = open.top();
-      open.pop();
-      if (best.node < 0) {
-        if (stop(-1 - best.node, best.probability)) break;
-        continue;
-      }
-      depth_ = best.depth;
-      PrefetchChildren(best.node);
-      const double one = WithTemperature(Predict(best.node), temperature);
-      open.push({best.probability * (1.0 - one), tree_.children[2 * best.node], best.depth + 1});
-      open.push({best.probability * one, tree_.children[2 * best.node + 1], best.depth + 1});
-    }
+    const float one = Predict(node, depth);
     claiming_ = settings_.learn;
-  }
-
-  // The probability of a bit after its log-odds are divided by the temperature.
-  static double WithTemperature(double one, double temperature) {
-    if (temperature == 1.0) return one;
-    const double odds = Log(one / (1.0 - one)) / temperature;
-    return 1.0 / (1.0 + Exp(-Within(odds, -30.0, 30.0)));
+    return one;
   }
 
  private:
-  static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + Exp(-static_cast<double>(x)))); }
+  static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + ExactExp(-static_cast<double>(x)))); }
   static float Clamp(float p) { return Within(p, kLeast, 1.0f - kLeast); }
 
   void Adapt(float& weight, float& sum, float gradient) const {

@@ -28,6 +28,8 @@ TARGETS = {
     "wnn_chain_read": "WnnChainRead",
     "wnn_chain_read_on": "WnnChainReadOn",
     "wnn_chain_read_frozen": "WnnChainReadFrozen",
+    "wnn_chain_learn_on": "WnnChainLearnOn",
+    "wnn_chain_online_frozen": "WnnChainOnlineFrozen",
 }
 
 

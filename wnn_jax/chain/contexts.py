@@ -28,6 +28,7 @@ class Network(NamedTuple):
       connections: ``int32 [n, T]``: the fields that each of n context neurons observes, as places in
         `FIELDS`; -1 where it observes fewer than T.
       view: ``int32 [n]``: which of the three names of a node each neuron uses, as a place in `VIEWS`.
+      sets: ``int32 [K]``: the sets of weights of an online model, see `WeightSet`; the first is `WeightSet.ONE`.
 
     Source: docs/semantics/chain.md
     """
@@ -36,13 +37,14 @@ class Network(NamedTuple):
     lexicon: jax.Array
     connections: jax.Array
     view: jax.Array
+    sets: jax.Array
 
 
-def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+def wire(described: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the connections ``int32 [n, T]`` and the views ``int32 [n]`` of context neurons.
 
     Args:
-      described: the view of each neuron, one of `VIEWS`, and the fields that it observes, separated by
+      described: for each neuron its view, one of `VIEWS`, and the fields that it observes, separated by
         spaces.
 
     Raises:
@@ -50,18 +52,19 @@ def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
 
     Source: docs/semantics/chain.md
     """
-    wired = [fields.split() for _, fields in described]
-    unknown = [name for row in wired for name in row if name not in FIELDS]
-    unknown += [view for view, _ in described if view not in VIEWS]
+    words = [one.split() or [""] for one in described]
+    views, wired = [row[0] for row in words], [row[1:] for row in words]
+    unknown = [view for view in views if view not in VIEWS]
+    unknown += [name for row in wired for name in row if name not in FIELDS]
     if unknown or not described:
         raise ValueError(
-            (f"unknown field or view {unknown[0]!r}" if unknown else "no neuron is described")
-            + f": choose among {', '.join((*FIELDS, *VIEWS))}"
+            (f"unknown view or field {unknown[0]!r}" if unknown else "no neuron is described")
+            + f": name one of the views {', '.join(VIEWS)}, then some of the fields {', '.join(FIELDS)}"
         )
     connections = np.full((len(wired), max(1, *(len(row) for row in wired))), -1, np.int32)
     for row, names in zip(connections, wired, strict=True):
         row[: len(names)] = [FIELDS.index(name) for name in names]
-    return connections, np.array([VIEWS.index(view) for view, _ in described], np.int32)
+    return connections, np.array([VIEWS.index(view) for view in views], np.int32)
 
 
 def hash_fields(network: Network, fields: jax.Array) -> jax.Array:
