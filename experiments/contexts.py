@@ -18,7 +18,6 @@ from tqdm import tqdm
 from experiments.shared import plots, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import chain, search
-from wnn_jax.chain.searching import Described
 from wnn_jax.data import text
 
 
@@ -56,11 +55,11 @@ def main(options: Any) -> None:
         ("contexts by hand", found.start_loss, found.start),
         ("contexts searched", found.loss, found.neurons),
     ):
-        results.add(name, ce=loss, ppl=float(np.exp(loss)), seconds=result.seconds, contexts=_lines(neurons))
+        results.add(name, ce=loss, ppl=float(np.exp(loss)), seconds=result.seconds, contexts=list(neurons))
         print(f"{name}: {len(neurons)} neurons, {loss:.4f} nats a token of the text held out")
     gain = found.start_loss - found.loss
     print(f"gain {gain:.4f} +- {found.error:.4f}; {result.seconds:,.0f} s of search")
-    print("\n".join(_lines(found.neurons)))
+    print("\n".join(found.neurons))
     results.add(
         "contexts, the search",
         gain=gain,
@@ -73,16 +72,12 @@ def main(options: Any) -> None:
     print(f"results in {workdir}")
 
 
-def _lines(neurons: Described) -> list[str]:
-    return [f"{view}: {fields}" for view, fields in neurons]
-
-
 COMMAND = Command(
     "contexts",
     __doc__,
     main,
     text=Group(text.TextConfig),
-    chain=Group(chain.ChainConfig, given=("mode", "readout")),
+    chain=Group(chain.ChainConfig, given=("mode", "readout", "without")),
     contexts=Group(
         chain.ContextSearchConfig,
         given=("adapt_every", "adaptation", "cache_mib", "starts", "share", "dimensions"),

@@ -23,8 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, search
-from wnn_jax.chain import fitted, given
-from wnn_jax.chain import memory as memories
+from wnn_jax.chain import fitted, given, online
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.constants import FIELDS, VIEWS
@@ -34,9 +33,11 @@ from wnn_jax.data.text import Corpus
 from wnn_jax.ram.connectivity import UNUSED
 from wnn_jax.search.moves import Bounds
 
-Described = tuple[tuple[str, str], ...]  # the view and the fields of each neuron
+Described = tuple[str, ...]  # neurons, each the name of its view and those of its fields
 
-INPUTS = len(VIEWS) + len(FIELDS)  # the inputs of a neuron: first the names of a node, then the fields
+_NAMES = (*VIEWS, *FIELDS)  # the inputs of a neuron: first the names of a node, then the fields
+INPUTS = len(_NAMES)
+_LEAST_ROOM = 1 << 12
 _TRIES = 32  # draws of a neuron that is not there yet
 _CELL_BITS = 128  # bits of a cell, for the size of a genome
 _SHARE = Limits(above=0, below=1)
@@ -71,7 +72,7 @@ class ContextObjective:
       unscored: the share of a part that is read before the first token that is scored.
       screened: the share of a part, at its beginning, on which moves are judged first; 1 for no such
         judgement.
-      rate: step size of the online mixer.
+      lists: whether neurons list the tokens that followed their contexts last.
       threads: number of genomes that are read at the same time; the losses do not depend on it.
       clusters: 1, because a model has one list of neurons.
 
@@ -85,7 +86,7 @@ class ContextObjective:
     log_slots: int = 18
     unscored: float = 1 / 3
     screened: float = 0.25
-    rate: float = 0.03
+    lists: bool = True
     threads: int = dataclasses.field(default=1, repr=False, compare=False)
     clusters: int = 1
 
@@ -95,7 +96,6 @@ class ContextObjective:
             log_slots=Limits(least=2, most=28),
             unscored=_UNSCORED,
             screened=_SCREENED,
-            rate=given.RATE,
             threads=Limits(least=1, most=1024),
             clusters=Limits(least=1, most=1),
         )
@@ -132,8 +132,10 @@ class ContextObjective:
 
         def one(genome: np.ndarray) -> np.ndarray:
             network = _wired(data.network, genome)
-            memory = memories.empty_online(network, self.log_slots)
-            settings = {"learn": True, "argmax": False, "rate": self.rate, "block": len(data.tokens)}
+            # Matches are looked for in the whole part.
+            room = max(len(data.tokens), _LEAST_ROOM)
+            memory = online.empty_online(network, self.log_slots, lists=self.lists, room=room)
+            settings = {"learn": True, "argmax": False, "block": len(data.tokens)}
             _, reading = models.read_ids(network, memory, data.tokens, **settings)
             return models.nats(network, reading)[int(self.unscored * len(data.tokens)) :]
 
@@ -173,16 +175,17 @@ def context_bounds(neurons: int, fields: int) -> Bounds:
     return Bounds(INPUTS, max_neurons=neurons, max_bits=1 + fields)
 
 
-def genome_of(described: Sequence[tuple[str, str]], bounds: Bounds) -> np.ndarray:
+def genome_of(described: Sequence[str], bounds: Bounds) -> np.ndarray:
     """Turn described context neurons into a genome.
 
     Args:
-      described: the view of each neuron, and its fields, separated by spaces; their order changes nothing.
+      described: the names of the view and of the fields of each neuron, as in `ChainConfig.neurons`; the
+        order of the fields changes nothing.
       bounds: the size of the genome.
 
     Returns:
-      ``int16 [1, n, T]``: of each neuron its inputs in ascending order, as places in `INPUTS`, the view
-      first; -1 where there are none.
+      ``int16 [1, n, T]``: of each neuron its inputs in ascending order, the view first: places in `VIEWS`,
+      and places in `FIELDS` plus the number of views; -1 where there are none.
 
     Raises:
       ValueError: a view or a field is unknown, or the genome is outside the bounds.
@@ -190,15 +193,16 @@ def genome_of(described: Sequence[tuple[str, str]], bounds: Bounds) -> np.ndarra
     Source: docs/semantics/chain.md
     """
     wire(described)
-    most = max(len(fields.split()) for _, fields in described)
-    if len(described) > bounds.max_neurons or most >= bounds.max_bits:
+    rows = [one.split() for one in described]
+    most = max(len(set(fields)) for _, *fields in rows)
+    if len(rows) > bounds.max_neurons or most >= bounds.max_bits:
         raise ValueError(
-            f"{len(described)} neurons of up to {most} fields are outside the bounds of {bounds.max_neurons} "
+            f"{len(rows)} neurons of up to {most} fields are outside the bounds of {bounds.max_neurons} "
             f"neurons of {bounds.max_bits - 1} fields: raise the bounds"
         )
     genome = np.full((1, bounds.max_neurons, bounds.max_bits), UNUSED, np.int16)
-    for slot, (view, fields) in enumerate(described):
-        observed = sorted(len(VIEWS) + FIELDS.index(name) for name in set(fields.split()))
+    for slot, (view, *fields) in enumerate(rows):
+        observed = sorted(len(VIEWS) + FIELDS.index(name) for name in set(fields))
         genome[0, slot, : 1 + len(observed)] = VIEWS.index(view), *observed
     return genome
 
@@ -210,7 +214,7 @@ def described_of(genome: Any) -> Described:
       genome: ``int [1, n, T]``, as `genome_of` makes it.
 
     Returns:
-      The view and the fields of each neuron that is there, in the order of their slots.
+      The names of the view and of the fields of each neuron that is there, in the order of their slots.
 
     Raises:
       ValueError: the genome has another shape or entry, or a neuron does not read exactly one name of a node.
@@ -227,11 +231,7 @@ def described_of(genome: Any) -> Described:
             f"the genome of shape {list(np.shape(genome))} has no neuron, or one that does not read exactly "
             "one name of a node: give one from genome_of"
         )
-    found = []
-    for row in rows:
-        view, *fields = sorted(x for x in row if x != UNUSED)
-        found.append((VIEWS[view], " ".join(FIELDS[x - len(VIEWS)] for x in fields)))
-    return tuple(found)
+    return tuple(" ".join(_NAMES[x] for x in sorted(row[row != UNUSED])) for row in rows)
 
 
 def _wired(network: Network, genome: np.ndarray) -> Network:
@@ -400,7 +400,7 @@ class FoundContexts(NamedTuple):
     """The result of a search for context neurons.
 
     Attributes:
-      neurons: the view and the fields of each neuron that was found.
+      neurons: the neurons that were found, as `ChainConfig.neurons` takes them.
       start: those of the neurons with which the search began.
       loss: mean nats of a token of the text that was held out, read online after all text before it.
       start_loss: the same with the neurons of the start.
@@ -455,7 +455,7 @@ def search_contexts(
     # A table with half as many cells as there are turns: most contexts are met again.
     log_slots = int(np.clip(int(turns // 2).bit_length(), 8, 22))
     shares = settings.unscored, settings.screened
-    objective = ContextObjective(bounds, log_slots, *shares, config.rate, settings.threads)
+    objective = ContextObjective(bounds, log_slots, *shares, config.lists, settings.threads)
     one_neuron = float(objective.mebibits(start[None])[0]) / len(config.described)
     fitness = search.FitnessConfig(size_weight=settings.price / one_neuron)
     algorithm = search.tabu(objective, settings.tabu, fitness)
@@ -475,6 +475,6 @@ def search_contexts(
 
 def _nats(config: ChainConfig, network: Network, tokens: np.ndarray) -> np.ndarray:
     memory = fitted.empty(config, network)
-    settings = {"learn": True, "argmax": False, "rate": config.rate, "block": config.chunk}
+    settings = {"learn": True, "argmax": False, "block": config.chunk}
     _, reading = models.read_ids(network, memory, tokens, **settings)
     return models.nats(network, reading)
