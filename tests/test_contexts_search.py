@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from commands import call, rows_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,13 +24,18 @@ BOUNDS = searching.context_bounds(6, 3)
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
+def path(tmp_path_factory):
     """A letter follows from the one three places before it, but for one in ten."""
     rng, letters = np.random.default_rng(0), [0, 1, 2]
     while len(letters) < 2400:
         letters.append((3 * letters[-3] + 1) % 8 if rng.random() < 0.9 else int(rng.integers(8)))
     path = tmp_path_factory.mktemp("letters") / "corpus.txt"
     path.write_text("".join(LETTERS[x] for x in letters))
+    return path
+
+
+@pytest.fixture(scope="module")
+def corpus(path):
     return text.load(text.TextConfig(str(path)))
 
 
@@ -176,8 +182,8 @@ QUICK = chain.ContextSearchConfig(
     most_neurons=4,
     most_fields=2,
     price=0.001,
-    run=search.RunConfig(steps=8, folds=2, rotate=4, validation=3, check=4, save_every=1),
-    tabu=search.TabuConfig(sites=4, neighbours=4, tenure=2),
+    run=search.RunConfig(steps=4, folds=2, rotate=2, validation=3, check=2, save_every=1),
+    tabu=search.TabuConfig(sites=4, neighbours=3, tenure=2),
 )
 
 
@@ -216,6 +222,27 @@ def test_the_text_that_is_held_out_chooses_nothing(corpus):
     np.testing.assert_array_equal(one.result.genome, two.result.genome)
     assert [line[:-1] for line in one.result.history] == [line[:-1] for line in two.result.history]
     assert one.loss != two.loss
+
+
+def test_the_command_writes_both_lists_and_the_gain(path, tmp_path):
+    flags = [
+        f"--corpus={path}",
+        "--tree=plain",
+        "--neurons=node,node token1",
+        "--memory_mib=1",
+        "--most_neurons=4",
+    ]
+    flags += ["--steps=2", "--folds=2", "--validation=2", "--check=1", "--sites=3", "--neighbours=3"]
+    done = call("contexts", *flags, f"--workdir={tmp_path}", f"--resume={tmp_path / 'progress'}")
+    assert done.returncode == 0, done.stderr
+    hand, found, about = rows_of(tmp_path)
+    assert hand["contexts"] == ["node", "node token1"]
+    assert about["gain"] == pytest.approx(hand["ce"] - found["ce"])
+    assert about["validation"][1] <= about["validation"][0]
+    assert about["candidates"] == 2 * 10
+    assert chain.ChainConfig(mode="online", neurons=tuple(found["contexts"])).described
+    assert f"gain {about['gain']:.4f}" in done.stdout
+    assert (tmp_path / "contexts.png").exists()
 
 
 def test_what_cannot_be_searched_is_refused(corpus):
