@@ -51,6 +51,7 @@ struct Online {
   OnlineShape shape;
   const int32_t* set;               // [sets]
   int64_t first_row[kWeightSetRows];  // the first row of the weights of each chosen set
+  int parent[kWeightSetRows];         // an earlier set, whose row stands for a row that was never visited
   int64_t final_row[kFinals];
 
   // The token.
@@ -73,6 +74,7 @@ struct Online {
   int32_t expected[kMatches];       // -1 where a match does not reach the node
   float x[kMostInputs];
   int64_t row[kWeightSetRows];
+  const float* used[kWeightSetRows];  // the weights that predicted
   float logit[kWeightSetRows + kSetBlock], one[kWeightSetRows + kSetBlock];
   int64_t last_row[kFinals];
   float last_one[kFinals];

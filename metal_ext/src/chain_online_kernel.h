@@ -196,12 +196,13 @@ inline void ReadRecent(Online& o, Terms& terms, int64_t at) {
 
 // Chooses a row of each set.
 inline void ChooseRows(Online& o, int hits, int seen, int match) {
-  const int zone = o.zone;
+  const int zone = o.zone, kind = o.tree.kind[o.node];
+  const int class4 = o.class1 ? static_cast<int>(o.class1 - 1) >> 2 : 0;
   const int seen_step = Least(seen * kSeenSteps / static_cast<int>(o.shape.neurons + 1), kSeenSteps - 1);
   const int64_t rows[kWeightSetRows] = {
       0,
       hits + kHits / 2 * zone,
-      o.tree.kind[o.node],
+      kind,
       o.class1 + kClasses * zone,
       o.class2 + kClasses * zone,
       match,
@@ -212,6 +213,8 @@ inline void ChooseRows(Online& o, int hits, int seen, int match) {
       (o.token1 * 0x9E3779B1u) >> (32 - kTokenRowsLog),
       o.byte + 256 * zone,
       o.byte_before,
+      o.shape1 + kShapes * (zone + 2 * Least(o.depth, 31)),
+      kind < kTopKinds ? kind * 16 + class4 : kTopKinds * 16 + class4 + 16 * zone,
   };
   for (int64_t k = 0; k < o.shape.sets; ++k) o.row[k] = o.first_row[k] + rows[o.set[k]];
   for (int k = 0; k < kFinals; ++k) o.last_row[k] = o.final_row[k] + rows[kFinalSets[k]];
@@ -245,11 +248,10 @@ inline void Move(float* weights, const float* x, float step, int64_t size) {
 
 inline float Mixed(Online& o) {
   const OnlineShape& shape = o.shape;
-  const float* first = o.memory.weights;
   for (int64_t k = 0; k < shape.sets; ++k) {
-    // A row that was never visited is the row of the first set, which has one.
-    const float* w = o.memory.visited[o.row[k]] ? o.memory.weights + o.row[k] * shape.inputs : first;
-    o.logit[k] = Dot(w, o.x, shape.inputs);
+    // A row that was never visited is the row of its parent. The first set has one row, and no parent.
+    o.used[k] = o.memory.visited[o.row[k]] || !k ? o.memory.weights + o.row[k] * shape.inputs : o.used[o.parent[k]];
+    o.logit[k] = Dot(o.used[k], o.x, shape.inputs);
   }
   for (int64_t k = shape.sets; k < shape.set_lanes; ++k) o.logit[k] = 0.0f;
   for (int64_t k = 0; k < shape.set_lanes; k += kLane) {
@@ -386,11 +388,11 @@ void Learn(Online& o, int bit) {
     Move(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, (target - o.last_one[k]) * rate, shape.set_lanes);
     if (visits < kCountMost) ++visits;
   }
-  // The first set moves last: rows that were never visited begin as its row was when it predicted.
+  // Parents move after their children: a row that was never visited begins as its parent was when it predicted.
   for (int64_t k = shape.sets - 1; k >= 0; --k) {
     uint8_t& visited = o.memory.visited[o.row[k]];
     float* w = o.memory.weights + o.row[k] * shape.inputs;
-    if (!visited && k) std::memcpy(w, o.memory.weights, sizeof(float) * shape.inputs);
+    if (w != o.used[k]) std::memcpy(w, o.used[k], sizeof(float) * shape.inputs);
     visited = 1;
     Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, target - o.one[k], shape.inputs);
   }

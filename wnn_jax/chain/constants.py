@@ -139,6 +139,7 @@ FINAL_RATE_MORE = (
 )
 FINAL_RATE_HALF = 1000.0
 TOKEN_ROWS_LOG = 11
+TOP_KINDS = 1024  # number of the most visited nodes whose weights depend on the last class too
 MATCH_KINDS = 3 * 16 * 2
 SEEN_STEPS = 32
 
@@ -167,6 +168,8 @@ class WeightSet(enum.IntEnum):
     TOKEN = 10
     BYTE = 11
     BYTE_BEFORE = 12
+    SHAPE_DEPTH = 13
+    KIND_CLASS = 14
 
 
 # The number of rows of each set, in the order of `WeightSet`.
@@ -184,6 +187,8 @@ SET_ROWS = (
     1 << TOKEN_ROWS_LOG,
     2 * 256,
     256,
+    64 * SHAPES,
+    16 * TOP_KINDS + 32,
 )
 # The sets that choose rows of the second layer.
 FINAL_SETS = (
