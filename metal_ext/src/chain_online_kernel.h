@@ -122,6 +122,7 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
     uint32_t* cell = Find(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
     o.cell[c] = cell;
     o.map[c] = nullptr;
+    o.run_map[c] = nullptr;
     if (!cell) {
       terms.Set(c, 1.0f, 1.0f);
       terms.Set(n + c, 1.0f, 1.0f);
@@ -138,12 +139,22 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
     state = state * 2 + (n0 + n1 > f0 + f1 + 2);
     o.map[c] = o.memory.maps + (c * kMapStates + state * kZones + zone) * 2;
     __builtin_prefetch(o.map[c]);
+    if (o.shape.runs && (!n0 || !n1)) {
+      const int run = Least(static_cast<int>(n0 + n1), kRunMost) * 2 + (n1 > 0);
+      o.run_map[c] = o.memory.run_maps + (c * kRunStates + run * kZones + zone) * 2;
+      __builtin_prefetch(o.run_map[c]);
+    }
     ++seen;
     if (c < kHitNeurons) hits |= 1 << c;
   }
   for (int64_t c = 0; c < n; ++c) {
     const float p = o.map[c] ? o.map[c][0] : 0.5f;
     terms.Set(2 * n + c, p, 1.0f - p);
+  }
+  const int64_t runs = (o.shape.log_lists < 0 ? 3 : 4) * n;
+  for (int64_t c = 0; o.shape.runs && c < n; ++c) {
+    const float p = o.run_map[c] ? o.run_map[c][0] : 0.5f;
+    terms.Set(runs + c, p, 1.0f - p);
   }
   return seen;
 }
@@ -292,11 +303,11 @@ float Predict(Online& o, int32_t node) {
   o.next_at = 1 - o.next_at;
   o.node = node;
   o.zone = o.tree.spelled[node];
-  const int64_t n = o.shape.neurons, sources = o.shape.log_lists < 0 ? 3 : 4;
+  const int64_t n = o.shape.neurons, sources = 3 + (o.shape.log_lists >= 0) + o.shape.runs;
   Terms terms;
   int hits = 0;
   const int seen = ReadCells(o, terms, hits);
-  if (sources == 4) ReadLists(o, terms);
+  if (o.shape.log_lists >= 0) ReadLists(o, terms);
   const int64_t logs = sources * n + kMatches + kRecencies, whole = (logs + kLane - 1) / kLane * kLane;
   float centred[kMatches];
   const int longest = ReadMatches(o, terms, sources * n, centred);
@@ -326,6 +337,7 @@ inline void LearnCells(Online& o, int bit) {
   const float target = static_cast<float>(bit);
   for (int64_t c = 0; c < o.shape.neurons; ++c) {
     if (o.map[c]) MoveMap(o.map[c], target);
+    if (o.run_map[c]) MoveMap(o.run_map[c], target);
     uint32_t* cell = o.cell[c];
     if (!cell) {
       cell = Claim(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);

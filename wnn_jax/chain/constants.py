@@ -104,6 +104,10 @@ MAP_STATES = FAST_STEPS**2 * 2 * AGES * 2 * ZONES
 MAP_LIMIT = 1023  # the most visits that slow down a map
 MAP_LEAST = 0.0005  # a map's probability is at least this, and at most 1 minus this
 
+# The adaptive map of contexts after which only one bit ever came, by how often it came.
+RUN_MOST = 31
+RUN_STATES = (RUN_MOST + 1) * 2 * ZONES
+
 # The lists of the tokens that followed a context last.
 LISTED = 7
 LIST_WORDS = LISTED + 1
