@@ -37,6 +37,13 @@ from wnn_jax.chain.memory import Memory, StaticMemory, empty_static, log_slots, 
 from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
 from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback, Reading, ReadSettings
+from wnn_jax.chain.searching import (
+    ContextObjective,
+    ContextSearchConfig,
+    ContextText,
+    FoundContexts,
+    search_contexts,
+)
 from wnn_jax.chain.stored import load, save
 
 __all__ = [
@@ -46,7 +53,11 @@ __all__ = [
     "ChainConfig",
     "ChainModel",
     "ChainStep",
+    "ContextObjective",
+    "ContextSearchConfig",
+    "ContextText",
     "Evaluation",
+    "FoundContexts",
     "Memory",
     "Network",
     "OnlineMemory",
@@ -76,6 +87,7 @@ __all__ = [
     "sample",
     "save",
     "score",
+    "search_contexts",
     "training_cost",
     "turns",
     "unweighted",
