@@ -101,13 +101,14 @@ def evaluate(
     if argmax:
         saved = run.found(wired, corpus)
         nats, best, model = _with_best(model, corpus.test, saved, save_seconds, on_step)
-    return Evaluation(nats, best, model, max(first.seconds, second.seconds), speeds, reliability=None)
+    return Evaluation(nats, best, model, run.seconds, speeds, reliability=None)
 
 
 class _Run:
     """The evaluations of two models that make one of a mixture."""
 
     def __init__(self, key, config: MixtureConfig, folder, saving: dict[str, Any], on_step: OnStep | None):
+        self.seconds = 0.0
         self.key, self.config, self.folder, self.saving, self.on_step = key, config, folder, saving, on_step
 
     def both(self, name: str, wired: tuple[Network, Network], corpus: Corpus):
@@ -134,7 +135,9 @@ class _Run:
             return lambda step: fitted.evaluate(self.key, config, corpus, **how, on_step=step)
 
         works = one("first", self.config.first, wired[0]), one("second", self.config.second, wired[1])
-        return together.both(*works, show)
+        done = together.both(*works, show)
+        self.seconds += max(x.seconds for x in done)
+        return done
 
     def held_out_balance(self, corpus: Corpus) -> float:
         """Learns the weight of static models on the end of the training text, which they have not seen."""
