@@ -56,6 +56,10 @@ BYTES = (
     "node folded1 folded2 folded3",
 )
 
+# A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
+# is read: its title, and what followed when a context stood last.
+IN_CONTEXT = ("title", "next_")
+
 
 SETS = tuple(one.name.lower() for one in WeightSet)
 
@@ -176,3 +180,54 @@ class ChainConfig:
         """The context neurons that are not left out."""
         dropped = set(self.without)
         return tuple(one for one in self.neurons if not dropped & set(one.split()))
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron reads a field by which the model remembers the text that it reads."""
+        return any(field.startswith(IN_CONTEXT) for one in self.described for field in one.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+    """The settings of two chain models that are mixed: P(token) = w P1(token) + (1 - w) P2(token).
+
+    Attributes:
+      first: the settings of the first model.
+      second: the settings of the second model, which should have another tree.
+      rate: step size of the weight's log-odds after each token. It applies to online models; two static
+        models have a constant weight, which is learnt on the end of the training text.
+
+    Raises:
+      ValueError: a value is out of range, or one model is static and the other online.
+
+    Source: docs/semantics/chain.md
+    """
+
+    first: ChainConfig
+    second: ChainConfig
+    rate: float = 0.02
+
+    def __post_init__(self):
+        checks.fields(self, rate=given.RATE)
+        if self.first.mode != self.second.mode:
+            raise ValueError(
+                f"a mixture has two models of one mode, got {self.first.mode} and {self.second.mode}: give "
+                "both the same mode"
+            )
+
+    @property
+    def mode(self) -> Literal["static", "online"]:
+        """The mode of both models."""
+        return self.first.mode
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron of a model reads a field by which it remembers the text that it reads."""
+        return self.first.in_context or self.second.in_context
+
+
+STATIC = ChainConfig()
+FAST = ChainConfig(mode="online")
+BEST = ChainConfig(mode="online", memory_mib=3072)
+TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
+STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
