@@ -360,10 +360,15 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
             # All reads come before the writes: otherwise XLA copies the memory so that it can write first.
             memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
             memory = learn(network, memory, node, bit, said, settings.rate)
-        return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(said.one)
+        return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(said.one)
+
+    def learning(memory):
+        """Returns what a turn changes. The large table that follows the text would be copied each time."""
+        parts = changing(memory, settings.learn)
+        return {name: x for name, x in parts.items() if name not in backend.MOVES}
 
     fixed = memory
-    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth, jnp.float32)
+    first = jnp.int32(0), jnp.int32(0), learning(memory), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
     return _end_token(network, _put(fixed, moved), token), token, ones, best
