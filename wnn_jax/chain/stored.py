@@ -143,9 +143,7 @@ def _renewed(
     registers = np.zeros(REGISTERS, np.uint32)
     registers[list(_REGISTERS_3)] = old
     if connections.min() < -1:
-        raise ValueError(
-            f"connections[...]={connections.min()} is out of range: give integers of at least -1"
-        )
+        raise ValueError(f"a connection is {connections.min()}: give integers of at least -1")
     numbers = np.array([*(FIELDS.index(name) for name in _FIELDS_3), -1], np.int32)
     state = fields.empty()._replace(registers=jnp.asarray(registers))
     named = {"tree_rank": jnp.asarray(rank), "lexicon": jnp.asarray(lexicon.lexicon(pieces, codes, rank))}
