@@ -13,49 +13,14 @@
 #endif
 
 #include "chain.h"
-#include "checks.h"
+#include "chain_checks.h"
 #include "parallel.h"
 
 namespace wnn {
 namespace chain {
 namespace {
 
-using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
-
-ffi::Error CheckTree(const Tree& tree, int64_t bits) {
-  WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1,
-              "a token tree of V ids must have V - 1 inner nodes");
-  WNN_REQUIRE(tree.start[0] == 0, "the first path must begin at entry 0");
-  // A child comes after its parent, so the tree has no cycle. Every path must follow the children.
-  for (int64_t i = 0; i < 2 * tree.nodes; ++i)
-    WNN_REQUIRE(tree.children[i] >= -tree.vocabulary && tree.children[i] < tree.nodes &&
-                    (tree.children[i] < 0 || tree.children[i] > i / 2),
-                "a child in the token tree must be a later node, or -1 - id of a leaf");
-  for (int64_t v = 0; v < tree.vocabulary; ++v) {
-    int32_t at = 0;
-    WNN_REQUIRE(tree.start[v] < tree.start[v + 1] && tree.start[v + 1] <= bits,
-                "every id needs a path of at least 1 bit");
-    for (int32_t j = tree.start[v]; j < tree.start[v + 1]; ++j) {
-      WNN_REQUIRE(at >= 0 && tree.node[j] == at && (tree.bit[j] | 1) == 1,
-                  "every path must follow the token tree");
-      at = tree.children[2 * at + tree.bit[j]];
-    }
-    WNN_REQUIRE(at == -1 - v, "the path of an id must end at its leaf");
-  }
-  for (int64_t i = 0; i < tree.nodes; ++i)
-    WNN_REQUIRE(tree.kind[i] >= 0 && tree.kind[i] < kKinds && (tree.spelled[i] | 1) == 1,
-                "the kind of a node is out of range");
-  return ffi::Error::Success();
-}
-
-template <typename Buffer>
-ffi::Error CheckTokens(const Buffer& tokens, int64_t count, int64_t vocabulary) {
-  for (int64_t t = 0; t < count; ++t)
-    WNN_REQUIRE(tokens.typed_data()[t] >= 0 && tokens.typed_data()[t] < vocabulary,
-                "a token is outside the vocabulary");
-  return ffi::Error::Success();
-}
 
 ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
   WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
@@ -65,35 +30,6 @@ ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
               "slots must be [neurons, 2^log_slots / 4, 4, 3]");
   for (int64_t c = 0; c < Dim(view, 0); ++c)
     WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
-  return ffi::Error::Success();
-}
-
-#define WNN_TREE_PARAMETERS                                                                        \
-  I32Matrix children, I32 start, I32 node, I32 bit, U32Matrix names, I32 kind, I32 spelled
-#define WNN_TREE_ARGUMENTS                                                                         \
-  .Arg<I32Matrix>().Arg<I32>().Arg<I32>().Arg<I32>().Arg<U32Matrix>().Arg<I32>().Arg<I32>()
-#define WNN_MAKE_TREE                                                                              \
-  const Tree tree{children.typed_data(), start.typed_data(),   node.typed_data(),                  \
-                  bit.typed_data(),      names.typed_data(),   kind.typed_data(),                  \
-                  spelled.typed_data(),  Dim(children, 0),     Dim(start, 0) - 1};                 \
-  WNN_REQUIRE(Dim(children, 1) == 2 && Dim(names, 0) == 3 && Dim(names, 1) == tree.nodes &&        \
-                  Dim(kind, 0) == tree.nodes && Dim(spelled, 0) == tree.nodes,                     \
-              "the arrays of the tree differ in the number of nodes");                             \
-  WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "node and bit must have the same length");               \
-  WNN_CHECK(CheckTree(tree, Dim(node, 0)))
-
-// A result that begins as a copy of an operand; XLA may have given both the same memory.
-template <typename In, typename Out>
-auto* Carried(const In& in, Out& out) {
-  if (out->untyped_data() != in.untyped_data()) std::memcpy(out->untyped_data(), in.untyped_data(), in.size_bytes());
-  return out->typed_data();
-}
-
-template <typename In, typename Out>
-ffi::Error SameShape(const In& in, Out& out) {
-  const auto one = in.dimensions(), other = out->dimensions();
-  WNN_REQUIRE(std::equal(one.begin(), one.end(), other.begin(), other.end()),
-              "a result that begins as a copy of an operand must have its shape");
   return ffi::Error::Success();
 }
 

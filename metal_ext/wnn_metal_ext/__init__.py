@@ -27,6 +27,8 @@ TARGETS = {
     "wnn_chain_read": "WnnChainRead",
     "wnn_chain_read_on": "WnnChainReadOn",
     "wnn_chain_read_frozen": "WnnChainReadFrozen",
+    "wnn_chain_followers": "WnnChainFollowers",
+    "wnn_chain_static_cells": "WnnChainStaticCells",
 }
 
 

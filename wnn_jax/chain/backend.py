@@ -88,6 +88,52 @@ def read_counts(network, slots, hashes, tokens, *, log_slots: int, bits: int):
     return jax.ffi.ffi_call("wnn_chain_read", (counts, counts))(*operands, log_slots=np.int64(log_slots))
 
 
+def write_followers(network, slots, first, found, *, log_slots: int):
+    """Does the work of `static_cells.write` with the native kernels.
+
+    The slots are changed in place where XLA may reuse their buffer.
+
+    Args:
+      network: the wiring.
+      slots: ``uint32 [n, S / 4, 4, 4]``.
+      first: ``int32 []``, the first of the neurons that are written.
+      found: the `static_cells.Followers` of their contexts.
+      log_slots: log2 of S, the number of cells in a neuron's row.
+
+    Returns:
+      the new slots.
+
+    Source: docs/architecture.md
+    """
+    operands = [*_tree(network.tree), network.view, slots, first[None], *found]
+    place = {len(_TREE) + 1: 0}  # the operand `slots` becomes the result
+    result = jax.ShapeDtypeStruct(slots.shape, slots.dtype)
+    call = jax.ffi.ffi_call("wnn_chain_followers", result, input_output_aliases=place)
+    return call(*operands, log_slots=np.int64(log_slots))
+
+
+def read_cells(network, slots, hashes, tokens, *, log_slots: int, bits: int):
+    """Does the work of `static_cells.read` for all turns of a text with the native kernels.
+
+    Args:
+      network: the wiring.
+      slots: ``uint32 [n, S / 4, 4, 4]``.
+      hashes: ``uint32 [n, N]``.
+      tokens: ``int32 [N]``.
+      log_slots: log2 of S, the number of cells in a neuron's row.
+      bits: space for the turns of the text, at least their number.
+
+    Returns:
+      the zeros, the ones and the shares, ``uint32 [n, bits]`` each.
+
+    Source: docs/architecture.md
+    """
+    numbers = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.uint32)
+    operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
+    call = jax.ffi.ffi_call("wnn_chain_static_cells", (numbers,) * 3)
+    return call(*operands, log_slots=np.int64(log_slots))
+
+
 def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
     """Does the work of `reader.read_on` with the native kernel.
 

@@ -12,6 +12,12 @@ CELL = 3
 FAST_LIMIT = 2  # a fast count above this is halved when the other bit comes
 FAST_MOST = 255
 
+# Static cells: a bucket holds four cells of four 32-bit words: the tag, zeros, ones, and what is left of each
+# after the discounts.
+STATIC_CELL = 4
+ORDERS = 5  # the orders of Kneser-Ney, which are the first neurons of a static model
+DISCOUNT_UNIT = 1024  # discounts are written in units of 1 / DISCOUNT_UNIT
+
 # The tree.
 CODE_BITS = 16
 OWN_KINDS = 4096  # number of the most visited nodes that have a kind of their own

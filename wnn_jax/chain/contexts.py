@@ -222,13 +222,19 @@ def address(network: Network, log_slots: int, hashes: jax.Array, node: jax.Array
     Source: docs/semantics/chain.md
     """
     view = network.view.reshape(-1, *[1] * node.ndim)
-    return _spread(mix(hashes.reshape(view.shape), network.tree.names[view, node[None]]), log_slots)
+    return spread(mix(hashes.reshape(view.shape), network.tree.names[view, node[None]]), log_slots)
 
 
-def _spread(h: jax.Array, log_slots: int):
-    """Splits a hash into a bucket and a tag.
+def spread(h: jax.Array, log_slots: int):
+    """Splits a hash into a bucket ``int32 [...]`` and a tag ``uint32 [...]``.
 
     Both are high bits of a product of the hash, each with its own factor, so neither determines the other.
+
+    Args:
+      h: ``uint32 [...]``, the hash.
+      log_slots: log2 of the number of cells in a row.
+
+    Source: docs/semantics/chain.md
     """
     bucket = (h * jnp.uint32(0x9E3779B1)) >> (34 - log_slots) if log_slots > 2 else jnp.zeros_like(h)
     return bucket.astype(jnp.int32), jnp.maximum((h * jnp.uint32(0x2545F491)) >> 16, 1)
@@ -298,7 +304,7 @@ def write_counts(network: Network, slots, hashes, tokens, sign: int, depth: int)
     def one(neuron):
         hashed, view, table = neuron
         h = mix(hashed[:, None], tree.names[view][tree.node[entry]])
-        where, tag = _spread(h, buckets.bit_length() + 1)
+        where, tag = spread(h, buckets.bit_length() + 1)
         where, tag = jnp.where(there, where, buckets).reshape(-1), tag.reshape(-1)
         old = table[..., 0] >> 16
         below = jnp.full(buckets, 1 << 17, jnp.uint32)
@@ -338,7 +344,7 @@ def read_counts(network: Network, slots: jax.Array, hashes: jax.Array, node: jax
     def one(neuron):
         row, view, hashed = neuron
         h = mix(hashed, network.tree.names[view][node])
-        where, tag = _spread(h, slots.shape[1].bit_length() + 1)
+        where, tag = spread(h, slots.shape[1].bit_length() + 1)
         bucket = row[where]
         mine = bucket[..., 0] >> 16 == tag[..., None]
         return jnp.where(mine[..., None], bucket, 0).sum(axis=1, dtype=jnp.uint32)[:, 1:].astype(jnp.int32)
