@@ -15,19 +15,11 @@
 #include <queue>
 #include <vector>
 
+#include "chain_fields.h"
 #include "constants.h"
 
 namespace wnn {
 namespace chain {
-
-inline uint32_t Mix(uint32_t h, uint32_t x) {
-  h ^= x * 0x9E3779B1u;
-  h ^= h >> 15;
-  h *= 0x85EBCA6Bu;
-  h ^= h >> 13;
-  h *= 0xC2B2AE35u;
-  return h ^ (h >> 16);
-}
 
 // x, or the nearer end of a range; `low` for NaN. A float must pass here before it becomes an integer: the
 // weights of a memory may be any numbers, and to convert NaN or a number beyond the integers is undefined.
@@ -117,6 +109,16 @@ struct Neurons {
   int64_t count, width;
 };
 
+// The hash of the fields that a neuron observes.
+inline uint32_t HashFields(const Neurons& neurons, int64_t neuron, const uint32_t* fields) {
+  uint32_t h = static_cast<uint32_t>(neuron) + 1;
+  for (int64_t i = 0; i < neurons.width; ++i) {
+    const int32_t f = neurons.connections[neuron * neurons.width + i];
+    if (f >= 0) h = Mix(h, fields[f]);
+  }
+  return h;
+}
+
 struct Address {
   int64_t bucket;  // its first slot
   uint32_t tag;
@@ -195,12 +197,12 @@ inline void Read(const Tree& tree, const uint32_t* context, const int32_t* token
 }
 
 // The parts of a model that may change while it reads. If it does not learn, only text, match_table and
-// registers change.
+// the state of the text change.
 struct Memory {
   uint32_t* slots;  // [neurons, slots, 3]: tag and fast counts; zeros; ones
   float *gain, *gain_sum, *offset, *offset_sum, *match_share, *match_gain, *refined;
   int32_t *text, *match_table;
-  uint32_t* registers;
+  TextState state;
   int64_t capacity;  // number of tokens of the text that are kept
 };
 
@@ -215,7 +217,7 @@ class Reader {
  public:
   Reader(const Tree& tree, const uint32_t* lexicon, const Neurons& neurons, const Memory& memory,
          const Settings& settings)
-      : tree_(tree), lexicon_(lexicon), neurons_(neurons), memory_(memory), settings_(settings),
+      : tree_(tree), fields_(lexicon, memory.state), neurons_(neurons), memory_(memory), settings_(settings),
         inputs_((neurons.count * (settings.online ? 2 : 1) + kLanes - 1) / kLanes * kLanes),
         claiming_(settings.learn),
         context_(neurons.count), cell_(neurons.count), x_(inputs_), state_(inputs_) {}
@@ -223,31 +225,13 @@ class Reader {
   // Prepares for the next token: hashes its contexts, and finds the token that the longest match predicts.
   void Begin() {
     uint32_t fields[kFieldRows];
-    const uint32_t* r = memory_.registers;
-    for (int k = 0; k < kRecent; ++k) fields[kFieldToken1 + k] = r[k];
-    for (int k = 0; k < kFolded; ++k) {
-      const uint32_t code = r[k] ? Row(kLexiconCode, r[k] - 1) : 0, there = r[k] != 0;
-      fields[kFieldFolded1 + k] = r[k] ? Row(kLexiconFolded, r[k] - 1) + 1 : 0;
-      fields[kFieldClass61 + k] = (code >> (kCodeBits - kClassBits[0])) + there;
-      fields[kFieldClass91 + k] = (code >> (kCodeBits - kClassBits[1])) + there;
-      fields[kFieldClass121 + k] = (code >> (kCodeBits - kClassBits[2])) + there;
-    }
-    fields[kFieldWord] = r[kRegisterWord];
-    fields[kFieldLastWord] = r[kRegisterLastWord];
-    fields[kFieldBytes3] = r[kRegisterBytes];
-    for (int64_t c = 0; c < neurons_.count; ++c) {
-      uint32_t h = static_cast<uint32_t>(c) + 1;
-      for (int64_t i = 0; i < neurons_.width; ++i) {
-        const int32_t f = neurons_.connections[c * neurons_.width + i];
-        if (f >= 0) h = Mix(h, fields[f]);
-      }
-      context_[c] = h;
-    }
+    fields_.Read(fields);
+    for (int64_t c = 0; c < neurons_.count; ++c) context_[c] = HashFields(neurons_, c, fields);
     // Rows of the gains. A code of the lexicon has kCodeBits bits, but its entries may be any numbers.
     constexpr uint32_t kLastClass = kClasses - 1;
     class1_ = static_cast<int>(std::min(fields[kFieldClass61], kLastClass));
     class2_ = static_cast<int>(std::min(fields[kFieldClass62], kLastClass));
-    last_ = r[0];
+    last_ = fields[kFieldToken1];
     guess_ = -1;
     depth_ = 0;
     if (settings_.online) BeginMatch();
@@ -298,7 +282,7 @@ class Reader {
     }
     if (matched_ >= 0) {
       match_row_ = zone_ * kMatchLengths +
-                   std::min<uint32_t>(memory_.registers[kRegisterMatchLength], kMatchLengths - 1);
+                   std::min<uint32_t>(memory_.state.registers[kRegisterMatchLength], kMatchLengths - 1);
       const double share = Within(memory_.match_share[match_row_], kMatchLeast, kMatchMost);
       match_x_ = static_cast<float>(Log(share / (1.0 - share)));
       if (!matched_) match_x_ = -match_x_;
@@ -358,18 +342,8 @@ class Reader {
 
   // Remembers a token after it was read: updates the registers, the text and the match.
   void End(int32_t token) {
-    uint32_t* r = memory_.registers;
-    if (Row(kLexiconEnds, token)) {
-      const uint32_t finished = r[kRegisterWord] * Row(kLexiconHeadMultiply, token) + Row(kLexiconHead, token);
-      if (finished) r[kRegisterLastWord] = finished;
-      r[kRegisterWord] = Row(kLexiconAdd, token);
-    } else {
-      r[kRegisterWord] = r[kRegisterWord] * Row(kLexiconMultiply, token) + Row(kLexiconAdd, token);
-    }
-    const uint32_t size = Row(kLexiconSize, token);
-    r[kRegisterBytes] = ((size >= 3 ? 0 : r[kRegisterBytes] << (8 * size)) | Row(kLexiconTail, token)) & 0xFFFFFF;
-    for (int k = kRecent - 1; k > 0; --k) r[k] = r[k - 1];
-    r[0] = static_cast<uint32_t>(token) + 1;
+    uint32_t* r = memory_.state.registers;
+    fields_.Remember(token);
     if (settings_.online) {
       // The token is always written: if the room is full, it replaces the oldest token.
       const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
@@ -459,7 +433,6 @@ class Reader {
   }
 
  private:
-  uint32_t Row(int row, int64_t token) const { return lexicon_[row * tree_.vocabulary + token]; }
   static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + Exp(-static_cast<double>(x)))); }
   static float Clamp(float p) { return Within(p, kLeast, 1.0f - kLeast); }
 
@@ -471,7 +444,7 @@ class Reader {
   // Finds an earlier place of the text after the same tokens as now: a table has the last place of each hash
   // of kMatchOrder tokens. The match counts if at least kMatchRun tokens agree.
   void BeginMatch() {
-    uint32_t* r = memory_.registers;
+    uint32_t* r = memory_.state.registers;
     const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
     if (count > static_cast<uint32_t>(kMatchOrder)) {
       uint32_t h = 7;
@@ -492,7 +465,7 @@ class Reader {
   }
 
   Tree tree_;
-  const uint32_t* lexicon_;
+  TextFields fields_;
   Neurons neurons_;
   Memory memory_;
   Settings settings_;

@@ -21,6 +21,7 @@ namespace chain {
 namespace {
 
 using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
+using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
 
 ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
   WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
@@ -102,7 +103,22 @@ struct MemoryBuffers {
   F32Cube refined;
   I32 text, match_table;
   U32 registers;
+  U32Cube followed;
+  U32Matrix line;
 };
+
+// Any content of these arrays is safe, except tokens that do not exist.
+ffi::Error CheckTextState(const U32& registers, const U32Cube& followed, const U32Matrix& line,
+                          int64_t vocabulary) {
+  WNN_REQUIRE(Dim(registers, 0) == kRegisterRows,
+              "there must be " + std::to_string(kRegisterRows) + " registers");
+  for (int k = 0; k < kRecent; ++k)
+    WNN_REQUIRE(registers.typed_data()[k] <= vocabulary, "a token in the registers is outside the vocabulary");
+  WNN_REQUIRE(Dim(followed, 0) == kFollowedKeys && Dim(followed, 1) == 1 << kFollowedLog &&
+                  Dim(followed, 2) == 2 && Dim(line, 0) == 2 && Dim(line, 1) == kLineBytes,
+              "followed and line have the wrong shapes");
+  return ffi::Error::Success();
+}
 
 ffi::Error CheckMemory(const MemoryBuffers& memory, const Tree& tree, int64_t neurons, bool online, bool learn) {
   const int64_t inputs = (neurons * (online ? 2 : 1) + kLanes - 1) / kLanes * kLanes;
@@ -120,22 +136,50 @@ ffi::Error CheckMemory(const MemoryBuffers& memory, const Tree& tree, int64_t ne
                     Dim(memory.refined, 2) == kRefineSteps && Dim(memory.match_table, 0) == 1 << kMatchLog &&
                     Dim(memory.text, 0) > 2 * kMatchLengths,
                 "the parts of an online memory have the wrong shapes");
-  WNN_REQUIRE(Dim(memory.registers, 0) == kRegisterRows,
-              "there must be " + std::to_string(kRegisterRows) + " registers");
-  for (int k = 0; k < kRecent; ++k)
-    WNN_REQUIRE(memory.registers.typed_data()[k] <= tree.vocabulary,
-                "a token in the registers is outside the vocabulary");
+  WNN_CHECK(CheckTextState(memory.registers, memory.followed, memory.line, tree.vocabulary));
   if (online) WNN_CHECK(CheckTokens(memory.text, Dim(memory.text, 0), tree.vocabulary));
   return ffi::Error::Success();
 }
 
-ffi::Error CheckNeurons(const Tree& tree, const U32Matrix& lexicon, const I32Matrix& connections, const I32& view) {
-  WNN_REQUIRE(Dim(lexicon, 0) == kLexiconRows && Dim(lexicon, 1) == tree.vocabulary,
+ffi::Error CheckNeurons(int64_t vocabulary, const U32Matrix& lexicon, const I32Matrix& connections,
+                        const I32& view) {
+  WNN_REQUIRE(Dim(lexicon, 0) == vocabulary && Dim(lexicon, 1) == kLexiconRows,
               "the lexicon and the tree must have the same vocabulary");
   WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in the number of neurons");
   for (int64_t i = 0; i < Dim(view, 0) * Dim(connections, 1); ++i)
     WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFieldRows,
                 "a connection must be -1 or the number of a field");
+  return ffi::Error::Success();
+}
+
+// Reads a text without its cells: the hash of every neuron's fields, and the classes, at each of its places.
+ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 registers, U32Cube followed,
+                   U32Matrix line, I32 tokens, ffi::Result<U32> registers_out, ffi::Result<U32Cube> followed_out,
+                   ffi::Result<U32Matrix> line_out, ffi::Result<U32Matrix> hashes,
+                   ffi::Result<I32Matrix> classes) {
+  const int64_t vocabulary = Dim(lexicon, 0), length = Dim(tokens, 0);
+  WNN_CHECK(CheckNeurons(vocabulary, lexicon, connections, view));
+  WNN_CHECK(CheckTextState(registers, followed, line, vocabulary));
+  WNN_CHECK(CheckTokens(tokens, length, vocabulary));
+  WNN_CHECK(SameShape(registers, registers_out));
+  WNN_CHECK(SameShape(followed, followed_out));
+  WNN_CHECK(SameShape(line, line_out));
+  WNN_REQUIRE(vocabulary > 0 && Dim(*hashes, 0) == Dim(view, 0) && Dim(*hashes, 1) == length &&
+                  Dim(*classes, 0) == 2 && Dim(*classes, 1) == length,
+              "the results need room for one hash for each neuron and token");
+  const TextState state{Carried(registers, registers_out), Carried(followed, followed_out),
+                        Carried(line, line_out)};
+  const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)};
+  TextFields text(lexicon.typed_data(), state);
+  uint32_t fields[kFieldRows];
+  for (int64_t t = 0; t < length; ++t) {
+    text.Read(fields);
+    for (int64_t c = 0; c < neurons.count; ++c)
+      hashes->typed_data()[c * length + t] = HashFields(neurons, c, fields);
+    for (int k = 0; k < 2; ++k)
+      classes->typed_data()[k * length + t] = static_cast<int32_t>(fields[kFieldClass61 + k]);
+    text.Remember(tokens.typed_data()[t]);
+  }
   return ffi::Error::Success();
 }
 
@@ -240,12 +284,13 @@ ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, 
 #define WNN_READ_PARAMETERS                                                                             \
   WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots, F32Matrix gain, \
       F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum, F32Matrix match_share,                \
-      F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table, U32 registers, I32 tokens,      \
-      F32Matrix chance, I32 count
+      F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table, U32 registers, U32Cube followed, \
+      U32Matrix line, I32 tokens, F32Matrix chance, I32 count
 #define WNN_READ_ARGUMENTS                                                                              \
   WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<Slots>().Arg<F32Matrix>()         \
       .Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>()             \
-      .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<I32>().Arg<F32Matrix>().Arg<I32>()
+      .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>()      \
+      .Arg<F32Matrix>().Arg<I32>()
 #define WNN_READ_SETTINGS                                                                               \
   int64_t log_slots, int64_t online, int64_t mode, int64_t argmax, float temperature, float top_p,      \
       int64_t callback, float rate
@@ -255,9 +300,9 @@ ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, 
 #define WNN_CHECK_READ(learn)                                                                           \
   WNN_MAKE_TREE;                                                                                        \
   WNN_CHECK(CheckSlots(slots, view, log_slots));                                                        \
-  WNN_CHECK(CheckNeurons(tree, lexicon, connections, view));                                            \
+  WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));                                            \
   const MemoryBuffers buffers{slots,       gain,       gain_sum, offset, offset_sum, match_share,       \
-                              match_gain, refined,    text,     match_table, registers};                \
+                              match_gain, refined,    text,     match_table, registers,   followed, line};              \
   WNN_CHECK(CheckMemory(buffers, tree, Dim(view, 0), online != 0, learn));                              \
   WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0 && rate <= 1, "count must be one number, and rate 0 to 1"); \
   const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,     \
@@ -266,21 +311,25 @@ ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, 
   const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)}; \
   const Settings settings{static_cast<int>(log_slots), online != 0, learn, rate}
 
-ffi::Error CheckMoves(const I32& text, ffi::Result<I32>& text_out, const I32& match_table,
-                      ffi::Result<I32>& match_table_out, const U32& registers,
-                      ffi::Result<U32>& registers_out) {
-  WNN_CHECK(SameShape(text, text_out));
-  WNN_CHECK(SameShape(match_table, match_table_out));
-  return SameShape(registers, registers_out);
-}
+#define WNN_MOVED_RESULTS                                                                               \
+  ffi::Result<I32> text_out, ffi::Result<I32> match_table_out, ffi::Result<U32> registers_out,          \
+      ffi::Result<U32Cube> followed_out, ffi::Result<U32Matrix> line_out
+#define WNN_MOVED .Ret<I32>().Ret<I32>().Ret<U32>().Ret<U32Cube>().Ret<U32Matrix>()
+#define WNN_CHECK_MOVED                                                                                 \
+  WNN_CHECK(SameShape(text, text_out));                                                                 \
+  WNN_CHECK(SameShape(match_table, match_table_out));                                                   \
+  WNN_CHECK(SameShape(registers, registers_out));                                                       \
+  WNN_CHECK(SameShape(followed, followed_out));                                                         \
+  WNN_CHECK(SameShape(line, line_out));                                                                 \
+  const TextState state{Carried(registers, registers_out), Carried(followed, followed_out),             \
+                        Carried(line, line_out)}
 
 // Reads on and learns. All parts of the online memory are returned, because all may change.
 ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result<F32Matrix> gain_out,
                   ffi::Result<F32Matrix> gain_sum_out, ffi::Result<F32Matrix> offset_out,
                   ffi::Result<F32Matrix> offset_sum_out, ffi::Result<F32Matrix> match_share_out,
-                  ffi::Result<F32Matrix> match_gain_out, ffi::Result<F32Cube> refined_out, ffi::Result<I32> text_out,
-                  ffi::Result<I32> match_table_out, ffi::Result<U32> registers_out, ffi::Result<I32> read,
-                  ffi::Result<F32Matrix> ones, ffi::Result<I32> best, WNN_READ_SETTINGS) {
+                  ffi::Result<F32Matrix> match_gain_out, ffi::Result<F32Cube> refined_out, WNN_MOVED_RESULTS,
+                  ffi::Result<I32> read, ffi::Result<F32Matrix> ones, ffi::Result<I32> best, WNN_READ_SETTINGS) {
   Reading reading{read, ones, best};
   WNN_REQUIRE(online, "a static memory does not learn as it reads");
   WNN_CHECK_READ(true);
@@ -292,7 +341,7 @@ ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result
   WNN_CHECK(SameShape(match_share, match_share_out));
   WNN_CHECK(SameShape(match_gain, match_gain_out));
   WNN_CHECK(SameShape(refined, refined_out));
-  WNN_CHECK(CheckMoves(text, text_out, match_table, match_table_out, registers, registers_out));
+  WNN_CHECK_MOVED;
   const Memory memory{Carried(slots, slots_out),
                       Carried(gain, gain_out),
                       Carried(gain_sum, gain_sum_out),
@@ -303,19 +352,18 @@ ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result
                       Carried(refined, refined_out),
                       Carried(text, text_out),
                       Carried(match_table, match_table_out),
-                      Carried(registers, registers_out),
+                      state,
                       Dim(text, 0)};
   Reader reader(tree, lexicon.typed_data(), neurons, memory, settings);
   return ReadTokens(reader, tree, request, reading);
 }
 
-// Reads on without learning. Only text, match_table and registers are returned, because only they may change.
-ffi::Error ReadFrozen(WNN_READ_PARAMETERS, ffi::Result<I32> text_out, ffi::Result<I32> match_table_out,
-                      ffi::Result<U32> registers_out, ffi::Result<I32> read, ffi::Result<F32Matrix> ones,
-                      ffi::Result<I32> best, WNN_READ_SETTINGS) {
+// Reads on without learning. Only the text and its state are returned, because only they may change.
+ffi::Error ReadFrozen(WNN_READ_PARAMETERS, WNN_MOVED_RESULTS, ffi::Result<I32> read,
+                      ffi::Result<F32Matrix> ones, ffi::Result<I32> best, WNN_READ_SETTINGS) {
   Reading reading{read, ones, best};
   WNN_CHECK_READ(false);
-  WNN_CHECK(CheckMoves(text, text_out, match_table, match_table_out, registers, registers_out));
+  WNN_CHECK_MOVED;
   const Memory memory{slots.typed_data(),
                       gain.typed_data(),
                       gain_sum.typed_data(),
@@ -326,7 +374,7 @@ ffi::Error ReadFrozen(WNN_READ_PARAMETERS, ffi::Result<I32> text_out, ffi::Resul
                       refined.typed_data(),
                       Carried(text, text_out),
                       Carried(match_table, match_table_out),
-                      Carried(registers, registers_out),
+                      state,
                       Dim(text, 0)};
   Reader reader(tree, lexicon.typed_data(), neurons, memory, settings);
   return ReadTokens(reader, tree, request, reading);
@@ -335,6 +383,11 @@ ffi::Error ReadFrozen(WNN_READ_PARAMETERS, ffi::Result<I32> text_out, ffi::Resul
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainZeros, Zeros, ffi::Ffi::Bind().Ret<Slots>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainObserve, Observe,
+                              ffi::Ffi::Bind().Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<U32>()
+                                  .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<U32>().Ret<U32Cube>()
+                                  .Ret<U32Matrix>().Ret<U32Matrix>().Ret<I32Matrix>());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainCount, CountStream,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
@@ -350,12 +403,12 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnChainReadOn, ReadOn,
     ffi::Ffi::Bind() WNN_READ_ARGUMENTS
         .Ret<Slots>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>()
-        .Ret<F32Matrix>().Ret<F32Cube>().Ret<I32>().Ret<I32>().Ret<U32>().Ret<I32>().Ret<F32Matrix>().Ret<I32>()
+        .Ret<F32Matrix>().Ret<F32Cube>() WNN_MOVED.Ret<I32>().Ret<F32Matrix>().Ret<I32>()
         WNN_READ_ATTRIBUTES);
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainReadFrozen, ReadFrozen,
-                              ffi::Ffi::Bind() WNN_READ_ARGUMENTS.Ret<I32>().Ret<I32>().Ret<U32>().Ret<I32>()
-                                  .Ret<F32Matrix>().Ret<I32>() WNN_READ_ATTRIBUTES);
+                              ffi::Ffi::Bind() WNN_READ_ARGUMENTS WNN_MOVED.Ret<I32>().Ret<F32Matrix>()
+                                  .Ret<I32>() WNN_READ_ATTRIBUTES);
 
 }  // namespace chain
 }  // namespace wnn

@@ -18,10 +18,10 @@ from wnn_jax.ram import backend
 _TREE = ("children", "start", "node", "bit", "names", "kind", "spelled")
 _MEMORY = {
     **{"slots": 4, "gain": 2, "gain_sum": 2, "offset": 2, "offset_sum": 2, "match_share": 2, "match_gain": 2},
-    **{"refined": 3, "text": 1, "match_table": 1, "registers": 1},
+    **{"refined": 3, "text": 1, "match_table": 1, "registers": 1, "followed": 3, "line": 2},
 }
 _INTEGERS = ("text", "match_table")
-_MOVES = ("text", "match_table", "registers")  # the parts that change without learning
+MOVES = ("text", "match_table", "registers", "followed", "line")  # the parts that change without learning
 
 
 def native() -> bool:
@@ -40,6 +40,29 @@ def zeros(shape: tuple[int, ...]) -> jax.Array:
     if not native():
         return jnp.zeros(shape, jnp.uint32)
     return jax.jit(jax.ffi.ffi_call("wnn_chain_zeros", jax.ShapeDtypeStruct(shape, jnp.uint32)))()
+
+
+def observe(network, state, tokens):
+    """Does the work of `static.observe` with the native kernel.
+
+    Args:
+      network: the wiring.
+      state: a `fields.TextState`.
+      tokens: ``int32 [N]``.
+
+    Returns:
+      the state after the tokens, the hashes ``uint32 [n, N]`` and the classes ``int32 [2, N]``.
+
+    Source: docs/architecture.md
+    """
+    size = len(tokens)
+    results = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in state]
+    results += [jax.ShapeDtypeStruct((network.view.shape[0], size), jnp.uint32)]
+    results += [jax.ShapeDtypeStruct((2, size), jnp.int32)]
+    operands = [network.lexicon, network.connections, network.view, *state, tokens]
+    call = jax.ffi.ffi_call("wnn_chain_observe", results, input_output_aliases={3: 0, 4: 1, 5: 2})
+    *moved, hashes, classes = call(*operands)
+    return type(state)(*moved), hashes, classes
 
 
 def write_counts(network, slots, hashes, tokens, *, log_slots: int, sign: int):
@@ -156,7 +179,7 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, l
     Source: docs/architecture.md
     """
     parts = {name: _part(memory, name) for name in _MEMORY}
-    changed = tuple(_MEMORY) if learn else _MOVES
+    changed = tuple(_MEMORY) if learn else MOVES
     operands = [*_tree(network.tree), network.lexicon, network.connections, network.view]
     first = len(operands)
     operands += [*parts.values(), tokens, chance, count[None]]

@@ -21,9 +21,12 @@ from wnn_jax.chain.constants import (
     CELL,
     CODE_BITS,
     FIELDS,
+    FOLLOWED_KEYS,
+    FOLLOWED_LOG,
     GAIN_ROWS,
     KINDS,
     LANES,
+    LINE_BYTES,
     MATCH_LENGTHS,
     MATCH_LOG,
     RECENT,
@@ -76,8 +79,8 @@ def network(given: Network) -> None:
         return
     tree(given.tree)
     ids = len(given.tree.start) - 1
-    checks.array("lexicon", given.lexicon, "uint32", {"rows": len(Lexicon), "V": ids})
-    codes = np.asarray(given.lexicon)[Lexicon.CODE]
+    checks.array("lexicon", given.lexicon, "uint32", {"V": ids, "facts": len(Lexicon)})
+    codes = np.asarray(given.lexicon)[:, Lexicon.CODE]
     checks.entries("lexicon codes", codes, Limits(most=2**CODE_BITS - 1))
     checks.array("view", given.view, "int32", {"n": None}, Limits(least=0, most=len(VIEWS) - 1))
     neurons = {"n": len(given.view), "T": None}
@@ -112,6 +115,7 @@ def tree(given: Any) -> None:
     checks.array("kind", given.kind, "int32", {"M": nodes}, Limits(least=0, most=KINDS - 1))
     checks.array("spelled", given.spelled, "int32", {"M": nodes}, Limits(least=0, most=1))
     checks.array("codes", given.codes, "int32", {"V": ids}, Limits(least=0, most=2**CODE_BITS - 1))
+    checks.array("rank", given.rank, "int32", {"V": ids}, Limits(least=0, most=ids))
     start, node, bit, after = (np.asarray(x) for x in (given.start, given.node, given.bit, given.children))
     if start[0] != 0 or start[-1] != turns or (np.diff(start) < 1).any():
         raise ValueError(
@@ -153,7 +157,7 @@ def memory(wiring: Network, given: Memory) -> None:
         raise ValueError(
             "the memory was given away to an earlier call, which changed it: use the memory that it returned"
         )
-    neurons, ids = wiring.view.shape[0], wiring.lexicon.shape[1]
+    neurons, ids = wiring.view.shape[0], wiring.lexicon.shape[0]
     online = isinstance(given, OnlineMemory)
     sources = neurons * (2 if online else 1)
     inputs = -(-sources // LANES) * LANES
@@ -169,6 +173,9 @@ def memory(wiring: Network, given: Memory) -> None:
     if not isinstance(given.registers, Tracer):
         recent = np.asarray(given.registers)[:RECENT]
         checks.entries("registers", recent, Limits(least=0, most=ids))
+    followed = {"keys": FOLLOWED_KEYS, "places": 1 << FOLLOWED_LOG, "tokens": 2}
+    checks.array("followed", given.followed, "uint32", followed)
+    checks.array("line", given.line, "uint32", {"lines": 2, "columns": LINE_BYTES})
     if isinstance(given, OnlineMemory):
         _online(given, inputs, ids)
 
@@ -224,7 +231,7 @@ def tokens(wiring: Network, given: np.ndarray | jax.Array | Sequence[int]) -> np
 
     Source: docs/semantics/chain.md
     """
-    ids, vocabulary = np.asarray(given), wiring.lexicon.shape[1]
+    ids, vocabulary = np.asarray(given), wiring.lexicon.shape[0]
     if not ids.size:
         ids = ids.astype(np.int32)
     checks.array("tokens", ids, "integers", {"N": None})

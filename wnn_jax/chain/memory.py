@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend
+from wnn_jax.chain import backend, fields
 from wnn_jax.chain.constants import (
     BUCKET,
     CELL,
@@ -24,7 +24,6 @@ from wnn_jax.chain.constants import (
     REFINE_LOG,
     REFINE_STEPS,
     REFINE_WIDTH,
-    REGISTERS,
     STATES,
 )
 from wnn_jax.chain.contexts import Network
@@ -32,7 +31,7 @@ from wnn_jax.checks import Limits
 
 
 class StaticMemory(NamedTuple):
-    """The counts of a text, and a readout of them. Reading changes the registers alone.
+    """The counts of a text, and a readout of them. Reading changes the state of the text alone.
 
     Attributes:
       slots: ``uint32 [n, S / 4, 4, 3]``, the cells of n neurons, S for each, in buckets of four. The first
@@ -42,7 +41,9 @@ class StaticMemory(NamedTuple):
       gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
         neurons.
       offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
-      registers: ``uint32 [12]``, see `constants.Register`.
+      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      followed: ``uint32 [5, 2^18, 2]``.
+      line: ``uint32 [2, 256]``.
 
     Source: docs/semantics/chain.md
     """
@@ -51,6 +52,8 @@ class StaticMemory(NamedTuple):
     gain: jax.Array
     offset: jax.Array
     registers: jax.Array
+    followed: jax.Array
+    line: jax.Array
 
 
 class OnlineMemory(NamedTuple):
@@ -71,7 +74,9 @@ class OnlineMemory(NamedTuple):
       text: ``int32 [room]``, the last tokens that were read, as a ring.
       match_table: ``int32 [2^18]``, the place of the token that followed the latest occurrence of three
         tokens, by the hash of the three; 0 for none.
-      registers: ``uint32 [12]``, see `constants.Register`.
+      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      followed: ``uint32 [5, 2^18, 2]``.
+      line: ``uint32 [2, 256]``.
 
     Source: docs/semantics/chain.md
     """
@@ -87,6 +92,8 @@ class OnlineMemory(NamedTuple):
     text: jax.Array
     match_table: jax.Array
     registers: jax.Array
+    followed: jax.Array
+    line: jax.Array
 
 
 Memory = StaticMemory | OnlineMemory
@@ -135,7 +142,7 @@ def empty_static(network: Network, log_slots: int) -> StaticMemory:
     Source: docs/semantics/chain.md
     """
     gain, offset = _start(network.view.shape[0])
-    return StaticMemory(_zeros(network, log_slots), gain, offset, jnp.zeros(REGISTERS, jnp.uint32))
+    return StaticMemory(_zeros(network, log_slots), gain, offset, *fields.empty())
 
 
 def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> OnlineMemory:
@@ -166,7 +173,7 @@ def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> Onlin
         refined=jnp.array(np.broadcast_to(refined, (2, 1 << REFINE_LOG, REFINE_STEPS))),
         text=jnp.zeros(room, jnp.int32),
         match_table=jnp.zeros(1 << MATCH_LOG, jnp.int32),
-        registers=jnp.zeros(REGISTERS, jnp.uint32),
+        **fields.empty()._asdict(),
     )
 
 

@@ -38,7 +38,8 @@ from wnn_jax.chain.constants import (
     SMOOTH,
     STATES,
 )
-from wnn_jax.chain.contexts import Network, address, mix, write_bit
+from wnn_jax.chain.contexts import Network, address, write_bit
+from wnn_jax.chain.fields import mix
 from wnn_jax.chain.memory import Memory, OnlineMemory
 
 

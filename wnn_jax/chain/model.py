@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import contexts, given, reader, tokentree
+from wnn_jax.chain import contexts, given, lexicon, reader, tokentree
 from wnn_jax.chain.config import WORDS
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, OnlineMemory
@@ -67,7 +67,7 @@ def network(
     connections, view = contexts.wire(described)
     return Network(
         tree=jax.tree.map(jnp.asarray, tree),
-        lexicon=jnp.asarray(contexts.lexicon(pieces, np.asarray(tree.codes))),
+        lexicon=jnp.asarray(lexicon.lexicon(pieces, np.asarray(tree.codes), np.asarray(tree.rank))),
         connections=jnp.asarray(connections),
         view=jnp.asarray(view),
     )

@@ -22,10 +22,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, given, tokentree
+from wnn_jax.chain import backend, fields, given, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.constants import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, MATCH_RUN, Mode, Register
-from wnn_jax.chain.contexts import Network, classes, fields, hash_fields, mix, remember
+from wnn_jax.chain.contexts import Network, hash_fields
+from wnn_jax.chain.fields import mix
 from wnn_jax.chain.memory import Memory, OnlineMemory
 from wnn_jax.chain.mixer import Place, learn, predict
 
@@ -165,7 +166,7 @@ def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
 def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
     """Prepares a token: hashes the fields and finds the token that followed the longest match."""
     r = memory.registers
-    seen = fields(network, r)
+    seen = fields.fields(network.lexicon, r)
     guess, length = jnp.int32(-1), jnp.int32(0)
     if isinstance(memory, OnlineMemory):
         room, text = memory.text.shape[0], memory.text
@@ -188,7 +189,7 @@ def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
         memory = memory._replace(registers=r, match_table=table)
         length = found.astype(jnp.int32)
         guess = jnp.where(length > 0, text[at.astype(jnp.int32) % room], -1)
-    return memory, Place(hash_fields(network, seen), classes(seen), r[0], guess, length)
+    return memory, Place(hash_fields(network, seen), fields.classes(seen), r[0], guess, length)
 
 
 def _end_token(network: Network, memory: Any, token: jax.Array) -> Any:
@@ -202,8 +203,8 @@ def _end_token(network: Network, memory: Any, token: jax.Array) -> Any:
         r = r.at[Register.COUNT].add(1)
         r = r.at[Register.MATCH_AT].set(jnp.where(length > 0, at + 1, at))
         r = r.at[Register.MATCH_LENGTH].set(jnp.where(right, length + 1, 0))
-        memory = memory._replace(text=text)
-    return memory._replace(registers=remember(network, r, token))
+        memory = memory._replace(text=text, registers=r)
+    return fields.put(memory, fields.remember(network.lexicon, fields.of(memory), token))
 
 
 def distribution(network: Network, memory: Memory) -> jax.Array:
@@ -316,8 +317,7 @@ def changing(memory: Memory, learn: bool) -> dict[str, jax.Array]:
 
     Source: docs/semantics/chain.md
     """
-    moves = ("text", "match_table", "registers")
-    return {name: x for name, x in memory._asdict().items() if learn or name in moves}
+    return {name: x for name, x in memory._asdict().items() if learn or name in backend.MOVES}
 
 
 def _put(memory: M, parts: dict[str, jax.Array]) -> M:
