@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT
-from wnn_jax.chain.contexts import Network, mix, spread
+from wnn_jax.chain.contexts import Network, spread
+from wnn_jax.chain.fields import mix
 
 
 class Followers(NamedTuple):
