@@ -20,7 +20,7 @@ SETS = {
     "many": 64 * 8,
     "order": (ORDERS + 1) * 2 * 32,
     "totals": 64 * 2 * 8,
-    "shape": 512,
+    "shape": 128,
 }
 FINAL = ("one", "totals", "many", "order")
 
@@ -46,5 +46,5 @@ def rows(cells: Cells, roots: Cells, spelled: jax.Array, depth: jax.Array, shape
         "many": jnp.minimum(many * 32 // (neurons + 1), 31) + 32 * zone + 64 * half,
         "order": (highest * 2 + zone) * 32 + jnp.minimum(depth, 31),
         "totals": (digits * 2 + zone) * 8 + half,
-        "shape": shape.astype(jnp.int32) + 256 * zone,
+        "shape": shape.astype(jnp.int32) + 64 * zone,
     }
