@@ -1,18 +1,21 @@
-// The checks of trees and tokens, and the operands, that the handlers of the chain model share.
+// Checks that the FFI handlers of the chain model share, and the operands that all of them have.
 
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <string>
 
-#include "chain.h"
+#include "chain_reading.h"
+#include "chain_types.h"
 #include "checks.h"
+#include "constants.h"
 
 namespace wnn {
 namespace chain {
 
-using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
+using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
 
 inline ffi::Error CheckTree(const Tree& tree, int64_t bits) {
   WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1,
@@ -74,6 +77,50 @@ ffi::Error SameShape(const In& in, Out& out) {
   const auto one = in.dimensions(), other = out->dimensions();
   WNN_REQUIRE(std::equal(one.begin(), one.end(), other.begin(), other.end()),
               "a result that begins as a copy of an operand must have its shape");
+  return ffi::Error::Success();
+}
+
+inline ffi::Error CheckNeurons(int64_t vocabulary, const U32Matrix& lexicon, const I32Matrix& connections,
+                               const I32& view) {
+  WNN_REQUIRE(Dim(lexicon, 0) == vocabulary && Dim(lexicon, 1) == kLexiconRows,
+              "the lexicon and the tree must have the same vocabulary");
+  WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in the number of neurons");
+  for (int64_t i = 0; i < Dim(view, 0) * Dim(connections, 1); ++i)
+    WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFieldRows,
+                "a connection must be -1 or the number of a field");
+  return ffi::Error::Success();
+}
+
+// Any content of these arrays is safe, except tokens that do not exist.
+inline ffi::Error CheckTextState(const U32& registers, const U32Cube& followed, const U32Matrix& line,
+                          int64_t vocabulary) {
+  WNN_REQUIRE(Dim(registers, 0) == kRegisterRows,
+              "there must be " + std::to_string(kRegisterRows) + " registers");
+  for (int k = 0; k < kRecent; ++k)
+    WNN_REQUIRE(registers.typed_data()[k] <= vocabulary, "a token in the registers is outside the vocabulary");
+  WNN_REQUIRE(Dim(followed, 0) == kFollowedKeys && Dim(followed, 1) == 1 << kFollowedLog &&
+                  Dim(followed, 2) == 2 && Dim(line, 0) == 2 && Dim(line, 1) == kLineBytes,
+              "followed and line have the wrong shapes");
+  return ffi::Error::Success();
+}
+
+inline ffi::Error CheckRequest(const Request& request, Reading& reading, const Tree& tree) {
+  const int64_t block = Dim(*reading.tokens, 0), depth = Dim(*reading.ones, 1);
+  WNN_REQUIRE(Dim(*reading.best, 0) == block && Dim(*reading.ones, 0) == block,
+              "the results must have one row for each token of the block");
+  WNN_REQUIRE(request.count >= 0 && request.count <= block, "count must be 0 to " + std::to_string(block));
+  for (int64_t v = 0; v < tree.vocabulary; ++v)
+    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "the results need room for the longest path");
+  WNN_REQUIRE(request.mode >= kModeGiven && request.mode < kModeRows && request.temperature > 0 && request.top_p > 0,
+              "mode, temperature or top_p is out of range");
+  if (request.mode == kModeGiven) {
+    WNN_REQUIRE(Dim(request.tokens, 0) == block, "tokens must have the length of the block");
+    WNN_CHECK(CheckTokens(request.tokens, request.count, tree.vocabulary));
+  }
+  if (request.mode == kModeSampled)
+    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth,
+                "chance must have one number for each bit of a path");
+  if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "decoding needs a callback");
   return ffi::Error::Success();
 }
 

@@ -8,10 +8,18 @@
 #include <cstring>
 #include <vector>
 
-#include "chain.h"
+#include "chain_types.h"
+#include "constants.h"
 
 namespace wnn {
 namespace chain {
+
+// x, or the nearer end of a range; `low` for NaN. A float must pass here before it becomes an integer: to convert
+// NaN or a number beyond the integers is undefined.
+template <typename T>
+T Within(T x, T low, T high) {
+  return x > low ? (x < high ? x : high) : low;
+}
 
 // Finds the cell of a tag in its bucket; null if there is none. The tags of a bucket descend.
 inline const uint32_t* FindCounts(const uint32_t* row, Address a) {

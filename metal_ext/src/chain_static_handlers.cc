@@ -4,12 +4,14 @@
 #include <string>
 
 #include "chain_checks.h"
-#include "chain_static.h"
+#include "chain_static_reader.h"
 #include "parallel.h"
 
 namespace wnn {
 namespace chain {
 namespace {
+
+using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
 
 ffi::Error CheckStaticSlots(const Slots& slots, const I32& view, int64_t log_slots) {
   WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
@@ -79,6 +81,45 @@ ffi::Error StaticCells(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slot
   }));
 }
 
+// wnn_jax/chain/backend.py passes the same arguments in the same order.
+ffi::Error ReadStatic(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots,
+                      F32Matrix weights, F32Matrix finals, U32 registers, U32Cube followed, U32Matrix line,
+                      I32 tokens, F32Matrix chance, I32 count, ffi::Result<U32> registers_out,
+                      ffi::Result<U32Cube> followed_out, ffi::Result<U32Matrix> line_out, ffi::Result<I32> read,
+                      ffi::Result<F32Matrix> ones, ffi::Result<I32> best, int64_t log_slots, int64_t mode,
+                      int64_t argmax, float temperature, float top_p, int64_t callback) {
+  WNN_MAKE_TREE;
+  WNN_CHECK(CheckStaticSlots(slots, view, log_slots));
+  WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));
+  WNN_CHECK(CheckTextState(registers, followed, line, tree.vocabulary));
+  WNN_CHECK(SameShape(registers, registers_out));
+  WNN_CHECK(SameShape(followed, followed_out));
+  WNN_CHECK(SameShape(line, line_out));
+  const int64_t neurons_count = Dim(view, 0);
+  WNN_REQUIRE(neurons_count > kOrders, "a static model needs a neuron beside the orders of Kneser-Ney");
+  int64_t rows = 0, final_rows = 0;
+  for (int k = 0; k < kStaticSetRows; ++k) rows += kStaticRows[k];
+  for (int set : kStaticFinals) final_rows += kStaticRows[set];
+  const int64_t inputs = 2 * (neurons_count - kOrders) + kOrders + 1;
+  WNN_REQUIRE(Dim(weights, 0) == rows && Dim(weights, 1) == inputs && Dim(finals, 0) == final_rows &&
+                  Dim(finals, 1) == kStaticSetRows,
+              "the weights must be [" + std::to_string(rows) + ", " + std::to_string(inputs) + "] and [" +
+                  std::to_string(final_rows) + ", " + std::to_string(kStaticSetRows) + "]");
+  WNN_REQUIRE(Dim(count, 0) == 1, "count must be one number");
+  const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,
+                        top_p, reinterpret_cast<Callback>(callback)};
+  Reading reading{read, ones, best};
+  WNN_CHECK(CheckRequest(request, reading, tree));
+  const Neurons neurons{connections.typed_data(), view.typed_data(), neurons_count, Dim(connections, 1)};
+  const TextFields fields(lexicon.typed_data(), TextState{Carried(registers, registers_out),
+                                                          Carried(followed, followed_out),
+                                                          Carried(line, line_out)});
+  const StaticMemory memory{slots.typed_data(), weights.typed_data(), finals.typed_data(),
+                            static_cast<int>(log_slots)};
+  StaticReader reader(tree, neurons, fields, memory);
+  return ReadTokens(reader, tree, request, reading);
+}
+
 }  // namespace
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainFollowers, Followers,
@@ -90,6 +131,14 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainStaticCells, StaticCells,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>().Arg<Slots>()
                                   .Arg<U32Matrix>().Arg<I32>().Ret<U32Matrix>().Ret<U32Matrix>().Ret<U32Matrix>()
                                   .Attr<int64_t>("log_slots"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainReadStatic, ReadStatic,
+                              ffi::Ffi::Bind() WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>()
+                                  .Arg<Slots>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<U32>().Arg<U32Cube>()
+                                  .Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>().Ret<U32>()
+                                  .Ret<U32Cube>().Ret<U32Matrix>().Ret<I32>().Ret<F32Matrix>().Ret<I32>()
+                                  .Attr<int64_t>("log_slots").Attr<int64_t>("mode").Attr<int64_t>("argmax")
+                                  .Attr<float>("temperature").Attr<float>("top_p").Attr<int64_t>("callback"));
 
 }  // namespace chain
 }  // namespace wnn

@@ -25,12 +25,11 @@ import numpy as np
 
 from wnn_jax import checks, files, optional
 from wnn_jax.chain import given, tokentree
-from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import BYTES
 from wnn_jax.chain.constants import LEAST
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.memory import OnlineMemory
+from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback
 from wnn_jax.ram import backend
 from wnn_jax.saving import folders
@@ -56,7 +55,6 @@ _MAX_LOG_SLOTS = 22
 _LEAST_BITS = -8 * math.log2(1 - 0.9 * LEAST)
 _STATE = 64  # bits that the coder may hold besides the payload
 _MOST = 1 << 40  # bytes of the data
-_RATE = 0.02
 _OTHER = (
     "the input was compressed by a version whose probabilities differ in their last digits from those of the "
     "{kernels} kernels with jax {jax} here: use the versions that compressed it"
@@ -298,7 +296,7 @@ def _parts(size: int, payload: bytes) -> list[bytes]:
 def _run(size: int, read, on_step: OnStep | None, saved: Progress | None) -> _State:
     """Reads ``size`` bytes with an empty model, part by part, or from the last part that was saved."""
     log_slots = min(_MAX_LOG_SLOTS, max(8, (8 * size).bit_length() - 1))
-    empty = memories.empty_online(_network(), log_slots)
+    empty = empty_online(_network(), log_slots)
     state = (saved and saved.latest(functools.partial(_resumed, size, empty))) or _State(
         empty, 0, (), b"", 0.0
     )
@@ -345,6 +343,6 @@ def _read(
     callback = BitCallback(code)
     for at in range(0, size, _BLOCK):
         count = min(_BLOCK, size - at)
-        memory = models.decode(_network(), memory, count, callback, rate=_RATE, block=_BLOCK)
+        memory = models.decode(_network(), memory, count, callback, block=_BLOCK)
         report(at + count)
     return memory

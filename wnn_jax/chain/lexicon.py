@@ -18,7 +18,10 @@ _UNKNOWN = "\ufffd"  # stands for bytes that are no part of a character
 _BRACKETS = {"(": 1, "[": 2, "{": 3, "\uff08": 1, "\uff3b": 2, "\uff5b": 3}
 _CLOSING = frozenset(")]}\uff09\uff3d\uff5d")
 # Marks that open a quote and marks that close one; U+0022 does both.
-_QUOTING = {**dict.fromkeys("\u201c\u201e\u00ab\u300c\u300e", 1), **dict.fromkeys("\u201d\u00bb\u300d\u300f", 0)}
+_QUOTING = {
+    **dict.fromkeys("\u201c\u201e\u00ab\u300c\u300e", 1),
+    **dict.fromkeys("\u201d\u00bb\u300d\u300f", 0),
+}
 # The ends of sentences: Latin, Greek and Cyrillic, full-width and ideographic, Devanagari and its kin, Arabic,
 # Urdu, Armenian, Ethiopic, Myanmar, Khmer, Tibetan, Mongolian.
 _ENDS = frozenset(

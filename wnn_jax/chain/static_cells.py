@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT
+from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT, ORDERS
 from wnn_jax.chain.contexts import Network, spread
 from wnn_jax.chain.fields import mix
 
@@ -85,23 +85,20 @@ def discounts(counts: np.ndarray) -> np.ndarray:
     return np.round(found * DISCOUNT_UNIT).astype(np.uint32)
 
 
-def blocks(
-    hashes: np.ndarray, tokens: np.ndarray, orders: int, size: int
-) -> Iterator[tuple[int, Followers]]:
+def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[int, Followers]]:
     """Yields the first neuron and the `Followers` of blocks of neurons.
 
     Args:
-      hashes: ``uint32 [n, N]``, the context of each neuron at each place. The first ``orders`` neurons are the
+      hashes: ``uint32 [n, N]``, the context of each neuron at each place. The first `ORDERS` neurons are the
         orders of Kneser-Ney: each but the last counts the different contexts of the next one.
       tokens: ``int32 [N]``.
-      orders: the number of orders.
       size: b, the number of neurons of a block; the last block may have fewer.
 
     Source: docs/semantics/chain.md
     """
     for first in range(0, len(hashes), size):
         rows = range(first, min(first + size, len(hashes)))
-        found = [followers(hashes[c], tokens, hashes[c + 1] if c + 1 < orders else None) for c in rows]
+        found = [followers(hashes[c], tokens, hashes[c + 1] if c + 1 < ORDERS else None) for c in rows]
         room = (0, len(tokens))
         padded = [np.stack([np.pad(x, (0, room[1] - len(x))) for x in parts]) for parts in zip(*found, strict=True)]
         yield first, Followers(*padded, np.stack([discounts(counts) for _, _, counts in found]))
