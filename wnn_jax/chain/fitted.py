@@ -138,7 +138,9 @@ def empty(config: ChainConfig, network: Network) -> Memory:
         cell = online.CELL_BYTES + (online.LIST_BYTES if config.lists else 0)
         log_slots = memories.log_slots_for(config.memory_mib, neurons, cell)
         return online.empty_online(network, log_slots, lists=config.lists)
-    return memories.empty_static(network, memories.log_slots_for(config.memory_mib, ORDERS + neurons, memories.CELL_BYTES))
+    return memories.empty_static(
+        network, memories.log_slots_for(config.memory_mib, ORDERS + neurons, memories.CELL_BYTES)
+    )
 
 
 @checks.classes
@@ -285,7 +287,7 @@ def evaluate(
             saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
 
     if config.mode == "static" and not run.fitted:
-        
+
         def rebuild(part: np.ndarray) -> Network:
             return build(config, corpus._replace(train=part))
 

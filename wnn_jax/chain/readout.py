@@ -1,15 +1,13 @@
 """Trains the readout of a static chain model on turns of text that was left out.
 
-Every set of the first layer is trained for itself, and so is every set of the second layer on the log-odds of
-the first: all of them see each turn, and none depends on how good the others are. The rows of a set start from
-one common row, and learn how they differ from it; a row that was never chosen stays the common one.
+Both layers are trained together by the loss of their result. The rows of a set start from one common row, and
+learn how they differ from it; a row that was never chosen stays the common one.
 
 Source: docs/semantics/chain.md
 """
 
-import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +23,8 @@ from wnn_jax.checks import Limits
 from wnn_jax.narrow import in_32_bits
 
 ROUNDS = 16  # parts of the training; a fit that is interrupted continues after the last whole round
+_WARM = 50  # steps in which the step size rises
+_MEMORY = 0.99  # of the squared gradients of AdamW
 
 
 class Examples(NamedTuple):
@@ -79,27 +79,25 @@ OnState = Callable[[FitState], None]
 
 
 class _Weights(NamedTuple):
-    """What is trained: a common row, how the rows of each set differ from it, and the second layer."""
+    """How the weights differ from the start: all rows, the rows of each set, and the second layer."""
 
     common: jax.Array  # float32 [I]
     rows: jax.Array  # float32 [rows, I]
     finals: jax.Array  # float32 [final rows, 7]
 
 
-def _losses(weights: _Weights, x: jax.Array, rows: jax.Array, bit: jax.Array) -> jax.Array:
-    """Returns the sum over all sets of both layers of their mean loss."""
+def _loss(start: _Weights, moved: _Weights, x: jax.Array, rows: jax.Array, bit: jax.Array) -> jax.Array:
+    """Returns the mean loss of the readout."""
+    common, each, finals = jax.tree.map(jnp.add, start, moved)
     places = rows + static_mixer.FIRST[:-1]
-    base = x @ weights.common
-    own = [(weights.rows[places[:, k]] * x).sum(axis=1) for k in range(len(StaticSet))]
-    logit = jnp.clip(base[:, None] + jnp.stack(own, axis=1), -RANGE, RANGE)
-    met = jax.lax.stop_gradient(logit)
+    own = [(each[places[:, k]] * x).sum(axis=1) for k in range(len(StaticSet))]
+    logit = jnp.clip((x @ common)[:, None] + jnp.stack(own, axis=1), -RANGE, RANGE)
     ends = [
-        (weights.finals[static_mixer.FINAL_FIRST[k] + rows[:, one]] * met).sum(axis=1)
+        (finals[static_mixer.FINAL_FIRST[k] + rows[:, one]] * logit).sum(axis=1)
         for k, one in enumerate(STATIC_FINALS)
     ]
-    both = jnp.concatenate([logit, jnp.stack(ends, axis=1)], axis=1)
-    target = bit.astype(jnp.float32)[:, None]
-    return optax.sigmoid_binary_cross_entropy(both, target).mean(axis=0).sum()
+    dot = jnp.stack(ends).mean(axis=0)
+    return optax.sigmoid_binary_cross_entropy(dot, bit.astype(jnp.float32)).mean()
 
 
 def _check(network: Network, met: Examples) -> None:
@@ -148,27 +146,33 @@ def train_readout(
     batch = min(config.batch, size)
     steps = max(1, config.epochs * (size // batch))
     first, finals = static_mixer.start(met.inputs.shape[1])
-    weights = _Weights(jnp.asarray(first[0]), jnp.zeros(first.shape, jnp.float32), jnp.asarray(finals))
+    start = _Weights(jnp.asarray(first[0]), jnp.zeros(first.shape, jnp.float32), jnp.asarray(finals))
     falling = optax.linear_schedule(config.step_size, 0.1 * config.step_size, steps)
-    warm = optax.linear_schedule(0.0, 1.0, min(50, steps))
-    optimizer = optax.adamw(lambda step: falling(step) * warm(step + 1), b2=0.99, weight_decay=0.0)
-    leaves, form = jax.tree.flatten((weights, optimizer.init(weights)))
+    rising = optax.linear_schedule(0.0, 1.0, _WARM)
+    optimizer = optax.adamw(
+        lambda step: falling(step) * rising(step + 1), b2=_MEMORY, weight_decay=config.decay
+    )
+    moved = jax.tree.map(jnp.zeros_like, start)
+    leaves, form = jax.tree.flatten((moved, optimizer.init(moved)))
     carry = jax.tree.unflatten(form, state.trained or leaves)
 
     def one(carry, index):
-        weights, moments = carry
+        moved, moments = carry
         part = jax.tree.map(lambda x: x[index], met)
-        gradient = jax.grad(_losses)(weights, *part)
-        update, moments = optimizer.update(gradient, moments, weights)
-        return (optax.apply_updates(weights, update), moments), None
+        gradient = jax.grad(_loss, argnums=1)(start, moved, *part)
+        update, moments = optimizer.update(gradient, moments, moved)
+        return (optax.apply_updates(moved, update), moments), None
 
-    rounds = jax.jit(lambda carry, order: jax.lax.scan(one, carry, order)[0])
+    @jax.jit
+    def train_round(carry, order):
+        return jax.lax.scan(one, carry, order)[0]
+
     orders = (jax.random.permutation(jax.random.fold_in(key, i), size) for i in range(config.epochs))
     order = jnp.concatenate([one[: size // batch * batch].reshape(-1, batch) for one in orders])
     borders = np.linspace(0, len(order), ROUNDS + 1).astype(int)
     for done in range(state.rounds, ROUNDS):
-        carry = rounds(carry, order[borders[done] : borders[done + 1]])
+        carry = train_round(carry, order[borders[done] : borders[done + 1]])
         if on_state:
             on_state(FitState(tuple(jax.tree.leaves(carry)), done + 1))
-    trained = carry[0]
-    return trained.common + trained.rows, trained.finals
+    common, rows, finals = jax.tree.map(jnp.add, start, carry[0])
+    return common + rows, finals

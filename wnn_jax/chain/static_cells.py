@@ -19,6 +19,7 @@ import numpy as np
 from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT, ORDERS
 from wnn_jax.chain.contexts import Network, spread
 from wnn_jax.chain.fields import mix
+from wnn_jax.lm import ngram
 
 
 class Followers(NamedTuple):
@@ -62,27 +63,11 @@ def followers(hashes: np.ndarray, tokens: np.ndarray, longer: np.ndarray | None 
     begins = np.flatnonzero(np.concatenate([[True], pairs[1:] != pairs[:-1]])[: len(pairs)])
     counts = np.diff(np.append(begins, len(pairs)))
     pairs = pairs[begins]
-    return (pairs >> np.uint64(32)).astype(np.uint32), pairs.astype(np.uint32).astype(np.int32), counts.astype(np.int32)
-
-
-def discounts(counts: np.ndarray) -> np.ndarray:
-    """Returns the discounts ``uint32 [3]`` of counts, in units of 1 / `DISCOUNT_UNIT`.
-
-    They come from the counts of counts, within 0.1 .. 0.98, 1.98 and 2.98. Where one of these counts is 0, as
-    in a short text, the discounts are 1/2, 1 and 3/2.
-
-    Args:
-      counts: ``int32 [U]``.
-
-    Source: Chen and Goodman 1999, eq. 26
-    """
-    n1, n2, n3, n4 = (int(np.count_nonzero(counts == c)) for c in (1, 2, 3, 4))
-    found = np.array([0.5, 1.0, 1.5])
-    if n1 and n2 and n3 and n4:
-        y = n1 / (n1 + 2 * n2)
-        found = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    found = np.clip(found, 0.1, np.array([0.98, 1.98, 2.98]))
-    return np.round(found * DISCOUNT_UNIT).astype(np.uint32)
+    return (
+        (pairs >> np.uint64(32)).astype(np.uint32),
+        pairs.astype(np.uint32).astype(np.int32),
+        counts.astype(np.int32),
+    )
 
 
 def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[int, Followers]]:
@@ -100,8 +85,15 @@ def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[
         rows = range(first, min(first + size, len(hashes)))
         found = [followers(hashes[c], tokens, hashes[c + 1] if c + 1 < ORDERS else None) for c in rows]
         room = (0, len(tokens))
-        padded = [np.stack([np.pad(x, (0, room[1] - len(x))) for x in parts]) for parts in zip(*found, strict=True)]
-        yield first, Followers(*padded, np.stack([discounts(counts) for _, _, counts in found]))
+        padded = [
+            np.stack([np.pad(x, (0, room[1] - len(x))) for x in parts]) for parts in zip(*found, strict=True)
+        ]
+        yield first, Followers(*padded, np.stack([_discounts(counts) for _, _, counts in found]))
+
+
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """Returns the discounts of counts as `Followers` has them."""
+    return np.round(ngram.discounts(counts)[1:] * DISCOUNT_UNIT).astype(np.uint32)
 
 
 def share_of(counts: jax.Array, lost: jax.Array) -> jax.Array:
@@ -146,12 +138,16 @@ def write(network: Network, slots: jax.Array, first: jax.Array, found: Followers
         begin, after = tree.start[tokens], tree.start[tokens + 1]
         entry = jnp.minimum(begin[:, None] + turns, tree.node.shape[0] - 1)
         there = (begin[:, None] + turns < after[:, None]) & (counts > 0)[:, None]
-        where, tag = spread(mix(hashes[:, None], tree.names[view][tree.node[entry]]), buckets.bit_length() + 1)
+        where, tag = spread(
+            mix(hashes[:, None], tree.names[view][tree.node[entry]]), buckets.bit_length() + 1
+        )
         where, tag = jnp.where(there, where, buckets).reshape(-1), tag.reshape(-1)
         below, kept = jnp.full(buckets, 1 << 17, jnp.uint32), []
         for _ in range(BUCKET):
             least = jnp.append(below, 0)[where]
-            highest = jnp.zeros(buckets, jnp.uint32).at[where].max(jnp.where(tag < least, tag, 0), mode="drop")
+            highest = (
+                jnp.zeros(buckets, jnp.uint32).at[where].max(jnp.where(tag < least, tag, 0), mode="drop")
+            )
             kept.append(highest)
             below = highest
         tags = jnp.stack(kept, axis=1)  # [S / 4, 4]

@@ -115,9 +115,7 @@ def mix(weights: jax.Array, finals: jax.Array, x: jax.Array, rows: jax.Array) ->
     """
     logits = [(weights[FIRST[k] + rows[k]] * jnp.moveaxis(x, 0, -1)).sum(axis=-1) for k in range(len(rows))]
     logit = jnp.clip(jnp.stack(logits, axis=-1), -RANGE, RANGE)
-    ends = [
-        (finals[FINAL_FIRST[k] + rows[one]] * logit).sum(axis=-1) for k, one in enumerate(STATIC_FINALS)
-    ]
+    ends = [(finals[FINAL_FIRST[k] + rows[one]] * logit).sum(axis=-1) for k, one in enumerate(STATIC_FINALS)]
     dot = jnp.clip(sum(ends) / len(ends), -RANGE, RANGE)
     return jnp.clip(jax.nn.sigmoid(dot), LEAST, 1.0 - LEAST)
 
@@ -136,7 +134,9 @@ def predict(network: Network, memory, place: StaticPlace, node: jax.Array, depth
     """
     hashes = place.hashes.reshape(-1, *[1] * node.ndim)
     cells = StaticCells(*static_cells.read(network, memory.slots, hashes, node))
-    roots = StaticCells(*static_cells.read(network, memory.slots, hashes, jnp.zeros((1,) * node.ndim, jnp.int32)))
+    roots = StaticCells(
+        *static_cells.read(network, memory.slots, hashes, jnp.zeros((1,) * node.ndim, jnp.int32))
+    )
     x = inputs(network, cells, roots, leaves(network.tree)[node])
     shape = jnp.broadcast_to(place.shape, node.shape)
     rows = choose_rows(cells, roots, network.tree.spelled[node], depth, shape)
