@@ -69,11 +69,12 @@ class ReadoutConfig:
     """The settings for training the readout of a static model.
 
     Attributes:
-      folds: number of parts of the training text; each part is read while its own counts are left out.
+      folds: number of parts of the training text. Each part is read by a model of the other parts, which has
+        its own token tree.
       tokens: number of training tokens that the readout learns from, shared equally among the folds.
       epochs: number of passes over the tokens that the readout learns from.
-      batch: number of bits in a training step.
-      step_size: first step size of AdamW; it falls to 0 along a cosine.
+      batch: number of turns in a training step.
+      step_size: first step size of AdamW; it falls to a tenth.
       decay: weight decay of AdamW; it pulls the weights back to the start, where all inputs have equal
         weights.
 
@@ -83,12 +84,12 @@ class ReadoutConfig:
     Source: docs/semantics/chain.md
     """
 
-    folds: int = 10
-    tokens: int = 150_000
-    epochs: int = 2
-    batch: int = 4096
-    step_size: float = 0.002
-    decay: float = 1.0
+    folds: int = 5
+    tokens: int = 300_000
+    epochs: int = 1
+    batch: int = 512
+    step_size: float = 0.001
+    decay: float = 0.1
 
     def __post_init__(self):
         some = Limits(least=1)
@@ -131,8 +132,7 @@ class ChainConfig:
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
       runs: whether contexts after which only one bit ever came are an input of their own in an online model.
-      memory_mib: largest size of the tables in MiB. A cell of a static model has 12 bytes; one of an online
-        model has 16, and 18 with lists.
+      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
 

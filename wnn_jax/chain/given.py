@@ -16,18 +16,15 @@ from jax.core import Tracer
 
 from wnn_jax import checks
 from wnn_jax.chain import memory as memories
-from wnn_jax.chain import online
+from wnn_jax.chain import online, static_inputs, static_mixer
 from wnn_jax.chain.constants import (
     BUCKET,
-    CELL,
     CODE_BITS,
     FIELDS,
     FINAL_SETS,
     FOLLOWED_KEYS,
     FOLLOWED_LOG,
-    GAIN_ROWS,
     KINDS,
-    LANES,
     LINE_BYTES,
     LIST_WORDS,
     MAP_STATES,
@@ -35,6 +32,7 @@ from wnn_jax.chain.constants import (
     MATCH_PLACES_LOG,
     MATCH_STATES,
     MATCHES,
+    ORDERS,
     RECENCIES,
     RECENT,
     REFINE_STEPS,
@@ -43,10 +41,11 @@ from wnn_jax.chain.constants import (
     REGISTERS,
     RUN_STATES,
     SET_ROWS,
-    STATES,
+    STATIC_CELL,
     VIEWS,
     WIDE_CELL,
     Lexicon,
+    StaticSet,
     WeightSet,
 )
 from wnn_jax.chain.contexts import Network
@@ -219,10 +218,11 @@ def _static(wiring: Network, given: StaticMemory) -> None:
       ValueError: an array has another type or shape, or an entry that no memory has.
     """
     neurons = wiring.view.shape[0]
-    _slots(given, neurons, CELL)
-    inputs = -(-neurons // LANES) * LANES
-    checks.array("gain", given.gain, "float32", {"rows": GAIN_ROWS, "I": inputs}, WEIGHT)
-    checks.array("offset", given.offset, "float32", {"rows": 2 * STATES, "I": inputs}, WEIGHT)
+    _slots(given, ORDERS + neurons, STATIC_CELL)
+    rows, inputs = int(static_mixer.FIRST[-1]), static_inputs.size(neurons)
+    checks.array("weights", given.weights, "float32", {"rows": rows, "I": inputs}, WEIGHT)
+    rows = int(static_mixer.FINAL_FIRST[-1])
+    checks.array("finals", given.finals, "float32", {"rows": rows, "sets": len(StaticSet)}, WEIGHT)
 
 
 def _online(wiring: Network, given: OnlineMemory) -> None:
