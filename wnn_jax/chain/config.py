@@ -163,3 +163,8 @@ class ChainConfig:
         every = WORDS if self.neurons == "words" else BYTES
         dropped = set(self.without)
         return tuple(one for one in every if not dropped & {*one[1].split(), one[0]})
+
+
+# Models of bytes that compress, see `archive`.
+BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons="bytes", memory_mib=1024, rate=0.02)
+BYTES_FAST = dataclasses.replace(BYTES_BEST, without=("token5", "last_word", "folded1"))
