@@ -173,7 +173,7 @@ def operands(rng, kind):
     if rng.random() < 0.9:
         known = memories()[kind]
         registers = np.array(fuzz.contents(rng, known.registers.shape, np.uint32))
-        registers[:6] = rng.integers(0, V + 1, 6)
+        registers[:8] = rng.integers(0, V + 1, 8)
         memory = memory._replace(registers=jnp.asarray(registers))
         if kind == "online":
             memory = memory._replace(text=jnp.asarray(rng.integers(0, V, ROOM, dtype=np.int32)))

@@ -20,7 +20,7 @@ from wnn_jax.chain import archive, coder, constants, header
 from wnn_jax.chain import config as configs
 
 SENTENCE = b"the cat sat on the mat, and the dog sat on the cat. " * 8
-OWN = dataclasses.replace(configs.BYTES_FAST, rate=0.05, memory_mib=20)
+OWN = dataclasses.replace(configs.BYTES_FAST, neurons=configs.BYTES[:5], memory_mib=20)
 SHARES = (2e-6, 0.001, 0.3, 0.5, 0.9, 1 - 2e-6)
 
 
@@ -59,10 +59,10 @@ def described(text, length=None):
 def nothing_made(monkeypatch):
     """Fails if a memory of a model is made, or if more than 2 MB are allocated."""
 
-    def made(*_):
+    def made(*_, **__):
         raise AssertionError("tables were made before the file was checked")
 
-    monkeypatch.setattr(archive.memories, "empty_online", made)
+    monkeypatch.setattr(archive, "empty_online", made)
     tracemalloc.start()
     yield
     _, peak = tracemalloc.get_traced_memory()
@@ -143,7 +143,8 @@ def test_the_tables_follow_the_size_of_the_data():
     assert [header.log_slots_for(size, configs.BYTES_BEST) for size, _ in small] == [x for _, x in small]
     tight = dataclasses.replace(configs.BYTES_BEST, memory_mib=1)
     for config in (OWN, tight, configs.BYTES_FAST):
-        most = chain.log_slots_for(config.memory_mib, len(config.described))
+        cell = 18 if config.lists else 16
+        most = int(np.log2(config.memory_mib * 2**20 / (cell * len(config.neurons))))
         assert header.log_slots_for(1 << 40, config) == min(22, most)
     assert header.unpack(chain.compress(b"a" * 40))[0].log_slots == 8
 
@@ -198,9 +199,12 @@ def test_every_changed_byte_of_a_file_is_refused_before_anything_is_made(nothing
         ({"preset": 0, "rest": described(bytes(1 << 22))}, "its description does not end"),
         ({"preset": 0, "rest": described([1])}, "does not hold what it should"),
         ({"preset": 0, "rest": described({"neurones": 3})}, "has an unknown setting 'neurones'"),
-        ({"preset": 0, "rest": described({"rate": -1})}, "rate=-1 is out of range"),
+        ({"preset": 0, "rest": described({"memory_mib": -1})}, "memory_mib=-1 is out of range"),
         ({"preset": 0, "rest": described({"memory_mib": 1 << 20})}, "compression takes at most 4096 MiB"),
-        ({"preset": 0, "rest": described({"rate": 0.05})}, "needs the preset described in its header (*) of"),
+        (
+            {"preset": 0, "rest": described({"memory_mib": 20})},
+            "needs the preset described in its header (*) of",
+        ),
         ({"preset": 0, "edition": 2, "rest": described({"later": 1})}, "of edition 2, and this version of"),
     ],
 )
@@ -248,7 +252,7 @@ def test_a_file_tells_its_model():
     assert dataclasses.replace(said.config, chunk=OWN.chunk) == OWN
     assert said.size == len(SENTENCE)
     assert len(code) < len(SENTENCE) / 2
-    assert header.description(OWN)["rate"] == 0.05
+    assert header.description(OWN)["neurons"] == OWN.neurons
 
 
 def test_samples_are_the_same_each_time():

@@ -12,47 +12,21 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <queue>
 #include <vector>
 
+#include "chain_fields.h"
+#include "chain_reading.h"
+#include "chain_types.h"
 #include "constants.h"
 
 namespace wnn {
 namespace chain {
-
-inline uint32_t Mix(uint32_t h, uint32_t x) {
-  h ^= x * 0x9E3779B1u;
-  h ^= h >> 15;
-  h *= 0x85EBCA6Bu;
-  h ^= h >> 13;
-  h *= 0xC2B2AE35u;
-  return h ^ (h >> 16);
-}
 
 // x, or the nearer end of a range; `low` for NaN. A float must pass here before it becomes an integer: the
 // weights of a memory may be any numbers, and to convert NaN or a number beyond the integers is undefined.
 template <typename T>
 T Within(T x, T low, T high) {
   return x > low ? (x < high ? x : high) : low;
-}
-
-// e^x for |x| <= 40, as a polynomial in doubles: exact to 1e-15, and the same on every machine.
-inline double Exp(double x) {
-  const double k = std::floor(x * 1.4426950408889634 + 0.5);
-  const double r = x - k * 0.6931471805599453;
-  double sum = 1.0;
-  for (int i = 13; i >= 1; --i) sum = 1.0 + sum * r / i;
-  return std::ldexp(sum, static_cast<int>(k));
-}
-
-// log x for x > 0, from the series of atanh.
-inline double Log(double x) {
-  int k = 0;
-  const double m = std::frexp(x, &k);  // in [0.5, 1)
-  const double z = (m - 0.75) / (m + 0.75), square = z * z;
-  double sum = 0.0;
-  for (int i = 27; i >= 1; i -= 2) sum = sum * square + 1.0 / i;
-  return 2.0 * z * sum + k * 0.6931471805599453 + -0.2876820724517809;
 }
 
 // log(n + kSmooth), from a table.
@@ -74,7 +48,7 @@ class Logs {
 
  private:
   static constexpr uint32_t kEntries = 1 << 16;
-  static float Direct(uint32_t n) { return static_cast<float>(Log(static_cast<double>(n) + kSmooth)); }
+  static float Direct(uint32_t n) { return static_cast<float>(ExactLog(static_cast<double>(n) + kSmooth)); }
   std::vector<float> table_;
   float last_ = Direct(kEntries);
 };
@@ -103,28 +77,6 @@ class Steps {
 inline const Steps& StepTable() {
   static const Steps steps;
   return steps;
-}
-
-struct Tree {
-  const int32_t *children, *start, *node, *bit;
-  const uint32_t* names;
-  const int32_t *kind, *spelled;
-  int64_t nodes, vocabulary;
-};
-
-struct Neurons {
-  const int32_t *connections, *view;
-  int64_t count, width;
-};
-
-struct Address {
-  int64_t bucket;  // its first slot
-  uint32_t tag;
-};
-
-inline Address AddressOf(uint32_t h, int log_slots) {
-  const int64_t bucket = log_slots > 2 ? (h * 0x9E3779B1u) >> (34 - log_slots) : 0;
-  return {bucket * kBucket, std::max((h * 0x2545F491u) >> 16, 1u)};
 }
 
 // The tags of a bucket are sorted, the highest first. So the place of a tag is the number of higher tags,
@@ -195,12 +147,12 @@ inline void Read(const Tree& tree, const uint32_t* context, const int32_t* token
 }
 
 // The parts of a model that may change while it reads. If it does not learn, only text, match_table and
-// registers change.
+// the state of the text change.
 struct Memory {
   uint32_t* slots;  // [neurons, slots, 3]: tag and fast counts; zeros; ones
   float *gain, *gain_sum, *offset, *offset_sum, *match_share, *match_gain, *refined;
   int32_t *text, *match_table;
-  uint32_t* registers;
+  TextState state;
   int64_t capacity;  // number of tokens of the text that are kept
 };
 
@@ -215,7 +167,7 @@ class Reader {
  public:
   Reader(const Tree& tree, const uint32_t* lexicon, const Neurons& neurons, const Memory& memory,
          const Settings& settings)
-      : tree_(tree), lexicon_(lexicon), neurons_(neurons), memory_(memory), settings_(settings),
+      : tree_(tree), fields_(lexicon, memory.state), neurons_(neurons), memory_(memory), settings_(settings),
         inputs_((neurons.count * (settings.online ? 2 : 1) + kLanes - 1) / kLanes * kLanes),
         claiming_(settings.learn),
         context_(neurons.count), cell_(neurons.count), x_(inputs_), state_(inputs_) {}
@@ -223,31 +175,13 @@ class Reader {
   // Prepares for the next token: hashes its contexts, and finds the token that the longest match predicts.
   void Begin() {
     uint32_t fields[kFieldRows];
-    const uint32_t* r = memory_.registers;
-    for (int k = 0; k < kRecent; ++k) fields[kFieldToken1 + k] = r[k];
-    for (int k = 0; k < kFolded; ++k) {
-      const uint32_t code = r[k] ? Row(kLexiconCode, r[k] - 1) : 0, there = r[k] != 0;
-      fields[kFieldFolded1 + k] = r[k] ? Row(kLexiconFolded, r[k] - 1) + 1 : 0;
-      fields[kFieldClass61 + k] = (code >> (kCodeBits - kClassBits[0])) + there;
-      fields[kFieldClass91 + k] = (code >> (kCodeBits - kClassBits[1])) + there;
-      fields[kFieldClass121 + k] = (code >> (kCodeBits - kClassBits[2])) + there;
-    }
-    fields[kFieldWord] = r[kRegisterWord];
-    fields[kFieldLastWord] = r[kRegisterLastWord];
-    fields[kFieldBytes3] = r[kRegisterBytes];
-    for (int64_t c = 0; c < neurons_.count; ++c) {
-      uint32_t h = static_cast<uint32_t>(c) + 1;
-      for (int64_t i = 0; i < neurons_.width; ++i) {
-        const int32_t f = neurons_.connections[c * neurons_.width + i];
-        if (f >= 0) h = Mix(h, fields[f]);
-      }
-      context_[c] = h;
-    }
+    fields_.Read(fields);
+    for (int64_t c = 0; c < neurons_.count; ++c) context_[c] = HashFields(neurons_, c, fields);
     // Rows of the gains. A code of the lexicon has kCodeBits bits, but its entries may be any numbers.
     constexpr uint32_t kLastClass = kClasses - 1;
     class1_ = static_cast<int>(std::min(fields[kFieldClass61], kLastClass));
     class2_ = static_cast<int>(std::min(fields[kFieldClass62], kLastClass));
-    last_ = r[0];
+    last_ = fields[kFieldToken1];
     guess_ = -1;
     depth_ = 0;
     if (settings_.online) BeginMatch();
@@ -298,9 +232,9 @@ class Reader {
     }
     if (matched_ >= 0) {
       match_row_ = zone_ * kMatchLengths +
-                   std::min<uint32_t>(memory_.registers[kRegisterMatchLength], kMatchLengths - 1);
+                   std::min<uint32_t>(memory_.state.registers[kRegisterMatchLength], kMatchLengths - 1);
       const double share = Within(memory_.match_share[match_row_], kMatchLeast, kMatchMost);
-      match_x_ = static_cast<float>(Log(share / (1.0 - share)));
+      match_x_ = static_cast<float>(ExactLog(share / (1.0 - share)));
       if (!matched_) match_x_ = -match_x_;
       dot += memory_.match_gain[match_row_] * match_x_;
     }
@@ -358,18 +292,8 @@ class Reader {
 
   // Remembers a token after it was read: updates the registers, the text and the match.
   void End(int32_t token) {
-    uint32_t* r = memory_.registers;
-    if (Row(kLexiconEnds, token)) {
-      const uint32_t finished = r[kRegisterWord] * Row(kLexiconHeadMultiply, token) + Row(kLexiconHead, token);
-      if (finished) r[kRegisterLastWord] = finished;
-      r[kRegisterWord] = Row(kLexiconAdd, token);
-    } else {
-      r[kRegisterWord] = r[kRegisterWord] * Row(kLexiconMultiply, token) + Row(kLexiconAdd, token);
-    }
-    const uint32_t size = Row(kLexiconSize, token);
-    r[kRegisterBytes] = ((size >= 3 ? 0 : r[kRegisterBytes] << (8 * size)) | Row(kLexiconTail, token)) & 0xFFFFFF;
-    for (int k = kRecent - 1; k > 0; --k) r[k] = r[k - 1];
-    r[0] = static_cast<uint32_t>(token) + 1;
+    uint32_t* r = memory_.state.registers;
+    fields_.Remember(token);
     if (settings_.online) {
       // The token is always written: if the room is full, it replaces the oldest token.
       const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
@@ -394,73 +318,23 @@ class Reader {
     }
   }
 
-  __attribute__((always_inline)) void PrefetchChildren(int32_t node) const {
-    for (int bit = 0; bit < 2; ++bit)
-      if (tree_.children[2 * node + bit] >= 0) Prefetch(tree_.children[2 * node + bit]);
+  bool learns() const { return settings_.learn; }
+  void Fetch(int32_t node) const { Prefetch(node); }
+  void Next(int32_t node) const { Prefetch(node); }
+  float Predict(int32_t node, int depth) {
+    depth_ = depth;
+    return Predict(node);
   }
-
-  // Walks from the root to a leaf. At each node choose(node, depth, P(1)) returns the bit to take, or a
-  // negative number to stop; the model learns the bit if it is set to learn. `known` says that the path is
-  // known, so that the caller prefetches its cells.
-  template <typename Choose>
-  int32_t Walk(bool known, Choose choose) {
-    int32_t node = 0;
-    for (depth_ = 0; node >= 0; ++depth_) {
-      if (!known) PrefetchChildren(node);
-      const int bit = choose(node, depth_, Predict(node));
-      if (bit < 0) break;
-      if (settings_.learn) Learn(bit);
-      node = tree_.children[2 * node + bit];
-    }
-    return -1 - node;
-  }
-
-  // Calls stop(token, probability) for tokens in falling order of probability, equal ones by id, until it
-  // returns true. The model learns nothing. A subtree is opened only if no other token can be more probable,
-  // so the first token is the argmax.
-  template <typename Stop>
-  void Enumerate(double temperature, Stop stop) {
-    struct Open {
-      double probability;
-      int32_t node, depth;
-      bool operator<(const Open& other) const {
-        if (probability != other.probability) return probability < other.probability;
-        // Subtrees come before leaves, so that all equal leaves are found before they are compared; then the
-        // lowest id comes first.
-        const bool leaf = node < 0, other_leaf = other.node < 0;
-        if (leaf != other_leaf) return leaf;
-        return leaf ? node < other.node : node > other.node;
-      }
-    };
+  // Predicts without a claim on the cells.
+  float Peek(int32_t node, int depth) {
     claiming_ = false;
-    std::priority_queue<Open> open;
-    open.push({1.0, 0, 0});
-    while (!open.empty()) {
-      const Open best = open.top();
-      open.pop();
-      if (best.node < 0) {
-        if (stop(-1 - best.node, best.probability)) break;
-        continue;
-      }
-      depth_ = best.depth;
-      PrefetchChildren(best.node);
-      const double one = WithTemperature(Predict(best.node), temperature);
-      open.push({best.probability * (1.0 - one), tree_.children[2 * best.node], best.depth + 1});
-      open.push({best.probability * one, tree_.children[2 * best.node + 1], best.depth + 1});
-    }
+    const float one = Predict(node, depth);
     claiming_ = settings_.learn;
-  }
-
-  // The probability of a bit after its log-odds are divided by the temperature.
-  static double WithTemperature(double one, double temperature) {
-    if (temperature == 1.0) return one;
-    const double odds = Log(one / (1.0 - one)) / temperature;
-    return 1.0 / (1.0 + Exp(-Within(odds, -30.0, 30.0)));
+    return one;
   }
 
  private:
-  uint32_t Row(int row, int64_t token) const { return lexicon_[row * tree_.vocabulary + token]; }
-  static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + Exp(-static_cast<double>(x)))); }
+  static float Sigmoid(float x) { return static_cast<float>(1.0 / (1.0 + ExactExp(-static_cast<double>(x)))); }
   static float Clamp(float p) { return Within(p, kLeast, 1.0f - kLeast); }
 
   void Adapt(float& weight, float& sum, float gradient) const {
@@ -471,7 +345,7 @@ class Reader {
   // Finds an earlier place of the text after the same tokens as now: a table has the last place of each hash
   // of kMatchOrder tokens. The match counts if at least kMatchRun tokens agree.
   void BeginMatch() {
-    uint32_t* r = memory_.registers;
+    uint32_t* r = memory_.state.registers;
     const uint32_t count = r[kRegisterCount], room = static_cast<uint32_t>(memory_.capacity);
     if (count > static_cast<uint32_t>(kMatchOrder)) {
       uint32_t h = 7;
@@ -492,7 +366,7 @@ class Reader {
   }
 
   Tree tree_;
-  const uint32_t* lexicon_;
+  TextFields fields_;
   Neurons neurons_;
   Memory memory_;
   Settings settings_;

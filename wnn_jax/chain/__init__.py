@@ -33,16 +33,9 @@ from wnn_jax.chain.fitted import (
     score,
     unweighted,
 )
-from wnn_jax.chain.memory import (
-    Memory,
-    OnlineMemory,
-    StaticMemory,
-    empty_online,
-    empty_static,
-    log_slots,
-    log_slots_for,
-)
+from wnn_jax.chain.memory import Memory, StaticMemory, empty_static, log_slots, log_slots_for
 from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
+from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback, Reading, ReadSettings
 from wnn_jax.chain.stored import load, save
 

@@ -20,12 +20,11 @@ import numpy as np
 
 from wnn_jax import checks, files
 from wnn_jax.chain import backend, coder, given, header, tokentree
-from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.header import Header, Preset, hashed
-from wnn_jax.chain.memory import OnlineMemory
+from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback
 from wnn_jax.saving import folders
 from wnn_jax.saving.progress import Progress
@@ -224,7 +223,7 @@ def _parts(size: int, payload: bytes) -> list[bytes]:
 def _run(work: _Work, read, on_step: OnStep | None, saved: Progress | None) -> _State:
     """Reads the data with an empty model, part by part, or from the last part that was saved."""
     room = min(_MOST_ROOM, max(_LEAST_ROOM, 1 << work.size.bit_length()))
-    empty = memories.empty_online(work.network, work.log_slots, room)
+    empty = empty_online(work.network, work.log_slots, lists=work.config.lists, room=room)
     state = (saved and saved.latest(functools.partial(_resumed, work, empty))) or _State(
         empty, 0, (), b"", 0.0
     )
@@ -267,7 +266,8 @@ def _progress(
 
 @functools.cache
 def _network(config: ChainConfig) -> Network:
-    return models.network(tokentree.plain(256), [bytes([i]) for i in range(256)], config.described)
+    pieces = [bytes([i]) for i in range(256)]
+    return models.network(tokentree.plain(256), pieces, config.described, config.sets)
 
 
 def _foretell(
@@ -286,8 +286,8 @@ def _foretell(
     if backend.native():
         done = 0
         for block in blocks:
-            ids, how = block.astype(np.int32), {"rate": work.config.rate, "block": _BLOCK}
-            memory, reading = models.read(work.network, memory, ids, learn=True, **how)
+            ids = block.astype(np.int32)
+            memory, reading = models.read(work.network, memory, ids, learn=True, block=_BLOCK)
             take(block, np.asarray(reading.ones).reshape(-1))
             done += len(block)
             report(done)
@@ -317,6 +317,6 @@ def _decode(
     callback = BitCallback(code)
     for at in range(0, size, _BLOCK):
         count = min(_BLOCK, size - at)
-        memory = models.decode(work.network, memory, count, callback, rate=work.config.rate, block=_BLOCK)
+        memory = models.decode(work.network, memory, count, callback, block=_BLOCK)
         report(at + count)
     return memory

@@ -1,9 +1,8 @@
-"""The fields that context neurons observe, and the cells that they address.
+"""The cells that context neurons address by the fields that they observe.
 
-A *field* is a fact about a place in a text: one of the last tokens, its class, or the word being written. A
-neuron hashes the fields that it is connected to. This hash and the name of a node of the token tree address a
-cell: they give a bucket of the neuron's row, and a tag within the bucket. All arithmetic is exact, in
-``uint32``.
+A neuron hashes the fields (`fields`) that it is connected to. This hash and the name of a node of the token
+tree address a cell: they give a bucket of the neuron's row, and a tag within the bucket. All arithmetic is
+exact, in ``uint32``.
 
 Source: docs/semantics/chain.md
 """
@@ -16,19 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.chain import tokentree
-from wnn_jax.chain.constants import (
-    BUCKET,
-    CLASS_BITS,
-    CODE_BITS,
-    FAST_LIMIT,
-    FAST_MOST,
-    FIELDS,
-    FOLDED,
-    RECENT,
-    VIEWS,
-    Lexicon,
-    Register,
-)
+from wnn_jax.chain.constants import BUCKET, FAST_LIMIT, FAST_MOST, FIELDS, VIEWS
+from wnn_jax.chain.fields import mix
 
 
 class Network(NamedTuple):
@@ -36,10 +24,11 @@ class Network(NamedTuple):
 
     Attributes:
       tree: a `tokentree.TokenTree` of arrays.
-      lexicon: ``uint32 [9, V]``, see `Lexicon`.
+      lexicon: ``uint32 [V, 23]``, see `constants.Lexicon`.
       connections: ``int32 [n, T]``: the fields that each of n context neurons observes, as places in
         `FIELDS`; -1 where it observes fewer than T.
       view: ``int32 [n]``: which of the three names of a node each neuron uses, as a place in `VIEWS`.
+      sets: ``int32 [K]``: the sets of weights of an online model, see `WeightSet`; the first is `WeightSet.ONE`.
 
     Source: docs/semantics/chain.md
     """
@@ -48,57 +37,14 @@ class Network(NamedTuple):
     lexicon: jax.Array
     connections: jax.Array
     view: jax.Array
+    sets: jax.Array
 
 
-def lexicon(pieces: list[bytes], codes: np.ndarray) -> np.ndarray:
-    """Returns the lexicon ``uint32 [9, V]``, see `Lexicon`.
-
-    Letters and digits of ASCII and all bytes above it belong to words; any other byte is a border between
-    words. Letters of ASCII are lowered.
-
-    Args:
-      pieces: the bytes of each of the V ids.
-      codes: ``int32 [V]``, the codes of the token tree.
-
-    Source: docs/semantics/chain.md
-    """
-    table = np.zeros((len(Lexicon), len(pieces)), np.uint32)
-    table[Lexicon.FOLDED] = folded(pieces)
-    for token, piece in enumerate(pieces):
-        multiply, add, head, ends = 1, 0, (0, 1), False
-        for byte in piece.lower():
-            if byte >= 128 or bytes([byte]).isalnum():
-                add = (add * 0x01000193 + byte + 1) & 0xFFFFFFFF
-                multiply = multiply * 0x01000193 & 0xFFFFFFFF
-            else:
-                head = head if ends else (add, multiply)
-                add, multiply, ends = 0, 0, True
-        row = table[:, token]
-        row[Lexicon.MULTIPLY], row[Lexicon.ADD], row[Lexicon.ENDS] = multiply, add, ends
-        row[Lexicon.HEAD], row[Lexicon.HEAD_MULTIPLY] = head
-        row[Lexicon.TAIL], row[Lexicon.SIZE] = int.from_bytes(piece[-3:], "big"), min(len(piece), 3)
-    table[Lexicon.CODE] = codes
-    return table
-
-
-def folded(pieces: list[bytes]) -> np.ndarray:
-    """Returns canonical ids ``int32 [V]``: tokens that differ only in case or in outer spaces share one.
-
-    Args:
-      pieces: the bytes of each of the V ids. A piece of spaces alone is kept as it is.
-
-    Source: docs/semantics/chain.md
-    """
-    known: dict[bytes, int] = {}
-    names = (piece.strip(b" ").lower() or piece for piece in pieces)
-    return np.array([known.setdefault(name, len(known)) for name in names], np.int32)
-
-
-def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+def wire(described: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the connections ``int32 [n, T]`` and the views ``int32 [n]`` of context neurons.
 
     Args:
-      described: the view of each neuron, one of `VIEWS`, and the fields that it observes, separated by
+      described: for each neuron its view, one of `VIEWS`, and the fields that it observes, separated by
         spaces.
 
     Raises:
@@ -106,89 +52,19 @@ def wire(described: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
 
     Source: docs/semantics/chain.md
     """
-    wired = [fields.split() for _, fields in described]
-    unknown = [name for row in wired for name in row if name not in FIELDS]
-    unknown += [view for view, _ in described if view not in VIEWS]
+    words = [one.split() or [""] for one in described]
+    views, wired = [row[0] for row in words], [row[1:] for row in words]
+    unknown = [view for view in views if view not in VIEWS]
+    unknown += [name for row in wired for name in row if name not in FIELDS]
     if unknown or not described:
         raise ValueError(
-            (f"unknown field or view {unknown[0]!r}" if unknown else "no neuron is described")
-            + f": choose among {', '.join((*FIELDS, *VIEWS))}"
+            (f"unknown view or field {unknown[0]!r}" if unknown else "no neuron is described")
+            + f": name one of the views {', '.join(VIEWS)}, then some of the fields {', '.join(FIELDS)}"
         )
     connections = np.full((len(wired), max(1, *(len(row) for row in wired))), -1, np.int32)
     for row, names in zip(connections, wired, strict=True):
         row[: len(names)] = [FIELDS.index(name) for name in names]
-    return connections, np.array([VIEWS.index(view) for view, _ in described], np.int32)
-
-
-def remember(network: Network, registers: jax.Array, token: jax.Array) -> jax.Array:
-    """Returns the registers after a token; those of the count and of the match stay as they are.
-
-    Args:
-      network: the wiring.
-      registers: ``uint32 [12]``, see `Register`.
-      token: ``int32 []``.
-
-    Source: docs/semantics/chain.md
-    """
-    row = network.lexicon[:, token]
-    word = registers[Register.WORD]
-    finished = word * row[Lexicon.HEAD_MULTIPLY] + row[Lexicon.HEAD]
-    ends = row[Lexicon.ENDS] > 0
-    last = jnp.where(ends & (finished > 0), finished, registers[Register.LAST_WORD])
-    word = jnp.where(ends, row[Lexicon.ADD], word * row[Lexicon.MULTIPLY] + row[Lexicon.ADD])
-    size = row[Lexicon.SIZE]
-    shifted = jnp.where(size >= 3, 0, registers[Register.BYTES] << jnp.minimum(8 * size, 24))
-    spelled = (shifted | row[Lexicon.TAIL]) & jnp.uint32(0xFFFFFF)
-    newest = token.astype(jnp.uint32)[None] + 1
-    words = jnp.stack([word, last, spelled])
-    return jnp.concatenate([newest, registers[: RECENT - 1], words, registers[Register.COUNT :]])
-
-
-def mix(h: jax.Array, x: jax.Array) -> jax.Array:
-    """Hashes two ``uint32`` into one: a multiplication and the finalizer of murmur3.
-
-    Args:
-      h: ``uint32 [...]``, the hash so far.
-      x: ``uint32 [...]``, the value to add to it.
-
-    Source: MurmurHash3 (A. Appleby, public domain); docs/semantics/chain.md
-    """
-    h = h ^ x * jnp.uint32(0x9E3779B1)
-    h = (h ^ h >> 15) * jnp.uint32(0x85EBCA6B)
-    h = (h ^ h >> 13) * jnp.uint32(0xC2B2AE35)
-    return h ^ h >> 16
-
-
-def fields(network: Network, registers: jax.Array) -> jax.Array:
-    """Returns the fields ``uint32 [F]`` of one place in a text, in the order of `FIELDS`.
-
-    A field of a token that does not exist yet is 0.
-
-    Args:
-      network: the wiring.
-      registers: ``uint32 [12]``, see `Register`.
-
-    Source: docs/semantics/chain.md
-    """
-    recent = registers[:FOLDED]
-    there = recent > 0
-    token = jnp.maximum(recent, 1) - 1
-    folded = jnp.where(there, network.lexicon[Lexicon.FOLDED][token] + 1, 0)
-    code = jnp.where(there, network.lexicon[Lexicon.CODE][token], 0)
-    classes = [(code >> CODE_BITS - bits) + there.astype(jnp.uint32) for bits in CLASS_BITS]
-    words = registers[jnp.array([Register.WORD, Register.LAST_WORD, Register.BYTES])]
-    return jnp.concatenate([registers[:RECENT], folded, *classes, words])
-
-
-def classes(fields: jax.Array) -> jax.Array:
-    """Returns the classes ``int32 [2]`` of the last two tokens: 6 bits plus 1, or 0 without a token.
-
-    Args:
-      fields: ``uint32 [F]``, the fields of a place.
-
-    Source: docs/semantics/chain.md
-    """
-    return fields[jnp.array([FIELDS.index("class6_1"), FIELDS.index("class6_2")])].astype(jnp.int32)
+    return connections, np.array([VIEWS.index(view) for view in views], np.int32)
 
 
 def hash_fields(network: Network, fields: jax.Array) -> jax.Array:

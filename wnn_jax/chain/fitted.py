@@ -18,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import given, readout, static, tokentree
+from wnn_jax.chain import given, online, readout, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
+from wnn_jax.chain.constants import CELL
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
+from wnn_jax.chain.memory import Memory, StaticMemory
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
 from wnn_jax.saving import folders
@@ -119,7 +121,7 @@ def build(config: ChainConfig, corpus: Corpus) -> Network:
         tree = tokentree.plain(corpus.vocabulary)
     else:
         tree = tokentree.clustered(corpus.train, corpus.pieces, config.rare)
-    return models.network(tree, corpus.pieces, config.described)
+    return models.network(tree, corpus.pieces, config.described, config.sets)
 
 
 @checks.classes
@@ -131,9 +133,12 @@ def empty(config: ChainConfig, network: Network) -> Memory:
 
     Source: docs/semantics/chain.md
     """
-    log_slots = memories.log_slots_for(config.memory_mib, network.view.shape[0])
-    make = memories.empty_online if config.mode == "online" else memories.empty_static
-    return make(network, log_slots)
+    neurons = network.view.shape[0]
+    if config.mode == "online":
+        cell = online.CELL_BYTES + (online.LIST_BYTES if config.lists else 0)
+        log_slots = memories.log_slots_for(config.memory_mib, neurons, cell)
+        return online.empty_online(network, log_slots, lists=config.lists)
+    return memories.empty_static(network, memories.log_slots_for(config.memory_mib, neurons, 4 * CELL))
 
 
 @checks.classes
@@ -380,7 +385,7 @@ class _Run:
 
     def _read_chunk(self, part: np.ndarray, scored: bool) -> None:
         config, network, memory = self.model.config, self.model.network, self.model.memory
-        how = {"learn": config.mode == "online", "argmax": scored and self.argmax, "rate": config.rate}
+        how = {"learn": config.mode == "online", "argmax": scored and self.argmax}
         memory, reading = models.read_ids(network, memory, part, **how, block=config.chunk)
         self.model = self.model._replace(memory=memory)
         if scored:

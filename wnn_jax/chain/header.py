@@ -27,7 +27,7 @@ import zlib
 from typing import Any, Literal, NamedTuple
 
 from wnn_jax import checks, files
-from wnn_jax.chain import constants
+from wnn_jax.chain import constants, online
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.config import BYTES_BEST, BYTES_FAST, ChainConfig
 from wnn_jax.chain.constants import LEAST
@@ -156,7 +156,8 @@ def log_slots_for(size: int, config: ChainConfig) -> int:
 
     Source: docs/semantics/chain.md
     """
-    most = min(_MOST_LOG, memories.log_slots_for(config.memory_mib, len(config.described)))
+    cell = online.CELL_BYTES + (online.LIST_BYTES if config.lists else 0)
+    most = min(_MOST_LOG, memories.log_slots_for(config.memory_mib, len(config.described), cell))
     return min(most, max(_LEAST_LOG, (8 * size).bit_length() - 1))
 
 

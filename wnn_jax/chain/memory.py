@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend
+from wnn_jax.chain import backend, fields
 from wnn_jax.chain.constants import (
     BUCKET,
     CELL,
@@ -19,20 +19,15 @@ from wnn_jax.chain.constants import (
     HITS,
     KINDS,
     LANES,
-    MATCH_LENGTHS,
-    MATCH_LOG,
-    REFINE_LOG,
-    REFINE_STEPS,
-    REFINE_WIDTH,
-    REGISTERS,
     STATES,
 )
 from wnn_jax.chain.contexts import Network
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.checks import Limits
 
 
 class StaticMemory(NamedTuple):
-    """The counts of a text, and a readout of them. Reading changes the registers alone.
+    """The counts of a text, and a readout of them. Reading changes the state of the text alone.
 
     Attributes:
       slots: ``uint32 [n, S / 4, 4, 3]``, the cells of n neurons, S for each, in buckets of four. The first
@@ -42,7 +37,9 @@ class StaticMemory(NamedTuple):
       gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
         neurons.
       offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
-      registers: ``uint32 [12]``, see `constants.Register`.
+      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      followed: ``uint32 [5, 2^18, 2]``.
+      line: ``uint32 [2, 256]``.
 
     Source: docs/semantics/chain.md
     """
@@ -51,42 +48,8 @@ class StaticMemory(NamedTuple):
     gain: jax.Array
     offset: jax.Array
     registers: jax.Array
-
-
-class OnlineMemory(NamedTuple):
-    """The memory of a model that learns while it reads.
-
-    Attributes:
-      slots: see `StaticMemory`; here the fast counts are used, and they forget.
-      gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
-        neurons and then their fast counts.
-      gain_sum: ``float32 [GAIN_ROWS, I]``, sums of the squared gradients of ``gain``.
-      offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
-      offset_sum: ``float32 [2 * STATES, I]``, sums of the squared gradients of ``offset``.
-      match_share: ``float32 [2, 32]``, how often a match of each length was right, outside and inside the
-        spelled branch of the tree.
-      match_gain: ``float32 [2, 32]``, the weight of such a match.
-      refined: ``float32 [2, 2^16, 33]``, how often the bit was 1 at each step of the mixed probability: by
-        node, and by last token and node.
-      text: ``int32 [room]``, the last tokens that were read, as a ring.
-      match_table: ``int32 [2^18]``, the place of the token that followed the latest occurrence of three
-        tokens, by the hash of the three; 0 for none.
-      registers: ``uint32 [12]``, see `constants.Register`.
-
-    Source: docs/semantics/chain.md
-    """
-
-    slots: jax.Array
-    gain: jax.Array
-    gain_sum: jax.Array
-    offset: jax.Array
-    offset_sum: jax.Array
-    match_share: jax.Array
-    match_gain: jax.Array
-    refined: jax.Array
-    text: jax.Array
-    match_table: jax.Array
-    registers: jax.Array
+    followed: jax.Array
+    line: jax.Array
 
 
 Memory = StaticMemory | OnlineMemory
@@ -100,12 +63,13 @@ def log_slots(memory: Memory) -> int:
     return memory.slots.shape[1].bit_length() + 1
 
 
-def log_slots_for(memory_mib: int, neurons: int) -> int:
+def log_slots_for(memory_mib: int, neurons: int, cell: int) -> int:
     """Returns log2 of the largest number of cells in a row for which all rows fit into a memory; at most 28.
 
     Args:
       memory_mib: the size of the memory in MiB.
       neurons: the number of rows.
+      cell: the number of bytes that a cell takes, with its share of whatever else grows with the rows.
 
     Raises:
       ValueError: a number is out of range, or the smallest rows, of four cells, do not fit.
@@ -114,7 +78,8 @@ def log_slots_for(memory_mib: int, neurons: int) -> int:
     """
     checks.integer("memory_mib", memory_mib, Limits(least=1, most=1 << 20))
     checks.integer("neurons", neurons, Limits(least=1))
-    cells = (memory_mib << 20) // (4 * CELL * neurons)
+    checks.integer("cell", cell, Limits(least=1))
+    cells = (memory_mib << 20) // (cell * neurons)
     if cells < BUCKET:
         raise ValueError(
             f"memory_mib={memory_mib} is too few MiB for the tables of {neurons} neurons: raise memory_mib"
@@ -135,39 +100,7 @@ def empty_static(network: Network, log_slots: int) -> StaticMemory:
     Source: docs/semantics/chain.md
     """
     gain, offset = _start(network.view.shape[0])
-    return StaticMemory(_zeros(network, log_slots), gain, offset, jnp.zeros(REGISTERS, jnp.uint32))
-
-
-def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> OnlineMemory:
-    """Makes an online memory that has read nothing.
-
-    Args:
-      network: the wiring.
-      log_slots: log2 of the number of cells in each neuron's row; a cell has 12 bytes.
-      room: the number of last tokens in which matches are looked for.
-
-    Raises:
-      ValueError: ``log_slots`` or ``room`` is out of range.
-
-    Source: docs/semantics/chain.md
-    """
-    checks.integer("room", room, Limits(above=2 * MATCH_LENGTHS, most=1 << 28))
-    gain, offset = _start(2 * network.view.shape[0])
-    stretched = (np.arange(REFINE_STEPS) - REFINE_STEPS // 2) * REFINE_WIDTH
-    refined = (1 / (1 + np.exp(-stretched))).astype(np.float32)
-    return OnlineMemory(
-        slots=_zeros(network, log_slots),
-        gain=gain,
-        gain_sum=jnp.zeros(gain.shape, jnp.float32),
-        offset=offset,
-        offset_sum=jnp.zeros(offset.shape, jnp.float32),
-        match_share=jnp.full((2, MATCH_LENGTHS), 0.8, jnp.float32),
-        match_gain=jnp.full((2, MATCH_LENGTHS), 0.3, jnp.float32),
-        refined=jnp.array(np.broadcast_to(refined, (2, 1 << REFINE_LOG, REFINE_STEPS))),
-        text=jnp.zeros(room, jnp.int32),
-        match_table=jnp.zeros(1 << MATCH_LOG, jnp.int32),
-        registers=jnp.zeros(REGISTERS, jnp.uint32),
-    )
+    return StaticMemory(_zeros(network, log_slots), gain, offset, *fields.empty())
 
 
 def _zeros(network: Network, log_slots: int) -> jax.Array:

@@ -145,7 +145,7 @@ def train_readout(
 
     def loss(moved, rows: BitCounts):
         weights = jax.tree.map(jnp.add, start, moved)
-        seen = mixer.evidence(inputs, rows.zeros, rows.ones, None)
+        seen = mixer.evidence(inputs, rows.zeros, rows.ones)
         chosen = mixer.choose_rows(network, rows.node, seen, rows.classes)
         dot = mixer.logit(weights[0], weights[1] * real, chosen, seen.odds)
         return optax.sigmoid_binary_cross_entropy(dot, rows.bit.astype(jnp.float32)).mean()

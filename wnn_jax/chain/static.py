@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, contexts, given
+from wnn_jax.chain import backend, contexts, fields, given
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain.config import ReadoutConfig
 from wnn_jax.chain.contexts import Network
@@ -44,14 +44,17 @@ class ObservedText(NamedTuple):
 
 
 @jax.jit
-def _observe(network: Network, registers, tokens):
-    def one(registers, token):
-        seen = contexts.fields(network, registers)
-        hashes = contexts.hash_fields(network, seen)
-        return contexts.remember(network, registers, token), (hashes, contexts.classes(seen))
+def _observe(network: Network, state: fields.TextState, tokens):
+    if backend.native():
+        return backend.observe(network, state, tokens)
 
-    registers, (hashes, classes) = jax.lax.scan(one, registers, tokens)
-    return registers, hashes.T, classes.T
+    def one(state, token):
+        seen = fields.fields(network.lexicon, state.registers)
+        hashes = contexts.hash_fields(network, seen)
+        return fields.remember(network.lexicon, state, token), (hashes, fields.classes(seen))
+
+    state, (hashes, classes) = jax.lax.scan(one, state, tokens)
+    return state, hashes.T, classes.T
 
 
 def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, ObservedText]:
@@ -63,7 +66,7 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
       tokens: ids ``int [N]``.
 
     Returns:
-      the memory with its registers after the text, and the `ObservedText`.
+      the memory with the state of the text after it, and the `ObservedText`.
 
     Raises:
       ValueError: a token is outside the vocabulary, or an array of the network or the memory is not of one.
@@ -73,12 +76,12 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
     given.network(network)
     given.memory(network, memory)
     ids = jnp.asarray(given.tokens(network, tokens))
-    registers, hashes, classes = _observe(network, memory.registers, ids)
-    return memory._replace(registers=registers), ObservedText(ids, hashes, classes)
+    state, hashes, classes = _observe(network, fields.of(memory), ids)
+    return fields.put(memory, state), ObservedText(ids, hashes, classes)
 
 
 def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
-    """Returns the memory with registers as if it had read ``tokens`` alone; its counts stay as they are.
+    """Returns the memory as if it had read ``tokens`` alone; its counts stay as they are.
 
     Args:
       network: the wiring.
@@ -87,8 +90,7 @@ def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
 
     Source: docs/semantics/chain.md
     """
-    start = memory._replace(registers=jnp.zeros_like(memory.registers))
-    return observe(network, start, tokens)[0]
+    return observe(network, fields.put(memory, fields.empty()), tokens)[0]
 
 
 def part(text: ObservedText, begin: int, end: int) -> ObservedText:
@@ -218,8 +220,8 @@ def unweighted_nats(
     checks.integer("block", block, given.BLOCK)
     given.network(network)
     tokens = given.tokens(network, tokens)
-    fields = np.asarray((network.connections >= 0).sum(axis=1))
-    order = tuple(np.argsort(fields, kind="stable").tolist())
+    widths = np.asarray((network.connections >= 0).sum(axis=1))
+    order = tuple(np.argsort(widths, kind="stable").tolist())
     start, bits = np.asarray(network.tree.start), np.asarray(network.tree.bit)
     found: dict[str, list[np.ndarray]] = {"vote": [], "backoff": []}
     for at in range(0, len(tokens), block):
