@@ -1,4 +1,4 @@
-"""Compressed bytes: round trips, the header and each thing that it refuses, the coder, the table of programs."""
+"""Compressed bytes: round trips, the header and all that it refuses, the coder, the table of programs."""
 
 import dataclasses
 import gzip
