@@ -17,7 +17,7 @@ Source: docs/semantics/chain.md
 """
 
 from wnn_jax.chain.archive import compress, decompress
-from wnn_jax.chain.config import BYTES, WORDS, ChainConfig, ReadoutConfig
+from wnn_jax.chain.config import BYTES, BYTES_BEST, BYTES_FAST, WORDS, ChainConfig, ReadoutConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.costs import TrainingCost, training_cost
 from wnn_jax.chain.fitted import (
@@ -41,6 +41,8 @@ from wnn_jax.chain.stored import load, save
 
 __all__ = [
     "BYTES",
+    "BYTES_BEST",
+    "BYTES_FAST",
     "WORDS",
     "BitCallback",
     "ChainConfig",

@@ -57,7 +57,7 @@ _STATE = 64  # bits that the coder may hold besides the code
 
 
 class Header(NamedTuple):
-    """What a header says.
+    """The contents of a header.
 
     Attributes:
       config: the settings of the model.
