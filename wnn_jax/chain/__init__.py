@@ -22,6 +22,8 @@ from wnn_jax.chain.archive import compress, decompress
 from wnn_jax.chain.config import (
     BEST,
     BYTES,
+    BYTES_BEST,
+    BYTES_FAST,
     FAST,
     STATIC,
     STATIC_TWO_TREES,
@@ -61,6 +63,8 @@ from wnn_jax.chain.searching import (
 __all__ = [
     "BEST",
     "BYTES",
+    "BYTES_BEST",
+    "BYTES_FAST",
     "FAST",
     "STATIC",
     "STATIC_TWO_TREES",

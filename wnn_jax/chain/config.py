@@ -231,3 +231,7 @@ FAST = ChainConfig(mode="online")
 BEST = ChainConfig(mode="online", memory_mib=3072)
 TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
 STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
+
+# Models of bytes that compress, see `archive`.
+BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons=BYTES, memory_mib=1536)
+BYTES_FAST = dataclasses.replace(BYTES_BEST, neurons=BYTES[:8], sets=SETS[:4], lists=False)

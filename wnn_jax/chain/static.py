@@ -19,7 +19,6 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.chain import backend, contexts, fields, given, static_cells, static_inputs, static_mixer
-from wnn_jax.chain import memory as memories
 from wnn_jax.chain.config import ReadoutConfig
 from wnn_jax.chain.constants import FIELDS, ORDERS, SHAPES
 from wnn_jax.chain.contexts import Network
