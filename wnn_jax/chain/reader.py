@@ -220,7 +220,7 @@ def _owners(tree: tokentree.TokenTree) -> jax.Array:
 def _node_chances(network: Network, memory: Any, place: Any) -> jax.Array:
     nodes = jnp.arange(network.tree.children.shape[0], dtype=jnp.int32)
     if isinstance(memory, OnlineMemory):
-        return learner.predict(network, memory, place, nodes, depths(network.tree)).one
+        return learner.chances(network, memory, place, nodes, depths(network.tree))
     return mixer.predict(network, memory, place, nodes)
 
 
@@ -336,7 +336,7 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
             if settings.learn:
                 # All reads come before the writes: otherwise XLA copies the memory so that it can write first.
                 memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
-                memory = learner.learn(network, memory, place, node, bit, said)
+                memory = learner.learn(memory, place, node, bit, said)
         else:
             one = mixer.predict(network, memory, place, node)
             bit = choose(at, one)
