@@ -198,8 +198,8 @@ class Lexicon(enum.IntEnum):
     The word being written is a polynomial of its letters. A token without a border in it updates the word to
     ``word * multiply + add``. A token with a border finishes the word as ``word * head_multiply + head``.
 
-    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the *tail*
-    after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
+    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the
+    *tail* after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
 
     Attributes:
       FOLDED: the canonical id.

@@ -340,10 +340,15 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
         else:
             one = mixer.predict(network, memory, place, node)
             bit = choose(at, one)
-        return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(one)
+        return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(one)
+
+    def learning(memory):
+        """Returns what a turn changes. The tables that follow the text would be copied each time."""
+        return {name: x for name, x in memory._asdict().items() if settings.learn and name not in following}
+
 
     fixed = memory
-    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth, jnp.float32)
+    first = jnp.int32(0), jnp.int32(0), learning(memory), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
     return _end_token(network, _put(fixed, moved), place, token, settings.learn), token, ones, best

@@ -15,8 +15,7 @@ from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.constants import FIELDS, REGISTERS, Register
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
-from wnn_jax.chain.memory import StaticMemory
-from wnn_jax.chain.online import OnlineMemory
+from wnn_jax.chain.memory import OnlineMemory, StaticMemory
 from wnn_jax.data import text as texts
 from wnn_jax.data.text import TextConfig
 from wnn_jax.saving import checkpoint
@@ -143,9 +142,7 @@ def _renewed(
     registers = np.zeros(REGISTERS, np.uint32)
     registers[list(_REGISTERS_3)] = old
     if connections.min() < -1:
-        raise ValueError(
-            f"connections[...]={connections.min()} is out of range: give integers of at least -1"
-        )
+        raise ValueError(f"a connection is {connections.min()}: give integers of at least -1")
     numbers = np.array([*(FIELDS.index(name) for name in _FIELDS_3), -1], np.int32)
     state = fields.empty()._replace(registers=jnp.asarray(registers))
     named = {"tree_rank": jnp.asarray(rank), "lexicon": jnp.asarray(lexicon.lexicon(pieces, codes, rank))}
