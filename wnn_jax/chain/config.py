@@ -126,6 +126,7 @@ class ChainConfig:
         neuron that uses one of them is dropped.
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
+      runs: whether contexts after which only one bit ever came are an input of their own in an online model.
       memory_mib: largest size of the tables in MiB. A cell of a static model has 12 bytes; one of an online
         model has 16, and 18 with lists.
       chunk: number of tokens in a call; the results do not depend on it.
@@ -144,6 +145,7 @@ class ChainConfig:
     without: tuple[str, ...] = ()
     sets: tuple[str, ...] = SETS
     lists: bool = True
+    runs: bool = False
     memory_mib: int = 1536
     chunk: int = 16384
     readout: ReadoutConfig = ReadoutConfig()

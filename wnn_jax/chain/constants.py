@@ -104,6 +104,10 @@ MAP_STATES = FAST_STEPS**2 * 2 * AGES * 2 * ZONES
 MAP_LIMIT = 1023  # the most visits that slow down a map
 MAP_LEAST = 0.0005  # a map's probability is at least this, and at most 1 minus this
 
+# The adaptive map of contexts after which only one bit ever came, by how often it came.
+RUN_MOST = 31
+RUN_STATES = (RUN_MOST + 1) * 2 * ZONES
+
 # The lists of the tokens that followed a context last.
 LISTED = 7
 LIST_WORDS = LISTED + 1
@@ -139,6 +143,7 @@ FINAL_RATE_MORE = (
 )
 FINAL_RATE_HALF = 1000.0
 TOKEN_ROWS_LOG = 11
+TOP_KINDS = 1024  # number of the most visited nodes whose weights depend on the last class too
 MATCH_KINDS = 3 * 16 * 2
 SEEN_STEPS = 32
 
@@ -167,6 +172,8 @@ class WeightSet(enum.IntEnum):
     TOKEN = 10
     BYTE = 11
     BYTE_BEFORE = 12
+    SHAPE_DEPTH = 13
+    KIND_CLASS = 14
 
 
 # The number of rows of each set, in the order of `WeightSet`.
@@ -184,6 +191,8 @@ SET_ROWS = (
     1 << TOKEN_ROWS_LOG,
     2 * 256,
     256,
+    64 * SHAPES,
+    16 * TOP_KINDS + 32,
 )
 # The sets that choose rows of the second layer.
 FINAL_SETS = (

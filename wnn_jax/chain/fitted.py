@@ -137,7 +137,7 @@ def empty(config: ChainConfig, network: Network) -> Memory:
     if config.mode == "online":
         cell = online.CELL_BYTES + (online.LIST_BYTES if config.lists else 0)
         log_slots = memories.log_slots_for(config.memory_mib, neurons, cell)
-        return online.empty_online(network, log_slots, lists=config.lists)
+        return online.empty_online(network, log_slots, lists=config.lists, runs=config.runs)
     return memories.empty_static(network, memories.log_slots_for(config.memory_mib, neurons, 4 * CELL))
 
 

@@ -41,6 +41,7 @@ from wnn_jax.chain.constants import (
     REFINED_LOG,
     REFINEMENTS,
     REGISTERS,
+    RUN_STATES,
     SET_ROWS,
     STATES,
     VIEWS,
@@ -236,10 +237,14 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     )
     if lists and given.lists.shape[1] & (given.lists.shape[1] - 1):
         raise ValueError(f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two")
-    _, padded = online.inputs(neurons, lists)
+    runs = len(given.run_maps) > 0
+    _, padded = online.inputs(neurons, lists, runs)
     maps = {"states": MAP_STATES, "share and visits": 2}
     checks.array("maps", given.maps, "float32", {"n": neurons, **maps}, SUM)
     checks.entries("maps", _shares(given.maps), _SHARE)
+    maps["states"] = RUN_STATES
+    checks.array("run_maps", given.run_maps, "float32", {"n": neurons if runs else 0, **maps}, SUM)
+    checks.entries("run_maps", _shares(given.run_maps), _SHARE)
     maps["states"] = MATCH_STATES
     checks.array("match_maps", given.match_maps, "float32", {"matches": MATCHES, **maps}, SUM)
     checks.entries("match_maps", _shares(given.match_maps), _SHARE)
