@@ -2,9 +2,9 @@
 
 A cell knows how often each bit came in its context: counts of all time, the same counts fading, and *fast*
 counts, which are cut as soon as the other bit comes. It also has the time and the bit of the last write. The
-fast counts, the last bit and the age of a cell are its *state*. Each neuron has an *adaptive map*, which learns
-how often the bit was 1 in each state, so a state may stand for anything: a bit that came once, long ago, is
-trusted as much as such bits deserve.
+fast counts, the last bit and the age of a cell are its *state*. Each neuron has an *adaptive map*, which
+learns how often the bit was 1 in each state, so a state may stand for anything: a bit that came once, long
+ago, is trusted as much as such bits deserve.
 
 All arithmetic on counts is exact, in ``uint32``. In this module n is the number of context neurons.
 
@@ -32,6 +32,7 @@ from wnn_jax.chain.constants import (
     HIT_NEURONS,
     MAP_LEAST,
     MAP_LIMIT,
+    RUN_MOST,
     SMOOTH,
     TICK_LOG,
     ZONES,
@@ -71,8 +72,8 @@ def ticks(now: jax.Array) -> jax.Array:
 def find(network: Network, memory: OnlineMemory, hashes: jax.Array, node: jax.Array, now: jax.Array) -> Cells:
     """Finds the cells that the neurons address at a node.
 
-    An unknown context gets the first empty cell of its bucket. If there is none, it gets the first one with the
-    fewest observations.
+    An unknown context gets the first empty cell of its bucket. If there is none, it gets the first one with
+    the fewest observations.
 
     Args:
       network: the wiring.
@@ -162,18 +163,33 @@ def states(cells: Cells, zone: jax.Array, depth: jax.Array, now: jax.Array) -> j
     return state * ZONES + zone * (ZONES // 2) + jnp.minimum(depth // 2, ZONES // 2 - 1)
 
 
-def mapped(memory: OnlineMemory, cells: Cells, state: jax.Array) -> jax.Array:
-    """Returns the log-odds ``float32 [n]`` of how often the bit was 1 in these states; 0 for unknown contexts.
+def runs(cells: Cells, state: jax.Array) -> jax.Array:
+    """Returns the run of each cell, ``int32 [n]`` below `RUN_STATES`; -1 where both bits came.
 
     Args:
-      memory: the memory that has the maps.
       cells: the cells at a node.
       state: ``int32 [n]``, their states.
 
     Source: docs/semantics/chain.md
     """
-    share = memory.maps[jnp.arange(state.shape[0], dtype=jnp.int32), state, 0]
-    return jnp.where(cells.known, jnp.log(share / (1.0 - share)), 0.0)
+    zeros, ones = cells.words[:, 1] >> 16, cells.words[:, 1] & _LOW
+    length = jnp.minimum(zeros + ones, RUN_MOST).astype(jnp.int32)
+    run = (length * 2 + (ones > 0).astype(jnp.int32)) * ZONES + state % ZONES
+    return jnp.where((zeros > 0) & (ones > 0), -1, run)
+
+
+def mapped(maps: jax.Array, cells: Cells, state: jax.Array) -> jax.Array:
+    """Returns the log-odds ``float32 [n]`` of how often the bit was 1 in these states; 0 where unknown.
+
+    Args:
+      maps: ``float32 [n, states, 2]``, the maps of the neurons.
+      cells: the cells at a node.
+      state: ``int32 [n]``, the state of each cell; -1 for none.
+
+    Source: docs/semantics/chain.md
+    """
+    share = maps[jnp.arange(state.shape[0], dtype=jnp.int32), state, 0]
+    return jnp.where(cells.known & (state >= 0), jnp.log(share / (1.0 - share)), 0.0)
 
 
 def hits(cells: Cells) -> jax.Array:
@@ -215,33 +231,45 @@ def write(cells: Cells, bit: jax.Array, now: jax.Array) -> jax.Array:
     return jnp.stack([*words, last], axis=1)
 
 
-def learn(
-    memory: OnlineMemory, cells: Cells, state: jax.Array, bit: jax.Array, now: jax.Array
-) -> OnlineMemory:
-    """Writes a bit into the cells, and moves the maps of the states that the known ones had.
+def learn(memory: OnlineMemory, cells: Cells, bit: jax.Array, now: jax.Array) -> OnlineMemory:
+    """Writes a bit into the cells.
 
     Args:
-      memory: the memory.
+      memory: the memory that has the cells.
       cells: the cells at a node.
-      state: ``int32 [n]``, their states.
       bit: ``int32 []``.
       now: ``uint32 []``, the number of tokens that were read.
 
     Source: docs/semantics/chain.md
     """
+    neurons = jnp.arange(cells.slot.shape[0], dtype=jnp.int32)
+    return memory._replace(
+        slots=memory.slots.at[neurons, cells.bucket, cells.slot].set(write(cells, bit, now))
+    )
+
+
+def learn_maps(maps: jax.Array, cells: Cells, state: jax.Array, bit: jax.Array) -> jax.Array:
+    """Moves the maps ``float32 [n, states, 2]`` of the states that the known cells had.
+
+    Args:
+      maps: the maps of the neurons.
+      cells: the cells at a node.
+      state: ``int32 [n]``, the state of each cell; -1 for none.
+      bit: ``int32 []``.
+
+    Source: docs/semantics/chain.md
+    """
     neurons = jnp.arange(state.shape[0], dtype=jnp.int32)
     # A state beyond the last one is not written.
-    moving = jnp.where(cells.known, state, memory.maps.shape[1])
-    maps = memory.maps.at[neurons, moving].set(moved(memory.maps[neurons, state], bit), mode="drop")
-    slots = memory.slots.at[neurons, cells.bucket, cells.slot].set(write(cells, bit, now))
-    return memory._replace(maps=maps, slots=slots)
+    moving = jnp.where(cells.known & (state >= 0), state, maps.shape[1])
+    return maps.at[neurons, moving].set(moved(maps[neurons, state], bit), mode="drop")
 
 
 def moved(entries: jax.Array, bit: jax.Array) -> jax.Array:
-    """Moves entries of maps ``float32 [..., 2]`` towards a bit: by 2/3 at their first visit, then more slowly.
+    """Moves entries of maps towards a bit: by 2/3 at their first visit, then more slowly.
 
     Args:
-      entries: how often the bit was 1, and the number of visits.
+      entries: ``float32 [..., 2]``, how often the bit was 1, and the number of visits.
       bit: ``int32 []``.
 
     Source: docs/semantics/chain.md

@@ -1,12 +1,13 @@
 """The model that learns while it reads: one turn of it, in plain JAX.
 
-A turn is predicted from the inputs of all parts, and then each part learns its bit. The parts are the cells of
-the neurons (`cells`), their lists of tokens (`lists`), the matches (`matches`), the recent bits of the node
-(`recency`), the weights that mix all these (`weights`), and the maps that refine the result (`refinement`).
+A turn is predicted from the inputs of all parts, and then each part learns its bit. The parts are the cells
+of the neurons (`cells`), their lists of tokens (`lists`), the matches (`matches`), the recent bits of the
+node (`recency`), the weights that mix all these (`weights`), and the maps that refine the result
+(`refinement`).
 
 This is the contract of the native kernels (metal_ext/src/chain_online_kernel.h and chain_online_reader.h).
-Counts, hashes and choices agree to the bit. Probabilities agree to a few units in the sixth digit, because XLA
-adds floats in its own order.
+Counts, hashes and choices agree to the bit. Probabilities agree to a few units in the sixth digit, because
+XLA adds floats in its own order.
 
 Source: docs/semantics/chain.md
 """
@@ -51,6 +52,7 @@ class Prediction(NamedTuple):
       one: ``float32 []``, P(bit = 1).
       found: the cells of the neurons.
       state: ``int32 [n]``, their states.
+      run: ``int32 [n]``, their runs; None in a model without runs.
       expected: the bits that the matches expect.
       mixed: the mixture of all inputs.
       refined: the refined mixture.
@@ -61,6 +63,7 @@ class Prediction(NamedTuple):
     one: jax.Array
     found: cells.Cells
     state: jax.Array
+    run: jax.Array | None
     expected: matches.Expected
     mixed: weights.Mixed
     refined: refinement.Refined
@@ -124,8 +127,10 @@ def predict(
     found = cells.find(network, memory, place.hashes, node, now)
     state = cells.states(found, zone, depth, now)
     expected = matches.expect(tree, memory, place.matches, node, depth)
-    inputs = [*cells.odds(found, now), cells.mapped(memory, found, state)]
+    run = cells.runs(found, state) if len(memory.run_maps) else None
+    inputs = [*cells.odds(found, now), cells.mapped(memory.maps, found, state)]
     inputs += [] if place.listed is None else [lists.odds(tree, place.listed, node, depth)]
+    inputs += [] if run is None else [cells.mapped(memory.run_maps, found, run)]
     inputs += [expected.odds, recency.odds(memory, node, now), expected.centred]
     inputs = jnp.concatenate([*inputs, jnp.full(1, BIAS, jnp.float32)])
     inputs = jnp.pad(inputs, (0, memory.weights.shape[1] - inputs.shape[0]))
@@ -145,7 +150,7 @@ def predict(
     where = refinement.places(tree, place.facts, node, guess)
     refined = refinement.refine(memory, mixed.odds, where)
     one = weights.between(refined.one, LEAST, 1.0 - LEAST)
-    return Prediction(one, found, state, expected, mixed, refined)
+    return Prediction(one, found, state, run, expected, mixed, refined)
 
 
 def chances(
@@ -187,7 +192,10 @@ def learn(
     memory = weights.learn(memory, said.mixed, bit)
     memory = recency.learn(memory, node, bit, place.now)
     memory = matches.learn(memory, said.expected, bit)
-    return cells.learn(memory, said.found, said.state, bit, place.now)
+    memory = memory._replace(maps=cells.learn_maps(memory.maps, said.found, said.state, bit))
+    if said.run is not None:
+        memory = memory._replace(run_maps=cells.learn_maps(memory.run_maps, said.found, said.run, bit))
+    return cells.learn(memory, said.found, bit, place.now)
 
 
 def end(network: Network, memory: OnlineMemory, place: Place, token: jax.Array, learn: bool) -> Any:

@@ -35,7 +35,7 @@ class Listed(NamedTuple):
 
 
 def _rows(memory: OnlineMemory, hashes: jax.Array):
-    """Returns the keys ``uint32 [n]`` of contexts, their places, and the lists ``uint32 [n, 8]`` found there."""
+    """Returns the keys ``uint32 [n]`` of contexts, their places, and the lists ``uint32 [n, 8]`` there."""
     hashed = mix(hashes, jnp.uint32(LIST_KEY))
     log = memory.lists.shape[1].bit_length() - 1
     place = (hashed >> (32 - log)).astype(jnp.int32) if log else jnp.zeros(hashed.shape, jnp.int32)
@@ -105,7 +105,7 @@ def to_front(words: jax.Array, token: jax.Array) -> jax.Array:
 
 
 def add(memory: OnlineMemory, hashes: jax.Array, token: jax.Array) -> OnlineMemory:
-    """Adds a token to the lists of the contexts that it followed. A context replaces another one in its place.
+    """Adds a token to the lists of the contexts that it followed. A context replaces another in its place.
 
     Args:
       memory: the memory that has the lists.

@@ -65,8 +65,8 @@ class Expected(NamedTuple):
 def begin(memory: OnlineMemory) -> tuple[OnlineMemory, Matches]:
     """Goes on with the matches at a place, or looks for new ones.
 
-    The last place after the same hash of the last tokens is compared with this place. It is a match if at least
-    as many tokens agree as were hashed.
+    The last place after the same hash of the last tokens is compared with this place. It is a match if at
+    least as many tokens agree as were hashed.
 
     Args:
       memory: the memory; only what follows the text changes.

@@ -1,7 +1,7 @@
 """Five maps that refine the mixed probability: how often was the bit 1 when the mixture said so?
 
-Each map has 33 steps of the mixed log-odds for each of its contexts. The result is read between two steps, and
-the nearer one is moved towards the bit.
+Each map has 33 steps of the mixed log-odds for each of its contexts. The result is read between two steps,
+and the nearer one is moved towards the bit.
 
 Source: adaptive probability maps (M. Mahoney, paq8 and lpaq, 2005 to 2009); docs/semantics/chain.md
 """
@@ -45,8 +45,8 @@ class Refined(NamedTuple):
 def places(tree: TokenTree, facts: Facts, node: jax.Array, guess: jax.Array) -> jax.Array:
     """Returns the contexts of the five maps, ``int32 [5]``.
 
-    They are the node; with the last token; with the last two; with the token that the longest match expects; and
-    the spelled bytes with the word being written.
+    They are the node; with the last token; with the last two; with the token that the longest match expects;
+    and the spelled bytes with the word being written.
 
     Args:
       tree: the token tree.

@@ -1,9 +1,9 @@
 """Two layers of weights, which mix the log-odds of all inputs into those of a bit.
 
 The first layer has sets of rows. Each set chooses one of its rows by something that is known of the turn: the
-node, the length of a match, the class of the last token ... . A chosen row mixes the inputs, and learns from its
-own error by Adagrad. The second layer mixes the results of the sets in the same way; eight of its rows are
-chosen, and their mean is the result.
+node, the length of a match, the class of the last token ... . A chosen row mixes the inputs, and learns from
+its own error by Adagrad. The second layer mixes the results of the sets in the same way; eight of its rows
+are chosen, and their mean is the result.
 
 In this module I is the number of inputs and K the number of sets, both padded.
 
@@ -32,6 +32,7 @@ from wnn_jax.chain.constants import (
     SET_ROWS,
     SHAPES,
     TOKEN_ROWS_LOG,
+    TOP_KINDS,
     WeightSet,
 )
 from wnn_jax.chain.online import OnlineMemory
@@ -128,7 +129,7 @@ def between(x: jax.Array, low: float, high: float) -> jax.Array:
 
 
 def choose(facts: Facts, turn: Turn) -> jax.Array:
-    """Returns the row of each set that applies at a turn, ``int32 [13]``, in the order of `WeightSet`.
+    """Returns the row of each set that applies at a turn, ``int32 [15]``, in the order of `WeightSet`.
 
     Args:
       facts: the place in the text.
@@ -138,6 +139,7 @@ def choose(facts: Facts, turn: Turn) -> jax.Array:
     """
     zone = turn.zone
     known = jnp.minimum(turn.known * SEEN_STEPS // (turn.neurons + 1), SEEN_STEPS - 1)
+    class4 = jnp.maximum(facts.class1 - 1, 0) >> 2
     match = jnp.where(turn.expected < 0, 0, (1 + turn.expected) * 16 + turn.step)
     rows = {
         WeightSet.ONE: zone * 0,
@@ -153,6 +155,8 @@ def choose(facts: Facts, turn: Turn) -> jax.Array:
         WeightSet.TOKEN: facts.token1 * jnp.uint32(0x9E3779B1) >> (32 - TOKEN_ROWS_LOG),
         WeightSet.BYTE: facts.byte + 256 * zone,
         WeightSet.BYTE_BEFORE: facts.byte_before,
+        WeightSet.SHAPE_DEPTH: facts.shape + SHAPES * (zone + 2 * jnp.minimum(turn.depth, 31)),
+        WeightSet.KIND_CLASS: 16 * jnp.where(turn.kind < TOP_KINDS, turn.kind, TOP_KINDS + zone) + class4,
     }
     return jnp.stack([rows[one].astype(jnp.int32) for one in WeightSet])
 
@@ -160,19 +164,26 @@ def choose(facts: Facts, turn: Turn) -> jax.Array:
 def mix(memory: OnlineMemory, sets: jax.Array, inputs: jax.Array, choices: jax.Array) -> Mixed:
     """Mixes the inputs of a turn.
 
-    A row of the first layer that was never trained stands for the first row, which sees every turn.
+    A row of the first layer that was never trained is as its parent: a row of the nodes' kinds and classes is
+    as that of the kind alone, and others are as the first row, which sees every turn.
 
     Args:
       memory: the memory that has the weights.
       sets: ``int32 [sets]``, the sets of the first layer.
       inputs: ``float32 [I]``.
-      choices: ``int32 [13]``, the row of each set, from `choose`.
+      choices: ``int32 [15]``, the row of each set, from `choose`.
 
     Source: docs/semantics/chain.md
     """
     sizes = jnp.array(SET_ROWS, jnp.int32)[sets]
     rows = jnp.cumsum(sizes, dtype=jnp.int32) - sizes + choices[sets]
-    held = jnp.where(memory.visited[rows, None] > 0, memory.weights[rows], memory.weights[:1])
+    place = jnp.arange(sets.shape[0], dtype=jnp.int32)
+    own = ((memory.visited[rows] > 0) | (place == 0))[:, None]
+    held = memory.weights[rows]
+    kind = jax.lax.argmax(sets == WeightSet.KIND, 0, jnp.int32)
+    parted = (sets == WeightSet.KIND_CLASS) & (sets[kind] == WeightSet.KIND) & (kind < place)
+    above = jnp.where(own, held, held[0])[jnp.where(parted, kind, 0)]
+    held = jnp.where(own, held, above)
     logits = between((held * inputs).sum(axis=1), -RANGE, RANGE)
     logits = jnp.pad(logits, (0, memory.finals.shape[1] - logits.shape[0]))
     final_rows = jnp.array(_FINAL_FIRST, jnp.int32) + choices[jnp.array(FINAL_SETS, jnp.int32)]
