@@ -139,7 +139,7 @@ def odds(cells: Cells, now: jax.Array) -> tuple[jax.Array, jax.Array]:
     age = _age(cells, now)
     plain = _ratio(counts & _LOW, counts >> 16, SMOOTH)
     recent = _ratio(faded(fading & _LOW, age), faded(fading >> 16, age), FADING_SMOOTH)
-    return tuple(jnp.where(cells.known, jnp.log(one), 0.0) for one in (plain, recent))
+    return jnp.where(cells.known, jnp.log(plain), 0.0), jnp.where(cells.known, jnp.log(recent), 0.0)
 
 
 def states(cells: Cells, zone: jax.Array, depth: jax.Array, now: jax.Array) -> jax.Array:

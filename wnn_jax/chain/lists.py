@@ -24,14 +24,14 @@ class Listed(NamedTuple):
     Attributes:
       first: ``int32 [n, 7]``, where the path of each token begins in the tree's paths.
       after: ``int32 [n, 7]``, where it ends.
-      count: ``int32 [n, 7]``, how often the token came; 0 where there is none.
+      times: ``int32 [n, 7]``, how often the token came; 0 where there is none.
 
     Source: docs/semantics/chain.md
     """
 
     first: jax.Array
     after: jax.Array
-    count: jax.Array
+    times: jax.Array
 
 
 def _rows(memory: OnlineMemory, hashes: jax.Array):
@@ -74,7 +74,7 @@ def odds(tree: TokenTree, listed: Listed, node: jax.Array, depth: jax.Array) -> 
     at = listed.first + depth
     entry = jnp.minimum(at, tree.node.shape[0] - 1)
     here = (at < listed.after) & (tree.node[entry] == node)
-    count, bit = jnp.where(here, listed.count, 0), tree.bit[entry]
+    count, bit = jnp.where(here, listed.times, 0), tree.bit[entry]
     ones, both = (count * bit).sum(axis=1, dtype=jnp.int32), count.sum(axis=1, dtype=jnp.int32)
     zeros = both - ones
     return jnp.log((ones.astype(jnp.float32) + LIST_SMOOTH) / (zeros.astype(jnp.float32) + LIST_SMOOTH))

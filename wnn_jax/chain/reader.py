@@ -258,13 +258,12 @@ def read_on(
     """
     if backend.native():
         numbers = kernel_settings(memory, settings)
-        sizes = {"block": block, "depth": depth}
+        operands = network, memory, tokens, chance, count
+        sizes: dict[str, Any] = {"block": block, "depth": depth, "settings": numbers}
         if isinstance(memory, OnlineMemory):
-            sizes["learn"] = settings.learn
-            read = backend.read_online
+            memory, found = backend.read_online(*operands, **sizes, learn=settings.learn)
         else:
-            read = backend.read_on
-        memory, found = read(network, memory, tokens, chance, count, **sizes, settings=numbers)
+            memory, found = backend.read_on(*operands, **sizes)
         return memory, Reading(*found)
 
     def one_token(index, carry):
