@@ -30,8 +30,6 @@ from wnn_jax.chain.constants import (
     FAST_MOST,
     FAST_STEPS,
     HIT_NEURONS,
-    MAP_LEAST,
-    MAP_LIMIT,
     RUN_MOST,
     SMOOTH,
     TICK_LOG,
@@ -163,8 +161,8 @@ def states(cells: Cells, zone: jax.Array, depth: jax.Array, now: jax.Array) -> j
     return state * ZONES + zone * (ZONES // 2) + jnp.minimum(depth // 2, ZONES // 2 - 1)
 
 
-def runs(cells: Cells, state: jax.Array) -> jax.Array:
-    """Returns the run of each cell, ``int32 [n]`` below `RUN_STATES`; -1 where both bits came.
+def runs(cells: Cells, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the run of each cell, ``int32 [n]`` below `RUN_STATES`, and ``bool [n]`` whether there is one.
 
     Args:
       cells: the cells at a node.
@@ -175,21 +173,7 @@ def runs(cells: Cells, state: jax.Array) -> jax.Array:
     zeros, ones = cells.words[:, 1] >> 16, cells.words[:, 1] & _LOW
     length = jnp.minimum(zeros + ones, RUN_MOST).astype(jnp.int32)
     run = (length * 2 + (ones > 0).astype(jnp.int32)) * ZONES + state % ZONES
-    return jnp.where((zeros > 0) & (ones > 0), -1, run)
-
-
-def mapped(maps: jax.Array, cells: Cells, state: jax.Array) -> jax.Array:
-    """Returns the log-odds ``float32 [n]`` of how often the bit was 1 in these states; 0 where unknown.
-
-    Args:
-      maps: ``float32 [n, states, 2]``, the maps of the neurons.
-      cells: the cells at a node.
-      state: ``int32 [n]``, the state of each cell; -1 for none.
-
-    Source: docs/semantics/chain.md
-    """
-    share = maps[jnp.arange(state.shape[0], dtype=jnp.int32), state, 0]
-    return jnp.where(cells.known & (state >= 0), jnp.log(share / (1.0 - share)), 0.0)
+    return run, cells.known & ((zeros == 0) | (ones == 0))
 
 
 def hits(cells: Cells) -> jax.Array:
@@ -246,38 +230,6 @@ def learn(memory: OnlineMemory, cells: Cells, bit: jax.Array, now: jax.Array) ->
     return memory._replace(
         slots=memory.slots.at[neurons, cells.bucket, cells.slot].set(write(cells, bit, now))
     )
-
-
-def learn_maps(maps: jax.Array, cells: Cells, state: jax.Array, bit: jax.Array) -> jax.Array:
-    """Moves the maps ``float32 [n, states, 2]`` of the states that the known cells had.
-
-    Args:
-      maps: the maps of the neurons.
-      cells: the cells at a node.
-      state: ``int32 [n]``, the state of each cell; -1 for none.
-      bit: ``int32 []``.
-
-    Source: docs/semantics/chain.md
-    """
-    neurons = jnp.arange(state.shape[0], dtype=jnp.int32)
-    # A state beyond the last one is not written.
-    moving = jnp.where(cells.known & (state >= 0), state, maps.shape[1])
-    return maps.at[neurons, moving].set(moved(maps[neurons, state], bit), mode="drop")
-
-
-def moved(entries: jax.Array, bit: jax.Array) -> jax.Array:
-    """Moves entries of maps towards a bit: by 2/3 at their first visit, then more slowly.
-
-    Args:
-      entries: ``float32 [..., 2]``, how often the bit was 1, and the number of visits.
-      bit: ``int32 []``.
-
-    Source: docs/semantics/chain.md
-    """
-    share, visits = entries[..., 0], entries[..., 1]
-    share = share + (bit.astype(jnp.float32) - share) / (visits + 1.5)
-    visits = jnp.where(visits < MAP_LIMIT, visits + 1.0, visits)
-    return jnp.stack([jnp.clip(share, MAP_LEAST, 1.0 - MAP_LEAST), visits], axis=-1)
 
 
 def _age(cells: Cells, now: jax.Array) -> jax.Array:

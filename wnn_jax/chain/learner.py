@@ -1,13 +1,16 @@
 """The model that learns while it reads: one turn of it, in plain JAX.
 
 A turn is predicted from the inputs of all parts, and then each part learns its bit. The parts are the cells
-of the neurons (`cells`), their lists of tokens (`lists`), the matches (`matches`), the recent bits of the
-node (`recency`), the weights that mix all these (`weights`), and the maps that refine the result
-(`refinement`).
+of the neurons (`cells`), the maps of their states (`maps`), their lists of tokens (`lists`), the matches
+(`matches`), the recent bits of the node (`recency`), the weights that mix all these (`weights`), and the maps
+that refine the result (`refinement`).
 
 This is the contract of the native kernels (metal_ext/src/chain_online_kernel.h and chain_online_reader.h).
 Counts, hashes and choices agree to the bit. Probabilities agree to a few units in the sixth digit, because
 XLA adds floats in its own order.
+
+Every write of a large array depends on all that was read from it in the turn. Otherwise XLA could not be sure
+that it may write in place, and would copy the array in every turn. So a prediction has all that was read.
 
 Source: docs/semantics/chain.md
 """
@@ -17,7 +20,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from wnn_jax.chain import cells, fields, lists, matches, recency, refinement, weights
+from wnn_jax.chain import cells, fields, lists, maps, matches, recency, refinement, weights
 from wnn_jax.chain.constants import BIAS, CLASSES, FIELDS, LEAST, SET_ROWS, SHAPES, WeightSet
 from wnn_jax.chain.contexts import Network, hash_fields
 from wnn_jax.chain.online import OnlineMemory
@@ -51,9 +54,10 @@ class Prediction(NamedTuple):
     Attributes:
       one: ``float32 []``, P(bit = 1).
       found: the cells of the neurons.
-      state: ``int32 [n]``, their states.
-      run: ``int32 [n]``, their runs; None in a model without runs.
+      states: the entries of the maps of their states.
+      runs: the entries of the maps of their runs; None in a model without runs.
       expected: the bits that the matches expect.
+      recent: ``float32 [3, 2]``, the recent bits of the node.
       mixed: the mixture of all inputs.
       refined: the refined mixture.
 
@@ -62,9 +66,10 @@ class Prediction(NamedTuple):
 
     one: jax.Array
     found: cells.Cells
-    state: jax.Array
-    run: jax.Array | None
+    states: maps.Entries
+    runs: maps.Entries | None
     expected: matches.Expected
+    recent: jax.Array
     mixed: weights.Mixed
     refined: refinement.Refined
 
@@ -126,12 +131,14 @@ def predict(
     zone = tree.spelled[node]
     found = cells.find(network, memory, place.hashes, node, now)
     state = cells.states(found, zone, depth, now)
+    states = maps.look_up(memory.maps, state, found.known)
+    runs = maps.look_up(memory.run_maps, *cells.runs(found, state)) if len(memory.run_maps) else None
     expected = matches.expect(tree, memory, place.matches, node, depth)
-    run = cells.runs(found, state) if len(memory.run_maps) else None
-    inputs = [*cells.odds(found, now), cells.mapped(memory.maps, found, state)]
+    recent = recency.counts(memory, node, now)
+    inputs = [*cells.odds(found, now), maps.odds(states)]
     inputs += [] if place.listed is None else [lists.odds(tree, place.listed, node, depth)]
-    inputs += [] if run is None else [cells.mapped(memory.run_maps, found, run)]
-    inputs += [expected.odds, recency.odds(memory, node, now), expected.centred]
+    inputs += [] if runs is None else [maps.odds(runs)]
+    inputs += [expected.odds, recency.odds(recent), expected.centred]
     inputs = jnp.concatenate([*inputs, jnp.full(1, BIAS, jnp.float32)])
     inputs = jnp.pad(inputs, (0, memory.weights.shape[1] - inputs.shape[0]))
     longest, matched = jnp.maximum(expected.longest, 0), expected.longest >= 0
@@ -150,7 +157,7 @@ def predict(
     where = refinement.places(tree, place.facts, node, guess)
     refined = refinement.refine(memory, mixed.odds, where)
     one = weights.between(refined.one, LEAST, 1.0 - LEAST)
-    return Prediction(one, found, state, run, expected, mixed, refined)
+    return Prediction(one, found, states, runs, expected, recent, mixed, refined)
 
 
 def chances(
@@ -190,12 +197,16 @@ def learn(
     """
     memory = refinement.learn(memory, said.refined, bit)
     memory = weights.learn(memory, said.mixed, bit)
-    memory = recency.learn(memory, node, bit, place.now)
+    memory = recency.learn(memory, node, said.recent, bit, place.now)
     memory = matches.learn(memory, said.expected, bit)
-    memory = memory._replace(maps=cells.learn_maps(memory.maps, said.found, said.state, bit))
-    if said.run is not None:
-        memory = memory._replace(run_maps=cells.learn_maps(memory.run_maps, said.found, said.run, bit))
+    memory = memory._replace(maps=_moved(memory.maps, said.states, bit))
+    if said.runs is not None:
+        memory = memory._replace(run_maps=_moved(memory.run_maps, said.runs, bit))
     return cells.learn(memory, said.found, bit, place.now)
+
+
+def _moved(known: jax.Array, entries: maps.Entries, bit: jax.Array) -> jax.Array:
+    return maps.write(known, entries, maps.moved(entries, bit))
 
 
 def end(network: Network, memory: OnlineMemory, place: Place, token: jax.Array, learn: bool) -> Any:

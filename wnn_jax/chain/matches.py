@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from wnn_jax.chain import maps
 from wnn_jax.chain.cells import steps
 from wnn_jax.chain.constants import (
     MATCH_EDGES,
@@ -47,7 +48,7 @@ class Expected(NamedTuple):
 
     Attributes:
       bit: ``int32 [3]``; -1 where the expected token's path does not reach the node.
-      state: ``int32 [3]``, the length, the branch of the tree and the depth, below `MATCH_STATES`.
+      entries: how often such matches were right. A state is the length, the branch of the tree and the depth.
       odds: ``float32 [3]``, the log-odds of how often such matches were right, as log-odds of the bit.
       centred: ``float32 [3]``, the same as a probability, from -2 to 2.
       longest: ``int32 []``, the first of the longest matches that reach the node, or -1.
@@ -56,7 +57,7 @@ class Expected(NamedTuple):
     """
 
     bit: jax.Array
-    state: jax.Array
+    entries: maps.Entries
     odds: jax.Array
     centred: jax.Array
     longest: jax.Array
@@ -88,9 +89,6 @@ def begin(memory: OnlineMemory) -> tuple[OnlineMemory, Matches]:
         h = jnp.where(k < orders, mix(h, recent[k].astype(jnp.uint32) + 1), h)
     slot = (h >> (32 - MATCH_PLACES_LOG)).astype(jnp.int32)
     last = memory.match_table[row, slot]
-    # All reads come before the writes: otherwise XLA copies the table so that it can write first.
-    table, last, at, length = jax.lax.optimization_barrier((memory.match_table, last, at, length))
-
     place = last.astype(jnp.uint32)
     distance = count - place
     old = jax.vmap(before)(place)
@@ -100,7 +98,9 @@ def begin(memory: OnlineMemory) -> tuple[OnlineMemory, Matches]:
     found = hashed & (length == 0) & (last > 0) & (distance < room)
     at = jnp.where(found, place, at)
     length = jnp.where(found, jnp.where(same >= orders, same, 0), length)
-    table = table.at[row, jnp.where(hashed, slot, table.shape[1])].set(count.astype(jnp.int32), mode="drop")
+    # What was read is written again if nothing is hashed, so that the write depends on the read: otherwise
+    # XLA copies the table.
+    table = memory.match_table.at[row, slot].set(jnp.where(hashed, count.astype(jnp.int32), last))
     position = jnp.concatenate([count[None], jnp.stack([at, length], axis=1).reshape(-1)])
     guess = jnp.where(length > 0, text[(at % room).astype(jnp.int32)], -1)
     return memory._replace(match_table=table, position=position), Matches(guess, steps(length, MATCH_EDGES))
@@ -126,12 +126,11 @@ def expect(
     here = (matches.guess >= 0) & (at < tree.start[token + 1]) & (tree.node[entry] == node)
     bit = jnp.where(here, tree.bit[entry], -1)
     state = (matches.step * 2 + tree.spelled[node]) * 16 + jnp.minimum(depth, 15)
-    share = memory.match_maps[jnp.arange(MATCHES, dtype=jnp.int32), state, 0]
-    sign = jnp.where(here, jnp.where(bit > 0, 1.0, -1.0).astype(jnp.float32), 0.0)
-    odds = jnp.where(here, sign * jnp.log(share / (1.0 - share)), 0.0)
-    centred = jnp.where(here, sign * (4.0 * (share - 0.5)), 0.0)
+    entries = maps.look_up(memory.match_maps, state, here)
+    sign = jnp.where(bit > 0, 1.0, -1.0).astype(jnp.float32)
+    centred = jnp.where(here, sign * (4.0 * (entries.share - 0.5)), 0.0)
     longest = jax.lax.argmax(jnp.where(here, matches.step, -1), 0, jnp.int32)
-    return Expected(bit, state, odds, centred, jnp.where(here.any(), longest, -1))
+    return Expected(bit, entries, sign * maps.odds(entries), centred, jnp.where(here.any(), longest, -1))
 
 
 def learn(memory: OnlineMemory, expected: Expected, bit: jax.Array) -> OnlineMemory:
@@ -144,15 +143,13 @@ def learn(memory: OnlineMemory, expected: Expected, bit: jax.Array) -> OnlineMem
 
     Source: docs/semantics/chain.md
     """
-    row = jnp.arange(MATCHES, dtype=jnp.int32)
-    share, visits = memory.match_maps[row, expected.state].T
+    share, visits = expected.entries.share, expected.entries.visits
     right = (expected.bit == bit).astype(jnp.float32)
     share = share + (right - share) * jnp.maximum(1.0 / (visits + 5.0), MATCH_SLOWEST)
     visits = jnp.where(visits < 1000.0, visits + 1.0, visits)
-    moved = jnp.stack([jnp.clip(share, MATCH_LEAST, MATCH_PROBABLE), visits], axis=1)
-    # A state beyond the last one is not written.
-    state = jnp.where(expected.bit >= 0, expected.state, memory.match_maps.shape[1])
-    return memory._replace(match_maps=memory.match_maps.at[row, state].set(moved, mode="drop"))
+    share = jnp.clip(share, MATCH_LEAST, MATCH_PROBABLE)
+    after = expected.entries._replace(share=share, visits=visits)
+    return memory._replace(match_maps=maps.write(memory.match_maps, expected.entries, after))
 
 
 def end(memory: OnlineMemory, token: jax.Array) -> OnlineMemory:

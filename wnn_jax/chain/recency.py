@@ -26,12 +26,8 @@ def decay(passed: jax.Array) -> jax.Array:
     return jnp.where(halvings > 60, 0.0, jnp.array(DECAY, jnp.float32)[step & 255] * scale)
 
 
-def _left(memory: OnlineMemory, node: jax.Array, now: jax.Array) -> jax.Array:
-    return memory.recent[node] * decay(now - memory.recent_at[node])[:, None]
-
-
-def odds(memory: OnlineMemory, node: jax.Array, now: jax.Array) -> jax.Array:
-    """Returns the log-odds ``float32 [3]`` of the fading counts at a node.
+def counts(memory: OnlineMemory, node: jax.Array, now: jax.Array) -> jax.Array:
+    """Returns the counts ``float32 [3, 2]`` of zeros and ones at a node, faded until now.
 
     Args:
       memory: the memory that has the counts.
@@ -40,23 +36,33 @@ def odds(memory: OnlineMemory, node: jax.Array, now: jax.Array) -> jax.Array:
 
     Source: docs/semantics/chain.md
     """
-    count = _left(memory, node, now) + RECENT_SMOOTH
-    return jnp.log(count[:, 1] / count[:, 0])
+    return memory.recent[node] * decay(now - memory.recent_at[node])[:, None]
 
 
-def learn(memory: OnlineMemory, node: jax.Array, bit: jax.Array, now: jax.Array) -> OnlineMemory:
+def odds(counted: jax.Array) -> jax.Array:
+    """Returns the log-odds ``float32 [3]`` of counts ``float32 [3, 2]``.
+
+    Source: docs/semantics/chain.md
+    """
+    smooth = counted + RECENT_SMOOTH
+    return jnp.log(smooth[:, 1] / smooth[:, 0])
+
+
+def learn(
+    memory: OnlineMemory, node: jax.Array, counted: jax.Array, bit: jax.Array, now: jax.Array
+) -> OnlineMemory:
     """Counts a bit at a node.
 
     Args:
       memory: the memory that has the counts.
       node: ``int32 []``.
+      counted: ``float32 [3, 2]``, the counts at the node, faded until now.
       bit: ``int32 []``.
       now: ``uint32 []``, the number of tokens that were read.
 
     Source: docs/semantics/chain.md
     """
     more = (jnp.arange(2, dtype=jnp.int32) == bit).astype(jnp.float32)
-    count = _left(memory, node, now) + more
     return memory._replace(
-        recent=memory.recent.at[node].set(count), recent_at=memory.recent_at.at[node].set(now)
+        recent=memory.recent.at[node].set(counted + more), recent_at=memory.recent_at.at[node].set(now)
     )

@@ -33,6 +33,7 @@ class Refined(NamedTuple):
       one: ``float32 []``, P(bit = 1).
       place: ``int32 [5]``, the context in each map.
       step: ``int32 []``, the nearer step.
+      held: ``float32 [5]``, how often the bit was 1 at this step.
 
     Source: docs/semantics/chain.md
     """
@@ -40,6 +41,7 @@ class Refined(NamedTuple):
     one: jax.Array
     place: jax.Array
     step: jax.Array
+    held: jax.Array
 
 
 def places(tree: TokenTree, facts: Facts, node: jax.Array, guess: jax.Array) -> jax.Array:
@@ -78,9 +80,10 @@ def refine(memory: OnlineMemory, odds: jax.Array, place: jax.Array) -> Refined:
     row = jnp.arange(REFINEMENTS, dtype=jnp.int32)
     low, high = (memory.refined[row, place, below + k] for k in (0, 1))
     refined = (low * (1.0 - part) + high * part).sum() * ((1.0 - MIXED_SHARE) / REFINEMENTS)
-    return Refined(
-        MIXED_SHARE * jax.nn.sigmoid(odds) + refined, place, below + (part > 0.5).astype(jnp.int32)
-    )
+    nearer = part > 0.5
+    held = jnp.where(nearer, high, low)
+    one = MIXED_SHARE * jax.nn.sigmoid(odds) + refined
+    return Refined(one, place, below + nearer.astype(jnp.int32), held)
 
 
 def learn(memory: OnlineMemory, refined: Refined, bit: jax.Array) -> OnlineMemory:
@@ -94,6 +97,5 @@ def learn(memory: OnlineMemory, refined: Refined, bit: jax.Array) -> OnlineMemor
     Source: docs/semantics/chain.md
     """
     where = jnp.arange(REFINEMENTS, dtype=jnp.int32), refined.place, refined.step
-    held = memory.refined[where]
-    moved = held + (bit.astype(jnp.float32) - held) * REFINE_RATE
+    moved = refined.held + (bit.astype(jnp.float32) - refined.held) * REFINE_RATE
     return memory._replace(refined=memory.refined.at[where].set(moved))

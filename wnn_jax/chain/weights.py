@@ -101,7 +101,8 @@ class Mixed(NamedTuple):
       odds: ``float32 []``, the log-odds of the bit.
       inputs: ``float32 [I]``, the inputs.
       rows: ``int32 [sets]``, the chosen rows of the first layer.
-      held: ``float32 [sets, I]``, their weights.
+      visited: ``uint8 [sets]``, 1 for each row that was trained.
+      held: ``float32 [sets, I]``, the weights that stand in them, or for them.
       logits: ``float32 [K]``, the log-odds that each of them makes, clipped.
       final_rows: ``int32 [8]``, the chosen rows of the second layer.
       final_held: ``float32 [8, K]``, their weights.
@@ -113,6 +114,7 @@ class Mixed(NamedTuple):
     odds: jax.Array
     inputs: jax.Array
     rows: jax.Array
+    visited: jax.Array
     held: jax.Array
     logits: jax.Array
     final_rows: jax.Array
@@ -178,7 +180,8 @@ def mix(memory: OnlineMemory, sets: jax.Array, inputs: jax.Array, choices: jax.A
     sizes = jnp.array(SET_ROWS, jnp.int32)[sets]
     rows = jnp.cumsum(sizes, dtype=jnp.int32) - sizes + choices[sets]
     place = jnp.arange(sets.shape[0], dtype=jnp.int32)
-    own = ((memory.visited[rows] > 0) | (place == 0))[:, None]
+    visited = memory.visited[rows]
+    own = ((visited > 0) | (place == 0))[:, None]
     held = memory.weights[rows]
     kind = jax.lax.argmax(sets == WeightSet.KIND, 0, jnp.int32)
     parted = (sets == WeightSet.KIND_CLASS) & (sets[kind] == WeightSet.KIND) & (kind < place)
@@ -189,7 +192,9 @@ def mix(memory: OnlineMemory, sets: jax.Array, inputs: jax.Array, choices: jax.A
     final_rows = jnp.array(_FINAL_FIRST, jnp.int32) + choices[jnp.array(FINAL_SETS, jnp.int32)]
     final_held = memory.finals[final_rows]
     final_logits = between((final_held * logits).sum(axis=1), -RANGE, RANGE)
-    return Mixed(final_logits.mean(), inputs, rows, held, logits, final_rows, final_held, final_logits)
+    return Mixed(
+        final_logits.mean(), inputs, rows, visited, held, logits, final_rows, final_held, final_logits
+    )
 
 
 def adagrad(weights: jax.Array, sums: jax.Array, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -237,7 +242,7 @@ def learn(memory: OnlineMemory, mixed: Mixed, bit: jax.Array) -> OnlineMemory:
     return memory._replace(
         weights=memory.weights.at[rows].set(moved),
         sums=memory.sums.at[rows].set(sums),
-        visited=memory.visited.at[rows].set(1),
+        visited=memory.visited.at[rows].set(mixed.visited | 1),
         finals=memory.finals.at[final_rows].set(mixed.final_held + step[:, None] * mixed.logits),
         final_visits=memory.final_visits.at[final_rows].set(
             jnp.where(visits < COUNT_MOST, visits + 1, visits)
