@@ -36,6 +36,39 @@ WORDS = (
     "byte token1",
     "node word bytes3",
 )
+# The neurons of the static preset: those of words, and more of what shape, place and content say.
+STATIC_WORDS = (
+    *WORDS,
+    "node shape1 shape2 shape3",
+    "node paragraph line_place",
+    "node sentence_place class6_1",
+    "node suffix1 class6_2",
+    "node suffix1 suffix2",
+    "node content1",
+    "node content1 token1",
+    "node word last_word last_word2",
+    "node token4",
+    "node function1 content1",
+    "node sentence class6_1",
+    "node content1 content2",
+    "node token1 shape2 shape3",
+    "node class9_1 shape2",
+    "node word content1",
+    "node function1 function2",
+    "node token1 sentence_place",
+    "node class9_2",
+    "node token1 class9_3",
+    "node class12_1 class6_2 class6_3",
+)
+# What the text so far says beside its last tokens: a model that observes these has a memory of what it reads.
+IN_CONTEXT = (
+    "node title",
+    "node next_token1",
+    "node next_pair next_token1",
+    "node next_token1_2 next_token1",
+    "node next_pair token1 token2",
+    "node title token1",
+)
 # The context neurons of a model of bytes.
 BYTES = (
     "node",
@@ -174,3 +207,8 @@ class ChainConfig:
         """The context neurons that are not left out."""
         dropped = set(self.without)
         return tuple(one for one in self.neurons if not dropped & set(one.split()))
+
+
+# The best static models found, without and with what the text so far says (docs/results/chain.md).
+STATIC = ChainConfig(neurons=STATIC_WORDS, memory_mib=4096)
+STATIC_IN_CONTEXT = ChainConfig(neurons=(*STATIC_WORDS, *IN_CONTEXT), memory_mib=4096)
