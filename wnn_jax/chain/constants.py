@@ -376,7 +376,8 @@ class StaticSet(enum.IntEnum):
     MANY = 3
     ORDER = 4
     TOTALS = 5
-    SHAPE = 6
+    SHAPE1 = 6
+    SHAPE2 = 7
 
 
 # The number of rows of each set, in the order of `StaticSet`.
@@ -387,6 +388,7 @@ STATIC_ROWS = (
     8 * 2 * 32,
     (ORDERS + 1) * 2 * 32,
     4**3 * 2 * 8,
+    2 * SHAPES,
     2 * SHAPES,
 )
 STATIC_FINALS = (StaticSet.ONE, StaticSet.TOTALS, StaticSet.MANY, StaticSet.ORDER)

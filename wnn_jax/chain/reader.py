@@ -23,7 +23,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.chain import backend, fields, given, learner, static_inputs, static_mixer, tokentree
 from wnn_jax.chain import memory as memories
-from wnn_jax.chain.constants import FIELDS, Mode
+from wnn_jax.chain.constants import Mode
 from wnn_jax.chain.contexts import Network, hash_fields
 from wnn_jax.chain.memory import Memory
 from wnn_jax.chain.online import OnlineMemory
@@ -164,8 +164,8 @@ def _begin_token(network: Network, memory: Any) -> tuple[Any, Any]:
     if isinstance(memory, OnlineMemory):
         return learner.begin(network, memory)
     seen = fields.fields(network.lexicon, memory.registers)
-    shape = seen[FIELDS.index("shape1")].astype(jnp.int32)
-    return memory, static_mixer.StaticPlace(hash_fields(static_inputs.wired(network), seen), shape)
+    hashes = hash_fields(static_inputs.wired(network), seen)
+    return memory, static_mixer.StaticPlace(hashes, static_mixer.shapes(seen))
 
 
 def _end_token(network: Network, memory: Any, place: Any, token: jax.Array, learn: bool) -> Any:
