@@ -258,7 +258,7 @@ def ablate(results: tables.Results, options, config, corpus: text.Corpus, workdi
     del found["all"]
     scored = run.ablate_tokens // 4
     one = {"contexts": "context neuron", "parts": "part"}[run.ablate]
-    title = f"What each {one} of '{preset}' saves, on {scored:,} held-out tokens of training text"
+    title = f"What each {one} of '{preset}' saves\n(on {scored:,} held-out tokens of training text)"
     chain_plots.worth(workdir / f"worth_of_{run.ablate}.png", found, title)
 
 

@@ -89,7 +89,7 @@ def worth(path: pathlib.Path, found: Mapping[str, chain.Worth], title: str) -> N
     if max(values, default=0) > 0.5:
         axes.set_xscale("symlog", linthresh=0.01)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set(xlabel="nats a token that it saves (orange: better without; whiskers: two standard errors)")
+    axes.set(xlabel="nats a token that it saves; orange: better without\n(whiskers: two standard errors)")
     axes.set_title(title, fontsize="medium")
     axes.margins(y=0.01)
     axes.grid(alpha=0.3, axis="x")
