@@ -187,15 +187,15 @@ def wire(config, corpus: text.Corpus, made: dict[Any, chain.Network]) -> Any:
     """Return the wiring of a model, or the two of a mixture; what two presets share is built once."""
     if isinstance(config, chain.MixtureConfig):
         return wire(config.first, corpus, made), wire(config.second, corpus, made)
-    key = config.tree, config.rare, config.described
+    key = config.tree, config.rare, config.described, config.sets
     if key not in made:
         started = time.perf_counter()
         made[key] = chain.build(config, corpus)
         bits = np.diff(np.asarray(made[key].tree.start))[corpus.train].mean()
-        neurons = made[key].view.shape[0]
+        neurons = len(config.described)
         print(
             f"token tree: {bits:.1f} turns a training token, built in {time.perf_counter() - started:.1f} s; "
-            f"{neurons} neurons of 2^{chain.log_slots_for(config.memory_mib, neurons)} cells"
+            f"{neurons} context neurons"
         )
     return made[key]
 

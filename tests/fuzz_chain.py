@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import chain
-from wnn_jax.chain import backend, reader, static, tokentree
+from wnn_jax.chain import backend, fields, reader, static, tokentree
 
 KEY = jax.random.key(0)
 V, ROOM, LOG_SLOTS, BLOCK = 12, 100, 4, 8
@@ -173,7 +173,7 @@ def operands(rng, kind):
     if rng.random() < 0.9:
         known = memories()[kind]
         registers = np.array(fuzz.contents(rng, known.registers.shape, np.uint32))
-        registers[:6] = rng.integers(0, V + 1, 6)
+        registers[:8] = rng.integers(0, V + 1, 8)
         memory = memory._replace(registers=jnp.asarray(registers))
         if kind == "online":
             memory = memory._replace(text=jnp.asarray(rng.integers(0, V, ROOM, dtype=np.int32)))
@@ -225,7 +225,14 @@ def counting(rng, reads):
     return backend.write_counts(wiring, memory.slots, hashes, tokens, **how)
 
 
+def observing(rng):
+    """Call the kernel that observes a text."""
+    wiring, memory = operands(rng, "static")
+    return backend.observe(wiring, fields.of(memory), ids(rng, 20))
+
+
 KERNELS = {
+    "wnn_chain_observe": observing,
     "wnn_chain_count": functools.partial(counting, reads=False),
     "wnn_chain_read": functools.partial(counting, reads=True),
     "wnn_chain_read_on, given": functools.partial(reading, kind="online", mode="given", learn=True),

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from commands import call, rows_of, run
 
@@ -100,21 +99,12 @@ def test_what_is_left_out_has_a_row_and_a_bar(tmp_path, little, which):
     assert (tmp_path / "run" / f"worth_of_{which}.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\xff", np.random.default_rng(0).bytes(2000)], ids=["empty", "byte", "noise"]
-)
-def test_compress_and_back(data):
-    packed, _ = archive.encode(data)
-    assert len(packed) < len(data) * 1.05 + 50
-    assert archive.decompress(packed) == data
-
-
 def test_compress_a_file_and_back(tmp_path, corpus):
     source, packed, back = (tmp_path / x for x in ("source", "packed", "back"))
     source.write_bytes(corpus.read_bytes()[:6000])
     done = call("compress", f"--input={source}", f"--output={packed}")
     assert done.returncode == 0, done.stderr
-    assert "xz -9e" in done.stdout
+    assert "bits a byte" in done.stdout
     assert packed.stat().st_size < 0.5 * 6000
     done = call("compress", "--decompress", f"--input={packed}", f"--output={back}")
     assert done.returncode == 0, done.stderr
@@ -130,7 +120,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
     assert len(packed) * 8 == pytest.approx(bits, rel=0.01, abs=8 * 48)
     assert len(packed) * 8 > bits
     broken = bytearray(packed)
-    broken[-5] ^= 1
+    broken[-2] ^= 1
     for damaged in (bytes(broken), packed[:-4], packed[:10], b"PK" + packed[2:], b""):
         source, back = tmp_path / "broken", tmp_path / "back"
         source.write_bytes(damaged)

@@ -130,7 +130,7 @@ def test_a_saved_model_is_the_same_model(model, words, corpus, tmp_path):
     later = tmp_path / "later"
     path = chain.save(later, model, words)
     hostile.resealed(path, lambda about: about["about"]["config"].update(edition=9))
-    with pytest.raises(ValueError, match="edition 9, but this wnn_jax reads editions up to 3"):
+    with pytest.raises(ValueError, match="edition 9, but this wnn_jax reads editions up to 4"):
         chain.load(later)
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wnn_jax.chain import contexts
+from wnn_jax.chain import lexicon
 from wnn_jax.gates import RamGateConfig, apply, engram
 
 V = 12
@@ -60,7 +60,7 @@ def test_canonical_ids_address_alike():
     np.testing.assert_array_equal(rows[..., 0], rows[..., 3])
     assert np.any(rows[..., 0] != rows[..., 1])
     pieces = [b"The", b" the", b"the", b"THE ", b" ", b"  ", b"then"]
-    folded = contexts.folded(pieces)
+    folded = lexicon.folded(pieces)
     assert folded.tolist() == [0, 0, 0, 0, 1, 2, 3]
 
 

@@ -22,6 +22,8 @@ from wnn_jax.chain.archive import compress, decompress
 from wnn_jax.chain.config import (
     BEST,
     BYTES,
+    BYTES_BEST,
+    BYTES_FAST,
     FAST,
     STATIC,
     STATIC_TWO_TREES,
@@ -45,22 +47,24 @@ from wnn_jax.chain.face import (
     score,
 )
 from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, TextScore, empty, unweighted
-from wnn_jax.chain.memory import (
-    Memory,
-    OnlineMemory,
-    StaticMemory,
-    empty_online,
-    empty_static,
-    log_slots,
-    log_slots_for,
-)
+from wnn_jax.chain.memory import Memory, StaticMemory, empty_static, log_slots, log_slots_for
 from wnn_jax.chain.mixing import MixtureModel, constant_balance, mix
 from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
+from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback, Reading, ReadSettings
+from wnn_jax.chain.searching import (
+    ContextObjective,
+    ContextSearchConfig,
+    ContextText,
+    FoundContexts,
+    search_contexts,
+)
 
 __all__ = [
     "BEST",
     "BYTES",
+    "BYTES_BEST",
+    "BYTES_FAST",
     "FAST",
     "STATIC",
     "STATIC_TWO_TREES",
@@ -70,7 +74,11 @@ __all__ = [
     "ChainConfig",
     "ChainModel",
     "ChainStep",
+    "ContextObjective",
+    "ContextSearchConfig",
+    "ContextText",
     "Evaluation",
+    "FoundContexts",
     "Memory",
     "MixtureConfig",
     "MixtureModel",
@@ -108,6 +116,7 @@ __all__ = [
     "sample",
     "save",
     "score",
+    "search_contexts",
     "training_cost",
     "turns",
     "unweighted",

@@ -93,7 +93,7 @@ def ablate(
     about["seed"] = np.asarray(jax.random.key_data(key)).tolist()
     answers = Answers(resume, about)
 
-    def nats(changed: ChainConfig, described: tuple[tuple[str, str], ...]) -> np.ndarray:
+    def nats(changed: ChainConfig, described: tuple[str, ...]) -> np.ndarray:
         wired = _wired(config, changed, network, sample, described)
         return fitted.evaluate(key, changed, sample, network=wired).nats
 
@@ -114,7 +114,7 @@ def _worth(nats: np.ndarray, whole: np.ndarray) -> Worth:
     return Worth(float(nats.mean()), float(dearer.mean()), float(dearer.std() / math.sqrt(len(dearer))))
 
 
-Variant = tuple[str, ChainConfig, tuple[tuple[str, str], ...]]
+Variant = tuple[str, ChainConfig, tuple[str, ...]]
 
 
 def _contexts(config: ChainConfig) -> Iterator[Variant]:
@@ -122,16 +122,17 @@ def _contexts(config: ChainConfig) -> Iterator[Variant]:
     every = config.described
     if len(every) < 2:
         raise ValueError("a model of one context neuron has nothing to leave out: give it more neurons")
-    for i, (view, fields) in enumerate(every):
+    for i, one in enumerate(every):
+        view, _, fields = one.partition(" ")
         yield f"{view}: {fields or 'no field'}", config, every[:i] + every[i + 1 :]
 
 
 def _parts(config: ChainConfig) -> Iterator[Variant]:
     """Yields the model without each part: a name, the settings, and the neurons that are left."""
-    used = {name for view, fields in config.described for name in (view, *fields.split())}
+    used = {name for one in config.described for name in one.split()}
     for kind, names in (("field", FIELDS), ("view", VIEWS)):
         for name in names:
-            left = tuple(one for one in config.described if name not in (one[0], *one[1].split()))
+            left = tuple(one for one in config.described if name not in one.split())
             if name in used and left:
                 yield f"{kind}: {name}", config, left
     if config.tree == "clustered":
@@ -145,8 +146,8 @@ def _wired(
     changed: ChainConfig,
     network: Network,
     sample: Corpus,
-    described: tuple[tuple[str, str], ...],
+    described: tuple[str, ...],
 ) -> Network:
     if (changed.tree, changed.rare) != (config.tree, config.rare):
         return fitted.build(changed, sample)
-    return models.network(network.tree, sample.pieces, described)
+    return models.network(network.tree, sample.pieces, described, config.sets)

@@ -18,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, metrics
-from wnn_jax.chain import given, readout, static, tokentree
+from wnn_jax.chain import given, online, readout, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
+from wnn_jax.chain.constants import ORDERS
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
+from wnn_jax.chain.memory import Memory, StaticMemory
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
 from wnn_jax.saving import folders
@@ -124,7 +126,7 @@ def build(config: ChainConfig, corpus: Corpus) -> Network:
         tree = tokentree.plain(corpus.vocabulary)
     else:
         tree = tokentree.clustered(corpus.train, corpus.pieces, config.rare)
-    return models.network(tree, corpus.pieces, config.described)
+    return models.network(tree, corpus.pieces, config.described, config.sets)
 
 
 @checks.classes
@@ -136,9 +138,14 @@ def empty(config: ChainConfig, network: Network) -> Memory:
 
     Source: docs/semantics/chain.md
     """
-    log_slots = memories.log_slots_for(config.memory_mib, network.view.shape[0])
-    make = memories.empty_online if config.mode == "online" else memories.empty_static
-    return make(network, log_slots)
+    neurons = network.view.shape[0]
+    if config.mode == "online":
+        cell = online.CELL_BYTES + (online.LIST_BYTES if config.lists else 0)
+        log_slots = memories.log_slots_for(config.memory_mib, neurons, cell)
+        return online.empty_online(network, log_slots, lists=config.lists, runs=config.runs)
+    return memories.empty_static(
+        network, memories.log_slots_for(config.memory_mib, ORDERS + neurons, memories.CELL_BYTES)
+    )
 
 
 @checks.classes
@@ -254,8 +261,8 @@ def evaluate(
       resume: a folder to save progress to, and to continue from. A run may be killed at any moment: the
         resumed run ends with the same bits, and at most ``save_every`` chunks are read again.
       save_every: the number of chunks between two saves.
-      save_seconds: while a static model is fitted, a fold or an epoch that ends this long after the last save
-        is saved.
+      save_seconds: while the readout of a static model is trained, a round that ends this long after the last
+        save is saved. A run that is killed counts the folds again.
       on_step: called with a `ChainStep` after every chunk.
 
     Raises:
@@ -285,7 +292,11 @@ def evaluate(
             saved.save(state.arrays(), {"done": 0, "fitted": False, "seconds": run.seconds})
 
     if config.mode == "static" and not run.fitted:
-        run.fit_static(key, on_step, keep)
+
+        def rebuild(part: np.ndarray) -> Network:
+            return build(config, corpus._replace(train=part))
+
+        run.fit_static(key, rebuild, on_step, keep)
         save()
     run.read(save, save_every, on_step)
     save()
@@ -350,8 +361,14 @@ class _Run:
             self.tally = np.array(arrays["tally"])
         self.done, self.fitted, self.seconds = done, fitted, seconds
 
-    def fit_static(self, key: jax.Array, on_step: OnStep | None, keep: readout.OnState) -> None:
-        """Counts the training text and trains the readout, from the start or from a part of the fit."""
+    def fit_static(
+        self,
+        key: jax.Array,
+        rebuild: Callable[[np.ndarray], Network],
+        on_step: OnStep | None,
+        keep: readout.OnState,
+    ) -> None:
+        """Trains the readout and counts the training text, from the start or from a part of the training."""
         memory: Any = self.model.memory
         train = self.tokens[: self.scored_from]
         begun = time.perf_counter()
@@ -360,7 +377,8 @@ class _Run:
             if on_step:
                 on_step(ChainStep("fitting", round(share * len(train)), len(train)))
 
-        settings, keeps = self.model.config.readout, {"state": self.partly, "on_state": keep}
+        settings = self.model.config.readout
+        keeps = {"build": rebuild, "state": self.partly, "on_state": keep}
         fitted = static.fit(key, self.model.network, memory, train, settings, report, **keeps)
         self.model = self.model._replace(memory=jax.block_until_ready(fitted))
         self._spent["training"] = len(train), time.perf_counter() - begun
@@ -388,7 +406,7 @@ class _Run:
 
     def _read_chunk(self, part: np.ndarray, scored: bool) -> None:
         config, network, memory = self.model.config, self.model.network, self.model.memory
-        how = {"learn": config.mode == "online", "argmax": scored and self.argmax, "rate": config.rate}
+        how = {"learn": config.mode == "online", "argmax": scored and self.argmax}
         memory, reading = models.read_ids(network, memory, part, **how, block=config.chunk)
         self.model = self.model._replace(memory=memory)
         if scored:

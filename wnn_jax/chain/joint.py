@@ -69,12 +69,12 @@ def read_with_best(model: MixtureModel, tokens: np.ndarray) -> tuple[np.ndarray,
 
 
 def _best(one: ChainModel, token: np.ndarray) -> int:
-    how = {"learn": False, "argmax": True, "rate": 0.0, "block": 1}
+    how = {"learn": False, "argmax": True, "block": 1}
     return int(models.read_ids(one.network, one.memory, token, **how)[1].best[0])
 
 
 def _read(one: ChainModel, token: np.ndarray) -> tuple[ChainModel, np.ndarray]:
-    how = {"learn": one.config.mode == "online", "argmax": False, "rate": one.config.rate, "block": 1}
+    how = {"learn": one.config.mode == "online", "argmax": False, "block": 1}
     memory, reading = models.read_ids(one.network, one.memory, token, **how)
     return one._replace(memory=memory), models.nats(one.network, reading)
 

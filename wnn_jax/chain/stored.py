@@ -13,14 +13,14 @@ from wnn_jax.chain import given, tokentree
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
-from wnn_jax.chain.memory import OnlineMemory, StaticMemory
+from wnn_jax.chain.memory import StaticMemory
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.data import text as texts
 from wnn_jax.data.text import TextConfig
 from wnn_jax.saving import checkpoint
 
-# Edition 1 did not name its edition, had the readout's settings among the model's, and had one shape for both
-# modes. Edition 2 did not keep the digest of what ids mean.
-EDITION = 3
+# Editions 1 to 4 had other cells, other fields and another mixer: they cannot go on here.
+EDITION = 5
 
 
 def save(
@@ -59,8 +59,8 @@ def load(path: str | pathlib.Path) -> ChainModel:
       path: the folder of the checkpoint.
 
     Raises:
-      ValueError: there is no checkpoint, it is damaged or incomplete, it holds no chain model or one of a
-        later edition, or its tokenizer cannot be made again.
+      ValueError: there is no checkpoint, it is damaged or incomplete, it holds no chain model or one of
+        another edition, or its tokenizer cannot be made again.
 
     Source: docs/architecture.md
     """
@@ -70,17 +70,30 @@ def load(path: str | pathlib.Path) -> ChainModel:
     edition = checks.integer("edition", found.config.get("edition", 1))
     if edition > EDITION:
         raise ValueError(
-            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads editions up to "
-            f"{EDITION}: update wnn_jax"
+            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads edition {EDITION}: update "
+            "wnn_jax"
         )
-    config = checks.made(ChainConfig, _settings(found.config), f"the checkpoint {path}")
+    if edition < EDITION:
+        raise ValueError(
+            f"{path} holds a chain model of edition {edition}, which this wnn_jax cannot continue: it reads "
+            f"edition {EDITION}; fit the model again, or use the version that saved it"
+        )
+    config = checks.made(ChainConfig, found.config["chain"], f"the checkpoint {path}")
     arrays = found.table or {}
     kind = OnlineMemory if config.mode == "online" else StaticMemory
     trees = tokentree.TokenTree._fields
-    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view"} - set(arrays)
+    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view", "sets"} - set(arrays)
     if missing:
         raise ValueError(
             f"{path} holds an incomplete chain model, which lacks {', '.join(sorted(missing))}: save it again"
+        )
+    text = checks.made(TextConfig, found.config.get("text"), f"the checkpoint {path}")
+    tokenizer = texts.tokenizer_of(text)
+    ids = len(arrays["tree_codes"])
+    if len(tokenizer.pieces) != ids:
+        raise ValueError(
+            f"{path} was fitted with {ids} ids, but its tokenizer now has {len(tokenizer.pieces)}: the text "
+            f"{text.corpus} has changed; restore it"
         )
     with files.contents(str(path)):
         network = Network(
@@ -88,19 +101,12 @@ def load(path: str | pathlib.Path) -> ChainModel:
             lexicon=arrays["lexicon"],
             connections=jnp.asarray(found.connections, jnp.int32),
             view=arrays["view"],
+            sets=arrays["sets"],
         )
         memory = kind(**{name: arrays[name] for name in kind._fields})
         given.network(network)
         given.memory(network, memory)
-    text = checks.made(TextConfig, found.config.get("text"), f"the checkpoint {path}")
-    tokenizer = texts.tokenizer_of(text)
-    if len(tokenizer.pieces) != network.lexicon.shape[1]:
-        raise ValueError(
-            f"{path} was fitted with {network.lexicon.shape[1]} ids, but its tokenizer now has "
-            f"{len(tokenizer.pieces)}: the text {text.corpus} has changed; restore it"
-        )
-    if edition > 2:
-        texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
+    texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
     return ChainModel(config, tokenizer, network, memory)
 
 
@@ -108,15 +114,5 @@ def _arrays(model: ChainModel) -> dict[str, jax.Array]:
     """Returns all arrays of a model except its connections, by name."""
     network = model.network
     tree = {f"tree_{name}": x for name, x in network.tree._asdict().items()}
-    return {**model.memory._asdict(), **tree, "lexicon": network.lexicon, "view": network.view}
-
-
-def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a model of any edition, as the newest one has them."""
-    known = found["chain"]
-    if "edition" not in found and isinstance(known, dict):
-        known = {**known}
-        known.pop("seed", None)
-        readout = {"tokens": known.pop("readout_tokens", None), "epochs": known.pop("epochs", None)}
-        known |= {"mode": found.get("mode"), "readout": readout}
-    return known
+    wiring = {name: getattr(network, name) for name in ("lexicon", "view", "sets")}
+    return {**model.memory._asdict(), **tree, **wiring}

@@ -48,6 +48,8 @@ class TokenTree(NamedTuple):
       spelled: ``int32 [M]``, 1 in the spelled branch, else 0.
       codes: ``int32 [V]``, the first `CODE_BITS` turns of each path; the first turn is the most significant
         bit.
+      rank: ``int32 [V]``, the number of ids that are more frequent in the training text (the lower id on a
+        tie); V for all ids without a training text.
 
     Source: docs/semantics/chain.md
     """
@@ -60,6 +62,7 @@ class TokenTree(NamedTuple):
     kind: Array
     spelled: Array
     codes: Array
+    rank: Array
 
     @property
     def depth(self) -> int:
@@ -95,7 +98,7 @@ def plain(vocabulary: int) -> TokenTree:
     _check_size(vocabulary)
     build = _Builder()
     _halve(build, np.arange(vocabulary))
-    return _finish(build, vocabulary, np.ones(vocabulary))
+    return _finish(build, vocabulary, np.ones(vocabulary), np.full(vocabulary, vocabulary))
 
 
 def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTree:
@@ -138,7 +141,9 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
         ends[1] = _spell(build, spelled.tolist(), pieces, b"")
     if root is not None:
         build.children[root] = ends
-    return _finish(build, vocabulary, counts)
+    rank = np.empty(vocabulary)
+    rank[np.argsort(-counts, kind="stable")] = np.arange(vocabulary)
+    return _finish(build, vocabulary, counts, rank)
 
 
 def _check_size(vocabulary: int) -> None:
@@ -255,7 +260,7 @@ def _hash(*values: int) -> int:
     return h
 
 
-def _finish(build: _Builder, vocabulary: int, counts: np.ndarray) -> TokenTree:
+def _finish(build: _Builder, vocabulary: int, counts: np.ndarray, rank: np.ndarray) -> TokenTree:
     paths: list[list[tuple[int, int]]] = [[] for _ in range(vocabulary)]
     stack: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
     depth = np.zeros(len(build.children), np.int64)
@@ -288,4 +293,5 @@ def _finish(build: _Builder, vocabulary: int, counts: np.ndarray) -> TokenTree:
         kind=kind.astype(np.int32),
         spelled=spelled.astype(np.int32),
         codes=np.array(codes, np.int32),
+        rank=rank.astype(np.int32),
     )

@@ -161,7 +161,7 @@ def turn_openness(
 
     Source: docs/semantics/gates.md
     """
-    config = bitwise.BitwiseConfig(network.lexicon.shape[1], context, 1, 1)
+    config = bitwise.BitwiseConfig(network.lexicon.shape[0], context, 1, 1)
     taught = bitwise.examples(config, train).words
     bits, there = (x[:, : tokentree.CODE_BITS].T for x in chain.turns(network, train[context:]))
     index = np.concatenate([np.flatnonzero(x) for x in there])

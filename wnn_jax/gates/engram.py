@@ -3,7 +3,7 @@
 The design follows Engram, with tables and counts instead of embeddings:
 
 - *Canonical ids*: tokens that differ only in case or in spaces around them have the same id
-  (`chain.contexts.folded`).
+  (`chain.lexicon.folded`).
 - *Heads*: for each order o, several heads hash the last o canonical ids to one of ``2**T`` rows each. A row
   counts the tokens that followed. Two contexts that share a row in one head rarely share one in another.
   Other contexts can only raise the total of a row. So the head whose row was written least is read, as in a
@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, ram
-from wnn_jax.chain import contexts
+from wnn_jax.chain import fields, lexicon
 from wnn_jax.checks import Limits
 from wnn_jax.gates.gate import LogGate, apply
 from wnn_jax.gates.ram_gates import RamGateConfig
@@ -145,7 +145,7 @@ def rows(config: EngramConfig, canonical: jax.Array, tokens: jax.Array) -> jax.A
         head = jnp.arange(config.heads, dtype=jnp.uint32)[:, None] * 64 + order
         h = jnp.broadcast_to(head, (config.heads, count))
         for back in range(1, order + 1):
-            h = contexts.mix(h, ids[longest - back : longest - back + count] + 1)
+            h = fields.mix(h, ids[longest - back : longest - back + count] + 1)
         hashed.append((h >> (32 - config.row_bits)).astype(jnp.int32))
     return jnp.stack(hashed)
 
@@ -158,7 +158,7 @@ def fit(config: EngramConfig, canonical: np.ndarray, tokens: np.ndarray) -> Engr
 
     Args:
       config: sizes of the memory.
-      canonical: ``int32 [V]``, the canonical id of each token, from `chain.contexts.folded`.
+      canonical: ``int32 [V]``, the canonical id of each token, from `chain.lexicon.folded`.
       tokens: ``int [M]``, the text; the first ``max(orders)`` tokens are only context.
 
     Returns:
@@ -363,7 +363,7 @@ def nats(
       key: draws the connectivity of the gates.
       config: sizes of the memory of n-grams.
       gate: sizes of the gates.
-      canonical: ``int32 [V]``, the canonical id of each token, from `chain.contexts.folded`.
+      canonical: ``int32 [V]``, the canonical id of each token, from `chain.lexicon.folded`.
       train: ``int [M]``, the training text. The gates learn on its last G tokens, from rows that are fitted
         on the rest.
       tokens: ``int [N]``, the text to score.
@@ -431,7 +431,7 @@ def score(
     """
     cut = len(train) - max(1, round(len(train) * HELD_OUT))
     held_out = refit(train[:cut], train[cut:])
-    canonical = contexts.folded(pieces)
+    canonical = lexicon.folded(pieces)
     gated = nats(key, config, gate, canonical, train, tokens, -nats_without, -held_out)
     return bitwise.Scores(gated, jnp.full(len(gated), -1, jnp.int32))
 
