@@ -257,7 +257,8 @@ def ablate(results: tables.Results, options, config, corpus: text.Corpus, workdi
     tables.print_grid(f"{preset}, without", cells, ("ce", "worth", "error"))
     del found["all"]
     scored = run.ablate_tokens // 4
-    title = f"What {run.ablate} of '{preset}' save, on {scored:,} tokens of training text"
+    one = {"contexts": "context neuron", "parts": "part"}[run.ablate]
+    title = f"What each {one} of '{preset}' saves\n(on {scored:,} held-out tokens of training text)"
     chain_plots.worth(workdir / f"worth_of_{run.ablate}.png", found, title)
 
 

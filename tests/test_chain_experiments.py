@@ -49,9 +49,9 @@ def test_chain_end_to_end(tmp_path, corpus):
 SMALL = ["--memory_mib=2", "--chunk=500", "--neurons=bytes", "--readout_tokens=600", "--readout_folds=2"]
 
 
-@pytest.fixture(scope="module")
-def little(tmp_path_factory, corpus):
-    path = tmp_path_factory.mktemp("little") / "little.txt"
+@pytest.fixture
+def little(tmp_path, corpus):
+    path = tmp_path / "little.txt"
     path.write_bytes(corpus.read_bytes()[:5000])
     return path
 
@@ -78,10 +78,15 @@ def test_two_trees_are_compared_drawn_saved_and_continued(tmp_path, little):
 
 @pytest.mark.parametrize("which", ["contexts", "parts"])
 def test_what_is_left_out_has_a_row_and_a_bar(tmp_path, little, which):
-    flags = [f"--corpus={little}", f"--workdir={tmp_path}", f"--ablate={which}", "--ablate_tokens=2000"]
+    flags = [
+        f"--corpus={little}",
+        f"--workdir={tmp_path / 'run'}",
+        f"--ablate={which}",
+        "--ablate_tokens=2000",
+    ]
     done = call("chain", *flags, "--preset=fast", *SMALL, "--without=token3,token4,folded1,word,last_word")
     assert done.returncode == 0, done.stderr
-    rows = rows_of(tmp_path)
+    rows = rows_of(tmp_path / "run")
     names = [row["row"].removeprefix("chain, fast, without ") for row in rows]
     assert names[0] == "all"
     expected = ["node: no field", "node: token1", "node: token1 token2", "node: token2"]
@@ -91,7 +96,7 @@ def test_what_is_left_out_has_a_row_and_a_bar(tmp_path, little, which):
         assert row["nats"] - row["worth"] == pytest.approx(rows[0]["nats"])
         assert row["kind"] == "online"
     assert all(row["error"] > 0 for row in rows[1:4])
-    assert (tmp_path / f"worth_of_{which}.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "run" / f"worth_of_{which}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_compress_a_file_and_back(tmp_path, corpus):

@@ -13,7 +13,7 @@ from wnn_jax import chain, metrics
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart; marks and dashes help too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 MARKS = "osD^v"
-_BLOCKS = 40
+_BLOCKS = 32
 
 
 def along_text(path: pathlib.Path, curves: Mapping[str, np.ndarray], grey: Sequence[str] = ()) -> None:
@@ -28,7 +28,7 @@ def along_text(path: pathlib.Path, curves: Mapping[str, np.ndarray], grey: Seque
     size = max(1, count // _BLOCKS)
     blocks = count // size
     places = (np.arange(blocks) + 0.5) * size / 1000
-    figure, axes = plt.subplots(figsize=(7.6, 4.4))
+    figure, axes = plt.subplots(figsize=(7.6, 5.4))
     colors = iter(COLORS * len(curves))
     for name, nats in curves.items():
         means = np.asarray(nats)[: blocks * size].reshape(blocks, size).mean(axis=1)
@@ -39,7 +39,8 @@ def along_text(path: pathlib.Path, curves: Mapping[str, np.ndarray], grey: Seque
     axes.set_title(f"Cost along the text, means over {size:,} tokens; lower is better", fontsize="medium")
     axes.margins(x=0.01)
     axes.grid(alpha=0.3)
-    axes.legend(title="model: mean", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    columns = 2 if len(curves) > 1 else 1
+    axes.legend(title="model: mean", loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=columns)
     plots.save(figure, path)
 
 
@@ -50,16 +51,18 @@ def reliability(path: pathlib.Path, curves: Mapping[str, metrics.Reliability]) -
       path: the file to write.
       curves: the curve of each model, by its name.
     """
-    figure, (axes, below) = plt.subplots(2, 1, figsize=(5.6, 6.6), sharex=True, height_ratios=(3, 1))
-    axes.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="what is said comes")
+    figure, (axes, below) = plt.subplots(2, 1, figsize=(5.6, 7.0), sharex=True, height_ratios=(3, 1))
+    axes.plot([0, 1], [0, 1], color="0.55", linestyle="--", linewidth=1, label="calibrated")
     for i, (name, curve) in enumerate(curves.items()):
         color, mark = COLORS[i % len(COLORS)], MARKS[i % len(MARKS)]
         look = {"color": color, "marker": mark, "markersize": 5, "linewidth": 1}
-        axes.plot(curve.predicted, curve.observed, label=name, **look)
-        below.plot(curve.predicted, curve.size, **look)
-    axes.set(ylabel="observed share of ones", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.set_title("Reliability of the turns' probabilities", fontsize="medium")
-    below.set(xlabel="predicted P(bit = 1)", ylabel="turns", yscale="log")
+        off = np.average(np.abs(curve.observed - curve.predicted), weights=curve.size)
+        axes.plot(curve.predicted, curve.observed, label=f"{name}: off by {off:.4f} on average", **look)
+        below.plot(curve.predicted, curve.size / 1000, **look)
+    axes.set(ylabel="observed share of ones", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set_title("Reliability of the turns' probabilities, in 20 bins", fontsize="medium")
+    below.set(xlabel="predicted P(bit = 1)", ylabel="turns (thousand)")
+    below.set_ylim(bottom=0)
     for panel in (axes, below):
         panel.grid(alpha=0.3)
     axes.legend(loc="upper left", frameon=False)
@@ -86,7 +89,7 @@ def worth(path: pathlib.Path, found: Mapping[str, chain.Worth], title: str) -> N
     if max(values, default=0) > 0.5:
         axes.set_xscale("symlog", linthresh=0.01)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
-    axes.set(xlabel="nats a token that it saves (whiskers: two standard errors)")
+    axes.set(xlabel="nats a token that it saves; orange: better without\n(whiskers: two standard errors)")
     axes.set_title(title, fontsize="medium")
     axes.margins(y=0.01)
     axes.grid(alpha=0.3, axis="x")

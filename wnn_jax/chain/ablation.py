@@ -29,7 +29,7 @@ _SCORED = 4  # the last quarter of a sample is scored
 
 
 class Worth(NamedTuple):
-    """What a model costs without one of its parts.
+    """The cost of a model without one of its parts.
 
     Attributes:
       nats: the mean cost of a scored token without the part, in nats.
