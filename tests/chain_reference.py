@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from fields_reference import Text, mix
 
 from wnn_jax.chain import constants
 
@@ -13,63 +14,12 @@ def step(count):
     return sum(count >= edge for edge in STEPS)
 
 
-def mix(h, x):
-    h ^= x * 0x9E3779B1 % 2**32
-    h = (h ^ h >> 15) * 0x85EBCA6B % 2**32
-    h = (h ^ h >> 13) * 0xC2B2AE35 % 2**32
-    return h ^ h >> 16
-
-
-def letter(byte):
-    return byte >= 128 or chr(byte).isalnum()
-
-
-class Text:
-    """The tokens of a text and what the fields read from them, in plain Python."""
-
-    def __init__(self, pieces, codes):
-        self.pieces, self.codes = pieces, codes
-        self.folded = [(piece.strip(b" ").lower() or piece) for piece in pieces]
-        self.tokens, self.word, self.last_word, self.data = [], b"", b"", b""
-
-    def add(self, token):
-        self.tokens.append(token)
-        self.data = (self.data + self.pieces[token])[-8:]
-        first = True
-        for byte in self.pieces[token].lower():
-            if letter(byte):
-                self.word += bytes([byte])
-            else:
-                if first:
-                    # A word inside one token is never the last word; the word before it is.
-                    self.last_word, first = self.word or self.last_word, False
-                self.word = b""
-
-    def field(self, name):
-        if name == "word":
-            return self.word
-        if name == "last_word":
-            return self.last_word
-        if name == "bytes3":
-            return self.data[-3:]
-        kind, place = name.rsplit("_", 1) if "_" in name else (name[:-1], name[-1])
-        place = int(place)
-        if len(self.tokens) < place:
-            return None
-        token = self.tokens[-place]
-        if kind == "token":
-            return token
-        if kind == "folded":
-            return self.folded[token]
-        return int(self.codes[token]) >> 16 - int(kind.removeprefix("class"))
-
-
 class Oracle:
     """An online chain model with unlimited tables."""
 
     def __init__(self, tree, pieces, described, rate):
         self.tree, self.described, self.rate = tree, described, rate
-        self.text = Text(pieces, tree.codes)
+        self.text = Text(pieces, tree.codes, tree.rank)
         self.cells = [{} for _ in described]
         self.inputs = 2 * len(described)
         self.weights, self.sums = {}, {}

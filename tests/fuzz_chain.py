@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import chain
-from wnn_jax.chain import backend, reader, static, tokentree
+from wnn_jax.chain import backend, fields, reader, static, tokentree
 
 KEY = jax.random.key(0)
 V, ROOM, LOG_SLOTS, BLOCK = 12, 100, 4, 8
@@ -225,7 +225,14 @@ def counting(rng, reads):
     return backend.write_counts(wiring, memory.slots, hashes, tokens, **how)
 
 
+def observing(rng):
+    """Call the kernel that observes a text."""
+    wiring, memory = operands(rng, "static")
+    return backend.observe(wiring, fields.of(memory), ids(rng, 20))
+
+
 KERNELS = {
+    "wnn_chain_observe": observing,
     "wnn_chain_count": functools.partial(counting, reads=False),
     "wnn_chain_read": functools.partial(counting, reads=True),
     "wnn_chain_read_on, given": functools.partial(reading, kind="online", mode="given", learn=True),

@@ -56,6 +56,10 @@ BYTES = (
     "node folded1 folded2 folded3",
 )
 
+# A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
+# is read: its title, and what followed when a context stood last.
+IN_CONTEXT = ("title", "next_")
+
 
 SETS = tuple(one.name.lower() for one in WeightSet)
 
@@ -65,11 +69,12 @@ class ReadoutConfig:
     """The settings for training the readout of a static model.
 
     Attributes:
-      folds: number of parts of the training text; each part is read while its own counts are left out.
+      folds: number of parts of the training text. Each part is read by a model of the other parts, which has
+        its own token tree.
       tokens: number of training tokens that the readout learns from, shared equally among the folds.
       epochs: number of passes over the tokens that the readout learns from.
-      batch: number of bits in a training step.
-      step_size: first step size of AdamW; it falls to 0 along a cosine.
+      batch: number of turns in a training step.
+      step_size: first step size of AdamW; it falls to a tenth.
       decay: weight decay of AdamW; it pulls the weights back to the start, where all inputs have equal
         weights.
 
@@ -79,12 +84,12 @@ class ReadoutConfig:
     Source: docs/semantics/chain.md
     """
 
-    folds: int = 10
-    tokens: int = 150_000
-    epochs: int = 2
-    batch: int = 4096
-    step_size: float = 0.002
-    decay: float = 1.0
+    folds: int = 5
+    tokens: int = 300_000
+    epochs: int = 1
+    batch: int = 512
+    step_size: float = 0.001
+    decay: float = 0.1
 
     def __post_init__(self):
         some = Limits(least=1)
@@ -127,8 +132,7 @@ class ChainConfig:
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
       runs: whether contexts after which only one bit ever came are an input of their own in an online model.
-      memory_mib: largest size of the tables in MiB. A cell of a static model has 12 bytes; one of an online
-        model has 16, and 18 with lists.
+      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
 
@@ -177,6 +181,56 @@ class ChainConfig:
         dropped = set(self.without)
         return tuple(one for one in self.neurons if not dropped & set(one.split()))
 
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron reads a field by which the model remembers the text that it reads."""
+        return any(field.startswith(IN_CONTEXT) for one in self.described for field in one.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+    """The settings of two chain models that are mixed: P(token) = w P1(token) + (1 - w) P2(token).
+
+    Attributes:
+      first: the settings of the first model.
+      second: the settings of the second model, which should have another tree.
+      rate: step size of the weight's log-odds after each token. It applies to online models; two static
+        models have a constant weight, which is learnt on the end of the training text.
+
+    Raises:
+      ValueError: a value is out of range, or one model is static and the other online.
+
+    Source: docs/semantics/chain.md
+    """
+
+    first: ChainConfig
+    second: ChainConfig
+    rate: float = 0.02
+
+    def __post_init__(self):
+        checks.fields(self, rate=given.RATE)
+        if self.first.mode != self.second.mode:
+            raise ValueError(
+                f"a mixture has two models of one mode, got {self.first.mode} and {self.second.mode}: give "
+                "both the same mode"
+            )
+
+    @property
+    def mode(self) -> Literal["static", "online"]:
+        """The mode of both models."""
+        return self.first.mode
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron of a model reads a field by which it remembers the text that it reads."""
+        return self.first.in_context or self.second.in_context
+
+
+STATIC = ChainConfig()
+FAST = ChainConfig(mode="online")
+BEST = ChainConfig(mode="online", memory_mib=3072)
+TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
+STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
 
 # Models of bytes that compress, see `archive`.
 BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons=BYTES, memory_mib=1536)

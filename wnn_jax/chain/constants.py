@@ -6,9 +6,7 @@ saved table and every compressed file.
 
 import enum
 
-# Cells: a bucket holds four cells of three 32-bit words: a tag with two fast counts, zeros, and ones.
-BUCKET = 4
-CELL = 3
+BUCKET = 4  # cells that may hold a key
 FAST_LIMIT = 2  # a fast count above this is halved when the other bit comes
 FAST_MOST = 255
 
@@ -51,17 +49,11 @@ FOLLOWED_KEYS = 5  # token1; token1 and token2; the 9-bit classes of both; word;
 FOLLOWED_LOG = 18
 VIEWS = ("node", "byte", "bytes3")
 
-# The mixer's evidence and gains.
-COUNT_EDGES = (1, 2, 3, 4, 5, 6, 8, 12, 20, 40, 100)  # the step of a count is the number of edges it reaches
-COUNT_STEPS = len(COUNT_EDGES) + 1
-STATES = COUNT_STEPS**2
+# The mixer.
 SMOOTH = 0.4  # added to every count before its logarithm
 HIT_NEURONS = 6  # whether each of these neurons has seen its context before chooses gains
 HITS = 2 * 2**HIT_NEURONS
 CLASSES = 2 ** CLASS_BITS[0] + 1
-GAIN_STATES = HITS + KINDS + 2 * CLASSES  # the first row that belongs to states
-GAIN_ROWS = GAIN_STATES + 2 * STATES
-LANES = 8  # the number of inputs is padded to a multiple of this
 RANGE = 13.0  # mixed log-odds are clipped to -RANGE .. RANGE
 LEAST = 2e-6  # the least probability of a bit
 
@@ -207,8 +199,8 @@ class Lexicon(enum.IntEnum):
     The word being written is a polynomial of its letters. A token without a border in it updates the word to
     ``word * multiply + add``. A token with a border finishes the word as ``word * head_multiply + head``.
 
-    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the *tail*
-    after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
+    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the
+    *tail* after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
 
     Attributes:
       FOLDED: the canonical id.
@@ -358,3 +350,44 @@ class Mode(enum.IntEnum):
     GIVEN = 0
     SAMPLED = 1
     DECODED = 2
+
+
+# The static model. A cell has four 32-bit words: the tag, zeros, ones, and what the discounts leave of each.
+STATIC_CELL = 4
+ORDERS = 5  # the orders of Kneser-Ney, which are the first neurons
+DISCOUNT_UNIT = 1024  # discounts are written in units of 1 / DISCOUNT_UNIT
+ODDS_MOST = 12.0  # log-odds of masses are clipped to -ODDS_MOST .. ODDS_MOST
+LEAST_MASS = 1e-30
+STATIC_CONSTANT = 0.3  # the last input
+TOTAL_EDGES = (1, 4, 30)  # the step of the number of times that an order saw its context
+
+
+class StaticSet(enum.IntEnum):
+    """What chooses a row of a set of weights of the static readout.
+
+    Nothing here belongs to one token tree, because the readout is trained on other trees than it is used with.
+
+    Source: docs/semantics/chain.md
+    """
+
+    ONE = 0
+    HITS = 1
+    DEPTH = 2
+    MANY = 3
+    ORDER = 4
+    TOTALS = 5
+    SHAPE = 6
+
+
+# The number of rows of each set, in the order of `StaticSet`.
+STATIC_ROWS = (
+    1,
+    2 * 2**ORDERS,
+    2 * 32,
+    8 * 2 * 32,
+    (ORDERS + 1) * 2 * 32,
+    4**3 * 2 * 8,
+    2 * SHAPES,
+)
+STATIC_FINALS = (StaticSet.ONE, StaticSet.TOTALS, StaticSet.MANY, StaticSet.ORDER)
+STATIC_FINAL_COUNT = len(STATIC_FINALS)

@@ -21,9 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, fields, given, learner, mixer, tokentree
+from wnn_jax.chain import backend, fields, given, learner, static_inputs, static_mixer, tokentree
 from wnn_jax.chain import memory as memories
-from wnn_jax.chain.constants import Mode
+from wnn_jax.chain.constants import FIELDS, Mode
 from wnn_jax.chain.contexts import Network, hash_fields
 from wnn_jax.chain.memory import Memory
 from wnn_jax.chain.online import OnlineMemory
@@ -164,7 +164,8 @@ def _begin_token(network: Network, memory: Any) -> tuple[Any, Any]:
     if isinstance(memory, OnlineMemory):
         return learner.begin(network, memory)
     seen = fields.fields(network.lexicon, memory.registers)
-    return memory, mixer.Place(hash_fields(network, seen), fields.classes(seen))
+    shape = seen[FIELDS.index("shape1")].astype(jnp.int32)
+    return memory, static_mixer.StaticPlace(hash_fields(static_inputs.wired(network), seen), shape)
 
 
 def _end_token(network: Network, memory: Any, place: Any, token: jax.Array, learn: bool) -> Any:
@@ -221,7 +222,8 @@ def _node_chances(network: Network, memory: Any, place: Any) -> jax.Array:
     nodes = jnp.arange(network.tree.children.shape[0], dtype=jnp.int32)
     if isinstance(memory, OnlineMemory):
         return learner.predict(network, memory, place, nodes, depths(network.tree)).one
-    return mixer.predict(network, memory, place, nodes)
+    wiring = static_inputs.wired(network)
+    return static_mixer.predict(wiring, memory, place, nodes, depths(network.tree))
 
 
 def _shares(network: Network, memory: Memory, place: Any, temperature: float) -> jax.Array:
@@ -261,10 +263,10 @@ def read_on(
         sizes = {"block": block, "depth": depth}
         if isinstance(memory, OnlineMemory):
             sizes["learn"] = settings.learn
-            read = backend.read_online
+            read, wiring = backend.read_online, network
         else:
-            read = backend.read_on
-        memory, found = read(network, memory, tokens, chance, count, **sizes, settings=numbers)
+            read, wiring = backend.read_on, static_inputs.wired(network)
+        memory, found = read(wiring, memory, tokens, chance, count, **sizes, settings=numbers)
         return memory, Reading(*found)
 
     def one_token(index, carry):
@@ -338,12 +340,19 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
                 memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
                 memory = learner.learn(network, memory, place, node, bit, said)
         else:
-            one = mixer.predict(network, memory, place, node)
+            one = static_mixer.predict(static_inputs.wired(network), memory, place, node, at)
             bit = choose(at, one)
-        return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(one)
+        return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(one)
+
+    following = backend.FOLLOWING if isinstance(memory, OnlineMemory) else backend.MOVES
+
+    def learning(memory):
+        """Returns what a turn changes. The large table that follows the text would be copied each time."""
+        parts = changing(memory, settings.learn)
+        return {name: x for name, x in parts.items() if name not in following}
 
     fixed = memory
-    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth, jnp.float32)
+    first = jnp.int32(0), jnp.int32(0), learning(memory), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
     return _end_token(network, _put(fixed, moved), place, token, settings.learn), token, ones, best
