@@ -24,6 +24,8 @@ from wnn_jax.saving import checkpoint
 # modes. Edition 2 did not keep the digest of what ids mean. Edition 3 had the fields and registers below, no
 # table of what followed, and no ranks of tokens.
 EDITION = 4
+_TREE = tuple(f"tree_{name}" for name in tokentree.TokenTree._fields)
+_NEW = ("tree_rank", "followed", "line")  # arrays that edition 3 did not have
 _FIELDS_3 = (
     *(f"token{k}" for k in range(1, 7)),
     *(f"folded{k}" for k in range(1, 4)),
@@ -90,17 +92,14 @@ def load(path: str | pathlib.Path) -> ChainModel:
     config = checks.made(ChainConfig, _settings(found.config), f"the checkpoint {path}")
     arrays, connections = dict(found.table or {}), np.asarray(found.connections)
     kind = OnlineMemory if config.mode == "online" else StaticMemory
-    trees = tokentree.TokenTree._fields
-    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view"} - set(arrays)
-    if edition < 4:
-        missing -= {"tree_rank", "followed", "line"}
+    missing = {*_TREE, *kind._fields, "lexicon", "view"} - {*arrays, *(_NEW if edition < 4 else ())}
     if missing:
         raise ValueError(
             f"{path} holds an incomplete chain model, which lacks {', '.join(sorted(missing))}: save it again"
         )
     text = checks.made(TextConfig, found.config.get("text"), f"the checkpoint {path}")
     tokenizer = texts.tokenizer_of(text)
-    ids = len(arrays["tree_codes"])
+    ids = arrays["tree_codes"].size
     if len(tokenizer.pieces) != ids:
         raise ValueError(
             f"{path} was fitted with {ids} ids, but its tokenizer now has {len(tokenizer.pieces)}: the text "
@@ -110,7 +109,7 @@ def load(path: str | pathlib.Path) -> ChainModel:
         if edition < 4:
             arrays, connections = _renewed(arrays, connections, tokenizer.pieces)
         network = Network(
-            tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
+            tree=tokentree.TokenTree(*(arrays[name] for name in _TREE)),
             lexicon=arrays["lexicon"],
             connections=jnp.asarray(connections, jnp.int32),
             view=arrays["view"],
@@ -126,7 +125,7 @@ def load(path: str | pathlib.Path) -> ChainModel:
 def _arrays(model: ChainModel) -> dict[str, jax.Array]:
     """Returns all arrays of a model except its connections, by name."""
     network = model.network
-    tree = {f"tree_{name}": x for name, x in network.tree._asdict().items()}
+    tree = dict(zip(_TREE, network.tree, strict=True))
     return {**model.memory._asdict(), **tree, "lexicon": network.lexicon, "view": network.view}
 
 
