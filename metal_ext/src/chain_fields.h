@@ -7,19 +7,11 @@
 #include <cstdint>
 #include <initializer_list>
 
+#include "chain_types.h"
 #include "constants.h"
 
 namespace wnn {
 namespace chain {
-
-inline uint32_t Mix(uint32_t h, uint32_t x) {
-  h ^= x * 0x9E3779B1u;
-  h ^= h >> 15;
-  h *= 0x85EBCA6Bu;
-  h ^= h >> 13;
-  h *= 0xC2B2AE35u;
-  return h ^ (h >> 16);
-}
 
 // What is known of a text. Any content is safe as long as the first kRecent registers are at most the number
 // of ids.

@@ -1,102 +1,23 @@
-// The XLA FFI handlers of the chain model: they check every shape and range, and then read, count or write.
+// The XLA FFI handlers that all chain models use: they make tables, and read the fields of a text.
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
-#include <utility>
-#include <vector>
 
 #ifdef __linux__
 #include <sys/mman.h>
 #include <unistd.h>
 #endif
 
-#include "chain.h"
-#include "checks.h"
-#include "parallel.h"
+#include "chain_checks.h"
+#include "chain_fields.h"
 
 namespace wnn {
 namespace chain {
 namespace {
 
 using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
-using F32Cube = ffi::Buffer<ffi::DataType::F32, 3>;
-using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
-
-ffi::Error CheckTree(const Tree& tree, int64_t bits) {
-  WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1,
-              "a token tree of V ids must have V - 1 inner nodes");
-  WNN_REQUIRE(tree.start[0] == 0, "the first path must begin at entry 0");
-  // A child comes after its parent, so the tree has no cycle. Every path must follow the children.
-  for (int64_t i = 0; i < 2 * tree.nodes; ++i)
-    WNN_REQUIRE(tree.children[i] >= -tree.vocabulary && tree.children[i] < tree.nodes &&
-                    (tree.children[i] < 0 || tree.children[i] > i / 2),
-                "a child in the token tree must be a later node, or -1 - id of a leaf");
-  for (int64_t v = 0; v < tree.vocabulary; ++v) {
-    int32_t at = 0;
-    WNN_REQUIRE(tree.start[v] < tree.start[v + 1] && tree.start[v + 1] <= bits,
-                "every id needs a path of at least 1 bit");
-    for (int32_t j = tree.start[v]; j < tree.start[v + 1]; ++j) {
-      WNN_REQUIRE(at >= 0 && tree.node[j] == at && (tree.bit[j] | 1) == 1,
-                  "every path must follow the token tree");
-      at = tree.children[2 * at + tree.bit[j]];
-    }
-    WNN_REQUIRE(at == -1 - v, "the path of an id must end at its leaf");
-  }
-  for (int64_t i = 0; i < tree.nodes; ++i)
-    WNN_REQUIRE(tree.kind[i] >= 0 && tree.kind[i] < kKinds && (tree.spelled[i] | 1) == 1,
-                "the kind of a node is out of range");
-  return ffi::Error::Success();
-}
-
-template <typename Buffer>
-ffi::Error CheckTokens(const Buffer& tokens, int64_t count, int64_t vocabulary) {
-  for (int64_t t = 0; t < count; ++t)
-    WNN_REQUIRE(tokens.typed_data()[t] >= 0 && tokens.typed_data()[t] < vocabulary,
-                "a token is outside the vocabulary");
-  return ffi::Error::Success();
-}
-
-ffi::Error CheckSlots(const Slots& slots, const I32& view, int64_t log_slots) {
-  WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
-              "log_slots must be 2 to 28, got " + std::to_string(log_slots));
-  WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << (log_slots - 2) &&
-                  Dim(slots, 2) == kBucket && Dim(slots, 3) == kCell,
-              "slots must be [neurons, 2^log_slots / 4, 4, 3]");
-  for (int64_t c = 0; c < Dim(view, 0); ++c)
-    WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
-  return ffi::Error::Success();
-}
-
-#define WNN_TREE_PARAMETERS                                                                        \
-  I32Matrix children, I32 start, I32 node, I32 bit, U32Matrix names, I32 kind, I32 spelled
-#define WNN_TREE_ARGUMENTS                                                                         \
-  .Arg<I32Matrix>().Arg<I32>().Arg<I32>().Arg<I32>().Arg<U32Matrix>().Arg<I32>().Arg<I32>()
-#define WNN_MAKE_TREE                                                                              \
-  const Tree tree{children.typed_data(), start.typed_data(),   node.typed_data(),                  \
-                  bit.typed_data(),      names.typed_data(),   kind.typed_data(),                  \
-                  spelled.typed_data(),  Dim(children, 0),     Dim(start, 0) - 1};                 \
-  WNN_REQUIRE(Dim(children, 1) == 2 && Dim(names, 0) == 3 && Dim(names, 1) == tree.nodes &&        \
-                  Dim(kind, 0) == tree.nodes && Dim(spelled, 0) == tree.nodes,                     \
-              "the arrays of the tree differ in the number of nodes");                             \
-  WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "node and bit must have the same length");               \
-  WNN_CHECK(CheckTree(tree, Dim(node, 0)))
-
-// A result that begins as a copy of an operand; XLA may have given both the same memory.
-template <typename In, typename Out>
-auto* Carried(const In& in, Out& out) {
-  if (out->untyped_data() != in.untyped_data()) std::memcpy(out->untyped_data(), in.untyped_data(), in.size_bytes());
-  return out->typed_data();
-}
-
-template <typename In, typename Out>
-ffi::Error SameShape(const In& in, Out& out) {
-  const auto one = in.dimensions(), other = out->dimensions();
-  WNN_REQUIRE(std::equal(one.begin(), one.end(), other.begin(), other.end()),
-              "a result that begins as a copy of an operand must have its shape");
-  return ffi::Error::Success();
-}
 
 // Makes zeros on the largest pages that the system gives. Cells are read in random order, and with pages of 4
 // KiB most of the time would be spent on translating their addresses.
@@ -113,114 +34,11 @@ ffi::Error Zeros(ffi::Result<Slots> result) {
   return ffi::Error::Success();
 }
 
-ffi::Error CountStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, U32Matrix context,
-                       I32 tokens, ffi::Result<Slots> result, int64_t log_slots, int64_t sign) {
-  WNN_MAKE_TREE;
-  WNN_CHECK(CheckSlots(slots, view, log_slots));
-  WNN_CHECK(CheckTokens(tokens, Dim(tokens, 0), tree.vocabulary));
-  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0),
-              "context must have one hash for each neuron and token");
-  WNN_REQUIRE(sign == 1 || sign == -1, "sign must be 1 or -1, got " + std::to_string(sign));
-  WNN_CHECK(SameShape(slots, result));
-  uint32_t* out = Carried(slots, result);
-  const int64_t length = Dim(tokens, 0);
-  return Ended(Parallel(pool, Dim(view, 0), [&] {
-    return [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c)
-        Count(tree, context.typed_data() + c * length, tokens.typed_data(), length, view.typed_data()[c], log_slots,
-              static_cast<uint32_t>(sign), out + (c << log_slots) * kCell);
-    };
-  }));
-}
-
-ffi::Error ReadStream(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, U32Matrix context,
-                      I32 tokens, ffi::Result<I32Matrix> zeros, ffi::Result<I32Matrix> ones, int64_t log_slots) {
-  WNN_MAKE_TREE;
-  WNN_CHECK(CheckSlots(slots, view, log_slots));
-  WNN_CHECK(CheckTokens(tokens, Dim(tokens, 0), tree.vocabulary));
-  WNN_REQUIRE(Dim(context, 0) == Dim(view, 0) && Dim(context, 1) == Dim(tokens, 0),
-              "context must have one hash for each neuron and token");
-  const int64_t length = Dim(tokens, 0);
-  int64_t bits = 0;
-  for (int64_t t = 0; t < length; ++t)
-    bits += tree.start[tokens.typed_data()[t] + 1] - tree.start[tokens.typed_data()[t]];
-  const int64_t room = Dim(*zeros, 1);  // a round number, so that texts of several lengths share a program
-  WNN_REQUIRE(Dim(*zeros, 0) == Dim(view, 0) && Dim(*ones, 0) == Dim(view, 0) && room >= bits && Dim(*ones, 1) == room,
-              "the results need room for one count for each neuron and bit");
-  std::memset(zeros->typed_data(), 0, zeros->size_bytes());
-  std::memset(ones->typed_data(), 0, ones->size_bytes());
-  return Ended(Parallel(pool, Dim(view, 0), [&] {
-    return [&](int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c)
-        Read(tree, context.typed_data() + c * length, tokens.typed_data(), length, view.typed_data()[c], log_slots,
-             slots.typed_data() + (c << log_slots) * kCell, zeros->typed_data() + c * room,
-             ones->typed_data() + c * room);
-    };
-  }));
-}
-
-// A memory in the form that XLA passes. A memory that does not learn may lack the sums (gain_sum,
-// offset_sum). A static memory may also lack the parts that only an online memory has.
-struct MemoryBuffers {
-  Slots slots;
-  F32Matrix gain, gain_sum, offset, offset_sum, match_share, match_gain;
-  F32Cube refined;
-  I32 text, match_table;
-  U32 registers;
-  U32Cube followed;
-  U32Matrix line;
-};
-
-// Any content of these arrays is safe, except tokens that do not exist.
-ffi::Error CheckTextState(const U32& registers, const U32Cube& followed, const U32Matrix& line,
-                          int64_t vocabulary) {
-  WNN_REQUIRE(Dim(registers, 0) == kRegisterRows,
-              "there must be " + std::to_string(kRegisterRows) + " registers");
-  for (int k = 0; k < kRecent; ++k)
-    WNN_REQUIRE(registers.typed_data()[k] <= vocabulary, "a token in the registers is outside the vocabulary");
-  WNN_REQUIRE(Dim(followed, 0) == kFollowedKeys && Dim(followed, 1) == 1 << kFollowedLog &&
-                  Dim(followed, 2) == 2 && Dim(line, 0) == 2 && Dim(line, 1) == kLineBytes,
-              "followed and line have the wrong shapes");
-  return ffi::Error::Success();
-}
-
-ffi::Error CheckMemory(const MemoryBuffers& memory, const Tree& tree, int64_t neurons, bool online, bool learn) {
-  const int64_t inputs = (neurons * (online ? 2 : 1) + kLanes - 1) / kLanes * kLanes;
-  WNN_REQUIRE(Dim(memory.gain, 0) == kGainRows && Dim(memory.gain, 1) == inputs &&
-                  Dim(memory.offset, 0) == 2 * kStates && Dim(memory.offset, 1) == inputs,
-              "gain and offset must have " + std::to_string(inputs) + " inputs, as the neurons need");
-  if (learn)
-    WNN_REQUIRE(Dim(memory.gain_sum, 0) == kGainRows && Dim(memory.gain_sum, 1) == inputs &&
-                    Dim(memory.offset_sum, 0) == 2 * kStates && Dim(memory.offset_sum, 1) == inputs,
-                "gain_sum and offset_sum must have the shapes of gain and offset");
-  if (online)
-    WNN_REQUIRE(Dim(memory.match_share, 0) == 2 && Dim(memory.match_share, 1) == kMatchLengths &&
-                    Dim(memory.match_gain, 0) == 2 && Dim(memory.match_gain, 1) == kMatchLengths &&
-                    Dim(memory.refined, 0) == 2 && Dim(memory.refined, 1) == 1 << kRefineLog &&
-                    Dim(memory.refined, 2) == kRefineSteps && Dim(memory.match_table, 0) == 1 << kMatchLog &&
-                    Dim(memory.text, 0) > 2 * kMatchLengths,
-                "the parts of an online memory have the wrong shapes");
-  WNN_CHECK(CheckTextState(memory.registers, memory.followed, memory.line, tree.vocabulary));
-  if (online) WNN_CHECK(CheckTokens(memory.text, Dim(memory.text, 0), tree.vocabulary));
-  return ffi::Error::Success();
-}
-
-ffi::Error CheckNeurons(int64_t vocabulary, const U32Matrix& lexicon, const I32Matrix& connections,
-                        const I32& view) {
-  WNN_REQUIRE(Dim(lexicon, 0) == vocabulary && Dim(lexicon, 1) == kLexiconRows,
-              "the lexicon and the tree must have the same vocabulary");
-  WNN_REQUIRE(Dim(connections, 0) == Dim(view, 0), "connections and views differ in the number of neurons");
-  for (int64_t i = 0; i < Dim(view, 0) * Dim(connections, 1); ++i)
-    WNN_REQUIRE(connections.typed_data()[i] >= -1 && connections.typed_data()[i] < kFieldRows,
-                "a connection must be -1 or the number of a field");
-  return ffi::Error::Success();
-}
-
-// Reads a text without its cells: the hash of every neuron's fields, and the classes, at each of its places.
+// Reads a text without its cells: the hash of every neuron's fields, and the shape of the token before, at each of its places.
 ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 registers, U32Cube followed,
                    U32Matrix line, I32 tokens, ffi::Result<U32> registers_out, ffi::Result<U32Cube> followed_out,
                    ffi::Result<U32Matrix> line_out, ffi::Result<U32Matrix> hashes,
-                   ffi::Result<I32Matrix> classes) {
+                   ffi::Result<I32> shapes) {
   const int64_t vocabulary = Dim(lexicon, 0), length = Dim(tokens, 0);
   WNN_CHECK(CheckNeurons(vocabulary, lexicon, connections, view));
   WNN_CHECK(CheckTextState(registers, followed, line, vocabulary));
@@ -229,7 +47,7 @@ ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 regis
   WNN_CHECK(SameShape(followed, followed_out));
   WNN_CHECK(SameShape(line, line_out));
   WNN_REQUIRE(vocabulary > 0 && Dim(*hashes, 0) == Dim(view, 0) && Dim(*hashes, 1) == length &&
-                  Dim(*classes, 0) == 2 && Dim(*classes, 1) == length,
+                  Dim(*shapes, 0) == length,
               "the results need room for one hash for each neuron and token");
   const TextState state{Carried(registers, registers_out), Carried(followed, followed_out),
                         Carried(line, line_out)};
@@ -240,208 +58,10 @@ ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 regis
     text.Read(fields);
     for (int64_t c = 0; c < neurons.count; ++c)
       hashes->typed_data()[c * length + t] = HashFields(neurons, c, fields);
-    for (int k = 0; k < 2; ++k)
-      classes->typed_data()[k * length + t] = static_cast<int32_t>(fields[kFieldClass61 + k]);
+    shapes->typed_data()[t] = static_cast<int32_t>(std::min<uint32_t>(fields[kFieldShape1], kShapes - 1));
     text.Remember(tokens.typed_data()[t]);
   }
   return ffi::Error::Success();
-}
-
-using Callback = int32_t (*)(float);
-
-// A request to read, draw or decode the first `count` tokens of a block.
-struct Request {
-  I32 tokens;
-  F32Matrix chance;
-  int64_t count, mode;
-  bool argmax;
-  float temperature, top_p;
-  Callback callback;
-};
-
-// The result: one row for each token of the block.
-struct Reading {
-  ffi::Result<I32> tokens;
-  ffi::Result<F32Matrix> ones;
-  ffi::Result<I32> best;
-};
-
-ffi::Error CheckRequest(const Request& request, Reading& reading, const Tree& tree) {
-  const int64_t block = Dim(*reading.tokens, 0), depth = Dim(*reading.ones, 1);
-  WNN_REQUIRE(Dim(*reading.best, 0) == block && Dim(*reading.ones, 0) == block,
-              "the results must have one row for each token of the block");
-  WNN_REQUIRE(request.count >= 0 && request.count <= block, "count must be 0 to " + std::to_string(block));
-  for (int64_t v = 0; v < tree.vocabulary; ++v)
-    WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "the results need room for the longest path");
-  WNN_REQUIRE(request.mode >= kModeGiven && request.mode < kModeRows && request.temperature > 0 && request.top_p > 0,
-              "mode, temperature or top_p is out of range");
-  if (request.mode == kModeGiven) {
-    WNN_REQUIRE(Dim(request.tokens, 0) == block, "tokens must have the length of the block");
-    WNN_CHECK(CheckTokens(request.tokens, request.count, tree.vocabulary));
-  }
-  if (request.mode == kModeSampled)
-    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth,
-                "chance must have one number for each bit of a path");
-  if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "decoding needs a callback");
-  return ffi::Error::Success();
-}
-
-// Draws a token from the nucleus: the smallest set of most probable tokens with a probability of at least
-// `top_p` in all. `chance` in [0, 1) decides which.
-int32_t DrawNucleus(Reader& reader, double temperature, double top_p, double chance) {
-  std::vector<std::pair<int32_t, double>> nucleus;
-  double mass = 0;
-  reader.Enumerate(temperature, [&](int32_t token, double probability) {
-    nucleus.push_back({token, probability});
-    mass += probability;
-    return mass >= top_p;
-  });
-  double left = chance * mass;
-  int32_t drawn = -1;
-  for (const auto& [token, probability] : nucleus) {
-    drawn = token;
-    left -= probability;
-    if (left < 0) break;
-  }
-  return drawn;
-}
-
-ffi::Error ReadTokens(Reader& reader, const Tree& tree, const Request& request, Reading& reading) {
-  const int64_t depth = Dim(*reading.ones, 1);
-  int32_t *read = reading.tokens->typed_data(), *best = reading.best->typed_data();
-  std::memset(reading.ones->typed_data(), 0, reading.ones->size_bytes());
-  std::fill(read, read + Dim(*reading.tokens, 0), -1);
-  std::fill(best, best + Dim(*reading.best, 0), -1);
-  for (int64_t t = 0; t < request.count; ++t) {
-    float* one_of = reading.ones->typed_data() + t * depth;
-    const float* chance = request.mode == kModeSampled ? request.chance.typed_data() + t * depth : nullptr;
-    reader.Begin();
-    if (request.argmax)
-      reader.Enumerate(1.0, [&](int32_t token, double) {
-        best[t] = token;
-        return true;
-      });
-    int32_t given = request.mode == kModeGiven ? request.tokens.typed_data()[t] : -1;
-    if (chance && request.top_p < 1) given = DrawNucleus(reader, request.temperature, request.top_p, chance[0]);
-    const int32_t* path = given >= 0 ? tree.start + given : nullptr;
-    if (path) reader.Prefetch(0);
-    bool failed = false;
-    read[t] = reader.Walk(path != nullptr, [&](int32_t, int at, float one) {
-      one_of[at] = one;
-      if (path) {
-        const int32_t j = path[0] + at;
-        if (j + 1 < path[1]) reader.Prefetch(tree.node[j + 1]);
-        return static_cast<int>(tree.bit[j]);
-      }
-      if (chance) return static_cast<int>(chance[at] < Reader::WithTemperature(one, request.temperature));
-      const int bit = request.callback(one);
-      failed = bit < 0 || bit > 1;
-      return failed ? -1 : bit;
-    });
-    if (failed) return Invalid("decoding stopped, because the callback returned no bit");
-    reader.End(read[t]);
-  }
-  return ffi::Error::Success();
-}
-
-// wnn_jax/chain/backend.py passes the same arguments in the same order.
-#define WNN_READ_PARAMETERS                                                                             \
-  WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots, F32Matrix gain, \
-      F32Matrix gain_sum, F32Matrix offset, F32Matrix offset_sum, F32Matrix match_share,                \
-      F32Matrix match_gain, F32Cube refined, I32 text, I32 match_table, U32 registers, U32Cube followed, \
-      U32Matrix line, I32 tokens, F32Matrix chance, I32 count
-#define WNN_READ_ARGUMENTS                                                                              \
-  WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<Slots>().Arg<F32Matrix>()         \
-      .Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<F32Matrix>()             \
-      .Arg<F32Cube>().Arg<I32>().Arg<I32>().Arg<U32>().Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>()      \
-      .Arg<F32Matrix>().Arg<I32>()
-#define WNN_READ_SETTINGS                                                                               \
-  int64_t log_slots, int64_t online, int64_t mode, int64_t argmax, float temperature, float top_p,      \
-      int64_t callback, float rate
-#define WNN_READ_ATTRIBUTES                                                                             \
-  .Attr<int64_t>("log_slots").Attr<int64_t>("online").Attr<int64_t>("mode").Attr<int64_t>("argmax")     \
-      .Attr<float>("temperature").Attr<float>("top_p").Attr<int64_t>("callback").Attr<float>("rate")
-#define WNN_CHECK_READ(learn)                                                                           \
-  WNN_MAKE_TREE;                                                                                        \
-  WNN_CHECK(CheckSlots(slots, view, log_slots));                                                        \
-  WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));                                            \
-  const MemoryBuffers buffers{slots,       gain,       gain_sum, offset, offset_sum, match_share,       \
-                              match_gain, refined,    text,     match_table, registers,   followed, line};              \
-  WNN_CHECK(CheckMemory(buffers, tree, Dim(view, 0), online != 0, learn));                              \
-  WNN_REQUIRE(Dim(count, 0) == 1 && rate >= 0 && rate <= 1, "count must be one number, and rate 0 to 1"); \
-  const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,     \
-                        top_p, reinterpret_cast<Callback>(callback)};                                   \
-  WNN_CHECK(CheckRequest(request, reading, tree));                                                      \
-  const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)}; \
-  const Settings settings{static_cast<int>(log_slots), online != 0, learn, rate}
-
-#define WNN_MOVED_RESULTS                                                                               \
-  ffi::Result<I32> text_out, ffi::Result<I32> match_table_out, ffi::Result<U32> registers_out,          \
-      ffi::Result<U32Cube> followed_out, ffi::Result<U32Matrix> line_out
-#define WNN_MOVED .Ret<I32>().Ret<I32>().Ret<U32>().Ret<U32Cube>().Ret<U32Matrix>()
-#define WNN_CHECK_MOVED                                                                                 \
-  WNN_CHECK(SameShape(text, text_out));                                                                 \
-  WNN_CHECK(SameShape(match_table, match_table_out));                                                   \
-  WNN_CHECK(SameShape(registers, registers_out));                                                       \
-  WNN_CHECK(SameShape(followed, followed_out));                                                         \
-  WNN_CHECK(SameShape(line, line_out));                                                                 \
-  const TextState state{Carried(registers, registers_out), Carried(followed, followed_out),             \
-                        Carried(line, line_out)}
-
-// Reads on and learns. All parts of the online memory are returned, because all may change.
-ffi::Error ReadOn(WNN_READ_PARAMETERS, ffi::Result<Slots> slots_out, ffi::Result<F32Matrix> gain_out,
-                  ffi::Result<F32Matrix> gain_sum_out, ffi::Result<F32Matrix> offset_out,
-                  ffi::Result<F32Matrix> offset_sum_out, ffi::Result<F32Matrix> match_share_out,
-                  ffi::Result<F32Matrix> match_gain_out, ffi::Result<F32Cube> refined_out, WNN_MOVED_RESULTS,
-                  ffi::Result<I32> read, ffi::Result<F32Matrix> ones, ffi::Result<I32> best, WNN_READ_SETTINGS) {
-  Reading reading{read, ones, best};
-  WNN_REQUIRE(online, "a static memory does not learn as it reads");
-  WNN_CHECK_READ(true);
-  WNN_CHECK(SameShape(slots, slots_out));
-  WNN_CHECK(SameShape(gain, gain_out));
-  WNN_CHECK(SameShape(gain_sum, gain_sum_out));
-  WNN_CHECK(SameShape(offset, offset_out));
-  WNN_CHECK(SameShape(offset_sum, offset_sum_out));
-  WNN_CHECK(SameShape(match_share, match_share_out));
-  WNN_CHECK(SameShape(match_gain, match_gain_out));
-  WNN_CHECK(SameShape(refined, refined_out));
-  WNN_CHECK_MOVED;
-  const Memory memory{Carried(slots, slots_out),
-                      Carried(gain, gain_out),
-                      Carried(gain_sum, gain_sum_out),
-                      Carried(offset, offset_out),
-                      Carried(offset_sum, offset_sum_out),
-                      Carried(match_share, match_share_out),
-                      Carried(match_gain, match_gain_out),
-                      Carried(refined, refined_out),
-                      Carried(text, text_out),
-                      Carried(match_table, match_table_out),
-                      state,
-                      Dim(text, 0)};
-  Reader reader(tree, lexicon.typed_data(), neurons, memory, settings);
-  return ReadTokens(reader, tree, request, reading);
-}
-
-// Reads on without learning. Only the text and its state are returned, because only they may change.
-ffi::Error ReadFrozen(WNN_READ_PARAMETERS, WNN_MOVED_RESULTS, ffi::Result<I32> read,
-                      ffi::Result<F32Matrix> ones, ffi::Result<I32> best, WNN_READ_SETTINGS) {
-  Reading reading{read, ones, best};
-  WNN_CHECK_READ(false);
-  WNN_CHECK_MOVED;
-  const Memory memory{slots.typed_data(),
-                      gain.typed_data(),
-                      gain_sum.typed_data(),
-                      offset.typed_data(),
-                      offset_sum.typed_data(),
-                      match_share.typed_data(),
-                      match_gain.typed_data(),
-                      refined.typed_data(),
-                      Carried(text, text_out),
-                      Carried(match_table, match_table_out),
-                      state,
-                      Dim(text, 0)};
-  Reader reader(tree, lexicon.typed_data(), neurons, memory, settings);
-  return ReadTokens(reader, tree, request, reading);
 }
 
 }  // namespace
@@ -451,28 +71,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainZeros, Zeros, ffi::Ffi::Bind().Ret<Slots>(
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainObserve, Observe,
                               ffi::Ffi::Bind().Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<U32>()
                                   .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<U32>().Ret<U32Cube>()
-                                  .Ret<U32Matrix>().Ret<U32Matrix>().Ret<I32Matrix>());
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainCount, CountStream,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
-                                  .Arg<Slots>().Arg<U32Matrix>().Arg<I32>().Ret<Slots>()
-                                  .Attr<int64_t>("log_slots").Attr<int64_t>("sign"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainRead, ReadStream,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>()
-                                  .Arg<Slots>().Arg<U32Matrix>().Arg<I32>().Ret<I32Matrix>().Ret<I32Matrix>()
-                                  .Attr<int64_t>("log_slots"));
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    WnnChainReadOn, ReadOn,
-    ffi::Ffi::Bind() WNN_READ_ARGUMENTS
-        .Ret<Slots>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>().Ret<F32Matrix>()
-        .Ret<F32Matrix>().Ret<F32Cube>() WNN_MOVED.Ret<I32>().Ret<F32Matrix>().Ret<I32>()
-        WNN_READ_ATTRIBUTES);
-
-XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainReadFrozen, ReadFrozen,
-                              ffi::Ffi::Bind() WNN_READ_ARGUMENTS WNN_MOVED.Ret<I32>().Ret<F32Matrix>()
-                                  .Ret<I32>() WNN_READ_ATTRIBUTES);
+                                  .Ret<U32Matrix>().Ret<U32Matrix>().Ret<I32>());
 
 }  // namespace chain
 }  // namespace wnn

@@ -23,11 +23,12 @@ TARGETS = {
     "wnn_class_sum": "WnnClassSum",
     "wnn_class_train": "WnnClassTrain",
     "wnn_chain_zeros": "WnnChainZeros",
-    "wnn_chain_count": "WnnChainCount",
     "wnn_chain_observe": "WnnChainObserve",
-    "wnn_chain_read": "WnnChainRead",
-    "wnn_chain_read_on": "WnnChainReadOn",
-    "wnn_chain_read_frozen": "WnnChainReadFrozen",
+    "wnn_chain_followers": "WnnChainFollowers",
+    "wnn_chain_static_cells": "WnnChainStaticCells",
+    "wnn_chain_read_static": "WnnChainReadStatic",
+    "wnn_chain_learn_on": "WnnChainLearnOn",
+    "wnn_chain_online_frozen": "WnnChainOnlineFrozen",
 }
 
 

@@ -16,12 +16,9 @@ from wnn_jax.ram import backend
 
 # The operands of the kernels, in the order of metal_ext/src/chain_handlers.cc.
 _TREE = ("children", "start", "node", "bit", "names", "kind", "spelled")
-_MEMORY = {
-    **{"slots": 4, "gain": 2, "gain_sum": 2, "offset": 2, "offset_sum": 2, "match_share": 2, "match_gain": 2},
-    **{"refined": 3, "text": 1, "match_table": 1, "registers": 1, "followed": 3, "line": 2},
-}
-_INTEGERS = ("text", "match_table")
-MOVES = ("text", "match_table", "registers", "followed", "line")  # the parts that change without learning
+# The parts of an online memory that follow the text, also without learning.
+FOLLOWING = ("text", "match_table", "position", "registers", "followed", "line")
+MOVES = ("registers", "followed", "line")  # the parts of a static memory that change
 
 
 def native() -> bool:
@@ -51,74 +48,106 @@ def observe(network, state, tokens):
       tokens: ``int32 [N]``.
 
     Returns:
-      the state after the tokens, the hashes ``uint32 [n, N]`` and the classes ``int32 [2, N]``.
+      the state after the tokens, the hashes ``uint32 [n, N]`` and the shapes of the tokens before ``int32 [N]``.
 
     Source: docs/architecture.md
     """
     size = len(tokens)
     results = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in state]
     results += [jax.ShapeDtypeStruct((network.view.shape[0], size), jnp.uint32)]
-    results += [jax.ShapeDtypeStruct((2, size), jnp.int32)]
+    results += [jax.ShapeDtypeStruct((size,), jnp.int32)]
     operands = [network.lexicon, network.connections, network.view, *state, tokens]
     call = jax.ffi.ffi_call("wnn_chain_observe", results, input_output_aliases={3: 0, 4: 1, 5: 2})
-    *moved, hashes, classes = call(*operands)
-    return type(state)(*moved), hashes, classes
+    *moved, hashes, shapes = call(*operands)
+    return type(state)(*moved), hashes, shapes
 
 
-def write_counts(network, slots, hashes, tokens, *, log_slots: int, sign: int):
-    """Does the work of `contexts.write_counts` with the native kernels.
+def write_followers(network, slots, first, found, *, log_slots: int):
+    """Does the work of `static_cells.write` with the native kernels.
 
     The slots are changed in place where XLA may reuse their buffer.
 
     Args:
       network: the wiring.
-      slots: ``uint32 [n, S / 4, 4, 3]``.
-      hashes: ``uint32 [n, N]``.
-      tokens: ``int32 [N]``.
+      slots: ``uint32 [n, S / 4, 4, 4]``.
+      first: ``int32 []``, the first of the neurons that are written.
+      found: the `static_cells.Followers` of their contexts.
       log_slots: log2 of S, the number of cells in a neuron's row.
-      sign: 1 to add the text to the counts, -1 to take it out.
 
     Returns:
       the new slots.
 
     Source: docs/architecture.md
     """
-    operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
+    operands = [*_tree(network.tree), network.view, slots, first[None], *found]
     place = {len(_TREE) + 1: 0}  # the operand `slots` becomes the result
     result = jax.ShapeDtypeStruct(slots.shape, slots.dtype)
-    call = jax.ffi.ffi_call("wnn_chain_count", result, input_output_aliases=place)
-    return call(*operands, log_slots=np.int64(log_slots), sign=np.int64(sign))
+    call = jax.ffi.ffi_call("wnn_chain_followers", result, input_output_aliases=place)
+    return call(*operands, log_slots=np.int64(log_slots))
 
 
-def read_counts(network, slots, hashes, tokens, *, log_slots: int, bits: int):
-    """Does the work of `contexts.read_counts` for all turns of a text with the native kernels.
+def read_cells(network, slots, hashes, tokens, *, log_slots: int, bits: int):
+    """Does the work of `static_cells.read` for all turns of a text with the native kernels.
 
     Args:
       network: the wiring.
-      slots: ``uint32 [n, S / 4, 4, 3]``.
+      slots: ``uint32 [n, S / 4, 4, 4]``.
       hashes: ``uint32 [n, N]``.
       tokens: ``int32 [N]``.
       log_slots: log2 of S, the number of cells in a neuron's row.
       bits: space for the turns of the text, at least their number.
 
     Returns:
-      the counts of zeros and of ones, ``int32 [n, bits]`` each.
+      the zeros, the ones and the shares, ``uint32 [n, bits]`` each.
 
     Source: docs/architecture.md
     """
-    counts = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.int32)
+    numbers = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.uint32)
     operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
-    return jax.ffi.ffi_call("wnn_chain_read", (counts, counts))(*operands, log_slots=np.int64(log_slots))
+    call = jax.ffi.ffi_call("wnn_chain_static_cells", (numbers,) * 3)
+    return call(*operands, log_slots=np.int64(log_slots))
 
 
-def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
-    """Does the work of `reader.read_on` with the native kernel.
+def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, settings):
+    """Does the work of `reader.read_on` for a static memory with the native kernel.
+
+    Args:
+      network: the wiring, from `static_inputs.wired`.
+      memory: the memory that reads.
+      tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
+      chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
+      count: ``int32 []``, the number of tokens to read, at most ``block``.
+      block: the number of rows of the result.
+      depth: D, the number of turns of the longest path.
+      settings: the kernel's attributes, from `reader.kernel_settings`.
+
+    Returns:
+      the memory, and the fields of a `reader.Reading`.
+
+    Source: docs/architecture.md
+    """
+    operands = [*_tree(network.tree), network.lexicon, network.connections, network.view]
+    first = len(operands)
+    operands += [*memory, tokens, chance, count[None]]
+    results = [jax.ShapeDtypeStruct(getattr(memory, name).shape, jnp.uint32) for name in MOVES]
+    results += [jax.ShapeDtypeStruct((block,), jnp.int32), jax.ShapeDtypeStruct((block, depth), jnp.float32)]
+    results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
+    aliases = {first + memory._fields.index(name): i for i, name in enumerate(MOVES)}
+    call = jax.ffi.ffi_call(
+        "wnn_chain_read_static", results, input_output_aliases=aliases, has_side_effect=True
+    )
+    *arrays, read, ones, best = call(*operands, **settings)
+    return memory._replace(**dict(zip(MOVES, arrays, strict=True))), (read, ones, best)
+
+
+def read_online(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
+    """Does the work of `reader.read_on` for an online memory with the native kernel.
 
     The parts of the memory that change are changed in place where XLA may reuse their buffers.
 
     Args:
       network: the wiring.
-      memory: the memory that reads.
+      memory: the `online.OnlineMemory` that reads.
       tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
       chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
       count: ``int32 []``, the number of tokens to read, at most ``block``.
@@ -132,29 +161,22 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, l
 
     Source: docs/architecture.md
     """
-    parts = {name: _part(memory, name) for name in _MEMORY}
-    changed = tuple(_MEMORY) if learn else MOVES
-    operands = [*_tree(network.tree), network.lexicon, network.connections, network.view]
+    changed = memory._fields if learn else FOLLOWING
+    operands = [*_tree(network.tree), network.lexicon, network.connections, network.view, network.sets]
     first = len(operands)
-    operands += [*parts.values(), tokens, chance, count[None]]
-    results = [jax.ShapeDtypeStruct(parts[name].shape, parts[name].dtype) for name in changed]
+    operands += [*memory, tokens, chance, count[None]]
+    results = [
+        jax.ShapeDtypeStruct(getattr(memory, name).shape, getattr(memory, name).dtype) for name in changed
+    ]
     results += [jax.ShapeDtypeStruct((block,), jnp.int32), jax.ShapeDtypeStruct((block, depth), jnp.float32)]
     results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
-    aliases = {first + list(parts).index(name): i for i, name in enumerate(changed)}
-    target = "wnn_chain_read_on" if learn else "wnn_chain_read_frozen"
+    aliases = {first + memory._fields.index(name): i for i, name in enumerate(changed)}
+    target = "wnn_chain_learn_on" if learn else "wnn_chain_online_frozen"
     call = jax.ffi.ffi_call(target, results, input_output_aliases=aliases, has_side_effect=True)
     *arrays, read, ones, best = call(*operands, **settings)
-    moved = {name: x for name, x in zip(changed, arrays, strict=True) if name in memory._fields}
-    return memory._replace(**moved), (read, ones, best)
+    return memory._replace(**dict(zip(changed, arrays, strict=True))), (read, ones, best)
 
 
 def _tree(tree) -> list[Any]:
     """Returns the parts of a `tokentree.TokenTree` that the kernels need."""
     return [getattr(tree, name) for name in _TREE]
-
-
-def _part(memory, name: str) -> jax.Array:
-    """Returns a part of a memory; an empty array where the memory has no such part."""
-    if name in memory._fields:
-        return getattr(memory, name)
-    return jnp.zeros((0,) * _MEMORY[name], jnp.int32 if name in _INTEGERS else jnp.float32)

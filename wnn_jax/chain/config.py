@@ -4,57 +4,64 @@ import dataclasses
 from typing import Literal
 
 from wnn_jax import checks
-from wnn_jax.chain import given
-from wnn_jax.chain.constants import FIELDS, VIEWS
+from wnn_jax.chain import contexts, given
+from wnn_jax.chain.constants import FIELDS, VIEWS, WeightSet
 from wnn_jax.checks import Limits
 
-# The context neurons of a model of words: the view (the name by which the neuron knows a node) and the fields
-# that it observes. Whether each of the first six has seen its context before chooses gains of the mixer.
+# The context neurons of a model of words. Each has a view (the name by which it knows a node) and the fields that it
+# observes. Whether each of the first six has seen its context before chooses gains of the mixer.
 WORDS = (
-    ("node", ""),
-    ("node", "token1"),
-    ("node", "token1 token2"),
-    ("node", "token1 token2 token3"),
-    ("node", "token1 class9_2"),
-    ("node", "token2"),
-    ("node", "token1 token2 token3 token4"),
-    ("node", "token1 token3"),
-    ("node", "token3"),
-    ("node", "token2 token3"),
-    ("node", "class9_1"),
-    ("node", "class9_1 class9_2"),
-    ("node", "class6_1 class6_2 class6_3"),
-    ("node", "class12_1 class12_2"),
-    ("node", "token1 class6_2 class6_3"),
-    ("node", "word last_word"),
-    ("node", "last_word"),
-    ("byte", ""),
-    ("bytes3", ""),
-    ("byte", "word"),
-    ("bytes3", "word"),
-    ("bytes3", "bytes3"),
-    ("byte", "token1"),
-    ("node", "word bytes3"),
+    "node",
+    "node token1",
+    "node token1 token2",
+    "node token1 token2 token3",
+    "node token1 class9_2",
+    "node token2",
+    "node token1 token2 token3 token4",
+    "node token1 token3",
+    "node token3",
+    "node token2 token3",
+    "node class9_1",
+    "node class9_1 class9_2",
+    "node class6_1 class6_2 class6_3",
+    "node class12_1 class12_2",
+    "node token1 class6_2 class6_3",
+    "node word last_word",
+    "node last_word",
+    "byte",
+    "bytes3",
+    "byte word",
+    "bytes3 word",
+    "bytes3 bytes3",
+    "byte token1",
+    "node word bytes3",
 )
 # The context neurons of a model of bytes.
 BYTES = (
-    ("node", ""),
-    ("node", "token1"),
-    ("node", "token1 token2"),
-    ("node", "token1 token2 token3"),
-    ("node", "token1 token2 token3 token4"),
-    ("node", "word token1"),
-    ("node", "token1 token2 token3 token4 token5"),
-    ("node", "token1 token2 token3 token4 token5 token6"),
-    ("node", "word last_word"),
-    ("node", "last_word token1"),
-    ("node", "token2 token3"),
-    ("node", "token1 token3"),
-    ("node", "token2"),
-    ("node", "token3 token4"),
-    ("node", "word token1 last_word"),
-    ("node", "folded1 folded2 folded3"),
+    "node",
+    "node token1",
+    "node token1 token2",
+    "node token1 token2 token3",
+    "node token1 token2 token3 token4",
+    "node word token1",
+    "node token1 token2 token3 token4 token5",
+    "node token1 token2 token3 token4 token5 token6",
+    "node word last_word",
+    "node last_word token1",
+    "node token2 token3",
+    "node token1 token3",
+    "node token2",
+    "node token3 token4",
+    "node word token1 last_word",
+    "node folded1 folded2 folded3",
 )
+
+# A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
+# is read: its title, and what followed when a context stood last.
+IN_CONTEXT = ("title", "next_")
+
+
+SETS = tuple(one.name.lower() for one in WeightSet)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,11 +69,12 @@ class ReadoutConfig:
     """The settings for training the readout of a static model.
 
     Attributes:
-      folds: number of parts of the training text; each part is read while its own counts are left out.
+      folds: number of parts of the training text. Each part is read by a model of the other parts, which has
+        its own token tree.
       tokens: number of training tokens that the readout learns from, shared equally among the folds.
       epochs: number of passes over the tokens that the readout learns from.
-      batch: number of bits in a training step.
-      step_size: first step size of AdamW; it falls to 0 along a cosine.
+      batch: number of turns in a training step.
+      step_size: first step size of AdamW; it falls to a tenth.
       decay: weight decay of AdamW; it pulls the weights back to the start, where all inputs have equal
         weights.
 
@@ -76,12 +84,12 @@ class ReadoutConfig:
     Source: docs/semantics/chain.md
     """
 
-    folds: int = 10
-    tokens: int = 150_000
-    epochs: int = 2
-    batch: int = 4096
-    step_size: float = 0.002
-    decay: float = 1.0
+    folds: int = 5
+    tokens: int = 300_000
+    epochs: int = 1
+    batch: int = 512
+    step_size: float = 0.001
+    decay: float = 0.1
 
     def __post_init__(self):
         some = Limits(least=1)
@@ -117,11 +125,14 @@ class ChainConfig:
       tree: how a token becomes bits. ``clustered`` groups frequent tokens by their neighbours in the text and
         spells rare ones; ``plain`` takes the binary digits of the id.
       rare: tokens seen fewer times than this are spelled byte by byte; 0 spells none.
-      neurons: the set of context neurons, made for texts of ``words`` or of ``bytes``.
+      neurons: the context neurons. Each names its view (node, byte or bytes3: the name by which it knows a
+        node), and then the fields that it observes.
       without: fields (token1, class9_2, word ...) and views (node, byte, bytes3) to leave out; every context
         neuron that uses one of them is dropped.
-      memory_mib: largest size of the tables in MiB; a cell has 12 bytes.
-      rate: step size of the online mixer.
+      sets: the sets of weights of an online model. What each is named after chooses a row of it.
+      lists: whether the neurons of an online model list the tokens that followed their contexts last.
+      runs: whether contexts after which only one bit ever came are an input of their own in an online model.
+      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
 
@@ -134,10 +145,12 @@ class ChainConfig:
     mode: Literal["static", "online"] = "static"
     tree: Literal["clustered", "plain"] = "clustered"
     rare: int = 16
-    neurons: Literal["words", "bytes"] = "words"
+    neurons: tuple[str, ...] = WORDS
     without: tuple[str, ...] = ()
+    sets: tuple[str, ...] = SETS
+    lists: bool = True
+    runs: bool = False
     memory_mib: int = 1536
-    rate: float = 0.03
     chunk: int = 16384
     readout: ReadoutConfig = ReadoutConfig()
 
@@ -146,20 +159,79 @@ class ChainConfig:
             self,
             rare=Limits(least=0),
             memory_mib=Limits(least=1, most=1 << 20),
-            rate=given.RATE,
             chunk=given.BLOCK,
         )
         if unknown := set(self.without) - {*FIELDS, *VIEWS}:
             choices = ", ".join((*FIELDS, *VIEWS))
             raise ValueError(f"without={sorted(unknown)[0]} is not a field or view: choose among {choices}")
+        contexts.wire(self.neurons)
         if not self.described:
             raise ValueError(
                 f"without={','.join(self.without)} leaves no context neuron: name fewer fields and views"
             )
+        if self.sets[:1] != ("one",) or len(set(self.sets)) != len(self.sets) or set(self.sets) - set(SETS):
+            raise ValueError(
+                f"sets={','.join(self.sets)} must begin with one, and name each once: choose among "
+                f"{', '.join(SETS)}"
+            )
 
     @property
-    def described(self) -> tuple[tuple[str, str], ...]:
-        """The view and the fields of each context neuron."""
-        every = WORDS if self.neurons == "words" else BYTES
+    def described(self) -> tuple[str, ...]:
+        """The context neurons that are not left out."""
         dropped = set(self.without)
-        return tuple(one for one in every if not dropped & {*one[1].split(), one[0]})
+        return tuple(one for one in self.neurons if not dropped & set(one.split()))
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron reads a field by which the model remembers the text that it reads."""
+        return any(field.startswith(IN_CONTEXT) for one in self.described for field in one.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+    """The settings of two chain models that are mixed: P(token) = w P1(token) + (1 - w) P2(token).
+
+    Attributes:
+      first: the settings of the first model.
+      second: the settings of the second model, which should have another tree.
+      rate: step size of the weight's log-odds after each token. It applies to online models; two static
+        models have a constant weight, which is learnt on the end of the training text.
+
+    Raises:
+      ValueError: a value is out of range, or one model is static and the other online.
+
+    Source: docs/semantics/chain.md
+    """
+
+    first: ChainConfig
+    second: ChainConfig
+    rate: float = 0.02
+
+    def __post_init__(self):
+        checks.fields(self, rate=given.RATE)
+        if self.first.mode != self.second.mode:
+            raise ValueError(
+                f"a mixture has two models of one mode, got {self.first.mode} and {self.second.mode}: give "
+                "both the same mode"
+            )
+
+    @property
+    def mode(self) -> Literal["static", "online"]:
+        """The mode of both models."""
+        return self.first.mode
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron of a model reads a field by which it remembers the text that it reads."""
+        return self.first.in_context or self.second.in_context
+
+
+STATIC = ChainConfig()
+FAST = ChainConfig(mode="online")
+BEST = ChainConfig(mode="online", memory_mib=3072)
+TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
+STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
+
+# Models of bytes that compress, see `archive`.
+BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons=BYTES, memory_mib=1536)
+BYTES_FAST = dataclasses.replace(BYTES_BEST, neurons=BYTES[:8], sets=SETS[:4], lists=False)

@@ -12,7 +12,7 @@ from wnn_jax.chain import fitted, given, static
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.memory import OnlineMemory
+from wnn_jax.chain.online import OnlineMemory
 
 
 class TrainingCost(NamedTuple):
@@ -58,7 +58,7 @@ def training_cost(config: ChainConfig, network: Network, tokens: np.ndarray, poi
             jax.block_until_ready(memory)
             begun = time.perf_counter()
             if isinstance(memory, OnlineMemory):
-                how = {"learn": True, "rate": config.rate, "block": config.chunk}
+                how = {"learn": True, "block": config.chunk}
                 memory, _ = models.read(network, memory, tokens[:size], **how)
             else:
                 memory, observed = static.observe(network, memory, tokens[:size])

@@ -16,29 +16,41 @@ from jax.core import Tracer
 
 from wnn_jax import checks
 from wnn_jax.chain import memory as memories
+from wnn_jax.chain import online, static_inputs, static_mixer
 from wnn_jax.chain.constants import (
     BUCKET,
-    CELL,
     CODE_BITS,
     FIELDS,
+    FINAL_SETS,
     FOLLOWED_KEYS,
     FOLLOWED_LOG,
-    GAIN_ROWS,
     KINDS,
-    LANES,
     LINE_BYTES,
-    MATCH_LENGTHS,
-    MATCH_LOG,
+    LIST_WORDS,
+    MAP_STATES,
+    MATCH_LONGEST,
+    MATCH_PLACES_LOG,
+    MATCH_STATES,
+    MATCHES,
+    ORDERS,
+    RECENCIES,
     RECENT,
-    REFINE_LOG,
     REFINE_STEPS,
+    REFINED_LOG,
+    REFINEMENTS,
     REGISTERS,
-    STATES,
+    RUN_STATES,
+    SET_ROWS,
+    STATIC_CELL,
     VIEWS,
+    WIDE_CELL,
     Lexicon,
+    StaticSet,
+    WeightSet,
 )
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.memory import Memory, OnlineMemory, StaticMemory
+from wnn_jax.chain.memory import Memory, StaticMemory
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.checks import Limits
 
 # A step of Adagrad moves a weight by at most the rate, so at rates of at most 1 no weight comes near to these
@@ -54,13 +66,13 @@ _DRAWN = Limits(least=0, most=1 << 22)
 
 _CHANCE = Limits(least=0, most=1)
 _SHARE = Limits(above=0, below=1)
-_known: list[weakref.ref] = []  # the arrays of the network that was accepted last
+_known: list[tuple[weakref.ref, ...]] = []  # the arrays of the last two networks, as many as a mixture has
 
 
 def network(given: Network) -> None:
     """Check the wiring of a model: every path must follow the tree, and every index must have its row.
 
-    The arrays of the network that was accepted last are not checked again if they are JAX's own.
+    The arrays of the last two networks that were accepted are not checked again if they are JAX's own.
 
     Args:
       given: the wiring.
@@ -75,8 +87,9 @@ def network(given: Network) -> None:
     leaves = jax.tree.leaves(given)
     if any(isinstance(x, Tracer) for x in leaves):
         return
-    if len(leaves) == len(_known) and all(x is ref() for x, ref in zip(leaves, _known, strict=True)):
-        return
+    for refs in list(_known):
+        if len(leaves) == len(refs) and all(x is ref() for x, ref in zip(leaves, refs, strict=True)):
+            return
     tree(given.tree)
     ids = len(given.tree.start) - 1
     checks.array("lexicon", given.lexicon, "uint32", {"V": ids, "facts": len(Lexicon)})
@@ -86,9 +99,14 @@ def network(given: Network) -> None:
     neurons = {"n": len(given.view), "T": None}
     fields = Limits(least=-1, most=len(FIELDS) - 1)
     checks.array("connections", given.connections, "int32", neurons, fields)
+    checks.array("sets", given.sets, "int32", {"K": None}, Limits(least=0, most=len(SET_ROWS) - 1))
+    chosen = np.asarray(given.sets).tolist()
+    if not chosen or chosen[0] != WeightSet.ONE or len(set(chosen)) != len(chosen):
+        raise ValueError(f"sets is {chosen}: the first set must be {WeightSet.ONE:d} (one), each once")
     if not len(given.view):
         raise ValueError("view has no entry: a network needs at least one context neuron")
-    _known[:] = [weakref.ref(x) for x in leaves] if all(isinstance(x, jax.Array) for x in leaves) else []
+    if all(isinstance(x, jax.Array) for x in leaves):
+        _known[:] = [*_known[-1:], tuple(weakref.ref(x) for x in leaves)]
 
 
 def tree(given: Any) -> None:
@@ -157,18 +175,19 @@ def memory(wiring: Network, given: Memory) -> None:
         raise ValueError(
             "the memory was given away to an earlier call, which changed it: use the memory that it returned"
         )
-    neurons, ids = wiring.view.shape[0], wiring.lexicon.shape[0]
-    online = isinstance(given, OnlineMemory)
-    sources = neurons * (2 if online else 1)
-    inputs = -(-sources // LANES) * LANES
-    slots = {"n": neurons, "S / 4": None, "cells": BUCKET, "words": CELL}
-    checks.array("slots", given.slots, "uint32", slots)
-    if given.slots.shape[1] != 1 << memories.log_slots(given) - 2 or memories.log_slots(given) > 28:
-        raise ValueError(
-            f"slots has {given.slots.shape[1]} buckets for a neuron: give a power of two up to 2^26"
-        )
-    checks.array("gain", given.gain, "float32", {"rows": GAIN_ROWS, "I": inputs}, WEIGHT)
-    checks.array("offset", given.offset, "float32", {"rows": 2 * STATES, "I": inputs}, WEIGHT)
+    _text_state(given, ids=wiring.lexicon.shape[0])
+    if isinstance(given, OnlineMemory):
+        _online(wiring, given)
+    else:
+        _static(wiring, given)
+
+
+def _text_state(given: Memory, ids: int) -> None:
+    """Check the state of the text that a memory has read.
+
+    Raises:
+      ValueError: an array has another type or shape, or an entry that no memory has.
+    """
     checks.array("registers", given.registers, "uint32", {"registers": REGISTERS})
     if not isinstance(given.registers, Tracer):
         recent = np.asarray(given.registers)[:RECENT]
@@ -176,29 +195,87 @@ def memory(wiring: Network, given: Memory) -> None:
     followed = {"keys": FOLLOWED_KEYS, "places": 1 << FOLLOWED_LOG, "tokens": 2}
     checks.array("followed", given.followed, "uint32", followed)
     checks.array("line", given.line, "uint32", {"lines": 2, "columns": LINE_BYTES})
-    if isinstance(given, OnlineMemory):
-        _online(given, inputs, ids)
 
 
-def _online(given: OnlineMemory, inputs: int, ids: int) -> None:
-    """Check the parts that only an online memory has.
+def _slots(given: Memory, neurons: int, cell: int) -> None:
+    """Check the cells of a memory, which have ``cell`` words.
+
+    Raises:
+      ValueError: they have another type or shape.
+    """
+    slots = {"n": neurons, "S / 4": None, "cells": BUCKET, "words": cell}
+    checks.array("slots", given.slots, "uint32", slots)
+    if given.slots.shape[1] != 1 << memories.log_slots(given) - 2 or memories.log_slots(given) > 28:
+        raise ValueError(
+            f"slots has {given.slots.shape[1]} buckets for a neuron: give a power of two up to 2^26"
+        )
+
+
+def _static(wiring: Network, given: StaticMemory) -> None:
+    """Check the parts of a static memory.
 
     Raises:
       ValueError: an array has another type or shape, or an entry that no memory has.
     """
-    checks.array("gain_sum", given.gain_sum, "float32", {"rows": GAIN_ROWS, "I": inputs}, SUM)
-    checks.array("offset_sum", given.offset_sum, "float32", {"rows": 2 * STATES, "I": inputs}, SUM)
-    lengths = {"branches": 2, "lengths": MATCH_LENGTHS}
-    checks.array("match_share", given.match_share, "float32", lengths, _SHARE)
-    checks.array("match_gain", given.match_gain, "float32", lengths, WEIGHT)
-    maps = {"maps": 2, "places": 1 << REFINE_LOG, "steps": REFINE_STEPS}
-    checks.array("refined", given.refined, "float32", maps, _CHANCE)
+    neurons = wiring.view.shape[0]
+    _slots(given, ORDERS + neurons, STATIC_CELL)
+    rows, inputs = int(static_mixer.FIRST[-1]), static_inputs.size(neurons)
+    checks.array("weights", given.weights, "float32", {"rows": rows, "I": inputs}, WEIGHT)
+    rows = int(static_mixer.FINAL_FIRST[-1])
+    checks.array("finals", given.finals, "float32", {"rows": rows, "sets": len(StaticSet)}, WEIGHT)
+
+
+def _online(wiring: Network, given: OnlineMemory) -> None:
+    """Check the parts of an online memory.
+
+    Raises:
+      ValueError: an array has another type or shape, or an entry that no memory has.
+    """
+    neurons, ids, nodes = wiring.view.shape[0], wiring.lexicon.shape[0], wiring.tree.children.shape[0]
+    _slots(given, neurons, WIDE_CELL)
+    lists = len(given.lists) > 0
+    checks.array(
+        "lists", given.lists, "uint32", {"n": neurons if lists else 0, "lists": None, "words": LIST_WORDS}
+    )
+    if lists and given.lists.shape[1] & (given.lists.shape[1] - 1):
+        raise ValueError(f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two")
+    runs = len(given.run_maps) > 0
+    _, padded = online.inputs(neurons, lists, runs)
+    maps = {"states": MAP_STATES, "share and visits": 2}
+    checks.array("maps", given.maps, "float32", {"n": neurons, **maps}, SUM)
+    checks.entries("maps", _shares(given.maps), _SHARE)
+    maps["states"] = RUN_STATES
+    checks.array("run_maps", given.run_maps, "float32", {"n": neurons if runs else 0, **maps}, SUM)
+    checks.entries("run_maps", _shares(given.run_maps), _SHARE)
+    maps["states"] = MATCH_STATES
+    checks.array("match_maps", given.match_maps, "float32", {"matches": MATCHES, **maps}, SUM)
+    checks.entries("match_maps", _shares(given.match_maps), _SHARE)
+    counts = {"M": nodes, "speeds": RECENCIES, "bits": 2}
+    checks.array("recent", given.recent, "float32", counts, SUM)
+    checks.array("recent_at", given.recent_at, "uint32", {"M": nodes})
+    rows = sum(SET_ROWS[s] for s in np.asarray(wiring.sets))
+    final_rows = sum(SET_ROWS[s] for s in FINAL_SETS)
+    checks.array("weights", given.weights, "float32", {"rows": rows, "I": padded}, WEIGHT)
+    checks.array("sums", given.sums, "float32", {"rows": rows, "I": padded}, SUM)
+    checks.array("visited", given.visited, "uint8", {"rows": rows}, Limits(least=0, most=1))
+    lanes = online.lanes(len(wiring.sets))
+    checks.array("finals", given.finals, "float32", {"rows": final_rows, "K": lanes}, WEIGHT)
+    checks.array("final_visits", given.final_visits, "uint32", {"rows": final_rows})
+    steps = {"maps": REFINEMENTS, "places": 1 << REFINED_LOG, "steps": REFINE_STEPS}
+    checks.array("refined", given.refined, "float32", steps, _CHANCE)
     checks.array("text", given.text, "int32", {"room": None}, Limits(least=0, most=ids - 1))
-    if given.text.shape[0] <= 2 * MATCH_LENGTHS:
+    if given.text.shape[0] <= 2 * MATCH_LONGEST:
         raise ValueError(
-            f"text has room for {given.text.shape[0]} tokens: give more than {2 * MATCH_LENGTHS}"
+            f"text has room for {given.text.shape[0]} tokens: give more than {2 * MATCH_LONGEST}"
         )
-    checks.array("match_table", given.match_table, "int32", {"places": 1 << MATCH_LOG})
+    places = {"matches": MATCHES, "places": 1 << MATCH_PLACES_LOG}
+    checks.array("match_table", given.match_table, "int32", places)
+    checks.array("position", given.position, "uint32", {"numbers": 1 + 2 * MATCHES})
+
+
+def _shares(maps: jax.Array) -> Any:
+    """Return the probabilities of maps ``[..., 2]``."""
+    return maps[..., 0] if isinstance(maps, Tracer) else np.asarray(maps)[..., 0]
 
 
 def drawing(count: int, temperature: float, top_p: float) -> None:

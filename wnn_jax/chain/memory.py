@@ -7,40 +7,27 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, fields
-from wnn_jax.chain.constants import (
-    BUCKET,
-    CELL,
-    GAIN_ROWS,
-    GAIN_STATES,
-    HITS,
-    KINDS,
-    LANES,
-    MATCH_LENGTHS,
-    MATCH_LOG,
-    REFINE_LOG,
-    REFINE_STEPS,
-    REFINE_WIDTH,
-    STATES,
-)
+from wnn_jax.chain import backend, fields, static_inputs, static_mixer
+from wnn_jax.chain.constants import BUCKET, ORDERS, STATIC_CELL
 from wnn_jax.chain.contexts import Network
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.checks import Limits
+
+CELL_BYTES = 4 * STATIC_CELL
 
 
 class StaticMemory(NamedTuple):
     """The counts of a text, and a readout of them. Reading changes the state of the text alone.
 
     Attributes:
-      slots: ``uint32 [n, S / 4, 4, 3]``, the cells of n neurons, S for each, in buckets of four. The first
-        word of a cell is its tag in 16 bits (0: EMPTY) and two fast counts of 8 bits, which stay 0; the
-        second is the count of zeros, the third that of ones. Tags descend within a bucket. Where more than
-        four fall into a bucket, the four highest stay.
-      gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
-        neurons.
-      offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
+      slots: ``uint32 [ORDERS + n, S / 4, 4, 4]``: the cells of the orders of Kneser-Ney and of n neurons, S for
+        each, in buckets of 64 bytes. The words of a cell are its tag of 16 bits (0: EMPTY); the count of
+        zeros; that of ones; and the parts of both that discounts leave, in 16 bits each. Tags descend within a
+        bucket. Where more than four fall into a bucket, the four highest stay.
+      weights: ``float32 [rows, I]``, the first layer of the readout, see `static_mixer`.
+      finals: ``float32 [final rows, 7]``, its second layer.
       registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.
@@ -49,48 +36,8 @@ class StaticMemory(NamedTuple):
     """
 
     slots: jax.Array
-    gain: jax.Array
-    offset: jax.Array
-    registers: jax.Array
-    followed: jax.Array
-    line: jax.Array
-
-
-class OnlineMemory(NamedTuple):
-    """The memory of a model that learns while it reads.
-
-    Attributes:
-      slots: see `StaticMemory`; here the fast counts are used, and they forget.
-      gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
-        neurons and then their fast counts.
-      gain_sum: ``float32 [GAIN_ROWS, I]``, sums of the squared gradients of ``gain``.
-      offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
-      offset_sum: ``float32 [2 * STATES, I]``, sums of the squared gradients of ``offset``.
-      match_share: ``float32 [2, 32]``, how often a match of each length was right, outside and inside the
-        spelled branch of the tree.
-      match_gain: ``float32 [2, 32]``, the weight of such a match.
-      refined: ``float32 [2, 2^16, 33]``, how often the bit was 1 at each step of the mixed probability: by
-        node, and by last token and node.
-      text: ``int32 [room]``, the last tokens that were read, as a ring.
-      match_table: ``int32 [2^18]``, the place of the token that followed the latest occurrence of three
-        tokens, by the hash of the three; 0 for none.
-      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
-      followed: ``uint32 [5, 2^18, 2]``.
-      line: ``uint32 [2, 256]``.
-
-    Source: docs/semantics/chain.md
-    """
-
-    slots: jax.Array
-    gain: jax.Array
-    gain_sum: jax.Array
-    offset: jax.Array
-    offset_sum: jax.Array
-    match_share: jax.Array
-    match_gain: jax.Array
-    refined: jax.Array
-    text: jax.Array
-    match_table: jax.Array
+    weights: jax.Array
+    finals: jax.Array
     registers: jax.Array
     followed: jax.Array
     line: jax.Array
@@ -107,12 +54,13 @@ def log_slots(memory: Memory) -> int:
     return memory.slots.shape[1].bit_length() + 1
 
 
-def log_slots_for(memory_mib: int, neurons: int) -> int:
+def log_slots_for(memory_mib: int, neurons: int, cell: int) -> int:
     """Returns log2 of the largest number of cells in a row for which all rows fit into a memory; at most 28.
 
     Args:
       memory_mib: the size of the memory in MiB.
       neurons: the number of rows.
+      cell: the number of bytes that a cell takes, with its share of whatever else grows with the rows.
 
     Raises:
       ValueError: a number is out of range, or the smallest rows, of four cells, do not fit.
@@ -121,7 +69,8 @@ def log_slots_for(memory_mib: int, neurons: int) -> int:
     """
     checks.integer("memory_mib", memory_mib, Limits(least=1, most=1 << 20))
     checks.integer("neurons", neurons, Limits(least=1))
-    cells = (memory_mib << 20) // (4 * CELL * neurons)
+    checks.integer("cell", cell, Limits(least=1))
+    cells = (memory_mib << 20) // (cell * neurons)
     if cells < BUCKET:
         raise ValueError(
             f"memory_mib={memory_mib} is too few MiB for the tables of {neurons} neurons: raise memory_mib"
@@ -134,60 +83,30 @@ def empty_static(network: Network, log_slots: int) -> StaticMemory:
 
     Args:
       network: the wiring.
-      log_slots: log2 of the number of cells in each neuron's row; a cell has 12 bytes.
+      log_slots: log2 of the number of cells in each row; a cell has 16 bytes.
 
     Raises:
       ValueError: ``log_slots`` is out of range.
 
     Source: docs/semantics/chain.md
     """
-    gain, offset = _start(network.view.shape[0])
-    return StaticMemory(_zeros(network, log_slots), gain, offset, *fields.empty())
+    neurons = network.view.shape[0]
+    weights, finals = static_mixer.start(static_inputs.size(neurons))
+    slots = empty_slots(neurons, log_slots)
+    return StaticMemory(slots, jnp.asarray(weights), jnp.asarray(finals), *fields.empty())
 
 
-def empty_online(network: Network, log_slots: int, room: int = 1 << 22) -> OnlineMemory:
-    """Makes an online memory that has read nothing.
+def empty_slots(neurons: int, log_slots: int) -> jax.Array:
+    """Makes the cells of a static memory in which nothing is counted.
 
     Args:
-      network: the wiring.
-      log_slots: log2 of the number of cells in each neuron's row; a cell has 12 bytes.
-      room: the number of last tokens in which matches are looked for.
+      neurons: n.
+      log_slots: log2 of the number of cells in each row.
 
     Raises:
-      ValueError: ``log_slots`` or ``room`` is out of range.
+      ValueError: ``log_slots`` is out of range.
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("room", room, Limits(above=2 * MATCH_LENGTHS, most=1 << 28))
-    gain, offset = _start(2 * network.view.shape[0])
-    stretched = (np.arange(REFINE_STEPS) - REFINE_STEPS // 2) * REFINE_WIDTH
-    refined = (1 / (1 + np.exp(-stretched))).astype(np.float32)
-    return OnlineMemory(
-        slots=_zeros(network, log_slots),
-        gain=gain,
-        gain_sum=jnp.zeros(gain.shape, jnp.float32),
-        offset=offset,
-        offset_sum=jnp.zeros(offset.shape, jnp.float32),
-        match_share=jnp.full((2, MATCH_LENGTHS), 0.8, jnp.float32),
-        match_gain=jnp.full((2, MATCH_LENGTHS), 0.3, jnp.float32),
-        refined=jnp.array(np.broadcast_to(refined, (2, 1 << REFINE_LOG, REFINE_STEPS))),
-        text=jnp.zeros(room, jnp.int32),
-        match_table=jnp.zeros(1 << MATCH_LOG, jnp.int32),
-        **fields.empty()._asdict(),
-    )
-
-
-def _zeros(network: Network, log_slots: int) -> jax.Array:
     checks.integer("log_slots", log_slots, Limits(least=2, most=28))
-    return backend.zeros((network.view.shape[0], 1 << log_slots - 2, BUCKET, CELL))
-
-
-def _start(sources: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the gains and offsets of an untrained readout of ``sources`` inputs, padded to whole lanes."""
-    inputs = -(-sources // LANES) * LANES
-    gain = np.zeros((GAIN_ROWS, inputs), np.float32)
-    # The gains by hits, by kind and by state begin at 0.4 / sources each. Their sum, 1.2 / sources, makes the
-    # mixture a little sharper than the mean of the inputs.
-    for rows in (slice(HITS + KINDS), slice(GAIN_STATES, None)):
-        gain[rows, :sources] = 0.4 / sources
-    return jnp.asarray(gain), jnp.zeros((2 * STATES, inputs), jnp.float32)
+    return backend.zeros((ORDERS + neurons, 1 << log_slots - 2, BUCKET, STATIC_CELL))

@@ -33,9 +33,10 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.chain import contexts, given, lexicon, reader, tokentree
-from wnn_jax.chain.config import WORDS
+from wnn_jax.chain.config import SETS, WORDS
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.memory import Memory, OnlineMemory
+from wnn_jax.chain.memory import Memory
+from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.chain.reader import BitCallback, M, Reading, ReadSettings
 
 BLOCK = 16384  # tokens in a call; the compiled program reads every shorter text too
@@ -43,7 +44,10 @@ DRAWN_BLOCK = 64
 
 
 def network(
-    tree: tokentree.TokenTree, pieces: list[bytes], described: Sequence[tuple[str, str]] = WORDS
+    tree: tokentree.TokenTree,
+    pieces: list[bytes],
+    described: Sequence[str] = WORDS,
+    sets: Sequence[str] = SETS,
 ) -> Network:
     """Makes the wiring of a model for a vocabulary.
 
@@ -51,14 +55,17 @@ def network(
       tree: the token tree of V ids.
       pieces: the bytes of each of the V ids.
       described: the view and the fields of each context neuron, as in `WORDS`.
+      sets: the sets of weights of an online model, the lower-case names of `WeightSet`.
 
     Raises:
       ValueError: a path does not follow the tree; the tree has another number of ids than ``pieces``; or a
-        view or a field is unknown.
+        view, a field or a set is unknown.
 
     Source: docs/semantics/chain.md
     """
     given.tree(tree)
+    if unknown := [name for name in sets if name not in SETS]:
+        raise ValueError(f"unknown set of weights {unknown[0]!r}: choose among {', '.join(SETS)}")
     if len(pieces) != len(tree.start) - 1:
         raise ValueError(
             f"the tree has {len(tree.start) - 1} ids, but there are {len(pieces)} pieces: take both from one "
@@ -70,6 +77,7 @@ def network(
         lexicon=jnp.asarray(lexicon.lexicon(pieces, np.asarray(tree.codes), np.asarray(tree.rank))),
         connections=jnp.asarray(connections),
         view=jnp.asarray(view),
+        sets=jnp.asarray([SETS.index(name) for name in sets], jnp.int32),
     )
 
 
@@ -80,7 +88,6 @@ def read(
     *,
     learn: bool = False,
     argmax: bool = False,
-    rate: float = 0.03,
     block: int = BLOCK,
 ) -> tuple[M, Reading]:
     """Scores tokens, each before it is seen; with ``learn`` the token is then written.
@@ -91,7 +98,6 @@ def read(
       tokens: ids ``int [N]``.
       learn: whether an online memory learns the tokens.
       argmax: whether to find the most probable token at each place too.
-      rate: the step size of the mixer.
       block: the number of tokens in a call. The program that is compiled for a block reads texts of any
         length.
 
@@ -110,19 +116,17 @@ def read(
     checks.integer("block", block, given.BLOCK)
     if learn and not isinstance(memory, OnlineMemory):
         raise ValueError("learn=True needs an online memory, got a static one: write it with `static.count`")
-    if learn:
-        checks.number("rate", rate, given.RATE)
-    return read_ids(network, memory, ids, learn=learn, argmax=argmax, rate=rate, block=block)
+    return read_ids(network, memory, ids, learn=learn, argmax=argmax, block=block)
 
 
 def read_ids(
-    network: Network, memory: M, ids: np.ndarray, *, learn: bool, argmax: bool, rate: float, block: int
+    network: Network, memory: M, ids: np.ndarray, *, learn: bool, argmax: bool, block: int
 ) -> tuple[M, Reading]:
     """Does the work of `read`, whose arguments have been checked.
 
     Source: docs/semantics/chain.md
     """
-    settings = ReadSettings(learn=learn, argmax=argmax, rate=rate if learn else 0.0)
+    settings = ReadSettings(learn=learn, argmax=argmax)
     moved: Any = memory
     found = []
     for at in range(0, len(ids), block):
@@ -174,13 +178,13 @@ def draw(
     block = max(1, -(-count // DRAWN_BLOCK)) * DRAWN_BLOCK
     chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth), jnp.float32))
     chance = jnp.asarray(np.pad(chance, ((0, block - count), (0, 0))))
-    settings = ReadSettings("sampled", rate=0.0, temperature=temperature, top_p=top_p)
+    settings = ReadSettings("sampled", temperature=temperature, top_p=top_p)
     memory, found = _advance(network, memory, None, chance, count, block, settings)
     return memory, np.asarray(found.tokens)[:count]
 
 
 def decode(
-    network: Network, memory: OnlineMemory, count: int, choose: BitCallback, *, rate: float, block: int
+    network: Network, memory: OnlineMemory, count: int, choose: BitCallback, *, block: int
 ) -> OnlineMemory:
     """Reads tokens bit by bit from a function, as a decoder does, and learns them.
 
@@ -189,7 +193,6 @@ def decode(
       memory: an online memory, which is consumed.
       count: the number of tokens.
       choose: gets P(bit = 1) at each turn and returns the bit.
-      rate: the step size of the mixer.
       block: the largest ``count`` that the compiled program reads. It is compiled once for each ``choose``.
 
     Raises:
@@ -201,8 +204,7 @@ def decode(
     given.memory(network, memory)
     checks.integer("block", block, given.BLOCK)
     checks.integer("count", count, checks.Limits(least=0, most=block))
-    checks.number("rate", rate, given.RATE)
-    settings = ReadSettings("decoded", learn=True, rate=rate, callback=choose)
+    settings = ReadSettings("decoded", learn=True, callback=choose)
     with choose.guarded():
         memory, _ = _advance(network, memory, None, None, count, block, settings)
         return jax.block_until_ready(memory)

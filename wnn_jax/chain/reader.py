@@ -10,7 +10,6 @@ Source: docs/semantics/chain.md
 import contextlib
 import ctypes
 import dataclasses
-import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -22,13 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, fields, given, tokentree
+from wnn_jax.chain import backend, fields, given, learner, static_inputs, static_mixer, tokentree
 from wnn_jax.chain import memory as memories
-from wnn_jax.chain.constants import MATCH_LENGTHS, MATCH_LOG, MATCH_ORDER, MATCH_RUN, Mode, Register
+from wnn_jax.chain.constants import FIELDS, Mode
 from wnn_jax.chain.contexts import Network, hash_fields
-from wnn_jax.chain.fields import mix
-from wnn_jax.chain.memory import Memory, OnlineMemory
-from wnn_jax.chain.mixer import Place, learn, predict
+from wnn_jax.chain.memory import Memory
+from wnn_jax.chain.online import OnlineMemory
 
 M = TypeVar("M", bound=Memory)
 
@@ -123,7 +121,6 @@ class ReadSettings:
         each turn. ``decoded``: a callback gets P(bit = 1) and returns each bit.
       learn: whether the tokens are written and the mixer adapts; needs an online memory.
       argmax: whether to find the most probable token at every place.
-      rate: the step size of the mixer's Adagrad.
       temperature: divides the log-odds of every drawn turn.
       top_p: draws from the fewest most probable tokens that together have this probability.
       callback: the callback of ``decoded``.
@@ -131,13 +128,12 @@ class ReadSettings:
     Raises:
       ValueError: a number is out of range.
 
-    Source: Adagrad (Duchi et al. 2011); docs/semantics/chain.md
+    Source: docs/semantics/chain.md
     """
 
     mode: Literal["given", "sampled", "decoded"] = "given"
     learn: bool = False
     argmax: bool = False
-    rate: float = 0.03
     temperature: float = 1.0
     top_p: float = 1.0
     callback: BitCallback | None = None
@@ -145,7 +141,6 @@ class ReadSettings:
     def __post_init__(self):
         checks.fields(
             self,
-            rate=given.RATE._replace(least=0, above=-math.inf),
             temperature=given.TEMPERATURE,
             top_p=given.TOP_P,
         )
@@ -156,54 +151,27 @@ def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
 
     Source: docs/architecture.md
     """
-    numbers = {"log_slots": memories.log_slots(memory), "online": isinstance(memory, OnlineMemory)}
-    numbers |= {"mode": Mode[settings.mode.upper()], "argmax": settings.argmax}
+    numbers: dict[str, int] = {"mode": Mode[settings.mode.upper()], "argmax": settings.argmax}
+    if not isinstance(memory, OnlineMemory):
+        numbers["log_slots"] = memories.log_slots(memory)
     numbers["callback"] = settings.callback.address if settings.callback else 0
-    rates = {"rate": settings.rate, "temperature": settings.temperature, "top_p": settings.top_p}
+    rates = {"temperature": settings.temperature, "top_p": settings.top_p}
     return {k: np.int64(v) for k, v in numbers.items()} | {k: np.float32(v) for k, v in rates.items()}
 
 
-def _begin_token(network: Network, memory: Any) -> tuple[Any, Place]:
-    """Prepares a token: hashes the fields and finds the token that followed the longest match."""
-    r = memory.registers
-    seen = fields.fields(network.lexicon, r)
-    guess, length = jnp.int32(-1), jnp.int32(0)
+def _begin_token(network: Network, memory: Any) -> tuple[Any, Any]:
+    """Prepares a token; returns the memory and the place in the text."""
     if isinstance(memory, OnlineMemory):
-        room, text = memory.text.shape[0], memory.text
-        count = r[Register.COUNT].astype(jnp.int32)
-        h = jnp.uint32(7)
-        for k in range(MATCH_ORDER):
-            h = mix(h, r[k])
-        entry = h >> 32 - MATCH_LOG
-        enough = count > MATCH_ORDER
-        last = memory.match_table[entry]
-        usable = enough & (r[Register.MATCH_LENGTH] == 0) & (last > 0) & (count - last < room)
-        back = jnp.arange(MATCH_LENGTHS - 1, dtype=jnp.int32)
-        same = text[(last - 1 - back) % room] == text[(count - 1 - back) % room]
-        same &= (back < last) & (count - last + back + 1 < room)
-        run = jnp.cumprod(same.astype(jnp.uint32)).sum(dtype=jnp.uint32)
-        at = jnp.where(usable, last.astype(jnp.uint32), r[Register.MATCH_AT])
-        found = jnp.where(usable, jnp.where(run >= MATCH_RUN, run, 0), r[Register.MATCH_LENGTH])
-        r = r.at[Register.MATCH_AT].set(at).at[Register.MATCH_LENGTH].set(found)
-        table = memory.match_table.at[entry].set(jnp.where(enough, count, last))
-        memory = memory._replace(registers=r, match_table=table)
-        length = found.astype(jnp.int32)
-        guess = jnp.where(length > 0, text[at.astype(jnp.int32) % room], -1)
-    return memory, Place(hash_fields(network, seen), fields.classes(seen), r[0], guess, length)
+        return learner.begin(network, memory)
+    seen = fields.fields(network.lexicon, memory.registers)
+    shape = seen[FIELDS.index("shape1")].astype(jnp.int32)
+    return memory, static_mixer.StaticPlace(hash_fields(static_inputs.wired(network), seen), shape)
 
 
-def _end_token(network: Network, memory: Any, token: jax.Array) -> Any:
-    """Puts a token into the registers and the text of a memory."""
-    r = memory.registers
+def _end_token(network: Network, memory: Any, place: Any, token: jax.Array, learn: bool) -> Any:
+    """Puts a token into the text of a memory."""
     if isinstance(memory, OnlineMemory):
-        room, count = memory.text.shape[0], r[Register.COUNT].astype(jnp.int32)
-        text = memory.text.at[count % room].set(token)
-        at, length = r[Register.MATCH_AT], r[Register.MATCH_LENGTH]
-        right = (length > 0) & (text[at.astype(jnp.int32) % room] == token)
-        r = r.at[Register.COUNT].add(1)
-        r = r.at[Register.MATCH_AT].set(jnp.where(length > 0, at + 1, at))
-        r = r.at[Register.MATCH_LENGTH].set(jnp.where(right, length + 1, 0))
-        memory = memory._replace(text=text, registers=r)
+        return learner.end(network, memory, place, token, learn)
     return fields.put(memory, fields.remember(network.lexicon, fields.of(memory), token))
 
 
@@ -250,12 +218,15 @@ def _owners(tree: tokentree.TokenTree) -> jax.Array:
     return jnp.repeat(jnp.arange(count), jnp.diff(tree.start), total_repeat_length=tree.node.shape[0])
 
 
-def _node_chances(network: Network, memory: Memory, place: Place) -> jax.Array:
+def _node_chances(network: Network, memory: Any, place: Any) -> jax.Array:
     nodes = jnp.arange(network.tree.children.shape[0], dtype=jnp.int32)
-    return predict(network, memory, place, nodes, depths(network.tree)).one
+    if isinstance(memory, OnlineMemory):
+        return learner.predict(network, memory, place, nodes, depths(network.tree)).one
+    wiring = static_inputs.wired(network)
+    return static_mixer.predict(wiring, memory, place, nodes, depths(network.tree))
 
 
-def _shares(network: Network, memory: Memory, place: Place, temperature: float) -> jax.Array:
+def _shares(network: Network, memory: Memory, place: Any, temperature: float) -> jax.Array:
     return token_chances(network.tree, with_temperature(_node_chances(network, memory, place), temperature))
 
 
@@ -289,8 +260,13 @@ def read_on(
     """
     if backend.native():
         numbers = kernel_settings(memory, settings)
-        sizes = {"block": block, "depth": depth, "learn": settings.learn}
-        memory, found = backend.read_on(network, memory, tokens, chance, count, **sizes, settings=numbers)
+        sizes = {"block": block, "depth": depth}
+        if isinstance(memory, OnlineMemory):
+            sizes["learn"] = settings.learn
+            read, wiring = backend.read_online, network
+        else:
+            read, wiring = backend.read_on, static_inputs.wired(network)
+        memory, found = read(wiring, memory, tokens, chance, count, **sizes, settings=numbers)
         return memory, Reading(*found)
 
     def one_token(index, carry):
@@ -317,7 +293,8 @@ def changing(memory: Memory, learn: bool) -> dict[str, jax.Array]:
 
     Source: docs/semantics/chain.md
     """
-    return {name: x for name, x in memory._asdict().items() if learn or name in backend.MOVES}
+    moves = backend.FOLLOWING if isinstance(memory, OnlineMemory) else backend.MOVES
+    return {name: x for name, x in memory._asdict().items() if learn or name in moves}
 
 
 def _put(memory: M, parts: dict[str, jax.Array]) -> M:
@@ -354,24 +331,31 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
     def turn(carry):
         node, at, moved, ones = carry
         memory = _put(fixed, moved)
-        said = predict(network, memory, place, node, at)
-        bit = choose(at, said.one)
-        if settings.learn:
-            # All reads come before the writes: otherwise XLA copies the memory so that it can write first.
-            memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
-            memory = learn(network, memory, node, bit, said, settings.rate)
-        return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(said.one)
+        if isinstance(memory, OnlineMemory):
+            said = learner.predict(network, memory, place, node, at)
+            one = said.one
+            bit = choose(at, one)
+            if settings.learn:
+                # All reads come before the writes: otherwise XLA copies the memory so that it can write first.
+                memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
+                memory = learner.learn(network, memory, place, node, bit, said)
+        else:
+            one = static_mixer.predict(static_inputs.wired(network), memory, place, node, at)
+            bit = choose(at, one)
+        return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(one)
+
+    following = backend.FOLLOWING if isinstance(memory, OnlineMemory) else backend.MOVES
 
     def learning(memory):
         """Returns what a turn changes. The large table that follows the text would be copied each time."""
         parts = changing(memory, settings.learn)
-        return {name: x for name, x in parts.items() if name not in backend.MOVES}
+        return {name: x for name, x in parts.items() if name not in following}
 
     fixed = memory
     first = jnp.int32(0), jnp.int32(0), learning(memory), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
-    return _end_token(network, _put(fixed, moved), token), token, ones, best
+    return _end_token(network, _put(fixed, moved), place, token, settings.learn), token, ones, best
 
 
 def with_temperature(one: jax.Array, temperature: float) -> jax.Array:

@@ -1,0 +1,102 @@
+// The chain model that learns while it reads: what its kernels share with their caller. wnn_jax/chain explains each
+// step.
+
+#pragma once
+
+#include <cstdint>
+
+#include "chain_types.h"
+#include "constants.h"
+
+namespace wnn {
+namespace chain {
+
+constexpr int kMostNeurons = 256;
+constexpr int kMostInputs = 5 * kMostNeurons + 32;
+constexpr int kInputBlock = 16;  // inputs are padded to whole blocks of this
+constexpr int kSetBlock = 8;     // sets are padded to whole blocks of this
+
+// The parts of a model that change while it learns.
+struct OnlineMemory {
+  uint32_t* slots;      // [n, S, 4]
+  uint32_t* lists;      // [n, lists, 8], or nothing
+  float* maps;          // [n, kMapStates, 2]: a probability and its visits
+  float* run_maps;      // [n, kRunStates, 2], or nothing
+  float* match_maps;    // [3, kMatchStates, 2]
+  float* recent;        // [M, 3, 2]
+  uint32_t* recent_at;  // [M]
+  float* weights;       // [rows, inputs]
+  float* sums;          // [rows, inputs]
+  uint8_t* visited;     // [rows]: 0 or 1
+  float* finals;        // [final rows, sets]
+  uint32_t* final_visits;  // [final rows]
+  float* refined;       // [5, 2^kRefinedLog, kRefineSteps]
+};
+
+struct OnlineShape {
+  int64_t neurons, sets, inputs, set_lanes;  // the last two with their padding
+  int log_slots, log_lists;                  // log_lists: -1 without lists
+  bool runs;
+};
+
+// Where the cells of the neurons at one node are.
+struct Located {
+  int32_t node;
+  uint32_t bucket[kMostNeurons], tag[kMostNeurons];
+};
+
+// What a model knows while it predicts the turns of one token.
+struct Online {
+  Tree tree;
+  const int32_t* view;
+  OnlineMemory memory;
+  OnlineShape shape;
+  const int32_t* set;               // [sets]
+  int64_t first_row[kWeightSetRows];  // the first row of the weights of each chosen set
+  int parent[kWeightSetRows];         // an earlier set, whose row stands for a row that was never visited
+  int64_t final_row[kFinals];
+
+  // The token.
+  uint32_t now;                     // the number of tokens that were read
+  uint32_t context[kMostNeurons];
+  int32_t guess[kMatches], match_step[kMatches];
+  uint32_t class1, class2, class9, shape1, token1, token2, word, byte, byte_before;
+  uint32_t* list[kMostNeurons];
+  uint8_t alive[kMostNeurons];
+  bool narrowed;                    // whether `alive` has only tokens whose paths reach the node
+  int32_t listed[kMostNeurons][kListed], listed_end[kMostNeurons][kListed];  // the paths of the listed tokens
+
+  // The turn.
+  int32_t node, depth, zone;
+  int found_at, next_at;            // the places in `located` of this turn and of the next
+  Located located[2];
+  uint32_t* cell[kMostNeurons];
+  float* map[kMostNeurons];         // null where the context is unknown
+  float* run_map[kMostNeurons];     // null where both bits came, or none
+  float* match_map[kMatches];
+  int32_t expected[kMatches];       // -1 where a match does not reach the node
+  float x[kMostInputs];
+  int64_t row[kWeightSetRows];
+  const float* used[kWeightSetRows];  // the weights that predicted
+  float logit[kWeightSetRows + kSetBlock], one[kWeightSetRows + kSetBlock];
+  int64_t last_row[kFinals];
+  float last_one[kFinals];
+  float* refine[kRefinements];
+  float fraction;
+};
+
+struct OnlineKernel {
+  // Computes where the cells of a node are, and fetches them. The next Predict is of this node.
+  void (*locate)(Online&, int32_t node);
+  // Fetches the cells of a node.
+  void (*fetch)(const Online&, int32_t node);
+  // P(bit = 1) at a node, `o.depth` turns below the root.
+  float (*predict)(Online&, int32_t node);
+  // Learns the bit at the node of the last Predict.
+  void (*learn)(Online&, int bit);
+};
+
+extern const OnlineKernel kOnlineBase, kOnlineLevel3;
+
+}  // namespace chain
+}  // namespace wnn

@@ -1,0 +1,421 @@
+// The kernels of the chain model that learns while it reads, compiled once for each kind of processor. They call no
+// function that another file might define too.
+
+#include <cstdint>
+#include <cstring>
+
+#include "chain_online.h"
+#include "chain_vectors.h"
+
+namespace wnn {
+namespace chain {
+namespace {
+
+inline int Least(int a, int b) { return a < b ? a : b; }
+
+template <int kCount>
+constexpr int StepOf(const int (&edges)[kCount], uint32_t n) {
+  int step = 0;
+  for (int edge : edges) step += n >= static_cast<uint32_t>(edge);
+  return step;
+}
+
+// The steps of fast counts, from a table that the compiler makes: no code may run before a processor is chosen.
+struct StepTable {
+  uint8_t of[256] = {};
+  constexpr StepTable() {
+    for (int n = 0; n < 256; ++n) of[n] = static_cast<uint8_t>(StepOf(kFastEdges, n));
+  }
+};
+constexpr StepTable kFastStep;
+
+// x * 2^(-ticks / 256), rounded down.
+inline uint32_t Faded(uint32_t x, uint32_t ticks) {
+  const uint32_t shift = 16 + (ticks >> 8);
+  return shift < 32 ? x * static_cast<uint32_t>(kDecay[ticks & 255]) >> shift : 0;
+}
+
+// 2^(-steps / 256).
+inline float Decay(uint32_t steps) {
+  const uint32_t halvings = steps >> 8;
+  if (halvings > 60) return 0.0f;
+  const uint32_t bits = (127u - 16 - halvings) << 23;
+  float scale;
+  std::memcpy(&scale, &bits, sizeof(scale));
+  return static_cast<float>(kDecay[steps & 255]) * scale;
+}
+
+inline uint32_t* RowOf(const Online& o, int64_t c) {
+  return o.memory.slots + (c << o.shape.log_slots) * kWideCell;
+}
+
+inline void Names(const Online& o, int32_t node, uint32_t (&names)[3]) {
+  for (int v = 0; v < 3; ++v) names[v] = o.tree.names[v * o.tree.nodes + node];
+}
+
+void Fetch(const Online& o, int32_t node) {
+  uint32_t names[3];
+  Names(o, node, names);
+  for (int64_t c = 0; c < o.shape.neurons; ++c) {
+    const Address a = AddressOf(Mix(o.context[c], names[o.view[c]]), o.shape.log_slots);
+    __builtin_prefetch(RowOf(o, c) + a.bucket * kWideCell);
+  }
+}
+
+void Locate(Online& o, int32_t node) {
+  Located& next = o.located[o.next_at];
+  next.node = node;
+  uint32_t names[3], name[kMostNeurons];
+  Names(o, node, names);
+  const int64_t n = o.shape.neurons;
+  for (int64_t c = 0; c < n; ++c) name[c] = names[o.view[c]];
+  const int log_slots = o.shape.log_slots;
+  for (int64_t c = 0; c < n; ++c) {
+    const Address a = AddressOf(Mix(o.context[c], name[c]), log_slots);
+    next.bucket[c] = static_cast<uint32_t>(a.bucket);
+    next.tag[c] = a.tag;
+  }
+  for (int64_t c = 0; c < n; ++c) __builtin_prefetch(RowOf(o, c) + next.bucket[c] * kWideCell);
+}
+
+inline uint32_t* Find(uint32_t* bucket, uint32_t tag) {
+  for (int i = 0; i < kBucket; ++i)
+    if (bucket[i * kWideCell] >> 16 == tag) return bucket + i * kWideCell;
+  return nullptr;
+}
+
+// The cell of a tag; it takes the place of an empty cell, or else of the first one with the fewest observations.
+inline uint32_t* Claim(uint32_t* bucket, uint32_t tag) {
+  uint32_t* taken = nullptr;
+  uint32_t fewest = 0;
+  for (int i = 0; i < kBucket; ++i) {
+    uint32_t* cell = bucket + i * kWideCell;
+    const uint32_t seen = cell[0] >> 16 ? 1 + (cell[1] >> 16) + (cell[1] & 0xFFFF) : 0;
+    if (!taken || seen < fewest) {
+      taken = cell;
+      fewest = seen;
+    }
+  }
+  std::memset(taken, 0, sizeof(uint32_t) * kWideCell);
+  taken[0] = tag << 16;
+  return taken;
+}
+
+// The terms of the inputs that are logarithms: input i is log(above[i] / below[i]).
+struct Terms {
+  float above[kMostInputs], below[kMostInputs];
+  void Set(int64_t i, float a, float b) {
+    above[i] = a;
+    below[i] = b;
+  }
+};
+
+// The cells: counts, fading counts, and the place in each neuron's map. Returns the number of contexts that were seen,
+// and which of the first.
+inline int ReadCells(Online& o, Terms& terms, int& hits) {
+  const int64_t n = o.shape.neurons;
+  const Located& here = o.located[o.found_at];
+  const uint32_t tick = o.now >> kTickLog;
+  const int zone = o.zone * (kZones / 2) + Least(o.depth / 2, kZones / 2 - 1);
+  int seen = 0;
+  for (int64_t c = 0; c < n; ++c) {
+    uint32_t* cell = Find(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
+    o.cell[c] = cell;
+    o.map[c] = nullptr;
+    o.run_map[c] = nullptr;
+    if (!cell) {
+      terms.Set(c, 1.0f, 1.0f);
+      terms.Set(n + c, 1.0f, 1.0f);
+      continue;
+    }
+    const uint32_t n0 = cell[1] >> 16, n1 = cell[1] & 0xFFFF, f0 = cell[0] >> 8 & 255, f1 = cell[0] & 255;
+    const uint32_t age = (tick - cell[3]) & 0xFFFF;
+    terms.Set(c, static_cast<float>(n1) + static_cast<float>(kSmooth), static_cast<float>(n0) + static_cast<float>(kSmooth));
+    terms.Set(n + c, static_cast<float>(Faded(cell[2] & 0xFFFF, age)) + kFadingSmooth,
+              static_cast<float>(Faded(cell[2] >> 16, age)) + kFadingSmooth);
+    int state = kFastStep.of[f0] * kFastSteps + kFastStep.of[f1];
+    state = state * 2 + static_cast<int>(cell[3] >> 16 & 1);
+    state = state * kAges + StepOf(kAgeEdges, age);
+    state = state * 2 + (n0 + n1 > f0 + f1 + 2);
+    o.map[c] = o.memory.maps + (c * kMapStates + state * kZones + zone) * 2;
+    __builtin_prefetch(o.map[c]);
+    if (o.shape.runs && (!n0 || !n1)) {
+      const int run = Least(static_cast<int>(n0 + n1), kRunMost) * 2 + (n1 > 0);
+      o.run_map[c] = o.memory.run_maps + (c * kRunStates + run * kZones + zone) * 2;
+      __builtin_prefetch(o.run_map[c]);
+    }
+    ++seen;
+    if (c < kHitNeurons) hits |= 1 << c;
+  }
+  for (int64_t c = 0; c < n; ++c) {
+    const float p = o.map[c] ? o.map[c][0] : 0.5f;
+    terms.Set(2 * n + c, p, 1.0f - p);
+  }
+  const int64_t runs = (o.shape.log_lists < 0 ? 3 : 4) * n;
+  for (int64_t c = 0; o.shape.runs && c < n; ++c) {
+    const float p = o.run_map[c] ? o.run_map[c][0] : 0.5f;
+    terms.Set(runs + c, p, 1.0f - p);
+  }
+  return seen;
+}
+
+// The lists: how often the listed tokens that are still possible came, by what they would do at this node.
+inline void ReadLists(Online& o, Terms& terms) {
+  const int64_t n = o.shape.neurons;
+  for (int64_t c = 0; c < n; ++c) {
+    uint32_t counts[2] = {0, 0};
+    for (uint32_t left = o.alive[c]; left; left &= left - 1) {
+      const int i = __builtin_ctz(left);
+      const int32_t j = o.listed[c][i] + o.depth;
+      if (!o.narrowed && (j >= o.listed_end[c][i] || o.tree.node[j] != o.node)) continue;
+      counts[o.tree.bit[j]] += o.list[c][1 + i] & kListMost;
+    }
+    terms.Set(3 * n + c, static_cast<float>(counts[1]) + kListSmooth, static_cast<float>(counts[0]) + kListSmooth);
+  }
+}
+
+// The matches: how often a match of this length was right. Returns the longest that reaches this node, or -1.
+inline int ReadMatches(Online& o, Terms& terms, int64_t at, float* centred) {
+  int longest = -1;
+  for (int m = 0; m < kMatches; ++m) {
+    o.expected[m] = -1;
+    terms.Set(at + m, 1.0f, 1.0f);
+    centred[m] = 0.0f;
+    if (o.guess[m] < 0) continue;
+    const int32_t j = o.tree.start[o.guess[m]] + o.depth;
+    if (j >= o.tree.start[o.guess[m] + 1] || o.tree.node[j] != o.node) continue;
+    const int bit = o.expected[m] = o.tree.bit[j];
+    const int state = (o.match_step[m] * 2 + o.zone) * 16 + Least(o.depth, 15);
+    o.match_map[m] = o.memory.match_maps + (m * kMatchStates + state) * 2;
+    const float p = o.match_map[m][0], centre = 4.0f * (p - 0.5f);
+    terms.Set(at + m, bit ? p : 1.0f - p, bit ? 1.0f - p : p);
+    centred[m] = bit ? centre : -centre;
+    if (longest < 0 || o.match_step[m] > o.match_step[longest]) longest = m;
+  }
+  return longest;
+}
+
+inline void ReadRecent(Online& o, Terms& terms, int64_t at) {
+  const float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
+  const uint32_t passed = o.now - o.memory.recent_at[o.node];
+  for (int k = 0; k < kRecencies; ++k) {
+    const int shift = kRecentShifts[k];
+    const float d = Decay(shift > 0 ? (passed < 1u << 24 ? passed << shift : 1u << 25) : passed >> -shift);
+    terms.Set(at + k, counts[2 * k + 1] * d + kRecentSmooth, counts[2 * k] * d + kRecentSmooth);
+  }
+}
+
+// Chooses a row of each set.
+inline void ChooseRows(Online& o, int hits, int seen, int match) {
+  const int zone = o.zone, kind = o.tree.kind[o.node];
+  const int class4 = o.class1 ? static_cast<int>(o.class1 - 1) >> 2 : 0;
+  const int seen_step = Least(seen * kSeenSteps / static_cast<int>(o.shape.neurons + 1), kSeenSteps - 1);
+  const int64_t rows[kWeightSetRows] = {
+      0,
+      hits + kHits / 2 * zone,
+      kind,
+      o.class1 + kClasses * zone,
+      o.class2 + kClasses * zone,
+      match,
+      Least(o.depth, 31) + 32 * zone,
+      seen_step + kSeenSteps * (zone + 2 * Least(o.depth / 2, 7)),
+      o.class9,
+      o.shape1 + kShapes * zone,
+      (o.token1 * 0x9E3779B1u) >> (32 - kTokenRowsLog),
+      o.byte + 256 * zone,
+      o.byte_before,
+      o.shape1 + kShapes * (zone + 2 * Least(o.depth, 31)),
+      kind < kTopKinds ? kind * 16 + class4 : kTopKinds * 16 + class4 + 16 * zone,
+  };
+  for (int64_t k = 0; k < o.shape.sets; ++k) o.row[k] = o.first_row[k] + rows[o.set[k]];
+  for (int k = 0; k < kFinals; ++k) o.last_row[k] = o.final_row[k] + rows[kFinalSets[k]];
+}
+
+inline float Dot(const float* a, const float* b, int64_t size) {
+  Floats one = All(0.0f), other = All(0.0f);
+  int64_t i = 0;
+  for (; i + kInputBlock <= size; i += kInputBlock) {
+    one += Load(a + i) * Load(b + i);
+    other += Load(a + i + kLane) * Load(b + i + kLane);
+  }
+  for (; i < size; i += kLane) one += Load(a + i) * Load(b + i);
+  return Sum(one + other);
+}
+
+// A step of Adagrad: `sums` has the sums of the squared gradients.
+inline void Adapt(float* weights, float* sums, const float* x, float error, int64_t size) {
+  const Floats by = All(error), rate = All(kRate);
+  for (int64_t i = 0; i < size; i += kLane) {
+    const Floats gradient = by * Load(x + i), sum = Load(sums + i) + gradient * gradient;
+    Store(sums + i, sum);
+    Store(weights + i, Load(weights + i) + rate * gradient / Sqrt(sum + 1.0f));
+  }
+}
+
+inline void Move(float* weights, const float* x, float step, int64_t size) {
+  const Floats by = All(step);
+  for (int64_t i = 0; i < size; i += kLane) Store(weights + i, Load(weights + i) + by * Load(x + i));
+}
+
+inline float Mixed(Online& o) {
+  const OnlineShape& shape = o.shape;
+  for (int64_t k = 0; k < shape.sets; ++k) {
+    // A row that was never visited is the row of its parent. The first set has one row, and no parent.
+    o.used[k] = o.memory.visited[o.row[k]] || !k ? o.memory.weights + o.row[k] * shape.inputs : o.used[o.parent[k]];
+    o.logit[k] = Dot(o.used[k], o.x, shape.inputs);
+  }
+  for (int64_t k = shape.sets; k < shape.set_lanes; ++k) o.logit[k] = 0.0f;
+  for (int64_t k = 0; k < shape.set_lanes; k += kLane) {
+    const Floats logit = Between(Load(o.logit + k), -kRange, kRange);
+    Store(o.logit + k, logit);
+    Store(o.one + k, Sigmoid(logit));
+  }
+  static_assert(kFinals == kLane, "one lane for each final mixer");
+  Floats last;
+  for (int k = 0; k < kFinals; ++k)
+    last[k] = Dot(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, shape.set_lanes);
+  last = Between(last, -kRange, kRange);
+  const Floats ones = Sigmoid(last);
+  for (int k = 0; k < kFinals; ++k) o.last_one[k] = ones[k];
+  return Sum(last) * (1.0f / kFinals);
+}
+
+inline float Refined(Online& o, float mixed, int longest) {
+  const float z = Between(All(mixed * (1.0f / kRefineWidth)), -kRefineEdge, kRefineEdge)[0] + kRefineSteps / 2;
+  const int step = static_cast<int>(z);
+  o.fraction = z - static_cast<float>(step);
+  const uint32_t name = o.tree.names[o.node], spelled = o.tree.names[2 * o.tree.nodes + o.node];
+  const uint32_t guessed = longest < 0 ? 0u : 1u + static_cast<uint32_t>(o.guess[longest]);
+  const uint32_t places[kRefinements] = {name, Mix(o.token1, name), Mix(Mix(o.token1, o.token2), name),
+                                         Mix(guessed, name), Mix(o.word, spelled)};
+  float sum = 0.0f;
+  for (int k = 0; k < kRefinements; ++k) {
+    const int64_t place = (static_cast<int64_t>(k) << kRefinedLog) + (places[k] >> (32 - kRefinedLog));
+    const float* map = o.refine[k] = o.memory.refined + place * kRefineSteps + step;
+    sum += map[0] * (1.0f - o.fraction) + map[1] * o.fraction;
+  }
+  return kMixedShare * Sigmoid(All(mixed))[0] + (1.0f - kMixedShare) / kRefinements * sum;
+}
+
+float Predict(Online& o, int32_t node) {
+  if (o.located[o.next_at].node != node) Locate(o, node);
+  o.found_at = o.next_at;
+  o.next_at = 1 - o.next_at;
+  o.node = node;
+  o.zone = o.tree.spelled[node];
+  const int64_t n = o.shape.neurons, sources = 3 + (o.shape.log_lists >= 0) + o.shape.runs;
+  Terms terms;
+  int hits = 0;
+  const int seen = ReadCells(o, terms, hits);
+  if (o.shape.log_lists >= 0) ReadLists(o, terms);
+  const int64_t logs = sources * n + kMatches + kRecencies, whole = (logs + kLane - 1) / kLane * kLane;
+  float centred[kMatches];
+  const int longest = ReadMatches(o, terms, sources * n, centred);
+  ReadRecent(o, terms, sources * n + kMatches);
+  for (int64_t i = logs; i < whole; ++i) terms.Set(i, 1.0f, 1.0f);
+  for (int64_t i = 0; i < whole; i += kLane) Store(o.x + i, Log(Load(terms.above + i) / Load(terms.below + i)));
+  for (int m = 0; m < kMatches; ++m) o.x[logs + m] = centred[m];
+  o.x[logs + kMatches] = kBias;
+  for (int64_t i = logs + kMatches + 1; i < o.shape.inputs; ++i) o.x[i] = 0.0f;
+  const int match = longest < 0 ? 0 : (1 + o.expected[longest]) * 16 + o.match_step[longest];
+  ChooseRows(o, hits, seen, match + 48 * o.zone);
+  const float one = Refined(o, Mixed(o), longest);
+  return Between(All(one), kLeast, 1.0f - kLeast)[0];
+}
+
+// Moves a map's probability towards the bit: by 2/3 at its first visit, then more and more slowly.
+inline void MoveMap(float* map, float target) {
+  const float visits = map[1];
+  const float p = map[0] + (target - map[0]) / (visits + 1.5f);
+  map[0] = p < kMapLeast ? kMapLeast : p > 1.0f - kMapLeast ? 1.0f - kMapLeast : p;
+  if (visits < kMapLimit) map[1] = visits + 1.0f;
+}
+
+inline void LearnCells(Online& o, int bit) {
+  const Located& here = o.located[o.found_at];
+  const uint32_t tick = o.now >> kTickLog;
+  const float target = static_cast<float>(bit);
+  for (int64_t c = 0; c < o.shape.neurons; ++c) {
+    if (o.map[c]) MoveMap(o.map[c], target);
+    if (o.run_map[c]) MoveMap(o.run_map[c], target);
+    uint32_t* cell = o.cell[c];
+    if (!cell) {
+      cell = Claim(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
+      cell[3] = tick & 0xFFFF;
+    }
+    const int own = bit ? 0 : 16, other = 16 - own;  // the shifts of the halves of a word
+    if ((cell[1] >> own & 0xFFFF) < kCountMost) cell[1] += 1u << own;
+    const uint32_t age = (tick - cell[3]) & 0xFFFF;
+    uint32_t mine = Faded(cell[2] >> own & 0xFFFF, age);
+    mine = (mine > kFadingMost ? kFadingMost : mine) + kFadingOne;
+    cell[2] = mine << own | Faded(cell[2] >> other & 0xFFFF, age) << other;
+    uint32_t fast[2] = {cell[0] >> 8 & 255, cell[0] & 255};
+    if (fast[bit] < kFastMost) ++fast[bit];
+    if (fast[1 - bit] > kFastLimit) fast[1 - bit] = fast[1 - bit] / 2 + 1;
+    cell[0] = (cell[0] & 0xFFFF0000u) | fast[0] << 8 | fast[1];
+    cell[3] = static_cast<uint32_t>(bit) << 16 | (tick & 0xFFFF);
+  }
+}
+
+inline void LearnLists(Online& o, int bit) {
+  for (int64_t c = 0; c < o.shape.neurons; ++c) {
+    for (uint32_t left = o.alive[c]; left; left &= left - 1) {
+      const int i = __builtin_ctz(left);
+      if (o.tree.bit[o.listed[c][i] + o.depth] != bit) o.alive[c] &= static_cast<uint8_t>(~(1u << i));
+    }
+  }
+}
+
+inline void LearnNode(Online& o, int bit) {
+  float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
+  const uint32_t passed = o.now - o.memory.recent_at[o.node];
+  for (int k = 0; k < kRecencies; ++k) {
+    const int shift = kRecentShifts[k];
+    const float d = Decay(shift > 0 ? (passed < 1u << 24 ? passed << shift : 1u << 25) : passed >> -shift);
+    counts[2 * k] *= d;
+    counts[2 * k + 1] *= d;
+    counts[2 * k + bit] += 1.0f;
+  }
+  o.memory.recent_at[o.node] = o.now;
+  for (int m = 0; m < kMatches; ++m) {
+    if (o.expected[m] < 0) continue;
+    float* map = o.match_map[m];
+    const float target = o.expected[m] == bit ? 1.0f : 0.0f, slow = 1.0f / (map[1] + 5.0f);
+    const float p = map[0] + (target - map[0]) * (slow > kMatchSlowest ? slow : kMatchSlowest);
+    map[0] = p < kMatchLeast ? kMatchLeast : p > kMatchProbable ? kMatchProbable : p;
+    if (map[1] < 1000.0f) map[1] += 1.0f;
+  }
+}
+
+void Learn(Online& o, int bit) {
+  const OnlineShape& shape = o.shape;
+  const float target = static_cast<float>(bit);
+  for (float* map : o.refine) {
+    float& cell = map[o.fraction > 0.5f];
+    cell += (target - cell) * kRefineRate;
+  }
+  for (int k = 0; k < kFinals; ++k) {
+    uint32_t& visits = o.memory.final_visits[o.last_row[k]];
+    const float rate = kFinalRateLeast + kFinalRateMore * kFinalRateHalf / (kFinalRateHalf + static_cast<float>(visits));
+    Move(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, (target - o.last_one[k]) * rate, shape.set_lanes);
+    if (visits < kCountMost) ++visits;
+  }
+  // Parents move after their children: a row that was never visited begins as its parent was when it predicted.
+  for (int64_t k = shape.sets - 1; k >= 0; --k) {
+    uint8_t& visited = o.memory.visited[o.row[k]];
+    float* w = o.memory.weights + o.row[k] * shape.inputs;
+    if (w != o.used[k]) std::memcpy(w, o.used[k], sizeof(float) * shape.inputs);
+    visited = 1;
+    Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, target - o.one[k], shape.inputs);
+  }
+  LearnNode(o, bit);
+  if (shape.log_lists >= 0) LearnLists(o, bit);
+  LearnCells(o, bit);
+}
+
+}  // namespace
+
+extern const OnlineKernel WNN_ONLINE_KERNEL{Locate, Fetch, Predict, Learn};
+
+}  // namespace chain
+}  // namespace wnn

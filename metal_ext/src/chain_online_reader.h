@@ -1,0 +1,207 @@
+// Reads tokens with the chain model that learns while it reads. What is done once for a token is here; what is done
+// for each turn is in the kernels, which are compiled for several processors.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "chain_fields.h"
+#include "chain_online.h"
+
+namespace wnn {
+namespace chain {
+
+inline const OnlineKernel& BestOnlineKernel() {
+#if defined(WNN_LEVELS)
+  static const OnlineKernel& best =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") ? kOnlineLevel3 : kOnlineBase;
+  return best;
+#else
+  return kOnlineBase;
+#endif
+}
+
+// The text that was read, in which matches are looked for.
+struct OnlineText {
+  int32_t* text;         // [room], a ring
+  int32_t* match_table;  // [3, 2^kMatchPlacesLog]
+  uint32_t* position;    // the number of tokens, then where each match goes on and its length
+  int64_t room;
+};
+
+class OnlineReader {
+ public:
+  OnlineReader(const Tree& tree, const Neurons& neurons, const TextFields& fields, const OnlineMemory& memory,
+               const OnlineShape& shape, const int32_t* sets, const OnlineText& text, bool learn)
+      : neurons_(neurons), fields_(fields), text_(text), kernel_(BestOnlineKernel()), learn_(learn),
+        online_(std::make_unique<Online>()) {
+    Online& o = *online_;
+    std::memset(&o, 0, sizeof(o));
+    o.tree = tree;
+    o.view = neurons.view;
+    o.memory = memory;
+    o.shape = shape;
+    o.set = sets;
+    int64_t row = 0;
+    for (int64_t k = 0; k < shape.sets; ++k) {
+      o.first_row[k] = row;
+      row += kSetRows[sets[k]];
+      for (int64_t j = 0; j < k && sets[k] == kWeightSetKindClass; ++j)
+        if (sets[j] == kWeightSetKind) o.parent[k] = static_cast<int>(j);
+    }
+    row = 0;
+    for (int k = 0; k < kFinals; ++k) {
+      o.final_row[k] = row;
+      row += kSetRows[kFinalSets[k]];
+    }
+  }
+
+  bool learns() const { return learn_; }
+
+  // Prepares for the next token: hashes its contexts, and finds the tokens that the matches and the lists expect.
+  void Begin() {
+    Online& o = *online_;
+    uint32_t fields[kFieldRows];
+    fields_.Read(fields);
+    for (int64_t c = 0; c < neurons_.count; ++c) o.context[c] = HashFields(neurons_, c, fields);
+    // Rows of the weights. The lexicon's entries may be any numbers.
+    o.class1 = std::min(fields[kFieldClass61], static_cast<uint32_t>(kClasses - 1));
+    o.class2 = std::min(fields[kFieldClass62], static_cast<uint32_t>(kClasses - 1));
+    o.class9 = std::min(fields[kFieldClass91], static_cast<uint32_t>(kSetRows[kWeightSetClass9] - 1));
+    o.shape1 = std::min(fields[kFieldShape1], static_cast<uint32_t>(kShapes - 1));
+    o.token1 = fields[kFieldToken1];
+    o.token2 = fields[kFieldToken2];
+    o.word = fields[kFieldWord];
+    o.byte = fields[kFieldBytes1];
+    o.byte_before = fields[kFieldBytes2] >> 8;
+    o.now = text_.position[0];
+    o.located[0].node = o.located[1].node = -1;
+    for (int m = 0; m < kMatches; ++m) BeginMatch(m);
+    if (o.shape.log_lists >= 0) BeginLists();
+    kernel_.locate(o, 0);
+  }
+
+  void Fetch(int32_t node) const { kernel_.fetch(*online_, node); }
+  void Next(int32_t node) { kernel_.locate(*online_, node); }
+
+  float Predict(int32_t node, int depth) {
+    online_->depth = depth;
+    online_->narrowed = learn_;
+    return kernel_.predict(*online_, node);
+  }
+
+  float Peek(int32_t node, int depth) {
+    online_->depth = depth;
+    online_->narrowed = false;
+    return kernel_.predict(*online_, node);
+  }
+
+  void Learn(int bit) { kernel_.learn(*online_, bit); }
+
+  // Remembers a token after it was read.
+  void End(int32_t token) {
+    Online& o = *online_;
+    if (learn_ && o.shape.log_lists >= 0) EndLists(token);
+    uint32_t* position = text_.position;
+    const uint32_t room = static_cast<uint32_t>(text_.room);
+    text_.text[position[0] % room] = token;  // if the room is full, it replaces the oldest token
+    position[0] += 1;
+    for (int m = 0; m < kMatches; ++m) {
+      uint32_t *at = position + 1 + 2 * m, *length = at + 1;
+      if (!*length) continue;
+      *length = text_.text[*at % room] == token ? *length + 1 : 0;
+      *at += 1;
+    }
+    fields_.Remember(token);
+  }
+
+ private:
+  // Finds an earlier place of the text after the same tokens as now: a table has the last place of each hash of some
+  // last tokens. The match counts if at least those tokens agree.
+  void BeginMatch(int m) {
+    const uint32_t count = text_.position[0], room = static_cast<uint32_t>(text_.room);
+    const uint32_t order = static_cast<uint32_t>(kMatchOrders[m]);
+    uint32_t *at = text_.position + 1 + 2 * m, *length = at + 1;
+    const auto back = [&](uint32_t place, uint32_t k) { return text_.text[(place - 1 - k) % room]; };
+    if (count >= order) {
+      uint32_t h = 7 + static_cast<uint32_t>(m);
+      for (uint32_t k = 0; k < order; ++k) h = Mix(h, static_cast<uint32_t>(back(count, k)) + 1);
+      int32_t& last = text_.match_table[(static_cast<int64_t>(m) << kMatchPlacesLog) + (h >> (32 - kMatchPlacesLog))];
+      const uint32_t place = static_cast<uint32_t>(last);
+      if (!*length && last > 0 && count - place < room) {
+        uint32_t same = 0;
+        while (same < static_cast<uint32_t>(kMatchLongest) && same < place && count - place + same + 1 < room &&
+               back(place, same) == back(count, same))
+          ++same;
+        *at = place;
+        *length = same >= order ? same : 0;
+      }
+      last = static_cast<int32_t>(count);
+    }
+    Online& o = *online_;
+    o.guess[m] = *length ? text_.text[*at % room] : -1;
+    o.match_step[m] = 0;
+    for (int edge : kMatchEdges) o.match_step[m] += *length >= static_cast<uint32_t>(edge);
+  }
+
+  uint32_t* ListOf(int64_t c, uint32_t& key) const {
+    const Online& o = *online_;
+    key = Mix(o.context[c], kListKey);
+    const int64_t place = o.shape.log_lists ? key >> (32 - o.shape.log_lists) : 0;
+    return o.memory.lists + ((c << o.shape.log_lists) + place) * kListWords;
+  }
+
+  void BeginLists() {
+    Online& o = *online_;
+    uint32_t key[kMostNeurons];
+    for (int64_t c = 0; c < neurons_.count; ++c) {
+      o.list[c] = ListOf(c, key[c]);
+      __builtin_prefetch(o.list[c]);
+    }
+    for (int64_t c = 0; c < neurons_.count; ++c) {
+      o.alive[c] = 0;
+      if (o.list[c][0] != (key[c] | 1)) continue;
+      for (int i = 0; i < kListed; ++i) {
+        const uint32_t id = o.list[c][1 + i] >> 8;
+        if (!(o.list[c][1 + i] & kListMost) || id >= o.tree.vocabulary) continue;
+        o.alive[c] |= static_cast<uint8_t>(1 << i);
+        o.listed[c][i] = o.tree.start[id];
+        o.listed_end[c][i] = o.tree.start[id + 1];
+      }
+    }
+  }
+
+  // Moves a token to the front of the lists of all contexts.
+  void EndLists(int32_t token) {
+    for (int64_t c = 0; c < neurons_.count; ++c) {
+      uint32_t key;
+      uint32_t* list = ListOf(c, key);
+      if (list[0] != (key | 1)) {
+        std::memset(list, 0, sizeof(uint32_t) * kListWords);
+        list[0] = key | 1;
+      }
+      uint32_t* first = list + 1;
+      const uint32_t id = static_cast<uint32_t>(token);
+      int i = 0;
+      while (i < kListed && (first[i] & kListMost) && first[i] >> 8 != id) ++i;
+      uint32_t count = 1;
+      if (i < kListed && (first[i] & kListMost)) count = std::min((first[i] & kListMost) + 1, uint32_t{kListMost});
+      if (i == kListed) i = kListed - 1;  // the token that came longest ago makes room
+      std::memmove(first + 1, first, sizeof(uint32_t) * static_cast<size_t>(i));
+      first[0] = id << 8 | count;
+    }
+  }
+
+  Neurons neurons_;
+  TextFields fields_;
+  OnlineText text_;
+  const OnlineKernel& kernel_;
+  bool learn_;
+  std::unique_ptr<Online> online_;
+};
+
+}  // namespace chain
+}  // namespace wnn
