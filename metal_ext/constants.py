@@ -21,7 +21,14 @@ _HEAD = """\
 #include <cstdint>
 """
 _DOUBLES = ("SMOOTH",)  # constants that are doubles, because the kernels take logarithms in doubles
-_ENUMS = (constants.Lexicon, constants.Flag, constants.Register, constants.Mode, constants.WeightSet)
+_ENUMS = (
+    constants.Lexicon,
+    constants.Flag,
+    constants.Register,
+    constants.Mode,
+    constants.WeightSet,
+    constants.StaticSet,
+)
 
 
 def header() -> str:

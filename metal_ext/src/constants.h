@@ -12,7 +12,6 @@ constexpr int64_t kMaxWords = 32;
 namespace chain {
 
 constexpr int kBucket = 4;
-constexpr int kCell = 3;
 constexpr int kFastLimit = 2;
 constexpr int kFastMost = 255;
 constexpr int kCodeBits = 16;
@@ -34,16 +33,10 @@ constexpr int kStack = 16;
 constexpr int kOpenBrackets = 3;
 constexpr int kFollowedKeys = 5;
 constexpr int kFollowedLog = 18;
-constexpr int kCountEdges[] = {1, 2, 3, 4, 5, 6, 8, 12, 20, 40, 100};
-constexpr int kCountSteps = 12;
-constexpr int kStates = 144;
 constexpr double kSmooth = 0.4;
 constexpr int kHitNeurons = 6;
 constexpr int kHits = 128;
 constexpr int kClasses = 65;
-constexpr int kGainStates = 4418;
-constexpr int kGainRows = 4706;
-constexpr int kLanes = 8;
 constexpr float kRange = 13.0f;
 constexpr float kLeast = 2e-06f;
 constexpr int kMatchLengths = 32;
@@ -74,6 +67,8 @@ constexpr int kZones = 16;
 constexpr int kMapStates = 25088;
 constexpr int kMapLimit = 1023;
 constexpr float kMapLeast = 0.0005f;
+constexpr int kRunMost = 31;
+constexpr int kRunStates = 1024;
 constexpr int kListed = 7;
 constexpr int kListWords = 8;
 constexpr int kListKey = 20817;
@@ -100,14 +95,25 @@ constexpr float kFinalRateLeast = 0.0015f;
 constexpr float kFinalRateMore = 0.0085f;
 constexpr float kFinalRateHalf = 1000.0f;
 constexpr int kTokenRowsLog = 11;
+constexpr int kTopKinds = 1024;
 constexpr int kMatchKinds = 96;
 constexpr int kSeenSteps = 32;
 constexpr int kRefinements = 5;
 constexpr int kRefinedLog = 16;
 constexpr float kMixedShare = 0.3f;
-constexpr int kSetRows[] = {1, 128, 4160, 130, 130, 96, 64, 512, 513, 128, 2048, 512, 256};
+constexpr int kSetRows[] = {1, 128, 4160, 130, 130, 96, 64, 512, 513, 128, 2048, 512, 256, 4096, 16416};
 constexpr int kFinalSets[] = {0, 2, 5, 3, 6, 1, 4, 10};
 constexpr int kRegisters = 47;
+constexpr int kStaticCell = 4;
+constexpr int kOrders = 5;
+constexpr int kDiscountUnit = 1024;
+constexpr float kOddsMost = 12.0f;
+constexpr float kLeastMass = 1e-30f;
+constexpr float kStaticConstant = 0.3f;
+constexpr int kTotalEdges[] = {1, 4, 30};
+constexpr int kStaticRows[] = {1, 64, 64, 512, 384, 1024, 128, 128};
+constexpr int kStaticFinals[] = {0, 5, 3, 4};
+constexpr int kStaticFinalCount = 4;
 
 enum Lexicon {
   kLexiconFolded = 0,
@@ -215,7 +221,21 @@ enum WeightSet {
   kWeightSetToken = 10,
   kWeightSetByte = 11,
   kWeightSetByteBefore = 12,
-  kWeightSetRows = 13,
+  kWeightSetShapeDepth = 13,
+  kWeightSetKindClass = 14,
+  kWeightSetRows = 15,
+};
+
+enum StaticSet {
+  kStaticSetOne = 0,
+  kStaticSetHits = 1,
+  kStaticSetDepth = 2,
+  kStaticSetMany = 3,
+  kStaticSetOrder = 4,
+  kStaticSetTotals = 5,
+  kStaticSetShape1 = 6,
+  kStaticSetShape2 = 7,
+  kStaticSetRows = 8,
 };
 
 enum Field {

@@ -48,7 +48,7 @@ def observe(network, state, tokens):
       tokens: ``int32 [N]``.
 
     Returns:
-      the state after the tokens, the hashes ``uint32 [n, N]`` and the classes ``int32 [2, N]``.
+      the state after the tokens, the hashes ``uint32 [n, N]`` and the shapes of the last two tokens ``int32 [2, N]``.
 
     Source: docs/architecture.md
     """
@@ -58,61 +58,61 @@ def observe(network, state, tokens):
     results += [jax.ShapeDtypeStruct((2, size), jnp.int32)]
     operands = [network.lexicon, network.connections, network.view, *state, tokens]
     call = jax.ffi.ffi_call("wnn_chain_observe", results, input_output_aliases={3: 0, 4: 1, 5: 2})
-    *moved, hashes, classes = call(*operands)
-    return type(state)(*moved), hashes, classes
+    *moved, hashes, shapes = call(*operands)
+    return type(state)(*moved), hashes, shapes
 
 
-def write_counts(network, slots, hashes, tokens, *, log_slots: int, sign: int):
-    """Does the work of `contexts.write_counts` with the native kernels.
+def write_followers(network, slots, first, found, *, log_slots: int):
+    """Does the work of `static_cells.write` with the native kernels.
 
     The slots are changed in place where XLA may reuse their buffer.
 
     Args:
       network: the wiring.
-      slots: ``uint32 [n, S / 4, 4, 3]``.
-      hashes: ``uint32 [n, N]``.
-      tokens: ``int32 [N]``.
+      slots: ``uint32 [n, S / 4, 4, 4]``.
+      first: ``int32 []``, the first of the neurons that are written.
+      found: the `static_cells.Followers` of their contexts.
       log_slots: log2 of S, the number of cells in a neuron's row.
-      sign: 1 to add the text to the counts, -1 to take it out.
 
     Returns:
       the new slots.
 
     Source: docs/architecture.md
     """
-    operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
+    operands = [*_tree(network.tree), network.view, slots, first[None], *found]
     place = {len(_TREE) + 1: 0}  # the operand `slots` becomes the result
     result = jax.ShapeDtypeStruct(slots.shape, slots.dtype)
-    call = jax.ffi.ffi_call("wnn_chain_count", result, input_output_aliases=place)
-    return call(*operands, log_slots=np.int64(log_slots), sign=np.int64(sign))
+    call = jax.ffi.ffi_call("wnn_chain_followers", result, input_output_aliases=place)
+    return call(*operands, log_slots=np.int64(log_slots))
 
 
-def read_counts(network, slots, hashes, tokens, *, log_slots: int, bits: int):
-    """Does the work of `contexts.read_counts` for all turns of a text with the native kernels.
+def read_cells(network, slots, hashes, tokens, *, log_slots: int, bits: int):
+    """Does the work of `static_cells.read` for all turns of a text with the native kernels.
 
     Args:
       network: the wiring.
-      slots: ``uint32 [n, S / 4, 4, 3]``.
+      slots: ``uint32 [n, S / 4, 4, 4]``.
       hashes: ``uint32 [n, N]``.
       tokens: ``int32 [N]``.
       log_slots: log2 of S, the number of cells in a neuron's row.
       bits: space for the turns of the text, at least their number.
 
     Returns:
-      the counts of zeros and of ones, ``int32 [n, bits]`` each.
+      the zeros, the ones and the shares, ``uint32 [n, bits]`` each.
 
     Source: docs/architecture.md
     """
-    counts = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.int32)
+    numbers = jax.ShapeDtypeStruct((network.view.shape[0], bits), jnp.uint32)
     operands = [*_tree(network.tree), network.view, slots, hashes, tokens]
-    return jax.ffi.ffi_call("wnn_chain_read", (counts, counts))(*operands, log_slots=np.int64(log_slots))
+    call = jax.ffi.ffi_call("wnn_chain_static_cells", (numbers,) * 3)
+    return call(*operands, log_slots=np.int64(log_slots))
 
 
 def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, settings):
     """Does the work of `reader.read_on` for a static memory with the native kernel.
 
     Args:
-      network: the wiring.
+      network: the wiring, from `static_inputs.wired`.
       memory: the memory that reads.
       tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
       chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
@@ -134,7 +134,7 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, s
     results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
     aliases = {first + memory._fields.index(name): i for i, name in enumerate(MOVES)}
     call = jax.ffi.ffi_call(
-        "wnn_chain_read_frozen", results, input_output_aliases=aliases, has_side_effect=True
+        "wnn_chain_read_static", results, input_output_aliases=aliases, has_side_effect=True
     )
     *arrays, read, ones, best = call(*operands, **settings)
     return memory._replace(**dict(zip(MOVES, arrays, strict=True))), (read, ones, best)

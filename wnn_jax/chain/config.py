@@ -36,6 +36,39 @@ WORDS = (
     "byte token1",
     "node word bytes3",
 )
+# The neurons of the static preset: those of words, and more of what shape, place and content say.
+STATIC_WORDS = (
+    *WORDS,
+    "node shape1 shape2 shape3",
+    "node paragraph line_place",
+    "node sentence_place class6_1",
+    "node suffix1 class6_2",
+    "node suffix1 suffix2",
+    "node content1",
+    "node content1 token1",
+    "node word last_word last_word2",
+    "node token4",
+    "node function1 content1",
+    "node sentence class6_1",
+    "node content1 content2",
+    "node token1 shape2 shape3",
+    "node class9_1 shape2",
+    "node word content1",
+    "node function1 function2",
+    "node token1 sentence_place",
+    "node class9_2",
+    "node token1 class9_3",
+    "node class12_1 class6_2 class6_3",
+)
+# What the text so far says beside its last tokens: a model that observes these has a memory of what it reads.
+IN_CONTEXT = (
+    "node title",
+    "node next_token1",
+    "node next_pair next_token1",
+    "node next_token1_2 next_token1",
+    "node next_pair token1 token2",
+    "node title token1",
+)
 # The context neurons of a model of bytes.
 BYTES = (
     "node",
@@ -56,6 +89,10 @@ BYTES = (
     "node folded1 folded2 folded3",
 )
 
+# A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
+# is read: its title, and what followed when a context stood last.
+IN_CONTEXT_FIELDS = ("title", "next_")
+
 
 SETS = tuple(one.name.lower() for one in WeightSet)
 
@@ -65,11 +102,12 @@ class ReadoutConfig:
     """The settings for training the readout of a static model.
 
     Attributes:
-      folds: number of parts of the training text; each part is read while its own counts are left out.
+      folds: number of parts of the training text. Each part is read by a model of the other parts, which has
+        its own token tree.
       tokens: number of training tokens that the readout learns from, shared equally among the folds.
       epochs: number of passes over the tokens that the readout learns from.
-      batch: number of bits in a training step.
-      step_size: first step size of AdamW; it falls to 0 along a cosine.
+      batch: number of turns in a training step.
+      step_size: first step size of AdamW; it falls to a tenth.
       decay: weight decay of AdamW; it pulls the weights back to the start, where all inputs have equal
         weights.
 
@@ -79,12 +117,12 @@ class ReadoutConfig:
     Source: docs/semantics/chain.md
     """
 
-    folds: int = 10
-    tokens: int = 150_000
-    epochs: int = 2
-    batch: int = 4096
-    step_size: float = 0.002
-    decay: float = 1.0
+    folds: int = 5
+    tokens: int = 300_000
+    epochs: int = 1
+    batch: int = 512
+    step_size: float = 0.001
+    decay: float = 0.1
 
     def __post_init__(self):
         some = Limits(least=1)
@@ -126,8 +164,8 @@ class ChainConfig:
         neuron that uses one of them is dropped.
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
-      memory_mib: largest size of the tables in MiB. A cell of a static model has 12 bytes; one of an online
-        model has 16, and 18 with lists.
+      runs: whether contexts after which only one bit ever came are an input of their own in an online model.
+      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
 
@@ -144,6 +182,7 @@ class ChainConfig:
     without: tuple[str, ...] = ()
     sets: tuple[str, ...] = SETS
     lists: bool = True
+    runs: bool = False
     memory_mib: int = 1536
     chunk: int = 16384
     readout: ReadoutConfig = ReadoutConfig()
@@ -174,3 +213,60 @@ class ChainConfig:
         """The context neurons that are not left out."""
         dropped = set(self.without)
         return tuple(one for one in self.neurons if not dropped & set(one.split()))
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron reads a field by which the model remembers the text that it reads."""
+        return any(field.startswith(IN_CONTEXT_FIELDS) for one in self.described for field in one.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+    """The settings of two chain models that are mixed: P(token) = w P1(token) + (1 - w) P2(token).
+
+    Attributes:
+      first: the settings of the first model.
+      second: the settings of the second model, which should have another tree.
+      rate: step size of the weight's log-odds after each token. It applies to online models; two static
+        models have a constant weight, which is learnt on the end of the training text.
+
+    Raises:
+      ValueError: a value is out of range, or one model is static and the other online.
+
+    Source: docs/semantics/chain.md
+    """
+
+    first: ChainConfig
+    second: ChainConfig
+    rate: float = 0.02
+
+    def __post_init__(self):
+        checks.fields(self, rate=given.RATE)
+        if self.first.mode != self.second.mode:
+            raise ValueError(
+                f"a mixture has two models of one mode, got {self.first.mode} and {self.second.mode}: give "
+                "both the same mode"
+            )
+
+    @property
+    def mode(self) -> Literal["static", "online"]:
+        """The mode of both models."""
+        return self.first.mode
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron of a model reads a field by which it remembers the text that it reads."""
+        return self.first.in_context or self.second.in_context
+
+
+# The best static models found, without and with what the text so far says (docs/results/chain.md).
+STATIC = ChainConfig(neurons=STATIC_WORDS, memory_mib=4096)
+STATIC_IN_CONTEXT = ChainConfig(neurons=(*STATIC_WORDS, *IN_CONTEXT), memory_mib=4096)
+FAST = ChainConfig(mode="online")
+BEST = ChainConfig(mode="online", memory_mib=3072)
+TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
+STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
+
+# Models of bytes that compress, see `archive`.
+BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons=BYTES, memory_mib=1536)
+BYTES_FAST = dataclasses.replace(BYTES_BEST, neurons=BYTES[:8], sets=SETS[:4], lists=False)

@@ -6,9 +6,7 @@ saved table and every compressed file.
 
 import enum
 
-# Cells: a bucket holds four cells of three 32-bit words: a tag with two fast counts, zeros, and ones.
-BUCKET = 4
-CELL = 3
+BUCKET = 4  # cells that may hold a key
 FAST_LIMIT = 2  # a fast count above this is halved when the other bit comes
 FAST_MOST = 255
 
@@ -43,25 +41,19 @@ LINE_PLACE_MOST = 8
 SENTENCE_PLACE_MOST = 20
 COLUMN_MOST = 255
 LINE_BYTES = COLUMN_MOST + 1
-TITLE_TOKENS = 2  # a title has at least so many tokens
-TITLE_BYTES = 64  # and at most so many bytes
+TITLE_TOKENS = 2  # the fewest tokens of a title
+TITLE_BYTES = 64  # the most bytes of a title
 STACK = 16  # brackets that a register holds, with two bits each
 OPEN_BRACKETS = 3  # innermost brackets that are a field
 FOLLOWED_KEYS = 5  # token1; token1 and token2; the 9-bit classes of both; word; word and last_word
 FOLLOWED_LOG = 18
 VIEWS = ("node", "byte", "bytes3")
 
-# The mixer's evidence and gains.
-COUNT_EDGES = (1, 2, 3, 4, 5, 6, 8, 12, 20, 40, 100)  # the step of a count is the number of edges it reaches
-COUNT_STEPS = len(COUNT_EDGES) + 1
-STATES = COUNT_STEPS**2
+# The mixer.
 SMOOTH = 0.4  # added to every count before its logarithm
 HIT_NEURONS = 6  # whether each of these neurons has seen its context before chooses gains
 HITS = 2 * 2**HIT_NEURONS
 CLASSES = 2 ** CLASS_BITS[0] + 1
-GAIN_STATES = HITS + KINDS + 2 * CLASSES  # the first row that belongs to states
-GAIN_ROWS = GAIN_STATES + 2 * STATES
-LANES = 8  # the number of inputs is padded to a multiple of this
 RANGE = 13.0  # mixed log-odds are clipped to -RANGE .. RANGE
 LEAST = 2e-6  # the least probability of a bit
 
@@ -104,6 +96,10 @@ MAP_STATES = FAST_STEPS**2 * 2 * AGES * 2 * ZONES
 MAP_LIMIT = 1023  # the most visits that slow down a map
 MAP_LEAST = 0.0005  # a map's probability is at least this, and at most 1 minus this
 
+# The adaptive map of contexts after which only one bit ever came, by how often it came.
+RUN_MOST = 31
+RUN_STATES = (RUN_MOST + 1) * 2 * ZONES
+
 # The lists of the tokens that followed a context last.
 LISTED = 7
 LIST_WORDS = LISTED + 1
@@ -139,6 +135,7 @@ FINAL_RATE_MORE = (
 )
 FINAL_RATE_HALF = 1000.0
 TOKEN_ROWS_LOG = 11
+TOP_KINDS = 1024  # number of the most visited nodes whose weights depend on the last class too
 MATCH_KINDS = 3 * 16 * 2
 SEEN_STEPS = 32
 
@@ -167,6 +164,8 @@ class WeightSet(enum.IntEnum):
     TOKEN = 10
     BYTE = 11
     BYTE_BEFORE = 12
+    SHAPE_DEPTH = 13
+    KIND_CLASS = 14
 
 
 # The number of rows of each set, in the order of `WeightSet`.
@@ -184,6 +183,8 @@ SET_ROWS = (
     1 << TOKEN_ROWS_LOG,
     2 * 256,
     256,
+    64 * SHAPES,
+    16 * TOP_KINDS + 32,
 )
 # The sets that choose rows of the second layer.
 FINAL_SETS = (
@@ -198,8 +199,8 @@ class Lexicon(enum.IntEnum):
     The word being written is a polynomial of its letters. A token without a border in it updates the word to
     ``word * multiply + add``. A token with a border finishes the word as ``word * head_multiply + head``.
 
-    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the *tail*
-    after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
+    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the
+    *tail* after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
 
     Attributes:
       FOLDED: the canonical id.
@@ -288,7 +289,7 @@ class Flag(enum.IntEnum):
 
 
 class Register(enum.IntEnum):
-    """The registers ``uint32 [48]`` that hold the recent text.
+    """The registers ``uint32 [47]`` that hold the recent text.
 
     Registers 0 to 7 hold the last eight tokens, newest first. A register that holds a token has its id plus
     1; 0 means that there is no such token yet. The next ones are the fields `PLACES`, in their order.
@@ -349,3 +350,46 @@ class Mode(enum.IntEnum):
     GIVEN = 0
     SAMPLED = 1
     DECODED = 2
+
+
+# The static model. A cell has four 32-bit words: the tag, zeros, ones, and what the discounts leave of each.
+STATIC_CELL = 4
+ORDERS = 5  # the orders of Kneser-Ney, which are the first neurons
+DISCOUNT_UNIT = 1024  # discounts are written in units of 1 / DISCOUNT_UNIT
+ODDS_MOST = 12.0  # log-odds of masses are clipped to -ODDS_MOST .. ODDS_MOST
+LEAST_MASS = 1e-30
+STATIC_CONSTANT = 0.3  # the last input
+TOTAL_EDGES = (1, 4, 30)  # the step of the number of times that an order saw its context
+
+
+class StaticSet(enum.IntEnum):
+    """What chooses a row of a set of weights of the static readout.
+
+    Nothing here belongs to one token tree, because the readout is trained on other trees than it is used with.
+
+    Source: docs/semantics/chain.md
+    """
+
+    ONE = 0
+    HITS = 1
+    DEPTH = 2
+    MANY = 3
+    ORDER = 4
+    TOTALS = 5
+    SHAPE1 = 6
+    SHAPE2 = 7
+
+
+# The number of rows of each set, in the order of `StaticSet`.
+STATIC_ROWS = (
+    1,
+    2 * 2**ORDERS,
+    2 * 32,
+    8 * 2 * 32,
+    (ORDERS + 1) * 2 * 32,
+    4**3 * 2 * 8,
+    2 * SHAPES,
+    2 * SHAPES,
+)
+STATIC_FINALS = (StaticSet.ONE, StaticSet.TOTALS, StaticSet.MANY, StaticSet.ORDER)
+STATIC_FINAL_COUNT = len(STATIC_FINALS)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.chain import tokentree
-from wnn_jax.chain.constants import BUCKET, FAST_LIMIT, FAST_MOST, FIELDS, VIEWS
+from wnn_jax.chain.constants import FIELDS, VIEWS
 from wnn_jax.chain.fields import mix
 
 
@@ -98,126 +98,19 @@ def address(network: Network, log_slots: int, hashes: jax.Array, node: jax.Array
     Source: docs/semantics/chain.md
     """
     view = network.view.reshape(-1, *[1] * node.ndim)
-    return _spread(mix(hashes.reshape(view.shape), network.tree.names[view, node[None]]), log_slots)
+    return spread(mix(hashes.reshape(view.shape), network.tree.names[view, node[None]]), log_slots)
 
 
-def _spread(h: jax.Array, log_slots: int):
-    """Splits a hash into a bucket and a tag.
+def spread(h: jax.Array, log_slots: int):
+    """Splits a hash into a bucket ``int32 [...]`` and a tag ``uint32 [...]``.
 
     Both are high bits of a product of the hash, each with its own factor, so neither determines the other.
+
+    Args:
+      h: ``uint32 [...]``, the hash.
+      log_slots: log2 of the number of cells in a row.
+
+    Source: docs/semantics/chain.md
     """
     bucket = (h * jnp.uint32(0x9E3779B1)) >> (34 - log_slots) if log_slots > 2 else jnp.zeros_like(h)
     return bucket.astype(jnp.int32), jnp.maximum((h * jnp.uint32(0x2545F491)) >> 16, 1)
-
-
-def write_bit(cells: jax.Array, tag: jax.Array, bit: jax.Array) -> jax.Array:
-    """Writes one bit into the cell that each neuron addresses; adds the cell if it is not in the bucket.
-
-    The cells of a bucket are in descending order of their tags. A new cell in a full bucket drops the cell
-    with the lowest tag, which may be the new one.
-
-    Args:
-      cells: ``uint32 [n, 4, 3]``, the buckets.
-      tag: ``uint32 [n]``, the tags of the cells.
-      bit: ``int32 []``, 0 or 1.
-
-    Returns:
-      the buckets ``uint32 [n, 4, 3]``.
-
-    Source: docs/semantics/chain.md
-    """
-    tags = cells[..., 0] >> 16
-    at = (tags > tag[:, None]).sum(axis=1)
-    there = (tags == tag[:, None]).any(axis=1)
-    slot = jnp.arange(BUCKET)
-    shifted = jnp.concatenate([cells[:, :1], cells[:, :-1]], axis=1)
-    fresh = jnp.stack([tag << 16, tag * 0, tag * 0], axis=1)[:, None]
-    here = slot == at[:, None]
-    grown = jnp.where((slot > at[:, None])[..., None], shifted, jnp.where(here[..., None], fresh, cells))
-    cells = jnp.where(there[:, None, None], cells, grown)
-
-    fast = jnp.stack([cells[..., 0] >> 8 & 255, cells[..., 0] & 255])
-    same, other = jnp.where(bit > 0, fast[1], fast[0]), jnp.where(bit > 0, fast[0], fast[1])
-    same, other = jnp.minimum(same + 1, FAST_MOST), jnp.where(other > FAST_LIMIT, other // 2 + 1, other)
-    low, high = jnp.where(bit > 0, same, other), jnp.where(bit > 0, other, same)
-    head = cells[..., 0] & jnp.uint32(0xFFFF0000) | high << 8 | low
-    counts = cells[..., 1:] + (jnp.arange(2) == bit).astype(jnp.uint32)
-    return jnp.where(here[..., None], jnp.concatenate([head[..., None], counts], axis=-1), cells)
-
-
-def write_counts(network: Network, slots, hashes, tokens, sign: int, depth: int) -> jax.Array:
-    """Adds ``sign`` to the count of every bit of a text.
-
-    All bits are written at once. Four rounds find the four highest tags of each bucket, and the cells of
-    these tags stay; other cells are dropped.
-
-    Args:
-      network: the wiring.
-      slots: ``uint32 [n, S / 4, 4, 3]``.
-      hashes: ``uint32 [n, N]``, the hash of each neuron's fields at each place.
-      tokens: ``int32 [N]``.
-      sign: 1 to add the text to the counts, -1 to take it out.
-      depth: D, the number of turns of the longest path.
-
-    Returns:
-      the new slots.
-
-    Source: docs/semantics/chain.md
-    """
-    tree = network.tree
-    turns = jnp.arange(depth, dtype=jnp.int32)
-    first, after = tree.start[tokens], tree.start[tokens + 1]
-    entry = jnp.minimum(first[:, None] + turns, tree.node.shape[0] - 1)
-    there = first[:, None] + turns < after[:, None]
-    buckets = slots.shape[1]
-
-    def one(neuron):
-        hashed, view, table = neuron
-        h = mix(hashed[:, None], tree.names[view][tree.node[entry]])
-        where, tag = _spread(h, buckets.bit_length() + 1)
-        where, tag = jnp.where(there, where, buckets).reshape(-1), tag.reshape(-1)
-        old = table[..., 0] >> 16
-        below = jnp.full(buckets, 1 << 17, jnp.uint32)
-        kept = []
-        for _ in range(BUCKET):
-            least = jnp.append(below, 0)[where]
-            highest = jnp.where(old < below[:, None], old, 0).max(axis=1)
-            highest = highest.at[where].max(jnp.where(tag < least, tag, 0), mode="drop")
-            kept.append(highest)
-            below = jnp.where(highest > 0, highest, 0)
-        tags = jnp.stack(kept, axis=1)  # [S / 4, 4]
-        same = (old[:, None, :] == tags[:, :, None]) & (tags > 0)[:, :, None]
-        cells = jnp.where(same[..., None], table[:, None], 0).sum(axis=2, dtype=jnp.uint32)
-        cells = cells.at[..., 0].set(jnp.where(same.any(axis=2), cells[..., 0], tags << 16))
-        mine = jnp.concatenate([tags, jnp.zeros((1, BUCKET), jnp.uint32)])[where] == tag[:, None]
-        slot = jnp.where(mine.any(axis=1), jnp.argmax(mine, axis=1), BUCKET)
-        bit = tree.bit[entry].reshape(-1)
-        return cells.at[where, slot, 1 + bit].add(jnp.uint32(sign % 2**32), mode="drop")
-
-    return jax.lax.map(one, (hashes, network.view, slots))
-
-
-def read_counts(network: Network, slots: jax.Array, hashes: jax.Array, node: jax.Array):
-    """Returns the counts of zeros and of ones, ``int32 [n, L]`` each, that nodes address.
-
-    The counts are 0 where there is no cell.
-
-    Args:
-      network: the wiring.
-      slots: ``uint32 [n, S / 4, 4, 3]``.
-      hashes: ``uint32 [n, L]``, the hash of each neuron's fields at the place of each node.
-      node: ``int32 [L]``.
-
-    Source: docs/semantics/chain.md
-    """
-
-    def one(neuron):
-        row, view, hashed = neuron
-        h = mix(hashed, network.tree.names[view][node])
-        where, tag = _spread(h, slots.shape[1].bit_length() + 1)
-        bucket = row[where]
-        mine = bucket[..., 0] >> 16 == tag[..., None]
-        return jnp.where(mine[..., None], bucket, 0).sum(axis=1, dtype=jnp.uint32)[:, 1:].astype(jnp.int32)
-
-    counts = jax.lax.map(one, (slots, network.view, hashes))
-    return counts[..., 0], counts[..., 1]

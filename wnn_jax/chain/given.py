@@ -16,18 +16,15 @@ from jax.core import Tracer
 
 from wnn_jax import checks
 from wnn_jax.chain import memory as memories
-from wnn_jax.chain import online
+from wnn_jax.chain import online, static_inputs, static_mixer
 from wnn_jax.chain.constants import (
     BUCKET,
-    CELL,
     CODE_BITS,
     FIELDS,
     FINAL_SETS,
     FOLLOWED_KEYS,
     FOLLOWED_LOG,
-    GAIN_ROWS,
     KINDS,
-    LANES,
     LINE_BYTES,
     LIST_WORDS,
     MAP_STATES,
@@ -35,17 +32,20 @@ from wnn_jax.chain.constants import (
     MATCH_PLACES_LOG,
     MATCH_STATES,
     MATCHES,
+    ORDERS,
     RECENCIES,
     RECENT,
     REFINE_STEPS,
     REFINED_LOG,
     REFINEMENTS,
     REGISTERS,
+    RUN_STATES,
     SET_ROWS,
-    STATES,
+    STATIC_CELL,
     VIEWS,
     WIDE_CELL,
     Lexicon,
+    StaticSet,
     WeightSet,
 )
 from wnn_jax.chain.contexts import Network
@@ -66,13 +66,13 @@ _DRAWN = Limits(least=0, most=1 << 22)
 
 _CHANCE = Limits(least=0, most=1)
 _SHARE = Limits(above=0, below=1)
-_known: list[weakref.ref] = []  # the arrays of the network that was accepted last
+_known: list[tuple[weakref.ref, ...]] = []  # the arrays of the last two networks, as many as a mixture has
 
 
 def network(given: Network) -> None:
     """Check the wiring of a model: every path must follow the tree, and every index must have its row.
 
-    The arrays of the network that was accepted last are not checked again if they are JAX's own.
+    The arrays of the last two networks that were accepted are not checked again if they are JAX's own.
 
     Args:
       given: the wiring.
@@ -87,8 +87,9 @@ def network(given: Network) -> None:
     leaves = jax.tree.leaves(given)
     if any(isinstance(x, Tracer) for x in leaves):
         return
-    if len(leaves) == len(_known) and all(x is ref() for x, ref in zip(leaves, _known, strict=True)):
-        return
+    for refs in list(_known):
+        if len(leaves) == len(refs) and all(x is ref() for x, ref in zip(leaves, refs, strict=True)):
+            return
     tree(given.tree)
     ids = len(given.tree.start) - 1
     checks.array("lexicon", given.lexicon, "uint32", {"V": ids, "facts": len(Lexicon)})
@@ -104,7 +105,8 @@ def network(given: Network) -> None:
         raise ValueError(f"sets is {chosen}: the first set must be {WeightSet.ONE:d} (one), each once")
     if not len(given.view):
         raise ValueError("view has no entry: a network needs at least one context neuron")
-    _known[:] = [weakref.ref(x) for x in leaves] if all(isinstance(x, jax.Array) for x in leaves) else []
+    if all(isinstance(x, jax.Array) for x in leaves):
+        _known[:] = [*_known[-1:], tuple(weakref.ref(x) for x in leaves)]
 
 
 def tree(given: Any) -> None:
@@ -216,10 +218,11 @@ def _static(wiring: Network, given: StaticMemory) -> None:
       ValueError: an array has another type or shape, or an entry that no memory has.
     """
     neurons = wiring.view.shape[0]
-    _slots(given, neurons, CELL)
-    inputs = -(-neurons // LANES) * LANES
-    checks.array("gain", given.gain, "float32", {"rows": GAIN_ROWS, "I": inputs}, WEIGHT)
-    checks.array("offset", given.offset, "float32", {"rows": 2 * STATES, "I": inputs}, WEIGHT)
+    _slots(given, ORDERS + neurons, STATIC_CELL)
+    rows, inputs = int(static_mixer.FIRST[-1]), static_inputs.size(neurons)
+    checks.array("weights", given.weights, "float32", {"rows": rows, "I": inputs}, WEIGHT)
+    rows = int(static_mixer.FINAL_FIRST[-1])
+    checks.array("finals", given.finals, "float32", {"rows": rows, "sets": len(StaticSet)}, WEIGHT)
 
 
 def _online(wiring: Network, given: OnlineMemory) -> None:
@@ -236,10 +239,14 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     )
     if lists and given.lists.shape[1] & (given.lists.shape[1] - 1):
         raise ValueError(f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two")
-    _, padded = online.inputs(neurons, lists)
+    runs = len(given.run_maps) > 0
+    _, padded = online.inputs(neurons, lists, runs)
     maps = {"states": MAP_STATES, "share and visits": 2}
     checks.array("maps", given.maps, "float32", {"n": neurons, **maps}, SUM)
     checks.entries("maps", _shares(given.maps), _SHARE)
+    maps["states"] = RUN_STATES
+    checks.array("run_maps", given.run_maps, "float32", {"n": neurons if runs else 0, **maps}, SUM)
+    checks.entries("run_maps", _shares(given.run_maps), _SHARE)
     maps["states"] = MATCH_STATES
     checks.array("match_maps", given.match_maps, "float32", {"matches": MATCHES, **maps}, SUM)
     checks.entries("match_maps", _shares(given.match_maps), _SHARE)

@@ -7,36 +7,27 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, fields
-from wnn_jax.chain.constants import (
-    BUCKET,
-    CELL,
-    GAIN_ROWS,
-    GAIN_STATES,
-    HITS,
-    KINDS,
-    LANES,
-    STATES,
-)
+from wnn_jax.chain import backend, fields, static_inputs, static_mixer
+from wnn_jax.chain.constants import BUCKET, ORDERS, STATIC_CELL
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.checks import Limits
+
+CELL_BYTES = 4 * STATIC_CELL
 
 
 class StaticMemory(NamedTuple):
     """The counts of a text, and a readout of them. Reading changes the state of the text alone.
 
     Attributes:
-      slots: ``uint32 [n, S / 4, 4, 3]``, the cells of n neurons, S for each, in buckets of four. The first
-        word of a cell is its tag in 16 bits (0: EMPTY) and two fast counts of 8 bits, which stay 0; the
-        second is the count of zeros, the third that of ones. Tags descend within a bucket. Where more than
-        four fall into a bucket, the four highest stay.
-      gain: ``float32 [GAIN_ROWS, I]``, weights on the log-odds of I inputs, which are the counts of the n
-        neurons.
-      offset: ``float32 [2 * STATES, I]``, log-odds that the state of a cell adds.
+      slots: ``uint32 [ORDERS + n, S / 4, 4, 4]``: the cells of the orders of Kneser-Ney and of n neurons, S
+        for each, in buckets of 64 bytes. The words of a cell are its tag of 16 bits (0: EMPTY); the count of
+        zeros; that of ones; and the parts of both that discounts leave, in 16 bits each. Tags descend within
+        a bucket. Where more than four fall into a bucket, the four highest stay.
+      weights: ``float32 [rows, I]``, the first layer of the readout, see `static_mixer`.
+      finals: ``float32 [final rows, 8]``, its second layer.
       registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.
@@ -45,8 +36,8 @@ class StaticMemory(NamedTuple):
     """
 
     slots: jax.Array
-    gain: jax.Array
-    offset: jax.Array
+    weights: jax.Array
+    finals: jax.Array
     registers: jax.Array
     followed: jax.Array
     line: jax.Array
@@ -92,28 +83,30 @@ def empty_static(network: Network, log_slots: int) -> StaticMemory:
 
     Args:
       network: the wiring.
-      log_slots: log2 of the number of cells in each neuron's row; a cell has 12 bytes.
+      log_slots: log2 of the number of cells in each row; a cell has 16 bytes.
 
     Raises:
       ValueError: ``log_slots`` is out of range.
 
     Source: docs/semantics/chain.md
     """
-    gain, offset = _start(network.view.shape[0])
-    return StaticMemory(_zeros(network, log_slots), gain, offset, *fields.empty())
+    neurons = network.view.shape[0]
+    weights, finals = static_mixer.start(static_inputs.size(neurons))
+    slots = empty_slots(neurons, log_slots)
+    return StaticMemory(slots, jnp.asarray(weights), jnp.asarray(finals), *fields.empty())
 
 
-def _zeros(network: Network, log_slots: int) -> jax.Array:
+def empty_slots(neurons: int, log_slots: int) -> jax.Array:
+    """Makes the cells of a static memory in which nothing is counted.
+
+    Args:
+      neurons: n.
+      log_slots: log2 of the number of cells in each row.
+
+    Raises:
+      ValueError: ``log_slots`` is out of range.
+
+    Source: docs/semantics/chain.md
+    """
     checks.integer("log_slots", log_slots, Limits(least=2, most=28))
-    return backend.zeros((network.view.shape[0], 1 << log_slots - 2, BUCKET, CELL))
-
-
-def _start(sources: int) -> tuple[jax.Array, jax.Array]:
-    """Returns the gains and offsets of an untrained readout of ``sources`` inputs, padded to whole lanes."""
-    inputs = -(-sources // LANES) * LANES
-    gain = np.zeros((GAIN_ROWS, inputs), np.float32)
-    # The gains by hits, by kind and by state begin at 0.4 / sources each. Their sum, 1.2 / sources, makes the
-    # mixture a little sharper than the mean of the inputs.
-    for rows in (slice(HITS + KINDS), slice(GAIN_STATES, None)):
-        gain[rows, :sources] = 0.4 / sources
-    return jnp.asarray(gain), jnp.zeros((2 * STATES, inputs), jnp.float32)
+    return backend.zeros((ORDERS + neurons, 1 << log_slots - 2, BUCKET, STATIC_CELL))

@@ -1,7 +1,9 @@
-"""The static chain model: plain counts, and a readout that is trained on the counts of text left out.
+"""The static chain model: counts of a text, and a readout that is trained on text that was left out.
 
-Counts add. A fold of the training text is therefore left out by subtraction, read as if it were new, and
-added again. The readout learns from the counts that the bits of the fold met. `model` reads with the result.
+The readout must not learn how well a model knows its own training text. So the text is cut into folds. For
+each fold, everything that is made from text is made from the other folds: the token tree, the classes of
+tokens, and the counts. The readout learns from what the turns of the fold then meet. After that, the tree and
+the counts of all the text are used with the same readout.
 
 Source: docs/semantics/chain.md
 """
@@ -16,15 +18,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, contexts, fields, given
-from wnn_jax.chain import memory as memories
+from wnn_jax.chain import backend, contexts, fields, given, static_cells, static_inputs, static_mixer
 from wnn_jax.chain.config import ReadoutConfig
+from wnn_jax.chain.constants import ORDERS, SHAPES
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
-from wnn_jax.chain.readout import CLASS, BitCounts, FitState, OnState, train_readout
+from wnn_jax.chain.readout import Examples, FitState, OnState, train_readout
+from wnn_jax.chain.static_inputs import StaticCells
 
 FLOOR = 1e-6  # the least probability of a bit where counts are read without a readout
-_BITS = 1 << 16  # arrays of counts are padded to a multiple of this, so that fewer shapes are compiled
+_BITS = 1 << 16  # arrays of turns are padded to a multiple of this, so that fewer shapes are compiled
+_BLOCK = 8  # neurons whose followers are in memory at the same time
 
 
 class ObservedText(NamedTuple):
@@ -32,29 +36,31 @@ class ObservedText(NamedTuple):
 
     Attributes:
       tokens: ``int32 [N]``.
-      hashes: ``uint32 [n, N]``, the hash of the fields that each neuron observes.
-      classes: ``int32 [2, N]``, the classes of the last two tokens.
+      hashes: ``uint32 [ORDERS + n, N]``, the hash of the fields that each order of Kneser-Ney and each neuron
+        observes.
+      shapes: ``int32 [2, N]``, the shapes of the two tokens before.
 
     Source: docs/semantics/chain.md
     """
 
     tokens: jax.Array
     hashes: jax.Array
-    classes: jax.Array
+    shapes: jax.Array
 
 
 @jax.jit
 def _observe(network: Network, state: fields.TextState, tokens):
+    network = static_inputs.wired(network)
     if backend.native():
         return backend.observe(network, state, tokens)
 
     def one(state, token):
         seen = fields.fields(network.lexicon, state.registers)
-        hashes = contexts.hash_fields(network, seen)
-        return fields.remember(network.lexicon, state, token), (hashes, fields.classes(seen))
+        found = contexts.hash_fields(network, seen), static_mixer.shapes(seen)
+        return fields.remember(network.lexicon, state, token), found
 
-    state, (hashes, classes) = jax.lax.scan(one, state, tokens)
-    return state, hashes.T, classes.T
+    state, (hashes, shapes) = jax.lax.scan(one, state, tokens)
+    return state, hashes.T, shapes.T
 
 
 def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, ObservedText]:
@@ -76,8 +82,8 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
     given.network(network)
     given.memory(network, memory)
     ids = jnp.asarray(given.tokens(network, tokens))
-    state, hashes, classes = _observe(network, fields.of(memory), ids)
-    return fields.put(memory, state), ObservedText(ids, hashes, classes)
+    state, hashes, shapes = _observe(network, fields.of(memory), ids)
+    return fields.put(memory, state), ObservedText(ids, hashes, shapes)
 
 
 def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
@@ -98,9 +104,12 @@ def part(text: ObservedText, begin: int, end: int) -> ObservedText:
 
     Source: docs/semantics/chain.md
     """
-    return ObservedText(
-        text.tokens[begin:end], hashes=text.hashes[:, begin:end], classes=text.classes[:, begin:end]
-    )
+    return jax.tree.map(lambda x: x[..., begin:end], text)
+
+
+def _without(text: ObservedText, begin: int, end: int) -> ObservedText:
+    """Returns all other places of a text."""
+    return jax.tree.map(lambda x: jnp.concatenate([x[..., :begin], x[..., end:]], axis=-1), text)
 
 
 def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
@@ -109,47 +118,21 @@ def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
         raise ValueError(f"counts are in a static memory, got a {type(memory).__name__}: give a StaticMemory")
     given.memory(network, memory)
     given.tokens(network, np.asarray(text.tokens))
-    neurons, size = network.view.shape[0], len(text.tokens)
-    checks.array("hashes", text.hashes, "uint32", {"n": neurons, "N": size})
-    checks.array("classes", text.classes, "int32", {"tokens": 2, "N": size}, CLASS)
+    neurons, size = network.view.shape[0] + ORDERS, len(text.tokens)
+    checks.array("hashes", text.hashes, "uint32", {"ORDERS + n": neurons, "N": size})
+    checks.array("shapes", text.shapes, "int32", {"tokens": 2, "N": size}, checks.Limits(least=0, most=SHAPES - 1))
 
 
-def count(network: Network, memory: StaticMemory, text: ObservedText, sign: int = 1) -> StaticMemory:
-    """Writes a text into the counts, or takes it out again; the order of texts has no effect.
+def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticMemory:
+    """Counts a text; the order of its places has no effect. What the memory counted before is forgotten.
 
     Where more than four cells fall into a bucket, the four with the highest tags stay: a key keeps all its
-    counts or none. A text must have been written before it is taken out.
+    counts or none.
 
     Args:
       network: the wiring.
-      memory: a static memory, which is consumed.
-      text: the text to write.
-      sign: 1 to write the text, -1 to take it out.
-
-    Raises:
-      ValueError: ``sign`` is another number, or an array of the network, memory or text is not of one.
-
-    Source: docs/semantics/chain.md
-    """
-    _check(network, memory, text)
-    if isinstance(sign, bool) or sign not in (1, -1):
-        raise ValueError(f"sign={sign!r} is out of range: give 1 to write the text, or -1 to take it out")
-    return _count(network, memory, text, sign, network.tree.depth)
-
-
-@functools.partial(jax.jit, static_argnames=("sign", "depth"), donate_argnames="memory")
-def _count(network: Network, memory: StaticMemory, text: ObservedText, sign: int, depth: int):
-    slots, hashes, tokens = memory.slots, text.hashes, text.tokens
-    if backend.native():
-        log_slots = memories.log_slots(memory)
-        slots = backend.write_counts(network, slots, hashes, tokens, log_slots=log_slots, sign=sign)
-    else:
-        slots = contexts.write_counts(network, slots, hashes, tokens, sign, depth)
-    return memory._replace(slots=slots)
-
-
-def read_counts(network: Network, memory: StaticMemory, text: ObservedText) -> BitCounts:
-    """Reads the counts that every bit of a text meets.
+      memory: a static memory, whose cells are consumed.
+      text: the text to count.
 
     Raises:
       ValueError: an array of the network, the memory or the text is not of one.
@@ -157,39 +140,94 @@ def read_counts(network: Network, memory: StaticMemory, text: ObservedText) -> B
     Source: docs/semantics/chain.md
     """
     _check(network, memory, text)
-    counts, place, entry = _read_counts(network, memory, text)
-    zeros, ones = (jnp.asarray(np.asarray(x)[:, : len(entry)]) for x in counts)
-    node, bit = (np.asarray(x)[entry] for x in (network.tree.node, network.tree.bit))
-    classes = np.asarray(text.classes)[:, place]
-    return BitCounts(zeros, ones, jnp.asarray(node), jnp.asarray(bit), jnp.asarray(classes))
+    slots = _cleared(memory.slots)
+    hashes, tokens = np.asarray(text.hashes), np.asarray(text.tokens)
+    if len(tokens):
+        for first, found in static_cells.blocks(hashes, tokens, _BLOCK):
+            slots = _write(network, slots, np.int32(first), found, network.tree.depth)
+    return memory._replace(slots=slots)
 
 
-def _read_counts(network: Network, memory: StaticMemory, text: ObservedText):
-    """Reads the counts that every bit of a text meets.
+@functools.partial(jax.jit, donate_argnums=0)
+def _cleared(slots):
+    return slots * jnp.uint32(0)
 
-    Returns:
-      the counts of zeros and of ones, ``int32 [n, L]`` padded at the end, and for each bit its place in the
-      text and its entry in the tree.
+
+@functools.partial(jax.jit, static_argnames="depth", donate_argnames="slots")
+def _write(network: Network, slots, first, found: static_cells.Followers, depth: int):
+    network = static_inputs.wired(network)
+    if backend.native():
+        log_slots = slots.shape[1].bit_length() + 1
+        return backend.write_followers(network, slots, first, found, log_slots=log_slots)
+    return static_cells.write(network, slots, first, found, depth)
+
+
+class Turns(NamedTuple):
+    """Where the L turns of a text are.
+
+    Attributes:
+      place: ``int32 [L]``, the place of the turn's token in the text.
+      entry: ``int32 [L]``, the place of the turn in the paths of the token tree.
+      first: ``int32 [L]``, the first turn of the same token, which is at the root.
+
+    Source: docs/semantics/chain.md
     """
-    start, tokens = np.asarray(network.tree.start), np.asarray(text.tokens)
-    lengths = start[tokens + 1] - start[tokens]
-    place = np.repeat(np.arange(len(tokens)), lengths)
-    entry = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths) + start[tokens][place]
-    room = (0, -len(entry) % _BITS)
-    padded = (jnp.asarray(np.pad(x, room), jnp.int32) for x in (place, entry))
-    return _counts(network, memory, text, *padded), place, entry
+
+    place: np.ndarray | jax.Array
+    entry: np.ndarray | jax.Array
+    first: np.ndarray | jax.Array
+
+
+def _turns(network: Network, tokens: np.ndarray) -> Turns:
+    begins = np.asarray(network.tree.start)
+    lengths = begins[tokens + 1] - begins[tokens]
+    first = np.cumsum(lengths) - lengths
+    place = np.repeat(np.arange(len(tokens), dtype=np.int32), lengths)
+    entry = np.arange(lengths.sum()) - first[place] + begins[tokens][place]
+    return Turns(place, entry.astype(np.int32), first[place].astype(np.int32))
+
+
+def _padded(turns: Turns) -> Turns:
+    return Turns(*(jnp.asarray(np.pad(x, (0, -len(x) % _BITS))) for x in turns))
 
 
 @jax.jit
-def _counts(network: Network, memory: StaticMemory, text: ObservedText, place, entry):
+def _cells(network: Network, slots, text: ObservedText, turns: Turns) -> StaticCells:
+    network = static_inputs.wired(network)
     if backend.native():
-        log_slots, bits = memories.log_slots(memory), len(entry)
-        return backend.read_counts(
-            network, memory.slots, text.hashes, text.tokens, log_slots=log_slots, bits=bits
-        )
-    return contexts.read_counts(
-        network, memory.slots, text.hashes[:, place], jnp.asarray(network.tree.node)[entry]
-    )
+        log_slots, bits = slots.shape[1].bit_length() + 1, len(turns.entry)
+        found = backend.read_cells(network, slots, text.hashes, text.tokens, log_slots=log_slots, bits=bits)
+    else:
+        node = jnp.asarray(network.tree.node)[turns.entry]
+        found = static_cells.read(network, slots, text.hashes[:, turns.place], node)
+    return StaticCells(*found)
+
+
+@jax.jit
+def _examples(network: Network, cells: StaticCells, text: ObservedText, turns: Turns) -> Examples:
+    network, tree = static_inputs.wired(network), network.tree
+    roots = StaticCells(*(x[:, turns.first] for x in cells))
+    node = jnp.asarray(tree.node)[turns.entry]
+    x = static_inputs.inputs(network, cells, roots, static_inputs.leaves(tree)[node])
+    depth = jnp.arange(len(node), dtype=jnp.int32) - turns.first
+    spelled = jnp.asarray(tree.spelled)[node]
+    rows = static_mixer.choose_rows(cells, roots, spelled, depth, text.shapes[:, turns.place])
+    return Examples(x.T, rows.T, jnp.asarray(tree.bit)[turns.entry])
+
+
+def examples(network: Network, memory: StaticMemory, text: ObservedText) -> Examples:
+    """Returns what the turns of a text meet, as the readout sees it.
+
+    Raises:
+      ValueError: an array of the network, the memory or the text is not of one.
+
+    Source: docs/semantics/chain.md
+    """
+    _check(network, memory, text)
+    turns = _turns(network, np.asarray(text.tokens))
+    padded = _padded(turns)
+    found = _examples(network, _cells(network, memory.slots, text, padded), text, padded)
+    return jax.tree.map(lambda x: x[: len(turns.entry)], found)
 
 
 def unweighted_nats(
@@ -221,19 +259,18 @@ def unweighted_nats(
     given.network(network)
     tokens = given.tokens(network, tokens)
     widths = np.asarray((network.connections >= 0).sum(axis=1))
-    order = tuple(np.argsort(widths, kind="stable").tolist())
-    start, bits = np.asarray(network.tree.start), np.asarray(network.tree.bit)
+    order = tuple((ORDERS + np.argsort(widths, kind="stable")).tolist())
+    bits = np.asarray(network.tree.bit)
     found: dict[str, list[np.ndarray]] = {"vote": [], "backoff": []}
     for at in range(0, len(tokens), block):
         memory, text = observe(network, memory, tokens[at : at + block])
-        counts, _, entry = _read_counts(network, memory, text)
-        zeros, ones = counts
-        bit = jnp.asarray(np.pad(bits[entry], (0, zeros.shape[1] - len(entry))))
-        ids = np.asarray(text.tokens)
-        lengths = start[ids + 1] - start[ids]
-        for name, right in zip(found, _unweighted(zeros, ones, bit, order), strict=True):
-            nats = np.log(np.asarray(right, np.float64)[: len(entry)])
-            found[name].append(-np.add.reduceat(nats, np.cumsum(lengths) - lengths))
+        turns = _turns(network, np.asarray(text.tokens))
+        padded = _padded(turns)
+        cells = _cells(network, memory.slots, text, padded)
+        bit = jnp.asarray(bits)[padded.entry]
+        for name, right in zip(found, _unweighted(cells.zeros, cells.ones, bit, order), strict=True):
+            nats = np.log(np.asarray(right, np.float64)[: len(turns.entry)])
+            found[name].append(-np.add.reduceat(nats, np.unique(turns.first)))
     return {name: np.concatenate(parts) if parts else np.zeros(0) for name, parts in found.items()}
 
 
@@ -241,8 +278,9 @@ def unweighted_nats(
 def _unweighted(zeros, ones, bit, order: tuple[int, ...]):
     # Named as float32: a number beside an integer array would take the widest type of JAX.
     zeros, ones = zeros.astype(jnp.float32), ones.astype(jnp.float32)
-    seen = zeros + ones > 0
-    votes = jnp.where(seen, (ones + 0.5) / (zeros + ones + 1.0), 0.0).sum(axis=0)
+    seen = (zeros + ones > 0)[ORDERS:]
+    shares = ((ones + 0.5) / (zeros + ones + 1.0))[ORDERS:]
+    votes = jnp.where(seen, shares, 0.0).sum(axis=0)
     vote = jnp.where(seen.any(axis=0), votes / jnp.maximum(seen.sum(axis=0), 1), 0.5)
     backoff = jnp.full(bit.shape, 0.5, jnp.float32)
     for c in order:
@@ -259,20 +297,23 @@ def fit(
     config: ReadoutConfig,
     on_step: Callable[[float], None] | None = None,
     *,
+    build: Callable[[np.ndarray], Network] | None = None,
     state: FitState = FitState(),
     on_state: OnState | None = None,
 ) -> StaticMemory:
-    """Counts a text, and trains the readout on the counts that each fold meets while it is left out.
+    """Trains the readout on the folds of a text, and counts the whole text.
 
     Args:
-      key: draws which tokens of a fold are read, and the order of the batches.
-      network: the wiring.
-      memory: an empty static memory, which is consumed.
+      key: draws which tokens of a fold are read, and the order of the examples.
+      network: the wiring of the whole text.
+      memory: a static memory, whose cells are consumed.
       tokens: ids ``int [N]`` of the training text.
       config: the settings for training the readout.
       on_step: called with the share of the work that is done.
-      state: the place from which fitting continues; the result has the same bits as without it.
-      on_state: called with a `FitState` after every fold and every epoch.
+      build: makes the wiring for a text without one of the folds, from its tokens; it must have the neurons
+        of ``network``. Without it the given wiring serves every fold.
+      state: the place from which training continues; the result has the same bits as without it.
+      on_state: called with a `FitState` after every round of training.
 
     Raises:
       ValueError: there are fewer tokens than folds, a token is outside the vocabulary, or the memory is an
@@ -286,32 +327,29 @@ def fit(
             f"{type(memory).__name__} and {len(tokens)} tokens"
         )
     report = on_step or (lambda share: None)
-    memory, text = observe(network, memory, tokens)
-    memory = count(network, memory, text)
-    report(0.2)
+    tokens = given.tokens(network, tokens)
     borders = np.linspace(0, len(tokens), config.folds + 1).astype(int)
-    met = list(state.met)
-    for fold, (begin, end) in list(enumerate(itertools.pairwise(borders)))[len(met) :]:
-        held = part(text, begin, end)
-        memory = count(network, memory, held, sign=-1)
-        kept = min(end - begin, config.tokens // config.folds)
+    met = []
+    for fold, (begin, end) in enumerate(itertools.pairwise(borders)):
+        kept = min(end - begin, max(1, config.tokens // config.folds))
         # One run of tokens from a random place in the fold, because the readout must see whole text.
         last = end - begin - kept + 1
-        shift = int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, last, jnp.int32))
-        met.append(read_counts(network, memory, part(held, shift, shift + kept)))
-        memory = count(network, memory, held)
-        if on_state:
-            on_state(FitState(tuple(met)))
-        report(0.2 + 0.5 * (fold + 1) / config.folds)
-    everything = jax.tree.map(lambda *parts: jnp.concatenate(parts, axis=-1), *met)
-    gain, offset = train_readout(
+        shift = begin + int(jax.random.randint(jax.random.fold_in(key, fold), (), 0, last, jnp.int32))
+        other = np.delete(tokens, np.s_[begin:end])
+        wiring = network if build is None else build(other)
+        _, text = observe(wiring, stand_after(wiring, memory, tokens[:0]), tokens)
+        memory = count(wiring, memory, _without(text, begin, end))
+        met.append(examples(wiring, memory, part(text, shift, shift + kept)))
+        report(0.7 * (fold + 1) / config.folds)
+    weights, finals = train_readout(
         jax.random.fold_in(key, config.folds),
         network,
-        memory,
-        everything,
+        Examples(*(jnp.concatenate(parts) for parts in zip(*met, strict=True))),
         config,
         state=state,
-        on_state=on_state and (lambda trained: on_state(trained._replace(met=tuple(met)))),
+        on_state=on_state,
     )
+    memory, text = observe(network, memory._replace(weights=weights, finals=finals), tokens)
+    memory = count(network, memory, text)
     report(1.0)
-    return memory._replace(gain=gain, offset=offset)
+    return memory
