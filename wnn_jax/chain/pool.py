@@ -82,7 +82,7 @@ def turns_of(network: Network, tokens: np.ndarray, ones: np.ndarray, scored_from
         spelled=np.asarray(tree.spelled)[node].astype(np.int8),
         residual=np.where(scored, bit - one, 0).astype(np.float32),
         slope=np.where(scored, one * (1 - one), 0).astype(np.float32),
-        observed=np.asarray(observed.hashes),
+        observed=np.asarray(observed.hashes)[-len(FIELDS) :],  # before them are those of Kneser-Ney's orders
     )
 
 
