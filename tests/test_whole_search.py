@@ -125,10 +125,10 @@ def test_only_the_better_half_of_a_first_judgement_is_run_in_whole():
     objective.runs.clear()
     moves = np.arange(8, dtype=np.int8).reshape(1, 1, 4, 2, 1)
     change, _, _ = whole.neighbours(evaluator, DATA, (START[None], losses), np.arange(4)[None, None], moves)
-    # The neurons 1 and 4 are the best two of eight; 7 comes into an empty slot, which costs 0.1.
+    # The neurons 1, 4 and 7 are better; of the rest, the first move changes nothing, and is the first.
     # Two moves change nothing, and equal genomes are run once.
-    assert objective.runs == [(50, 1), (50, 7), (600, 2)]
-    assert np.flatnonzero(np.isfinite(change)).tolist() == [1, 4]
+    assert objective.runs == [(50, 1), (50, 7), (600, 4)]
+    assert np.flatnonzero(np.isfinite(change)).tolist() == [0, 1, 4, 7]
     assert change[0, 0, 0, 1] == pytest.approx(-1, abs=1e-6)
 
 
