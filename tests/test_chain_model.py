@@ -14,7 +14,7 @@ from wnn_jax.data import text
 from wnn_jax.saving.progress import Progress
 
 QUICK = chain.ChainConfig(
-    neurons="bytes", memory_mib=2, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
+    neurons=chain.BYTES, memory_mib=2, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
 )
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "chain_edition_1.tar.xz"
 
