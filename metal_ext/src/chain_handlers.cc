@@ -34,11 +34,11 @@ ffi::Error Zeros(ffi::Result<Slots> result) {
   return ffi::Error::Success();
 }
 
-// Reads a text without its cells: the hash of every neuron's fields, and the shape of the token before, at each of its places.
+// Reads a text without its cells: the hash of every neuron's fields, and the shapes of the last two tokens, at each of its places.
 ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 registers, U32Cube followed,
                    U32Matrix line, I32 tokens, ffi::Result<U32> registers_out, ffi::Result<U32Cube> followed_out,
                    ffi::Result<U32Matrix> line_out, ffi::Result<U32Matrix> hashes,
-                   ffi::Result<I32> shapes) {
+                   ffi::Result<I32Matrix> shapes) {
   const int64_t vocabulary = Dim(lexicon, 0), length = Dim(tokens, 0);
   WNN_CHECK(CheckNeurons(vocabulary, lexicon, connections, view));
   WNN_CHECK(CheckTextState(registers, followed, line, vocabulary));
@@ -47,7 +47,7 @@ ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 regis
   WNN_CHECK(SameShape(followed, followed_out));
   WNN_CHECK(SameShape(line, line_out));
   WNN_REQUIRE(vocabulary > 0 && Dim(*hashes, 0) == Dim(view, 0) && Dim(*hashes, 1) == length &&
-                  Dim(*shapes, 0) == length,
+                  Dim(*shapes, 0) == 2 && Dim(*shapes, 1) == length,
               "the results need room for one hash for each neuron and token");
   const TextState state{Carried(registers, registers_out), Carried(followed, followed_out),
                         Carried(line, line_out)};
@@ -58,7 +58,9 @@ ffi::Error Observe(U32Matrix lexicon, I32Matrix connections, I32 view, U32 regis
     text.Read(fields);
     for (int64_t c = 0; c < neurons.count; ++c)
       hashes->typed_data()[c * length + t] = HashFields(neurons, c, fields);
-    shapes->typed_data()[t] = static_cast<int32_t>(std::min<uint32_t>(fields[kFieldShape1], kShapes - 1));
+    for (int k = 0; k < 2; ++k)
+      shapes->typed_data()[k * length + t] =
+          static_cast<int32_t>(std::min<uint32_t>(fields[kFieldShape1 + k], kShapes - 1));
     text.Remember(tokens.typed_data()[t]);
   }
   return ffi::Error::Success();
@@ -71,7 +73,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainZeros, Zeros, ffi::Ffi::Bind().Ret<Slots>(
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainObserve, Observe,
                               ffi::Ffi::Bind().Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<U32>()
                                   .Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Ret<U32>().Ret<U32Cube>()
-                                  .Ret<U32Matrix>().Ret<U32Matrix>().Ret<I32>());
+                                  .Ret<U32Matrix>().Ret<U32Matrix>().Ret<I32Matrix>());
 
 }  // namespace chain
 }  // namespace wnn

@@ -68,7 +68,8 @@ class StaticReader {
     uint32_t fields[kFieldRows];
     fields_.Read(fields);
     for (int64_t c = 0; c < neurons_.count; ++c) context_[c] = HashFields(neurons_, c, fields);
-    shape_ = static_cast<int>(std::min<uint32_t>(fields[kFieldShape1], kShapes - 1));
+    for (int k = 0; k < 2; ++k)
+      shape_[k] = static_cast<int>(std::min<uint32_t>(fields[kFieldShape1 + k], kShapes - 1));
     Fetch(0);
     for (int64_t c = 0; c < neurons_.count; ++c) {
       const uint32_t* cell = Cell(c, 0);
@@ -109,7 +110,8 @@ class StaticReader {
         std::min<int64_t>(many * 32 / (rest_ + 1), 31) + 32 * zone + 64 * half,
         (order_ * 2 + zone) * 32 + deep,
         (digits_ * 2 + zone) * 8 + half,
-        shape_ + kShapes * zone,
+        shape_[0] + kShapes * zone,
+        shape_[1] + kShapes * zone,
     };
     float logit[kStaticSetRows];
     int64_t first = 0;
@@ -196,7 +198,7 @@ class StaticReader {
   std::vector<uint32_t> total_;
   std::vector<float> inverse_, freed_, x_;
   std::vector<int32_t> below_;
-  int shape_ = 0, order_ = 0, digits_ = 0;
+  int shape_[2] = {}, order_ = 0, digits_ = 0;
 };
 
 }  // namespace chain

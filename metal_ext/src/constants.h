@@ -111,7 +111,7 @@ constexpr float kOddsMost = 12.0f;
 constexpr float kLeastMass = 1e-30f;
 constexpr float kStaticConstant = 0.3f;
 constexpr int kTotalEdges[] = {1, 4, 30};
-constexpr int kStaticRows[] = {1, 64, 64, 512, 384, 1024, 128};
+constexpr int kStaticRows[] = {1, 64, 64, 512, 384, 1024, 128, 128};
 constexpr int kStaticFinals[] = {0, 5, 3, 4};
 constexpr int kStaticFinalCount = 4;
 
@@ -233,8 +233,9 @@ enum StaticSet {
   kStaticSetMany = 3,
   kStaticSetOrder = 4,
   kStaticSetTotals = 5,
-  kStaticSetShape = 6,
-  kStaticSetRows = 7,
+  kStaticSetShape1 = 6,
+  kStaticSetShape2 = 7,
+  kStaticSetRows = 8,
 };
 
 enum Field {

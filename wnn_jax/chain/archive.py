@@ -223,7 +223,8 @@ def _parts(size: int, payload: bytes) -> list[bytes]:
 def _run(work: _Work, read, on_step: OnStep | None, saved: Progress | None) -> _State:
     """Reads the data with an empty model, part by part, or from the last part that was saved."""
     room = min(_MOST_ROOM, max(_LEAST_ROOM, 1 << work.size.bit_length()))
-    empty = empty_online(work.network, work.log_slots, lists=work.config.lists, room=room)
+    parts = {"lists": work.config.lists, "runs": work.config.runs}
+    empty = empty_online(work.network, work.log_slots, **parts, room=room)
     state = (saved and saved.latest(functools.partial(_resumed, work, empty))) or _State(
         empty, 0, (), b"", 0.0
     )

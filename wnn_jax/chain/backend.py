@@ -48,14 +48,14 @@ def observe(network, state, tokens):
       tokens: ``int32 [N]``.
 
     Returns:
-      the state after the tokens, the hashes ``uint32 [n, N]`` and the shapes of the tokens before ``int32 [N]``.
+      the state after the tokens, the hashes ``uint32 [n, N]`` and the shapes of the last two tokens ``int32 [2, N]``.
 
     Source: docs/architecture.md
     """
     size = len(tokens)
     results = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in state]
     results += [jax.ShapeDtypeStruct((network.view.shape[0], size), jnp.uint32)]
-    results += [jax.ShapeDtypeStruct((size,), jnp.int32)]
+    results += [jax.ShapeDtypeStruct((2, size), jnp.int32)]
     operands = [network.lexicon, network.connections, network.view, *state, tokens]
     call = jax.ffi.ffi_call("wnn_chain_observe", results, input_output_aliases={3: 0, 4: 1, 5: 2})
     *moved, hashes, shapes = call(*operands)

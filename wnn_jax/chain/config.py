@@ -36,6 +36,39 @@ WORDS = (
     "byte token1",
     "node word bytes3",
 )
+# The neurons of the static preset: those of words, and more of what shape, place and content say.
+STATIC_WORDS = (
+    *WORDS,
+    "node shape1 shape2 shape3",
+    "node paragraph line_place",
+    "node sentence_place class6_1",
+    "node suffix1 class6_2",
+    "node suffix1 suffix2",
+    "node content1",
+    "node content1 token1",
+    "node word last_word last_word2",
+    "node token4",
+    "node function1 content1",
+    "node sentence class6_1",
+    "node content1 content2",
+    "node token1 shape2 shape3",
+    "node class9_1 shape2",
+    "node word content1",
+    "node function1 function2",
+    "node token1 sentence_place",
+    "node class9_2",
+    "node token1 class9_3",
+    "node class12_1 class6_2 class6_3",
+)
+# What the text so far says beside its last tokens: a model that observes these has a memory of what it reads.
+IN_CONTEXT = (
+    "node title",
+    "node next_token1",
+    "node next_pair next_token1",
+    "node next_token1_2 next_token1",
+    "node next_pair token1 token2",
+    "node title token1",
+)
 # The context neurons of a model of bytes.
 BYTES = (
     "node",
@@ -58,7 +91,7 @@ BYTES = (
 
 # A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
 # is read: its title, and what followed when a context stood last.
-IN_CONTEXT = ("title", "next_")
+IN_CONTEXT_FIELDS = ("title", "next_")
 
 
 SETS = tuple(one.name.lower() for one in WeightSet)
@@ -184,7 +217,7 @@ class ChainConfig:
     @property
     def in_context(self) -> bool:
         """Whether a neuron reads a field by which the model remembers the text that it reads."""
-        return any(field.startswith(IN_CONTEXT) for one in self.described for field in one.split())
+        return any(field.startswith(IN_CONTEXT_FIELDS) for one in self.described for field in one.split())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,7 +259,9 @@ class MixtureConfig:
         return self.first.in_context or self.second.in_context
 
 
-STATIC = ChainConfig()
+# The best static models found, without and with what the text so far says (docs/results/chain.md).
+STATIC = ChainConfig(neurons=STATIC_WORDS, memory_mib=4096)
+STATIC_IN_CONTEXT = ChainConfig(neurons=(*STATIC_WORDS, *IN_CONTEXT), memory_mib=4096)
 FAST = ChainConfig(mode="online")
 BEST = ChainConfig(mode="online", memory_mib=3072)
 TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))

@@ -41,8 +41,8 @@ LINE_PLACE_MOST = 8
 SENTENCE_PLACE_MOST = 20
 COLUMN_MOST = 255
 LINE_BYTES = COLUMN_MOST + 1
-TITLE_TOKENS = 2  # a title has at least so many tokens
-TITLE_BYTES = 64  # and at most so many bytes
+TITLE_TOKENS = 2  # the fewest tokens of a title
+TITLE_BYTES = 64  # the most bytes of a title
 STACK = 16  # brackets that a register holds, with two bits each
 OPEN_BRACKETS = 3  # innermost brackets that are a field
 FOLLOWED_KEYS = 5  # token1; token1 and token2; the 9-bit classes of both; word; word and last_word
@@ -289,7 +289,7 @@ class Flag(enum.IntEnum):
 
 
 class Register(enum.IntEnum):
-    """The registers ``uint32 [48]`` that hold the recent text.
+    """The registers ``uint32 [47]`` that hold the recent text.
 
     Registers 0 to 7 hold the last eight tokens, newest first. A register that holds a token has its id plus
     1; 0 means that there is no such token yet. The next ones are the fields `PLACES`, in their order.
@@ -376,7 +376,8 @@ class StaticSet(enum.IntEnum):
     MANY = 3
     ORDER = 4
     TOTALS = 5
-    SHAPE = 6
+    SHAPE1 = 6
+    SHAPE2 = 7
 
 
 # The number of rows of each set, in the order of `StaticSet`.
@@ -387,6 +388,7 @@ STATIC_ROWS = (
     8 * 2 * 32,
     (ORDERS + 1) * 2 * 32,
     4**3 * 2 * 8,
+    2 * SHAPES,
     2 * SHAPES,
 )
 STATIC_FINALS = (StaticSet.ONE, StaticSet.TOTALS, StaticSet.MANY, StaticSet.ORDER)

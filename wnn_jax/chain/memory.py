@@ -22,12 +22,12 @@ class StaticMemory(NamedTuple):
     """The counts of a text, and a readout of them. Reading changes the state of the text alone.
 
     Attributes:
-      slots: ``uint32 [ORDERS + n, S / 4, 4, 4]``: the cells of the orders of Kneser-Ney and of n neurons, S for
-        each, in buckets of 64 bytes. The words of a cell are its tag of 16 bits (0: EMPTY); the count of
-        zeros; that of ones; and the parts of both that discounts leave, in 16 bits each. Tags descend within a
-        bucket. Where more than four fall into a bucket, the four highest stay.
+      slots: ``uint32 [ORDERS + n, S / 4, 4, 4]``: the cells of the orders of Kneser-Ney and of n neurons, S
+        for each, in buckets of 64 bytes. The words of a cell are its tag of 16 bits (0: EMPTY); the count of
+        zeros; that of ones; and the parts of both that discounts leave, in 16 bits each. Tags descend within
+        a bucket. Where more than four fall into a bucket, the four highest stay.
       weights: ``float32 [rows, I]``, the first layer of the readout, see `static_mixer`.
-      finals: ``float32 [final rows, 7]``, its second layer.
+      finals: ``float32 [final rows, 8]``, its second layer.
       registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.

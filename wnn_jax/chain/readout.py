@@ -32,7 +32,7 @@ class Examples(NamedTuple):
 
     Attributes:
       inputs: ``float32 [L, I]``, see `static_inputs.inputs`.
-      rows: ``int32 [L, 7]``, see `static_mixer.choose_rows`.
+      rows: ``int32 [L, 8]``, see `static_mixer.choose_rows`.
       bit: ``int32 [L]``, the bit that came.
 
     Source: docs/semantics/chain.md
@@ -83,7 +83,7 @@ class _Weights(NamedTuple):
 
     common: jax.Array  # float32 [I]
     rows: jax.Array  # float32 [rows, I]
-    finals: jax.Array  # float32 [final rows, 7]
+    finals: jax.Array  # float32 [final rows, 8]
 
 
 def _loss(start: _Weights, moved: _Weights, x: jax.Array, rows: jax.Array, bit: jax.Array) -> jax.Array:

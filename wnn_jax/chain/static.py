@@ -1,9 +1,9 @@
 """The static chain model: counts of a text, and a readout that is trained on text that was left out.
 
-The readout must not learn how well a model knows its own training text. So the text is cut into folds. For each
-fold, everything that is made from text is made from the other folds: the token tree, the classes of tokens,
-and the counts. The readout learns from what the turns of the fold then meet. After that, tree and counts of all
-the text are used with the same readout.
+The readout must not learn how well a model knows its own training text. So the text is cut into folds. For
+each fold, everything that is made from text is made from the other folds: the token tree, the classes of
+tokens, and the counts. The readout learns from what the turns of the fold then meet. After that, the tree and
+the counts of all the text are used with the same readout.
 
 Source: docs/semantics/chain.md
 """
@@ -20,7 +20,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.chain import backend, contexts, fields, given, static_cells, static_inputs, static_mixer
 from wnn_jax.chain.config import ReadoutConfig
-from wnn_jax.chain.constants import FIELDS, ORDERS, SHAPES
+from wnn_jax.chain.constants import ORDERS, SHAPES
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
 from wnn_jax.chain.readout import Examples, FitState, OnState, train_readout
@@ -38,7 +38,7 @@ class ObservedText(NamedTuple):
       tokens: ``int32 [N]``.
       hashes: ``uint32 [ORDERS + n, N]``, the hash of the fields that each order of Kneser-Ney and each neuron
         observes.
-      shapes: ``int32 [N]``, the shape of the token before.
+      shapes: ``int32 [2, N]``, the shapes of the two tokens before.
 
     Source: docs/semantics/chain.md
     """
@@ -56,12 +56,11 @@ def _observe(network: Network, state: fields.TextState, tokens):
 
     def one(state, token):
         seen = fields.fields(network.lexicon, state.registers)
-        shape = jnp.minimum(seen[FIELDS.index("shape1")], SHAPES - 1).astype(jnp.int32)
-        hashes = contexts.hash_fields(network, seen)
-        return fields.remember(network.lexicon, state, token), (hashes, shape)
+        found = contexts.hash_fields(network, seen), static_mixer.shapes(seen)
+        return fields.remember(network.lexicon, state, token), found
 
     state, (hashes, shapes) = jax.lax.scan(one, state, tokens)
-    return state, hashes.T, shapes
+    return state, hashes.T, shapes.T
 
 
 def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, ObservedText]:
@@ -121,7 +120,7 @@ def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
     given.tokens(network, np.asarray(text.tokens))
     neurons, size = network.view.shape[0] + ORDERS, len(text.tokens)
     checks.array("hashes", text.hashes, "uint32", {"ORDERS + n": neurons, "N": size})
-    checks.array("shapes", text.shapes, "int32", {"N": size}, checks.Limits(least=0, most=SHAPES - 1))
+    checks.array("shapes", text.shapes, "int32", {"tokens": 2, "N": size}, checks.Limits(least=0, most=SHAPES - 1))
 
 
 def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticMemory:
@@ -174,9 +173,9 @@ class Turns(NamedTuple):
     Source: docs/semantics/chain.md
     """
 
-    place: np.ndarray
-    entry: np.ndarray
-    first: np.ndarray
+    place: np.ndarray | jax.Array
+    entry: np.ndarray | jax.Array
+    first: np.ndarray | jax.Array
 
 
 def _turns(network: Network, tokens: np.ndarray) -> Turns:
@@ -212,7 +211,7 @@ def _examples(network: Network, cells: StaticCells, text: ObservedText, turns: T
     x = static_inputs.inputs(network, cells, roots, static_inputs.leaves(tree)[node])
     depth = jnp.arange(len(node), dtype=jnp.int32) - turns.first
     spelled = jnp.asarray(tree.spelled)[node]
-    rows = static_mixer.choose_rows(cells, roots, spelled, depth, text.shapes[turns.place])
+    rows = static_mixer.choose_rows(cells, roots, spelled, depth, text.shapes[:, turns.place])
     return Examples(x.T, rows.T, jnp.asarray(tree.bit)[turns.entry])
 
 
@@ -260,8 +259,8 @@ def unweighted_nats(
     given.network(network)
     tokens = given.tokens(network, tokens)
     widths = np.asarray((network.connections >= 0).sum(axis=1))
-    order = tuple(np.argsort(widths, kind="stable").tolist())
-    start, bits = np.asarray(network.tree.start), np.asarray(network.tree.bit)
+    order = tuple((ORDERS + np.argsort(widths, kind="stable")).tolist())
+    bits = np.asarray(network.tree.bit)
     found: dict[str, list[np.ndarray]] = {"vote": [], "backoff": []}
     for at in range(0, len(tokens), block):
         memory, text = observe(network, memory, tokens[at : at + block])
@@ -311,8 +310,8 @@ def fit(
       tokens: ids ``int [N]`` of the training text.
       config: the settings for training the readout.
       on_step: called with the share of the work that is done.
-      build: makes the wiring for a text without one of the folds, from its tokens; it must have the neurons of
-        ``network``. Without it the given wiring serves every fold.
+      build: makes the wiring for a text without one of the folds, from its tokens; it must have the neurons
+        of ``network``. Without it the given wiring serves every fold.
       state: the place from which training continues; the result has the same bits as without it.
       on_state: called with a `FitState` after every round of training.
 

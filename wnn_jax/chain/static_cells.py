@@ -1,9 +1,9 @@
-"""The cells of a static chain model: how often each token follows each context, and discounts of these counts.
+"""The cells of a static chain model: how often tokens follow contexts, and discounts of these counts.
 
-A neuron counts once how often a token follows a context, or, for the lower orders of Kneser-Ney, after how many
-different earlier tokens it does. Each such number is added to the cell of every turn of the token's path. It
-also loses a discount there, which depends on whether it is 1, 2, or at least 3. A cell keeps the two sums, and
-the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of a text's
+A neuron counts how often each token follows each context. For the lower orders of Kneser-Ney it counts after
+how many different earlier tokens it does. Each such number is added to the cell of every turn of the token's
+path. It loses a discount there, which depends on whether it is 1, 2, or at least 3. A cell keeps two sums,
+and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of a text's
 places has no effect.
 
 Source: Chen and Goodman 1999, eq. 26; docs/semantics/chain.md
@@ -19,7 +19,6 @@ import numpy as np
 from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT, ORDERS
 from wnn_jax.chain.contexts import Network, spread
 from wnn_jax.chain.fields import mix
-from wnn_jax.lm import ngram
 
 
 class Followers(NamedTuple):
@@ -47,11 +46,12 @@ def followers(hashes: np.ndarray, tokens: np.ndarray, longer: np.ndarray | None 
     Args:
       hashes: ``uint32 [N]``, the context of each place.
       tokens: ``int32 [N]``, the token of each place.
-      longer: ``uint32 [N]``, a context that says more. If it is given, equal pairs of it and a token are one.
+      longer: ``uint32 [N]``, a context that says more. If it is given, equal pairs of it and a token are
+        one.
 
     Returns:
-      the contexts ``uint32 [U]``, the tokens ``int32 [U]`` and the counts ``int32 [U]`` of all different pairs,
-      ascending by context and token.
+      the contexts ``uint32 [U]``, the tokens ``int32 [U]`` and the counts ``int32 [U]`` of all different
+      pairs, ascending by context and token.
 
     Source: Chen and Goodman 1999, section 2.7; docs/semantics/chain.md
     """
@@ -88,12 +88,27 @@ def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[
         padded = [
             np.stack([np.pad(x, (0, room[1] - len(x))) for x in parts]) for parts in zip(*found, strict=True)
         ]
-        yield first, Followers(*padded, np.stack([_discounts(counts) for _, _, counts in found]))
+        yield first, Followers(*padded, np.stack([discounts(counts) for _, _, counts in found]))
 
 
-def _discounts(counts: np.ndarray) -> np.ndarray:
-    """Returns the discounts of counts as `Followers` has them."""
-    return np.round(ngram.discounts(counts)[1:] * DISCOUNT_UNIT).astype(np.uint32)
+def discounts(counts: np.ndarray) -> np.ndarray:
+    """Returns the discounts ``uint32 [3]`` of counts, in units of 1 / `DISCOUNT_UNIT`.
+
+    They come from the counts of counts. If one of these is 0, as in a short text, or a discount is not
+    positive, the discounts are 1/2, 1 and 3/2.
+
+    Args:
+      counts: ``int32 [U]``.
+
+    Source: Chen and Goodman 1999, eq. 26
+    """
+    n1, n2, n3, n4 = (int(np.count_nonzero(counts == c)) for c in (1, 2, 3, 4))
+    found = np.array([0.5, 1.0, 1.5])
+    if n1 and n2 and n3 and n4:
+        y = n1 / (n1 + 2 * n2)
+        modified = np.array([1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        found = modified if (modified > 0).all() else found
+    return np.round(found * DISCOUNT_UNIT).astype(np.uint32)
 
 
 def share_of(counts: jax.Array, lost: jax.Array) -> jax.Array:
@@ -114,8 +129,8 @@ def share_of(counts: jax.Array, lost: jax.Array) -> jax.Array:
 def write(network: Network, slots: jax.Array, first: jax.Array, found: Followers, depth: int) -> jax.Array:
     """Writes the followers of contexts into rows that are empty.
 
-    All turns are written at once. Four rounds find the four highest tags of each bucket, and the cells of these
-    tags stay; others are dropped.
+    All turns are written at once. Four rounds find the four highest tags of each bucket, and the cells of
+    these tags stay; others are dropped.
 
     Args:
       network: the wiring.

@@ -6,9 +6,9 @@ tokens below a turn is
     mass_k(turn) = discounted count / total + freed * mass_{k-1}(turn),    mass_0(turn) = leaves / V
 
 and the log-odds of a turn are those of two masses. Every other neuron that knows a node by its own name backs
-off in the same way to the second order, if it observes the last token, and else to the first. Its second input
-is the log-odds of its plain counts. A neuron that knows nodes by their bytes adds up counts of several nodes,
-so it does not back off.
+off in the same way to the second order, if it observes the last token, and else to the first. Its second
+input is the log-odds of its plain counts. A neuron that knows nodes by their bytes adds up counts of several
+nodes, so it does not back off.
 
 Source: Chen and Goodman 1999; docs/semantics/chain.md
 """
@@ -98,13 +98,14 @@ def _odds(one: jax.Array, zero: jax.Array) -> jax.Array:
 def inputs(network: Network, cells: StaticCells, roots: StaticCells, below: jax.Array) -> jax.Array:
     """Returns the inputs of the readout, ``float32 [I, ...]``.
 
-    They are one input of each context neuron that backs off; the log-odds of the plain counts of each; those of
-    the orders of Kneser-Ney; and a constant.
+    They are the log-odds of each context neuron with its back-off; those of its plain counts; those of the
+    orders of Kneser-Ney; and a constant.
 
     Args:
       network: the wiring, from `wired`.
       cells: the cells of turns.
-      roots: the cells of the root of the tree in the same contexts; their axes after the first may have size 1.
+      roots: the cells of the root of the tree in the same contexts; their axes after the first may have size
+        1.
       below: ``int32 [..., 2]``, the number of tokens below each turn.
 
     Source: docs/semantics/chain.md

@@ -15,6 +15,7 @@ import numpy as np
 
 from wnn_jax.chain import static_cells
 from wnn_jax.chain.constants import (
+    FIELDS,
     LEAST,
     ORDERS,
     RANGE,
@@ -37,17 +38,26 @@ class StaticPlace(NamedTuple):
 
     Attributes:
       hashes: ``uint32 [n]``, the hash of the fields that each neuron observes.
-      shape: ``int32 []``, the shape of the last token.
+      shapes: ``int32 [2]``, the shapes of the last two tokens.
 
     Source: docs/semantics/chain.md
     """
 
     hashes: jax.Array
-    shape: jax.Array
+    shapes: jax.Array
+
+
+def shapes(fields: jax.Array) -> jax.Array:
+    """Returns the shapes of the last two tokens, ``int32 [2]``, from the fields ``uint32 [F]`` of a place.
+
+    Source: docs/semantics/chain.md
+    """
+    both = fields[np.array([FIELDS.index("shape1"), FIELDS.index("shape2")])]
+    return jnp.minimum(both, SHAPES - 1).astype(jnp.int32)
 
 
 def choose_rows(
-    cells: StaticCells, roots: StaticCells, spelled: jax.Array, depth: jax.Array, shape: jax.Array
+    cells: StaticCells, roots: StaticCells, spelled: jax.Array, depth: jax.Array, shapes: jax.Array
 ) -> jax.Array:
     """Returns the row of each set, ``int32 [len(StaticSet), ...]``, counted from the set's first row.
 
@@ -56,7 +66,7 @@ def choose_rows(
       roots: the cells of the root in the same contexts.
       spelled: ``int32 [...]``, 1 in the spelled branch of the tree.
       depth: ``int32 [...]``, the number of turns before.
-      shape: ``int32 [...]``, the shape of the last token.
+      shapes: ``int32 [2, ...]``, the shapes of the last two tokens.
 
     Source: docs/semantics/chain.md
     """
@@ -78,13 +88,14 @@ def choose_rows(
         StaticSet.MANY: many + 32 * zone + 64 * half,
         StaticSet.ORDER: (order * 2 + zone) * 32 + deep,
         StaticSet.TOTALS: (digits * 2 + zone) * 8 + half,
-        StaticSet.SHAPE: jnp.minimum(shape, SHAPES - 1) + SHAPES * zone,
+        StaticSet.SHAPE1: jnp.minimum(shapes[0], SHAPES - 1) + SHAPES * zone,
+        StaticSet.SHAPE2: jnp.minimum(shapes[1], SHAPES - 1) + SHAPES * zone,
     }
     return jnp.stack([rows[one] for one in StaticSet])
 
 
 def start(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the weights of an untrained readout: half Kneser-Ney's highest order, half the mean of the neurons.
+    """Returns the weights of an untrained readout: half of Kneser-Ney, half of the mean of the neurons.
 
     Args:
       size: I, the number of inputs.
@@ -138,6 +149,6 @@ def predict(network: Network, memory, place: StaticPlace, node: jax.Array, depth
         *static_cells.read(network, memory.slots, hashes, jnp.zeros((1,) * node.ndim, jnp.int32))
     )
     x = inputs(network, cells, roots, leaves(network.tree)[node])
-    shape = jnp.broadcast_to(place.shape, node.shape)
-    rows = choose_rows(cells, roots, network.tree.spelled[node], depth, shape)
+    shapes = place.shapes.reshape(-1, *[1] * node.ndim)
+    rows = choose_rows(cells, roots, network.tree.spelled[node], depth, shapes)
     return mix(memory.weights, memory.finals, x, rows)

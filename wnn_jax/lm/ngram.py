@@ -224,7 +224,7 @@ def fit_kneser_ney(train: np.ndarray, order: int, vocabulary: int) -> KneserNey:
 
 def _fit_order(keys, counts, contexts, vocabulary, lower, lower_best) -> _Order:
     context, token = keys // vocabulary, keys % vocabulary
-    discount = discounts(counts)
+    discount = _discounts(counts)
     kind = np.minimum(counts, 3)
     total = np.bincount(context, counts, minlength=contexts)
     freed = np.bincount(context, discount[kind], minlength=contexts)
@@ -244,19 +244,11 @@ def _fit_order(keys, counts, contexts, vocabulary, lower, lower_best) -> _Order:
     return _Order(keys, probability, backoff, best.astype(np.int32), best_probability)
 
 
-def discounts(counts: np.ndarray) -> np.ndarray:
-    """Compute the discounts ``[0, D1, D2, D3+]`` of counts from the counts of counts.
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """Compute the discounts ``[0, D1, D2, D3+]`` from the counts of counts.
 
     If one of the counts of counts is 0, as in a short text or where every byte occurs often, the discounts
     are 1/2, 1 and 3/2, as in KenLM. A discount of 0 would leave no probability for unseen tokens.
-
-    Args:
-      counts: ``int [U]``, how often each of U n-grams was seen.
-
-    Returns:
-      The discounts of n-grams that were seen never, once, twice and at least three times, ``float64 [4]``.
-
-    Source: Chen and Goodman 1999, eq. 26
     """
     n1, n2, n3, n4 = (np.count_nonzero(counts == c) for c in (1, 2, 3, 4))
     if n1 and n2 and n3 and n4:
