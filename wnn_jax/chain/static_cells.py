@@ -3,8 +3,8 @@
 A neuron counts how often each token follows each context. For the lower orders of Kneser-Ney it counts after
 how many different earlier tokens it does. Each such number is added to the cell of every turn of the token's
 path. It loses a discount there, which depends on whether it is 1, 2, or at least 3. A cell keeps two sums,
-and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of a text's
-places has no effect.
+and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of a
+text's places has no effect.
 
 Source: Chen and Goodman 1999, eq. 26; docs/semantics/chain.md
 """

@@ -70,8 +70,8 @@ def load(path: str | pathlib.Path) -> ChainModel:
     edition = checks.integer("edition", found.config.get("edition", 1))
     if edition > EDITION:
         raise ValueError(
-            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads edition {EDITION}: update "
-            "wnn_jax"
+            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads edition {EDITION}: "
+            "update wnn_jax"
         )
     if edition < EDITION:
         raise ValueError(
