@@ -1,4 +1,4 @@
-"""Train and score a chain language model, static and online, beside the baselines that it has to beat.
+"""Train and score chain language models, static and online, beside the baselines that they have to beat.
 
 python -m experiments.chain --corpus=wikitext2 --tokenizer=gpt2
 """
@@ -7,14 +7,14 @@ import dataclasses
 import pathlib
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import bars, baselines, gates, machine, plots, tables
+from experiments.shared import bars, baselines, chain_plots, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import chain, checks
 from wnn_jax import transformer as transformers
@@ -22,33 +22,56 @@ from wnn_jax.checks import Limits
 from wnn_jax.data import text
 from wnn_jax.gates import chain_scores, on_chain
 from wnn_jax.lm import bitwise, ngram
-from wnn_jax.saving import checkpoint, progress
+from wnn_jax.saving import progress
+
+PRESETS: dict[str, chain.ChainConfig | chain.MixtureConfig] = {
+    "static": chain.STATIC,
+    "fast": chain.FAST,
+    "best": chain.BEST,
+    "two_trees": chain.TWO_TREES,
+    "static_two_trees": chain.STATIC_TWO_TREES,
+}
+# Rows of two kinds are not ranked together: they know different parts of the scored text.
+KINDS = {
+    "static": "static: fixed after training",
+    "in_context": "in context: fixed counts, and a memory of the text that is read",
+    "online": "online: every token is learnt after it is scored",
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The work of this command with the model.
+    """The work of this command with the models.
 
     Attributes:
-      modes: the modes of the model, a row for each. static: the tables are fixed after training. online: the
-        tables also learn while they are scored.
+      preset: the models, a row for each. static: the tables are fixed after training. fast, best: online, the
+        tables also learn while they are scored. two_trees, static_two_trees: two models of different trees,
+        mixed.
       accuracy: whether to find the most probable token at each scored place; without it the accuracy is
-        unknown.
+        unknown. It is not looked for in a mixture of two trees, where it takes hours.
       transformer_epochs: the most epochs of a small transformer that is trained for comparison; 0 trains
         none.
       gate_places: the number of scored places on which token and dual gates are evaluated.
       curve_points: the number of points of the curve of training time, each on half the text of the next; 0
         for no curve.
-      checkpoint: folder to save the model of the last mode to, with its tables.
+      ablate: leave out each context neuron (contexts), or each field, view and property of the tree (parts),
+        of the first preset, on a sample of the training text, instead of scoring the evaluated text.
+      ablate_tokens: size of this sample in tokens; its last quarter is scored.
+      checkpoint: folder to save the model of the last preset to, with its tables.
       resume: folder to save the progress to, and to continue from.
       save_every: the number of chunks between two saves to --resume.
     """
 
-    modes: tuple[Literal["static", "online"], ...] = ("static", "online")
+    preset: tuple[Literal["static", "fast", "best", "two_trees", "static_two_trees"], ...] = (
+        "static",
+        "fast",
+    )
     accuracy: bool = True
     transformer_epochs: int = 0
     gate_places: int = 512
     curve_points: int = 0
+    ablate: Literal["contexts", "parts"] | None = None
+    ablate_tokens: int = 100_000
     checkpoint: str | None = None
     resume: str | None = None
     save_every: int = 16
@@ -59,17 +82,24 @@ class Run:
             transformer_epochs=Limits(least=0, most=100_000),
             gate_places=Limits(least=1),
             curve_points=Limits(least=0, most=31),
+            ablate_tokens=Limits(least=8),
             save_every=Limits(least=1),
         )
-        if not self.modes:
-            raise ValueError("--modes names no mode: give static, online, or static,online")
+        if not self.preset:
+            raise ValueError(f"--preset names no model: give one or several of {', '.join(PRESETS)}")
+        if len(set(self.preset)) < len(self.preset):
+            raise ValueError(f"--preset={','.join(self.preset)} names a model twice: give each once")
 
 
 def main(options) -> None:
     run, gating, seed = options.run, options.gating, options.common.seed
-    configs = [options.chain(mode=mode) for mode in run.modes]
+    configs = {name: with_flags(PRESETS[name], options.chain) for name in run.preset}
+    if run.ablate and isinstance(configs[run.preset[0]], chain.MixtureConfig):
+        raise ValueError(
+            f"--ablate takes one model apart, not the mixture {run.preset[0]}: give another preset"
+        )
     if run.checkpoint:
-        checkpoint.check_target(run.checkpoint, "chain")
+        chain.check_target(run.checkpoint, configs[run.preset[-1]])
     if run.resume:
         progress.parts(run.resume, "chain")
     workdir = tables.make_workdir(options.common.workdir)
@@ -77,69 +107,159 @@ def main(options) -> None:
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate: give a longer test text")
     gating.check(chain_scores.CONTEXT, corpus.vocabulary)
-    if gating.kinds and "static" not in run.modes:
-        raise ValueError("gates are on the static model: --gating needs static among the --modes")
-    started = time.perf_counter()
-    network = chain.build(configs[0], corpus)
-    log_slots = chain.log_slots_for(configs[0].memory_mib, network.view.shape[0])
-    machine.check_memory(2 * configs[0].memory_mib << 20, "lower --memory_mib")
+    if gating.kinds and "static" not in run.preset:
+        raise ValueError("gates are on the static model: --gating needs static among the --preset")
+    machine.check_memory(2 * max(map(mebibytes, configs.values())) << 20, "lower --memory_mib")
     settings = plain(options, "text", *["gating"] * bool(gating.kinds))
-    settings["chain"] = {**dataclasses.asdict(configs[0]), "mode": list(run.modes), "seed": seed}
+    settings["chain"] = {name: dataclasses.asdict(config) for name, config in configs.items()}
+    settings["chain"]["seed"] = seed
     results = tables.begin("chain", workdir, corpus, settings, seed)
-    bits = np.diff(np.asarray(network.tree.start))[corpus.train].mean()
-    print(
-        f"token tree: {bits:.1f} turns a training token, built in {time.perf_counter() - started:.1f} s; "
-        f"{network.view.shape[0]} neurons of 2^{log_slots} cells"
+    if run.ablate:
+        ablate(results, options, configs[run.preset[0]], corpus, workdir)
+    else:
+        compare(results, options, configs, corpus, workdir)
+    print(f"results in {workdir}")
+
+
+def with_flags(config: Any, change) -> Any:
+    """Return a preset with the values of the flags that were given, in both models of a mixture."""
+    if isinstance(config, chain.MixtureConfig):
+        return dataclasses.replace(config, first=change(config.first), second=change(config.second))
+    return change(config)
+
+
+def mebibytes(config: chain.ChainConfig | chain.MixtureConfig) -> int:
+    """Return the size of the tables of a model, or of both of a mixture."""
+    if isinstance(config, chain.MixtureConfig):
+        return config.first.memory_mib + config.second.memory_mib
+    return config.memory_mib
+
+
+def kind_of(config: chain.ChainConfig | chain.MixtureConfig) -> str:
+    """Return the kind of a model's row."""
+    return "online" if config.mode == "online" else "in_context" if config.in_context else "static"
+
+
+def compare(results: tables.Results, options, configs, corpus: text.Corpus, workdir: pathlib.Path) -> None:
+    """Add the rows of all models and baselines, and draw them."""
+    run, networks = options.run, {}
+    known = baselines.add(
+        results,
+        corpus,
+        orders=(5,),
+        cache=True,
+        more=lambda name: {"kind": "in_context" if "cache" in name else "static"},
     )
-    baselines.add(results, corpus, orders=(5,), cache=True)
     if run.transformer_epochs:
-        add_transformer(results, corpus, seed, run.transformer_epochs)
-    done = None
-    for config in configs:
+        add_transformer(results, corpus, options.common.seed, run.transformer_epochs)
+    curves, calibrations, done = {}, {}, None
+    cached = next(name for name in known if "cache" in name)
+    for preset, config in configs.items():
         done = None  # frees the tables of the last model before the next one is made
-        done = evaluate(options, config, corpus, network)
-        add_mode(results, corpus, config, done)
-        if gating.kinds and config.mode == "static":
+        done = evaluate(options, preset, config, corpus, wire(config, corpus, networks))
+        add_model(results, corpus, preset, config, done)
+        curves[row_name(preset)] = done.nats
+        if done.reliability:
+            calibrations[row_name(preset)] = done.reliability
+        if options.gating.kinds and preset == "static":
             add_gated(results, options, done, corpus)
-    results.print()
+    results.print(KINDS)
     for row in results.rows:
-        if "tokens_per_second" in row:
+        if row.get("tokens_per_second"):
             speeds = (f"{name} {speed:,.0f} tokens/s" for name, speed in row["tokens_per_second"].items())
             print(f"{row['row']}: {', '.join(speeds)}")
+    curves[cached] = known[cached].nats
+    chain_plots.along_text(workdir / "along_text.png", curves, grey=[cached])
+    if calibrations:
+        chain_plots.reliability(workdir / "reliability.png", calibrations)
     if run.checkpoint and done:
         scores = {"ce": float(done.nats.mean())}
         print(f"saved {chain.save(run.checkpoint, done.model, options.text, scores)}")
     done = None
     if run.curve_points:
-        draw_curve(results, workdir, chain.training_cost(configs[0], network, corpus.train, run.curve_points))
-    print(f"results in {workdir}")
+        config = next(iter(configs.values()))
+        config = config.first if isinstance(config, chain.MixtureConfig) else config
+        network = wire(config, corpus, networks)
+        draw_curve(results, workdir, chain.training_cost(config, network, corpus.train, run.curve_points))
 
 
-def evaluate(options, config: chain.ChainConfig, corpus: text.Corpus, network: chain.Network):
-    """Train and score one mode, from the start or from saved progress."""
+def wire(config, corpus: text.Corpus, made: dict[Any, chain.Network]) -> Any:
+    """Return the wiring of a model, or the two of a mixture; what two presets share is built once."""
+    if isinstance(config, chain.MixtureConfig):
+        return wire(config.first, corpus, made), wire(config.second, corpus, made)
+    key = config.tree, config.rare, config.described, config.sets
+    if key not in made:
+        started = time.perf_counter()
+        made[key] = chain.build(config, corpus)
+        bits = np.diff(np.asarray(made[key].tree.start))[corpus.train].mean()
+        neurons = len(config.described)
+        print(
+            f"token tree: {bits:.1f} turns a training token, built in {time.perf_counter() - started:.1f} s; "
+            f"{neurons} context neurons"
+        )
+    return made[key]
+
+
+def evaluate(options, preset: str, config, corpus: text.Corpus, network) -> chain.Evaluation[Any]:
+    """Train and score one model, from the start or from saved progress."""
     run = options.run
-    with bars.bar(unit="token") as show:
+    with bars.bar(preset, unit="token") as show:
         return chain.evaluate(
             jax.random.key(options.common.seed),
             config,
             corpus,
             network=network,
-            argmax=run.accuracy,
-            resume=run.resume and pathlib.Path(run.resume, config.mode),
+            argmax=run.accuracy and not isinstance(config, chain.MixtureConfig),
+            resume=run.resume and pathlib.Path(run.resume, preset),
             save_every=run.save_every,
             on_step=lambda step: show(*step),
         )
 
 
-def add_mode(results: tables.Results, corpus: text.Corpus, config, done: chain.Evaluation) -> None:
-    """Add the row of one mode, and for a static model the rows of its counts without the readout."""
-    if config.mode == "static":
+def row_name(preset: str) -> str:
+    """Return the name of the row of a preset."""
+    return f"chain, {preset.replace('_', ' ')}"
+
+
+def add_model(results: tables.Results, corpus: text.Corpus, preset: str, config, done) -> None:
+    """Add the row of one model, and for a single static one the rows of its counts without the readout."""
+    kind = kind_of(config)
+    if preset == "static":
         for readout, nats in chain.unweighted(done.model, corpus).items():
             guess = ngram.Prediction(nats, np.full(len(nats), -1))
-            baselines.add_row(results, corpus, f"the same counts, {readout}", guess)
+            baselines.add_row(results, corpus, f"the same counts, {readout}", guess, kind=kind)
+    more = {"kind": kind, "tokens_per_second": done.tokens_per_second}
+    if isinstance(done.model, chain.MixtureModel):
+        more["weight"] = done.model.weight
     scores = ngram.Prediction(done.nats, done.best)
-    speeds = {"seconds": done.seconds, "tokens_per_second": done.tokens_per_second}
-    baselines.add_row(results, corpus, f"chain, {config.mode}", scores, **speeds)
+    baselines.add_row(results, corpus, row_name(preset), scores, done.seconds, **more)
+
+
+def ablate(results: tables.Results, options, config, corpus: text.Corpus, workdir: pathlib.Path) -> None:
+    """Add a row for each part of a model that was left out, and draw what each part is worth."""
+    run, preset = options.run, options.run.preset[0]
+    with bars.bar(f"{preset} without", unit="model") as show:
+        found = chain.ablate(
+            jax.random.key(options.common.seed),
+            config,
+            corpus,
+            run.ablate,
+            run.ablate_tokens,
+            resume=run.resume and pathlib.Path(run.resume, f"{preset} without {run.ablate}"),
+            on_step=show,
+        )
+    kind = kind_of(config)
+    for name, one in found.items():
+        results.add(f"{row_name(preset)}, without {name}", kind=kind, ablated=run.ablate, **one._asdict())
+    cells = {
+        name: (f"{one.nats:.4f}", f"{one.worth:+.4f}", f"{one.error:.4f}") for name, one in found.items()
+    }
+    tables.print_grid(f"{preset}, without", cells, ("ce", "worth", "error"))
+    del found["all"]
+    scored = run.ablate_tokens // 4
+    one = {"contexts": "context neuron", "parts": "part"}[run.ablate]
+    title = f"What each {one} of '{preset}' saves\n(on {scored:,} held-out tokens of training text)"
+    chain_plots.worth(workdir / f"worth_of_{run.ablate}.png", found, title)
 
 
 def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epochs: int) -> None:
@@ -154,10 +274,10 @@ def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epo
         fitting = transformers.FitConfig(epochs=epochs)
         fitted = transformers.fit(jax.random.key(seed), config, fitting, corpus.train, show)
     scores = ngram.Prediction(*transformers.score(fitted, corpus.train, corpus.test))
-    baselines.add_row(results, corpus, "transformer", scores, time.perf_counter() - begun)
+    baselines.add_row(results, corpus, "transformer", scores, time.perf_counter() - begun, kind="static")
 
 
-def add_gated(results: tables.Results, options, done: chain.Evaluation, corpus: text.Corpus) -> None:
+def add_gated(results: tables.Results, options, done, corpus: text.Corpus) -> None:
     """Add the rows of the static model with the chosen gates."""
     seed = jax.random.key(options.common.seed)
     with bars.bar("chain, static") as on_step:
@@ -204,6 +324,7 @@ COMMAND = Command(
             "decay": "readout_decay",
         },
         given=("mode",),
+        over="as in the preset",
     ),
     run=Group(Run),
     gating=gates.GROUP,

@@ -1,173 +1,409 @@
-"""The oracle of the chain model: it reads one bit at a time, in float64, from dicts keyed by the contexts."""
+"""The oracle of the chain model that learns: one bit at a time, in float64, from dicts keyed by the contexts.
+
+Its tables are unlimited, so no cell and no list is ever replaced. Only the small tables without tags, in
+which contexts share entries, use the library's hash.
+"""
 
 import math
 
 import numpy as np
+from fields_reference import Text, mix
 
-from wnn_jax.chain import constants
-
-STEPS = (1, 2, 3, 4, 5, 6, 8, 12, 20, 40, 100)
-
-
-def step(count):
-    return sum(count >= edge for edge in STEPS)
+from wnn_jax.chain import constants as c
 
 
-def mix(h, x):
-    h ^= x * 0x9E3779B1 % 2**32
-    h = (h ^ h >> 15) * 0x85EBCA6B % 2**32
-    h = (h ^ h >> 13) * 0xC2B2AE35 % 2**32
-    return h ^ h >> 16
+def log_odds(ones, zeros):
+    return math.log(ones / zeros)
 
 
-def letter(byte):
-    return byte >= 128 or chr(byte).isalnum()
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
 
 
-class Text:
-    """The tokens of a text and what the fields read from them, in plain Python."""
+def clip(x, low, high):
+    return min(max(x, low), high)
 
-    def __init__(self, pieces, codes):
-        self.pieces, self.codes = pieces, codes
-        self.folded = [(piece.strip(b" ").lower() or piece) for piece in pieces]
-        self.tokens, self.word, self.last_word, self.data = [], b"", b"", b""
 
-    def add(self, token):
-        self.tokens.append(token)
-        self.data = (self.data + self.pieces[token])[-8:]
-        first = True
-        for byte in self.pieces[token].lower():
-            if letter(byte):
-                self.word += bytes([byte])
-            else:
-                if first:
-                    # A word inside one token is never the last word; the word before it is.
-                    self.last_word, first = self.word or self.last_word, False
-                self.word = b""
+def step(number, edges):
+    return sum(number >= edge for edge in edges)
 
-    def field(self, name):
-        if name == "word":
-            return self.word
-        if name == "last_word":
-            return self.last_word
-        if name == "bytes3":
-            return self.data[-3:]
-        kind, place = name.rsplit("_", 1) if "_" in name else (name[:-1], name[-1])
-        place = int(place)
-        if len(self.tokens) < place:
+
+def left(steps):
+    """Return 2^(-steps / 256); the fraction of the exponent is rounded to 16 bits."""
+    whole, part = divmod(steps, 256)
+    return round(2**16 * 2 ** (-part / 256)) / 2 ** (16 + whole)
+
+
+def faded(count, ticks):
+    return math.floor(count * left(ticks))
+
+
+class Cell:
+    """How often each bit came, also fading and fast; the last bit, and when it was written, in ticks."""
+
+    def __init__(self, tick):
+        self.count, self.fading, self.fast, self.last, self.tick = [0, 0], [0, 0], [0, 0], 0, tick
+
+    def age(self, tick):
+        return (tick - self.tick) % 2**16
+
+    def write(self, bit, tick):
+        age, other = self.age(tick), 1 - bit
+        self.count[bit] = min(self.count[bit] + 1, 65535)
+        self.fading[other] = faded(self.fading[other], age)
+        self.fading[bit] = min(faded(self.fading[bit], age), c.FADING_MOST) + 256
+        self.fast[bit] = min(self.fast[bit] + 1, 255)
+        if self.fast[other] > 2:
+            self.fast[other] = self.fast[other] // 2 + 1
+        self.last, self.tick = bit, tick
+
+    def odds(self, tick):
+        fading = [faded(count, self.age(tick)) + c.FADING_SMOOTH for count in self.fading]
+        return [
+            log_odds(self.count[1] + c.SMOOTH, self.count[0] + c.SMOOTH),
+            log_odds(fading[1], fading[0]),
+        ]
+
+    def state(self, tick, zone, depth):
+        """Return the fast counts, the last bit, the age, whether it is old, the branch and the depth."""
+        fast = [step(count, c.FAST_EDGES) for count in self.fast]
+        old = sum(self.count) > sum(self.fast) + 2
+        return (*fast, self.last, step(self.age(tick), c.AGE_EDGES), int(old), zone, min(depth // 2, 7))
+
+    def run(self, zone, depth):
+        """Return the only bit that ever came, how often, the branch and the depth; None if both came."""
+        if all(self.count):
             return None
-        token = self.tokens[-place]
-        if kind == "token":
-            return token
-        if kind == "folded":
-            return self.folded[token]
-        return int(self.codes[token]) >> 16 - int(kind.removeprefix("class"))
+        return int(self.count[1] > 0), min(sum(self.count), c.RUN_MOST), zone, min(depth // 2, 7)
+
+
+def state_prior(state):
+    """Return P(1) of a state that was never met, from the middle of the counts that its steps stand for."""
+    ends = [0, *c.FAST_EDGES, 2 * c.FAST_EDGES[-1]]
+    zeros, ones = (((ends[k] + max(ends[k + 1] - 1, ends[k])) / 2 + c.SMOOTH) ** 0.8 for k in state[:2])
+    return ones / (zeros + ones)
+
+
+def run_prior(run):
+    right = (run[1] + c.SMOOTH) / (run[1] + 2 * c.SMOOTH)
+    return right if run[0] else 1 - right
+
+
+class AdaptiveMap:
+    """How often the bit was 1 in each state, and how often the state was met."""
+
+    def __init__(self, prior):
+        self.prior, self.known = prior, {}
+
+    def entry(self, state):
+        return self.known.setdefault(state, [self.prior(state), 0])
+
+    def odds(self, state):
+        share = self.entry(state)[0]
+        return log_odds(share, 1 - share)
+
+    def learn(self, state, bit):
+        entry = self.entry(state)
+        share = entry[0] + (bit - entry[0]) / (entry[1] + 1.5)
+        entry[:] = clip(share, c.MAP_LEAST, 1 - c.MAP_LEAST), min(entry[1] + 1, c.MAP_LIMIT)
+
+
+def mapped(maps, states):
+    return [known.odds(state) if state else 0.0 for known, state in zip(maps, states, strict=True)]
+
+
+class Recent:
+    """Three pairs of counts at a node, which fade in three speeds."""
+
+    def __init__(self):
+        self.counts, self.now = [[0.0, 0.0] for _ in range(3)], 0
+
+    def faded(self, now):
+        steps = [(now - self.now) * 2, (now - self.now) // 2, (now - self.now) // 16]
+        return [[left(k) * x for x in pair] for k, pair in zip(steps, self.counts, strict=True)]
+
+    def odds(self, now):
+        return [log_odds(one + c.RECENT_SMOOTH, zero + c.RECENT_SMOOTH) for zero, one in self.faded(now)]
+
+    def learn(self, bit, now):
+        self.counts, self.now = self.faded(now), now
+        for pair in self.counts:
+            pair[bit] += 1
+
+
+def to_front(listed, token):
+    """Move a token to the front of a list of (token, count), newest first."""
+    count = next((n for one, n in listed if one == token), 0)
+    others = [one for one in listed if one[0] != token]
+    return [(token, min(count + 1, 255)), *others][:7]
+
+
+def list_odds(listed, tree, node, depth):
+    """Return the log-odds of a bit among the tokens of a list whose paths pass a node."""
+    counts = [c.LIST_SMOOTH, c.LIST_SMOOTH]
+    for token, count in listed:
+        bit = turn_at(tree, token, node, depth)
+        if bit is not None:
+            counts[bit] += count
+    return log_odds(counts[1], counts[0])
+
+
+def turn_at(tree, token, node, depth):
+    """Return the bit that the path of a token takes at a node; None if it does not pass it."""
+    entry = tree.start[token] + depth
+    if entry < tree.start[token + 1] and tree.node[entry] == node:
+        return int(tree.bit[entry])
+    return None
+
+
+class Match:
+    """The latest earlier place after the same last tokens; it goes on while it expects the right token."""
+
+    def __init__(self, order, room):
+        self.order, self.room, self.places = order, room, {}
+        self.at, self.length = 0, 0
+
+    def begin(self, tokens):
+        """Return the expected token, or None."""
+        now = len(tokens)
+        if now >= self.order:
+            key = tuple(tokens[-self.order :])
+            place = self.places.get(key)
+            if not self.length and place and now - place < self.room:
+                longest = min(c.MATCH_LONGEST, place, self.room - 1 - (now - place))
+                run = 0
+                while run < longest and tokens[place - 1 - run] == tokens[now - 1 - run]:
+                    run += 1
+                self.at, self.length = place, run if run >= self.order else 0
+            self.places[key] = now
+        return tokens[self.at] if self.length else None
+
+    def end(self, tokens):
+        """Go on after the last of the tokens."""
+        if self.length:
+            self.length = self.length + 1 if tokens[self.at] == tokens[-1] else 0
+            self.at += 1
+
+
+class MatchMap:
+    """How often matches of a length were right, for one of the three matches."""
+
+    def __init__(self):
+        self.known = {}
+
+    def entry(self, state):
+        return self.known.setdefault(state, [c.MATCH_TRUST, 0])
+
+    def learn(self, state, right):
+        entry = self.entry(state)
+        rate = max(1 / (entry[1] + 5), c.MATCH_SLOWEST)
+        share = clip(entry[0] + (right - entry[0]) * rate, c.MATCH_LEAST, c.MATCH_PROBABLE)
+        entry[:] = share, min(entry[1] + 1, 1000)
+
+
+class Layer:
+    """The first layer: for each set a row of weights for each choice, trained by Adagrad.
+
+    A row that was never trained is as the row of its parent.
+    """
+
+    def __init__(self, sets, first):
+        self.sets = sets
+        self.weights, self.sums = {("one", 0): first}, {}
+
+    def row(self, name, choice):
+        """Return a row's weights, which may be those of its parent."""
+        if (name, choice[name]) in self.weights:
+            return self.weights[name, choice[name]]
+        before = self.sets[: self.sets.index(name)]
+        parent = "kind" if name == "kind_class" and "kind" in before else "one"
+        return self.row(parent, choice)
+
+    def logits(self, inputs, choice):
+        return [clip(float(self.row(name, choice) @ inputs), -c.RANGE, c.RANGE) for name in self.sets]
+
+    def learn(self, inputs, choice, bit):
+        rows = [self.row(name, choice) for name in self.sets]
+        for name, row, logit in zip(self.sets, rows, self.logits(inputs, choice), strict=True):
+            key, gradient = (name, choice[name]), (bit - sigmoid(logit)) * inputs
+            self.sums[key] = self.sums.get(key, 0.0) + gradient**2
+            self.weights[key] = row + c.RATE * gradient / np.sqrt(self.sums[key] + 1)
+
+
+class SecondLayer:
+    """The second layer: eight rows are chosen, and each mixes the sets' log-odds."""
+
+    def __init__(self, sets):
+        self.names = [c.WeightSet(k).name.lower() for k in c.FINAL_SETS]
+        self.sets, self.weights, self.visits = sets, {}, {}
+
+    def row(self, key):
+        return self.weights.get(key, np.full(len(self.sets), 1 / len(self.sets)))
+
+    def each(self, logits, choice):
+        rows = [self.row((name, choice[name])) for name in self.names]
+        return [clip(float(row @ logits), -c.RANGE, c.RANGE) for row in rows]
+
+    def odds(self, logits, choice):
+        return sum(self.each(logits, choice)) / len(self.names)
+
+    def learn(self, logits, choice, bit):
+        for name, logit in zip(self.names, self.each(logits, choice), strict=True):
+            key = name, choice[name]
+            visits = self.visits.get(key, 0)
+            rate = c.FINAL_RATE_LEAST + c.FINAL_RATE_MORE * c.FINAL_RATE_HALF / (c.FINAL_RATE_HALF + visits)
+            self.weights[key] = self.row(key) + (bit - sigmoid(logit)) * rate * np.array(logits)
+            self.visits[key] = min(visits + 1, c.COUNT_MOST)
+
+
+class Refinement:
+    """Five maps with 33 steps of the mixed log-odds for each of their contexts."""
+
+    def __init__(self):
+        self.maps = [{} for _ in range(5)]
+
+    def cells(self, places):
+        first = [sigmoid((k - 16) * c.REFINE_WIDTH) for k in range(33)]
+        return [known.setdefault(at, list(first)) for known, at in zip(self.maps, places, strict=True)]
+
+    @staticmethod
+    def steps(odds):
+        z = clip(odds / c.REFINE_WIDTH, -c.REFINE_EDGE, c.REFINE_EDGE) + 16
+        return int(z), z - int(z)
+
+    def one(self, odds, places):
+        below, part = self.steps(odds)
+        found = [cell[below] * (1 - part) + cell[below + 1] * part for cell in self.cells(places)]
+        return c.MIXED_SHARE * sigmoid(odds) + (1 - c.MIXED_SHARE) * sum(found) / 5
+
+    def learn(self, odds, places, bit):
+        below, part = self.steps(odds)
+        nearer = below + (part > 0.5)
+        for cell in self.cells(places):
+            cell[nearer] += (bit - cell[nearer]) * c.REFINE_RATE
 
 
 class Oracle:
     """An online chain model with unlimited tables."""
 
-    def __init__(self, tree, pieces, described, rate):
-        self.tree, self.described, self.rate = tree, described, rate
-        self.text = Text(pieces, tree.codes)
+    def __init__(self, tree, pieces, described, sets, lists=True, runs=True, room=1 << 22):
+        self.tree, self.lists = tree, [{} for _ in described] if lists else []
+        self.neurons = [(one.split()[0], one.split()[1:]) for one in described]
+        self.text = Text(pieces, tree.codes, tree.rank)
+        n = len(described)
         self.cells = [{} for _ in described]
-        self.inputs = 2 * len(described)
-        self.weights, self.sums = {}, {}
-        self.refined = [{}, {}]
-        self.match_share, self.match_gain = {}, {}
-        self.followed, self.at, self.length = {}, 0, 0
-
-    def weight(self, row, i):
-        first = 0.4 / self.inputs if row[0] in ("hits", "kind", "state") else 0.0
-        return self.weights.get((row, i), first)
-
-    def adapt(self, row, i, gradient):
-        key, value = (row, i), self.weight(row, i)
-        self.sums[key] = self.sums.get(key, 0.0) + gradient**2
-        self.weights[key] = value + self.rate * gradient / math.sqrt(self.sums[key] + 1)
-
-    def find_match(self):
-        tokens = self.text.tokens
-        if len(tokens) > 3:
-            key = tuple(tokens[-3:])
-            last = self.followed.get(key, 0)
-            if not self.length and last > 0:
-                run = 0
-                while run < 31 and run < last and tokens[last - 1 - run] == tokens[-1 - run]:
-                    run += 1
-                self.at, self.length = last, run if run >= 2 else 0
-            self.followed[key] = len(tokens)
-        return tokens[self.at] if self.length else None
+        self.maps = [AdaptiveMap(state_prior) for _ in described]
+        self.runs = [AdaptiveMap(run_prior) for _ in described] if runs else []
+        self.recent = {}
+        self.matches = [Match(order, room) for order in c.MATCH_ORDERS]
+        self.match_maps = [MatchMap() for _ in c.MATCH_ORDERS]
+        sources = (3 + lists + runs) * n
+        matched = [c.MATCH_WEIGHT] * 3
+        self.layer = Layer(sets, np.array([1 / sources] * sources + matched + [0.0] * 3 + matched + [0.0]))
+        self.second, self.refinement = SecondLayer(sets), Refinement()
 
     def read(self, token):
         """Return P(bit = 1) at every turn of a token, and then learn the token."""
-        guess, ones = self.find_match(), []
-        seen = [tuple(self.text.field(name) for name in fields.split()) for _, fields in self.described]
-        classes = [self.text.field(name) for name in ("class6_1", "class6_2")]
-        tree, first = self.tree, self.tree.start[token]
-        for depth in range(tree.start[token + 1] - first):
-            node, bit = int(tree.node[first + depth]), int(tree.bit[first + depth])
-            ones.append(self.turn(node, depth, bit, seen, classes, guess))
-        if self.length:
-            right = self.text.tokens[self.at] == token if self.at < len(self.text.tokens) else guess == token
-            self.length = self.length + 1 if right else 0
-            self.at += 1
+        self.now = len(self.text.tokens)
+        self.guesses = [match.begin(self.text.tokens) for match in self.matches]
+        self.seen = [tuple(map(self.text.field, fields)) for _, fields in self.neurons]
+        first, after = self.tree.start[token], self.tree.start[token + 1]
+        ones = [
+            self.turn(int(self.tree.node[first + depth]), depth, int(self.tree.bit[first + depth]))
+            for depth in range(after - first)
+        ]
+        for known, seen in zip(self.lists, self.seen, strict=bool(self.lists)):
+            known[seen] = to_front(known.get(seen, []), token)
         self.text.add(token)
+        for match in self.matches:
+            match.end(self.text.tokens)
         return ones
 
-    def turn(self, node, depth, bit, seen, classes, guess):
-        tree, zone = self.tree, int(self.tree.spelled[node])
-        cells = []
-        for table, key, (view, _) in zip(self.cells, seen, self.described, strict=True):
-            name = int(tree.names[constants.VIEWS.index(view), node])
-            cells.append(table.setdefault((key, name), [0, 0, 0, 0]))
-        pairs = [(c[0], c[1]) for c in cells] + [(c[2], c[3]) for c in cells]
-        odds = [math.log((n1 + 0.4) / (n0 + 0.4)) for n0, n1 in pairs]
-        hits = tuple(sum(pair) > 0 for pair in pairs[: len(cells)][:6])
-        rows = [("hits", zone, hits), ("kind", int(tree.kind[node]))]
-        rows += [("class", place, one) for place, one in enumerate(classes)]
-        states = [(zone, step(n0), step(n1)) for n0, n1 in pairs]
-        dot = 0.0
-        for i, (x, state) in enumerate(zip(odds, states, strict=True)):
-            gain = sum(self.weight(row, i) for row in rows) + self.weight(("state", state), i)
-            dot += self.weight(("offset", state), i) + gain * x
-        matched = None
-        if guess is not None:
-            entry = tree.start[guess] + depth
-            if entry < tree.start[guess + 1] and tree.node[entry] == node:
-                matched = int(tree.bit[entry])
-        row = zone, min(self.length, 31)
-        if matched is not None:
-            share = self.match_share.get(row, 0.8)
-            sign = math.log(share / (1 - share)) * (1 if matched else -1)
-            dot += self.match_gain.get(row, 0.3) * sign
-        dot = min(max(dot, -13.0), 13.0)
-        mixed = 1 / (1 + math.exp(-dot))
-        z = min(max(dot / 0.75, -15.99), 15.99) + 16
-        below, part = int(z), z - int(z)
-        # These maps are small and have no tags: contexts may collide, so the oracle must use the same hash.
-        last = self.text.tokens[-1] + 1 if self.text.tokens else 0
-        name = int(tree.names[0, node])
-        maps = []
-        for k, key in enumerate((name >> 16, mix(last, name) >> 16)):
-            cell = self.refined[k].setdefault(key, [1 / (1 + math.exp(-(i - 16) * 0.75)) for i in range(33)])
-            maps.append((cell, cell[below] * (1 - part) + cell[below + 1] * part))
-        one = 0.5 * mixed + 0.25 * maps[0][1] + 0.25 * maps[1][1]
+    def turn(self, node, depth, bit):
+        zone, tick = int(self.tree.spelled[node]), self.now // 4
+        keys = [
+            (seen, int(self.tree.names[c.VIEWS.index(view), node]))
+            for seen, (view, _) in zip(self.seen, self.neurons, strict=True)
+        ]
+        cells = [known.get(key) for known, key in zip(self.cells, keys, strict=True)]
+        states = [cell and cell.state(tick, zone, depth) for cell in cells]
+        runs = [cell and cell.run(zone, depth) for cell in cells] if self.runs else []
+        recent = self.recent.setdefault(node, Recent())
+        expected, match_states, matched, centred = self.expect(node, depth, zone)
+        longest = max(
+            (m for m in range(3) if expected[m] is not None),
+            key=lambda m: step(self.matches[m].length, c.MATCH_EDGES),
+            default=None,
+        )
+        inputs = [cell.odds(tick)[k] if cell else 0.0 for k in (0, 1) for cell in cells]
+        inputs += mapped(self.maps, states)
+        for known, seen in zip(self.lists, self.seen, strict=bool(self.lists)):
+            inputs.append(list_odds(known.get(seen, []), self.tree, node, depth))
+        inputs += mapped(self.runs, runs)
+        inputs = np.array([*inputs, *matched, *recent.odds(self.now), *centred, c.BIAS])
+        choice = self.choose(node, zone, depth, cells, longest, expected)
+        logits = self.layer.logits(inputs, choice)
+        odds = self.second.odds(logits, choice)
+        places = self.places(node, longest)
+        one = self.refinement.one(odds, places)
 
-        error = bit - mixed
-        for cell, _ in maps:
-            cell[below + (part > 0.5)] += (bit - cell[below + (part > 0.5)]) * 0.02
-        if matched is not None:
-            moved = share + ((matched == bit) - share) * 0.005
-            self.match_share[row] = min(max(moved, 0.001), 0.9999)
-            self.match_gain[row] = self.match_gain.get(row, 0.3) + 0.002 * error * sign
-        for i, (x, state) in enumerate(zip(odds, states, strict=True)):
-            for name in [*rows, ("state", state)]:
-                self.adapt(name, i, error * x)
-            self.adapt(("offset", state), i, error)
-        for cell in cells:
-            cell[bit] += 1
-            cell[2 + bit] += 1
-            if cell[3 - bit] > 2:
-                cell[3 - bit] = cell[3 - bit] // 2 + 1
-        return float(np.clip(one, 2e-6, 1 - 2e-6))
+        self.refinement.learn(odds, places, bit)
+        self.second.learn(logits, choice, bit)
+        self.layer.learn(inputs, choice, bit)
+        recent.learn(bit, self.now)
+        for known, state, guess in zip(self.match_maps, match_states, expected, strict=True):
+            if guess is not None:
+                known.learn(state, guess == bit)
+        for known, state in zip([*self.maps, *self.runs], [*states, *runs], strict=True):
+            if state:
+                known.learn(state, bit)
+        for known, key in zip(self.cells, keys, strict=True):
+            known.setdefault(key, Cell(tick)).write(bit, tick)
+        return clip(one, c.LEAST, 1 - c.LEAST)
+
+    def expect(self, node, depth, zone):
+        """Return the bits that the matches expect, their states, and the inputs that they make."""
+        expected, states, matched, centred = [], [], [], []
+        for guess, match, known in zip(self.guesses, self.matches, self.match_maps, strict=True):
+            bit = None if guess is None else turn_at(self.tree, guess, node, depth)
+            state = step(match.length, c.MATCH_EDGES), zone, min(depth, 15)
+            share, sign = known.entry(state)[0], {None: 0, 0: -1, 1: 1}[bit]
+            expected.append(bit)
+            states.append(state)
+            matched.append(sign * log_odds(share, 1 - share))
+            centred.append(sign * 4 * (share - 0.5))
+        return expected, states, matched, centred
+
+    def choose(self, node, zone, depth, cells, longest, expected):
+        """Return what chooses a row of each set."""
+        field, known, kind = self.text.field, [cell is not None for cell in cells], int(self.tree.kind[node])
+        class1 = field("class6_1")
+        class4 = max(class1 - 1, 0) // 4
+        match = (zone,)
+        if longest is not None:
+            match = zone, expected[longest], step(self.matches[longest].length, c.MATCH_EDGES)
+        return {
+            "one": 0,
+            "hits": (zone, *known[:6]),
+            "kind": kind,
+            "class1": (zone, class1),
+            "class2": (zone, field("class6_2")),
+            "match": match,
+            "depth": (zone, min(depth, 31)),
+            "seen": (zone, min(depth // 2, 7), sum(known) * c.SEEN_STEPS // (len(known) + 1)),
+            "class9": field("class9_1"),
+            "shape": (zone, field("shape1")),
+            "token": field("token1") * 0x9E3779B1 % 2**32 >> 21,
+            "byte": (zone, field("bytes1")),
+            "byte_before": field("bytes2") >> 8,
+            "shape_depth": (zone, field("shape1"), min(depth, 31)),
+            "kind_class": (kind, class4) if kind < c.TOP_KINDS else (zone, class4, "rare"),
+        }
+
+    def places(self, node, longest):
+        """Return the contexts of the five maps."""
+        name, spelled = int(self.tree.names[0, node]), int(self.tree.names[2, node])
+        token1, token2 = (self.text.field(one) for one in ("token1", "token2"))
+        guess = 0 if longest is None else self.guesses[longest] + 1
+        hashes = name, mix(token1, name), mix(mix(token1, token2), name), mix(guess, name)
+        return [h >> 16 for h in (*hashes, mix(self.text.field("word"), spelled))]

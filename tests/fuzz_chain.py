@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import chain
-from wnn_jax.chain import backend, reader, static, tokentree
+from wnn_jax.chain import backend, fields, reader, static, tokentree
 
 KEY = jax.random.key(0)
 V, ROOM, LOG_SLOTS, BLOCK = 12, 100, 4, 8
@@ -18,14 +18,14 @@ TEXT = np.random.default_rng(0).integers(0, V, 60).astype(np.int32)
 @functools.cache
 def network():
     pieces = [b" a", b"b", b" a b", b"c.", b"\n", *(bytes([100 + i]) for i in range(V - 5))]
-    described = (*chain.WORDS[:3], ("byte", "word"), ("bytes3", "bytes3 class6_2"))
+    described = (*chain.WORDS[:3], "byte word", "bytes3 bytes3 class6_2")
     return chain.network(tokentree.clustered(TEXT, pieces, 5), pieces, described)
 
 
 @functools.cache
 def memories():
     """Return memories of both kinds that have learnt, as NumPy arrays, so that none is ever given away."""
-    online = chain.empty_online(network(), LOG_SLOTS, ROOM)
+    online = chain.empty_online(network(), LOG_SLOTS, room=ROOM)
     online, _ = chain.read(network(), online, TEXT, learn=True, block=BLOCK)
     fixed, observed = static.observe(network(), chain.empty_static(network(), LOG_SLOTS), TEXT)
     fixed = static.count(network(), fixed, observed)
@@ -70,7 +70,7 @@ def call(rng):
 def _read(rng, wiring, memory):
     text = fuzz.array(rng, TEXT[:20]) if rng.random() < 0.5 else TEXT[:20]
     learn = bool(rng.random() < 0.5)
-    some = numbers(rng, rate=0.02, block=BLOCK)
+    some = numbers(rng, block=BLOCK)
     # A block is a shape: one that is accepted would be compiled.
     some["block"] = BLOCK if isinstance(some["block"], int) and 0 < some["block"] < 2**22 else some["block"]
     return lambda: chain.read(wiring, again(memory), text, learn=learn, **some)
@@ -118,8 +118,8 @@ def _unweighted(rng, wiring, memory):
 
 
 def _empty(rng, wiring, memory):
-    some = numbers(rng, log_slots=3, room=70)
-    some["room"] = 70 if isinstance(some["room"], int) and 64 < some["room"] <= 2**28 else some["room"]
+    some = numbers(rng, log_slots=3, room=90)
+    some["room"] = 90 if isinstance(some["room"], int) and 80 < some["room"] <= 2**28 else some["room"]
     return lambda: chain.empty_online(network(), **some)
 
 
@@ -196,7 +196,6 @@ def reading(rng, kind, mode, learn=False):
     depth = network().tree.depth
     callback = chain.BitCallback(lambda one: int(rng.random() < 0.5)) if mode == "decoded" else None
     some = {"learn": learn, "argmax": bool(rng.random() < 0.3), "callback": callback}
-    some["rate"] = float(rng.choice([1e-30, 0.02, 1.0])) if learn else 0.0
     some["temperature"], some["top_p"] = (
         float(rng.choice([1e-6, 1.0, 1e3])),
         float(rng.choice([1e-6, 0.5, 1])),
@@ -206,8 +205,11 @@ def reading(rng, kind, mode, learn=False):
     given = ids(rng, BLOCK) if mode == "given" else none[0]
     chance = fuzz.contents(rng, (BLOCK, depth), np.float32) if mode == "sampled" else none[1]
     count = jnp.int32(BLOCK if rng.random() < 0.9 else fuzz.contents(rng, (), np.int32))
-    sizes = {"block": BLOCK, "depth": depth, "learn": learn, "settings": settings}
-    moved = backend.read_on(wiring, memory, given, jnp.asarray(chance), count, **sizes)
+    sizes = {"block": BLOCK, "depth": depth, "settings": settings}
+    read = backend.read_on
+    if kind == "online":
+        read = functools.partial(backend.read_online, learn=learn)
+    moved = read(wiring, memory, given, jnp.asarray(chance), count, **sizes)
     jax.block_until_ready(moved)
     del callback  # it must live until the kernel has ended
     return moved
@@ -225,12 +227,19 @@ def counting(rng, reads):
     return backend.write_counts(wiring, memory.slots, hashes, tokens, **how)
 
 
+def observing(rng):
+    """Call the kernel that observes a text."""
+    wiring, memory = operands(rng, "static")
+    return backend.observe(wiring, fields.of(memory), ids(rng, 20))
+
+
 KERNELS = {
+    "wnn_chain_observe": observing,
     "wnn_chain_count": functools.partial(counting, reads=False),
     "wnn_chain_read": functools.partial(counting, reads=True),
-    "wnn_chain_read_on, given": functools.partial(reading, kind="online", mode="given", learn=True),
-    "wnn_chain_read_on, decoded": functools.partial(reading, kind="online", mode="decoded", learn=True),
-    "wnn_chain_read_frozen, given": functools.partial(reading, kind="online", mode="given"),
-    "wnn_chain_read_frozen, drawn": functools.partial(reading, kind="online", mode="sampled"),
-    "wnn_chain_read_frozen, static": functools.partial(reading, kind="static", mode="sampled"),
+    "wnn_chain_learn_on, given": functools.partial(reading, kind="online", mode="given", learn=True),
+    "wnn_chain_learn_on, decoded": functools.partial(reading, kind="online", mode="decoded", learn=True),
+    "wnn_chain_online_frozen, given": functools.partial(reading, kind="online", mode="given"),
+    "wnn_chain_online_frozen, drawn": functools.partial(reading, kind="online", mode="sampled"),
+    "wnn_chain_read_frozen": functools.partial(reading, kind="static", mode="sampled"),
 }

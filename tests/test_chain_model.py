@@ -14,7 +14,7 @@ from wnn_jax.data import text
 from wnn_jax.saving.progress import Progress
 
 QUICK = chain.ChainConfig(
-    neurons="bytes", memory_mib=2, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
+    neurons=chain.BYTES, memory_mib=6, chunk=512, readout=chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
 )
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "chain_edition_1.tar.xz"
 
@@ -161,9 +161,10 @@ def test_models_saved_before_edition_2_are_read(tmp_path, mode, nats):
         ),
         ({"chunk": 0}, "chunk=0 is out of range: give a whole number of at least 1 and at most 4194304"),
         ({"rare": -1}, "rare=-1 is out of range: give a whole number of at least 0"),
-        ({"rate": 0.0}, "rate=0.0 is out of range: give a finite number above 0 and at most 1"),
-        ({"rate": 1e38}, "rate=1e.38 is out of range: give a finite number above 0 and at most 1"),
-        ({"rate": float("nan")}, "rate=nan is out of range: give a finite number above 0 and at most 1"),
+        ({"neurons": ()}, "no neuron is described"),
+        ({"neurons": ("node token9",)}, "unknown view or field 'token9'"),
+        ({"sets": ("kind", "one")}, "sets=kind,one must begin with one, and name each once"),
+        ({"sets": ("one", "kinds")}, "sets=one,kinds must begin with one, and name each once"),
         ({"chunk": 2.5}, "chunk=2.5 is not a whole number: give a whole number of at least 1"),
     ],
 )

@@ -73,6 +73,17 @@ def test_fields_may_be_renamed_or_given():
         parse("--size=1", given=("size",))
 
 
+def test_flags_change_a_config_that_the_command_chooses():
+    preset = Outer(5, ("b",), name="x", inner=Inner(3.0))
+    assert parse(over="as in the preset").outer(preset) == preset
+    change = parse("--noloud", "--depth=2", "--kinds=a", over="as in the preset").outer
+    assert change(preset) == Outer(5, ("a",), name="x", loud=False, inner=Inner(2.0))
+    assert change(Outer(6)) == Outer(6, loud=False, inner=Inner(2.0))
+    shown = Command("made", "Made.", print, outer=Group(Outer, over="as in the preset")).help()
+    assert "how large it is. [as in the preset]" in shown
+    assert "whether it is loud. [as in the preset]" in shown
+
+
 @pytest.mark.parametrize(
     ("flag", "message"),
     [

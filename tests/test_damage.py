@@ -15,7 +15,6 @@ import pathlib
 import resource
 import shutil
 import stat
-import struct
 import subprocess
 import zipfile
 
@@ -28,7 +27,6 @@ from experiments import reproduce
 from experiments.reporting import rows
 from experiments.shared import plots, tables
 from wnn_jax import eam, files, metrics, ram, vocab
-from wnn_jax.chain import archive
 from wnn_jax.data import tokenizers
 from wnn_jax.saving import checkpoint, folders, layers, packing, progress
 
@@ -124,47 +122,6 @@ def test_progress(tmp_path, share):
     assert sorted(x.name for x in second.parent.iterdir()) == ["1", "3"]
     assert begin().latest(lambda _, data: data) == {"step": 3}
     print(f"progress: {count} damaged folders noticed")
-
-
-@pytest.mark.parametrize("share", [1.0])
-def test_an_archive(share):
-    data = b"the cat sat on the mat. " * 8
-    packed, count = archive.compress(data), 0
-    for hurt in damaged(packed, share):
-        said = refusal(lambda hurt=hurt: archive.decompress(hurt))
-        assert "damaged" in said or "not compressed by" in said or "has schema" in said
-        count += 1
-    refusal(lambda: archive.decompress(packed + b"\0\0\0\0"))
-    print(f"archive: {count} damaged archives refused")
-    assert archive.decompress(packed) == data
-
-
-def sealed_archive(kernels=None, first=b"\0" * 6, size=9, digest=b"\0" * 8, payload=b"\1\2\3\4" * 8):
-    kernels = archive._BACKENDS.index(archive._kernels()) if kernels is None else kernels
-    head = struct.pack("<4sBB6sQ8s", b"WNNC", 2, kernels, first, size, digest)
-    return head + archive._hash(head + payload)[:8] + payload
-
-
-@pytest.mark.parametrize(
-    ("fields", "said"),
-    [
-        ({"size": 2**39}, "says that it holds 549755813888 bytes, but its code of 32 bytes holds at most"),
-        ({"size": 2**63}, "holds at most"),
-        ({"size": 1, "payload": b""}, "holds at most 0"),
-        ({"kernels": 2}, "damaged"),
-        ({"kernels": None, "size": 300}, "by a version whose probabilities differ"),
-        ({"size": 5, "payload": b"\xff" * 8}, "the input"),
-        ({"payload": b"\1\2\3"}, "damaged"),
-        ({"size": 0, "payload": b""}, "by a version whose probabilities differ"),
-    ],
-)
-def test_a_hostile_archive(fields, said):
-    assert said in refusal(lambda: archive.decompress(sealed_archive(**fields)))
-
-
-def test_an_archive_of_other_kernels():
-    other = 1 - archive._BACKENDS.index(archive._kernels())
-    assert "set WNN_JAX_BACKEND" in refusal(lambda: archive.decompress(sealed_archive(kernels=other)))
 
 
 def packed_models():

@@ -18,6 +18,8 @@ def parsed(path):
 def public(tree):
     """The public functions, classes and methods of a module, with their names."""
     for node in tree.body:
+        if isinstance(node, FUNCTIONS) and any(ast.unparse(x) == "overload" for x in node.decorator_list):
+            continue  # the function that follows the overloads has the docstring
         if isinstance(node, FUNCTIONS | ast.ClassDef) and not node.name.startswith("_"):
             yield node.name, node
             if isinstance(node, ast.ClassDef):

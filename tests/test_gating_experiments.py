@@ -67,7 +67,7 @@ def test_gating_on_the_bitwise_command(tmp_path, corpus):
 @pytest.mark.long
 def test_gating_on_the_chain_command(tmp_path, corpus):
     sizes = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1", "--gate_places=20"]
-    flags = [f"--corpus={corpus}", *sizes, *QUICK[3:], "--modes=static", "--noaccuracy"]
+    flags = [f"--corpus={corpus}", *sizes, *QUICK[3:], "--preset=static", "--noaccuracy"]
     stands = []
     for name, more in (("gated", [GATING]), ("plain", [])):
         folders = f"--workdir={tmp_path / name}", f"--checkpoint={tmp_path / name / 'saved'}"
@@ -126,7 +126,7 @@ def test_a_killed_tiered_run_continues_to_the_same_rows(tmp_path, corpus):
         ("bitwise", ["--gating=token", "--gate_bits=20", "--context=2", "--bits=8"], "address_bits=20 are"),
         ("bitwise", ["--gating=engram", "--engram_orders=3,2"], "orders must be 1 or more, and rise"),
         ("bitwise", ["--gating=engram", "--engram_orders=two"], "--engram_orders takes ints between commas"),
-        ("chain", ["--gating=bit", "--modes=online"], "--gating needs static among the --modes"),
+        ("chain", ["--gating=bit", "--preset=fast"], "--gating needs static among the --preset"),
         ("chain", ["--gating=bit", "--gate_leak=0"], "leak=0.0 is out of range"),
     ],
 )

@@ -18,7 +18,7 @@ from wnn_jax.chain import archive
 from wnn_jax.data import text, tokenizers
 from wnn_jax.saving import checkpoint, locks, progress
 
-CHAIN = ("--modes=online", "--memory_mib=2", "--neurons=bytes", "--rare=0", "--transformer_epochs=0")
+CHAIN = ("--preset=fast", "--memory_mib=2", "--neurons=bytes", "--rare=0", "--transformer_epochs=0")
 
 HOLD = """
 import sys, time
@@ -167,13 +167,42 @@ def test_compressing_continues_between_parts_with_the_same_bytes(tmp_path, monke
 
         where = tmp_path / work.__name__
         with pytest.raises(KeyboardInterrupt):
-            work(given, stop, where)
-        assert work(given, stop, where) == (packed if given is data else data)
+            work(given, on_step=stop, resume=where)
+        assert work(given, on_step=stop, resume=where) == (packed if given is data else data)
         assert seen == [4096, 8192, 8692, 8692]
         with pytest.raises(ValueError, match=r"other work, which differs in input"):
-            work(given[:-1] + b"z" if given is data else archive.compress(b"a"), None, where)
+            work(given[:-1] + b"z" if given is data else archive.compress(b"a"), resume=where)
     with pytest.raises(files.Damaged, match="damaged"):
         archive.decompress(packed[:-4])
+
+
+KILLED = """
+import os, pathlib, sys
+from wnn_jax.chain import archive
+
+source, where, work = sys.argv[1:]
+archive._PART, archive._SAVE_SECONDS = 4096, 0.0
+step = lambda done, total: os.kill(os.getpid(), 9) if done == total else None
+getattr(archive, work)(pathlib.Path(source).read_bytes(), on_step=step, resume=where)
+"""
+
+
+@pytest.mark.parametrize("work", ["compress", "decompress"])
+def test_compressing_that_is_killed_ends_with_the_same_bytes(work, tmp_path, monkeypatch):
+    """Kill -9 in the last of three parts."""
+    monkeypatch.setattr(archive, "_PART", 4096)
+    data = b"".join(b"line %d of %d\n" % (i, i * i) for i in range(600))[:9000]
+    packed = archive.compress(data)
+    source = tmp_path / "source"
+    source.write_bytes(data if work == "compress" else packed)
+    line = [sys.executable, "-c", KILLED, str(source), str(tmp_path / "saved"), work]
+    assert subprocess.run(line, check=False).returncode == -signal.SIGKILL
+    seen = []
+    again = getattr(archive, work)(
+        source.read_bytes(), on_step=lambda done, _: seen.append(done), resume=tmp_path / "saved"
+    )
+    assert seen == [9000]  # the first two parts were saved
+    assert again == (packed if work == "compress" else data)
 
 
 def chain_of_bytes():

@@ -26,7 +26,6 @@ print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
 """
 HEAVY = {
     "absl",
-    "constriction",
     "datasets",
     "matplotlib",
     "optax",

@@ -22,7 +22,8 @@ _MOST = 1 << 30  # bytes of a file of rows
 FOLDER = pathlib.Path(__file__).parents[2] / "results"
 _SMALL = 0.1  # differences of smaller numbers are judged as those of this one
 DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data sets
-_UNSEEDED = ("wisardpkg",)  # rows of programs that take no seed, and may not be installed
+# Rows of programs that take no seed, or may not be installed.
+_UNSEEDED = ("wisardpkg", "zstd --ultra -22", "zpaq -m5")
 # Keys of a record that all rows of a run share; `Results` writes them into each.
 _HEAD = ("experiment", "train_tokens", "eval_tokens", "data", "config", "seed", "seeds", "versions", "device")
 _HEAD += ("backend", "time")

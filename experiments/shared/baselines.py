@@ -18,6 +18,7 @@ def add(
     orders: Sequence[int] = (2, 5),
     cache: bool = False,
     extra: Mapping[str, Callable[[], ngram.Prediction | bitwise.Scores]] | None = None,
+    more: Callable[[str], Mapping[str, Any]] = lambda _: {},
 ) -> dict[str, ngram.Prediction]:
     """Add the rows of `ngram.baselines`, and return their predictions by name.
 
@@ -27,11 +28,12 @@ def add(
       orders: see `ngram.baselines`.
       cache: see `ngram.baselines`.
       extra: more rows, by name: functions that are called after the row ``uniform``.
+      more: returns other values of a row by its name.
     """
     rows: dict[str, ngram.Prediction] = {}
     started = time.perf_counter()
     for name, prediction in ngram.baselines(corpus.train, corpus.test, corpus.vocabulary, orders, cache):
-        add_row(results, corpus, name, prediction, time.perf_counter() - started)
+        add_row(results, corpus, name, prediction, time.perf_counter() - started, **more(name))
         rows[name] = prediction
         for own, predict in (extra or {}).items() if name == "uniform" else ():
             started = time.perf_counter()

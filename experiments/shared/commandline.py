@@ -64,12 +64,15 @@ class Group:
         function that makes the config from these fields.
       repeats: fields of many values whose flag may be given several times, and then takes the values of all.
         Of any other flag the last occurrence counts.
+      over: words for the origin of the defaults, if the command chooses a config itself, such as a preset.
+        The option is then a function that gets this config and returns it with the values of the given flags.
     """
 
     config: Any
     names: Mapping[str, str] = dataclasses.field(default_factory=dict)
     given: tuple[str, ...] = ()
     repeats: tuple[str, ...] = ()
+    over: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +89,7 @@ class _Flag:
     choices: tuple[Any, ...]
     config: type  # the class of the field
     repeats: bool = False
+    over: str = ""  # the origin of the default, where there is none
 
     @property
     def form(self) -> tuple[Any, ...]:
@@ -127,10 +131,11 @@ class _Flag:
         """Return the lines of the help about this flag."""
         if self.kind is bool and not self.many:
             head = f"--[no]{self.name}"
-            value = str(self.default).lower()
+            value = "" if self.default is None else str(self.default).lower()
         else:
             head = f"--{self.name}"
             value = ",".join(map(str, self.default or ())) if self.many else self.default
+        value = self.over or value
         default = "" if value in (None, "") else f" [{value}]"
         choices = f" ({', '.join(map(str, self.choices))})" if self.choices else ""
         body = textwrap.wrap(f"{self.help}{choices}{default}", _WIDTH - 26)
@@ -206,7 +211,7 @@ class Command:
         for title, group in self._groups.items():
             chosen = {flag.path: flag.parse(values[flag.name].value) for flag in self.flags[title]}
             make = functools.partial(_make_group, group, chosen)
-            parsed[title] = make if group.given else make()
+            parsed[title] = make if group.given or group.over else make()
         return types.SimpleNamespace(**parsed)
 
     def run(self, arguments: Sequence[str] | None = None) -> int:
@@ -333,7 +338,10 @@ def _flags(group: Group):
         name = group.names.get(field.name, field.name)
         repeats = field.name in group.repeats
         form = _form(hints[field.name])
-        yield _Flag(name, (field.name,), default, said[field.name], *form, config=config, repeats=repeats)
+        if group.over:
+            default = None
+        flag = _Flag(name, (field.name,), default, said[field.name], *form, config=config, repeats=repeats)
+        yield dataclasses.replace(flag, over=group.over)
 
 
 def _default(config: Any, field: dataclasses.Field) -> Any:
@@ -359,20 +367,31 @@ def _form(hint: Any) -> tuple[type, bool, bool, tuple[Any, ...]]:
     return hint, False, False, ()
 
 
-def _make_group(group: Group, chosen: Mapping[tuple[str, ...], Any], **given: Any) -> Any:
-    """Make the config of a group.
+def _make_group(group: Group, chosen: Mapping[tuple[str, ...], Any], config: Any = None, **given: Any) -> Any:
+    """Make the config of a group, or change the given one if the group has no defaults of its own.
 
     Raises:
       ValueError: a value is refused; the message begins with the name of the flag where it has another name
         than the field.
     """
     try:
+        if group.over:
+            return _changed(config, {path: x for path, x in chosen.items() if x is not None})
         return _make(group.config, chosen, **given)
     except ValueError as error:
         field, separator, rest = str(error).partition("=")
         if separator and field in group.names:
             raise ValueError(f"{group.names[field]}={rest}") from error
         raise
+
+
+def _changed(config: Any, chosen: Mapping[tuple[str, ...], Any]) -> Any:
+    """Return a config with other values in the fields that flags chose."""
+    values = {}
+    for name in {path[0] for path in chosen}:
+        inner = {path[1:]: x for path, x in chosen.items() if path[0] == name}
+        values[name] = inner[()] if () in inner else _changed(getattr(config, name), inner)
+    return dataclasses.replace(config, **values)
 
 
 def _make(config: Any, chosen: Mapping[tuple[str, ...], Any], **given: Any) -> Any:

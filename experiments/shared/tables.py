@@ -62,14 +62,26 @@ class Results:
         files.append(self._path, json.dumps(record))
         self.rows.append(record)
 
-    def print(self) -> None:
-        """Print the table, in the order in which the rows were added."""
+    def print(self, kinds: Mapping[str, str] | None = None) -> None:
+        """Print the table, in the order in which the rows were added.
+
+        Args:
+          kinds: the titles of the kinds of rows that are not to be ranked together, by the ``kind`` of a row;
+            each kind has a table of its own. A row without a kind is of the first.
+        """
         width = max(len(row["row"]) for row in self.rows)
-        print(f"{'':{width}}" + "".join(f"{name.replace('_', ' '):>15}" for name in COLUMNS))
-        for row in self.rows:
-            values = ((_FORMATS.get(name, "{:.1f}"), row[name]) for name in COLUMNS)
-            cells = ("-" if value is None else form.format(value) for form, value in values)
-            print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
+        heads = "".join(f"{name.replace('_', ' '):>15}" for name in COLUMNS)
+        first = next(iter(kinds or {"": ""}))
+        for kind, title in (kinds or {"": ""}).items():
+            rows = [row for row in self.rows if not kinds or row.get("kind", first) == kind]
+            if title and rows:
+                print(f"\n{title}")
+            if rows:
+                print(f"{'':{width}}{heads}")
+            for row in rows:
+                values = ((_FORMATS.get(name, "{:.1f}"), row[name]) for name in COLUMNS)
+                cells = ("-" if value is None else form.format(value) for form, value in values)
+                print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
 
 
 def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ namespace wnn {
 namespace chain {
 
 constexpr int kMostNeurons = 256;
-constexpr int kMostInputs = 4 * kMostNeurons + 32;
+constexpr int kMostInputs = 5 * kMostNeurons + 32;
 constexpr int kInputBlock = 16;  // inputs are padded to whole blocks of this
 constexpr int kSetBlock = 8;     // sets are padded to whole blocks of this
 
@@ -21,6 +21,7 @@ struct OnlineMemory {
   uint32_t* slots;      // [n, S, 4]
   uint32_t* lists;      // [n, lists, 8], or nothing
   float* maps;          // [n, kMapStates, 2]: a probability and its visits
+  float* run_maps;      // [n, kRunStates, 2], or nothing
   float* match_maps;    // [3, kMatchStates, 2]
   float* recent;        // [M, 3, 2]
   uint32_t* recent_at;  // [M]
@@ -35,6 +36,7 @@ struct OnlineMemory {
 struct OnlineShape {
   int64_t neurons, sets, inputs, set_lanes;  // the last two with their padding
   int log_slots, log_lists;                  // log_lists: -1 without lists
+  bool runs;
 };
 
 // Where the cells of the neurons at one node are.
@@ -51,6 +53,7 @@ struct Online {
   OnlineShape shape;
   const int32_t* set;               // [sets]
   int64_t first_row[kWeightSetRows];  // the first row of the weights of each chosen set
+  int parent[kWeightSetRows];         // an earlier set, whose row stands for a row that was never visited
   int64_t final_row[kFinals];
 
   // The token.
@@ -69,10 +72,12 @@ struct Online {
   Located located[2];
   uint32_t* cell[kMostNeurons];
   float* map[kMostNeurons];         // null where the context is unknown
+  float* run_map[kMostNeurons];     // null where both bits came, or none
   float* match_map[kMatches];
   int32_t expected[kMatches];       // -1 where a match does not reach the node
   float x[kMostInputs];
   int64_t row[kWeightSetRows];
+  const float* used[kWeightSetRows];  // the weights that predicted
   float logit[kWeightSetRows + kSetBlock], one[kWeightSetRows + kSetBlock];
   int64_t last_row[kFinals];
   float last_one[kFinals];

@@ -27,7 +27,7 @@ int LogOf(int64_t x) {
 struct Buffers {
   U32Cells slots;
   U32Cube lists;
-  F32Cube maps, match_maps, recent;
+  F32Cube maps, run_maps, match_maps, recent;
   U32 recent_at;
   F32Matrix weights, sums;
   U8 visited;
@@ -55,10 +55,10 @@ ffi::Error MakeShape(const Buffers& buffers, const Tree& tree, const I32& view, 
   for (int set : kFinalSets) final_rows += kSetRows[set];
   for (int64_t c = 0; c < n; ++c)
     WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
-  const bool lists = Dim(buffers.lists, 0) > 0;
-  const int64_t inputs = Padded((lists ? 4 : 3) * n + 2 * kMatches + kRecencies + 1, kInputBlock);
+  const bool lists = Dim(buffers.lists, 0) > 0, runs = Dim(buffers.run_maps, 0) > 0;
+  const int64_t inputs = Padded((3 + lists + runs) * n + 2 * kMatches + kRecencies + 1, kInputBlock);
   const int log_buckets = LogOf(Dim(buffers.slots, 1));
-  shape = {n, count, inputs, Padded(count, kSetBlock), log_buckets + 2, lists ? LogOf(Dim(buffers.lists, 1)) : -1};
+  shape = {n, count, inputs, Padded(count, kSetBlock), log_buckets + 2, lists ? LogOf(Dim(buffers.lists, 1)) : -1, runs};
   WNN_REQUIRE(Dim(buffers.slots, 0) == n && log_buckets >= 0 && log_buckets <= 26 &&
                   Dim(buffers.slots, 2) == kBucket && Dim(buffers.slots, 3) == kWideCell,
               "slots must be [neurons, a power of two up to 2^26, 4, 4]");
@@ -67,6 +67,8 @@ ffi::Error MakeShape(const Buffers& buffers, const Tree& tree, const I32& view, 
                     Dim(buffers.lists, 2) == kListWords,
                 "lists must be [neurons, a power of two up to 2^26, 8]");
   WNN_REQUIRE(Dim(buffers.maps, 0) == n && Dim(buffers.maps, 1) == kMapStates && Dim(buffers.maps, 2) == 2 &&
+                  (!runs || (Dim(buffers.run_maps, 0) == n && Dim(buffers.run_maps, 1) == kRunStates &&
+                             Dim(buffers.run_maps, 2) == 2)) &&
                   Dim(buffers.match_maps, 0) == kMatches && Dim(buffers.match_maps, 1) == kMatchStates &&
                   Dim(buffers.match_maps, 2) == 2,
               "the maps have the wrong shapes");
@@ -97,12 +99,12 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 // wnn_jax/chain/backend.py passes the same arguments in the same order.
 #define WNN_ONLINE_PARAMETERS                                                                            \
   WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, I32 sets, U32Cells slots,     \
-      U32Cube lists, F32Cube maps, F32Cube match_maps, F32Cube recent, U32 recent_at, \
+      U32Cube lists, F32Cube maps, F32Cube run_maps, F32Cube match_maps, F32Cube recent, U32 recent_at, \
       F32Matrix weights, F32Matrix sums, U8 visited, F32Matrix finals, U32 final_visits, F32Cube refined, I32 text, I32Matrix match_table, \
       U32 position, U32 registers, U32Cube followed, U32Matrix line, I32 tokens, F32Matrix chance, I32 count
 #define WNN_ONLINE_ARGUMENTS                                                                             \
   WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<I32>().Arg<U32Cells>()             \
-      .Arg<U32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<U32>().Arg<F32Matrix>()             \
+      .Arg<U32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<U32>().Arg<F32Matrix>()             \
       .Arg<F32Matrix>().Arg<U8>().Arg<F32Matrix>().Arg<U32>().Arg<F32Cube>().Arg<I32>().Arg<I32Matrix>()           \
       .Arg<U32>().Arg<U32>().Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>()
 #define WNN_ONLINE_MOVES                                                                                 \
@@ -119,7 +121,7 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 #define WNN_CHECK_ONLINE                                                                                 \
   WNN_MAKE_TREE;                                                                                         \
   WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));                                             \
-  const Buffers buffers{slots,  lists,   maps,    match_maps, recent, recent_at, weights, sums, visited, \
+  const Buffers buffers{slots,  lists,   maps,    run_maps, match_maps, recent, recent_at, weights, sums, visited, \
                         finals, final_visits, refined, text,    match_table, position,   registers, followed,  line};  \
   OnlineShape shape;                                                                                     \
   WNN_CHECK(MakeShape(buffers, tree, view, sets, shape));                                                \
@@ -144,7 +146,7 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 
 // Reads on and learns. All parts of the memory are returned, because all may change.
 ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::Result<U32Cube> lists_out,
-                   ffi::Result<F32Cube> maps_out, ffi::Result<F32Cube> match_maps_out,
+                   ffi::Result<F32Cube> maps_out, ffi::Result<F32Cube> run_maps_out, ffi::Result<F32Cube> match_maps_out,
                    ffi::Result<F32Cube> recent_out, ffi::Result<U32> recent_at_out,
                    ffi::Result<F32Matrix> weights_out, ffi::Result<F32Matrix> sums_out, ffi::Result<U8> visited_out,
                    ffi::Result<F32Matrix> finals_out, ffi::Result<U32> final_visits_out,
@@ -154,6 +156,7 @@ ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::
   WNN_CHECK(SameShape(slots, slots_out));
   WNN_CHECK(SameShape(lists, lists_out));
   WNN_CHECK(SameShape(maps, maps_out));
+  WNN_CHECK(SameShape(run_maps, run_maps_out));
   WNN_CHECK(SameShape(match_maps, match_maps_out));
   WNN_CHECK(SameShape(recent, recent_out));
   WNN_CHECK(SameShape(recent_at, recent_at_out));
@@ -164,7 +167,7 @@ ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::
   WNN_CHECK(SameShape(finals, finals_out));
   WNN_CHECK(SameShape(refined, refined_out));
   const OnlineMemory memory{Carried(slots, slots_out),           Carried(lists, lists_out),
-                            Carried(maps, maps_out),             Carried(match_maps, match_maps_out),
+                            Carried(maps, maps_out),             Carried(run_maps, run_maps_out),     Carried(match_maps, match_maps_out),
                             Carried(recent, recent_out),         Carried(recent_at, recent_at_out),
                             Carried(weights, weights_out),       Carried(sums, sums_out),
                             Carried(visited, visited_out),       Carried(finals, finals_out),
@@ -177,7 +180,7 @@ ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::
 ffi::Error ReadFrozen(WNN_ONLINE_PARAMETERS, WNN_ONLINE_MOVES, WNN_ONLINE_SETTINGS) {
   WNN_CHECK_ONLINE;
   const OnlineMemory memory{slots.typed_data(),   lists.typed_data(),        maps.typed_data(),
-                            match_maps.typed_data(), recent.typed_data(),    recent_at.typed_data(),
+                            run_maps.typed_data(), match_maps.typed_data(), recent.typed_data(),    recent_at.typed_data(),
                             weights.typed_data(), sums.typed_data(),         visited.typed_data(),
                             finals.typed_data(),  final_visits.typed_data(), refined.typed_data()};
   OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, false);
@@ -189,7 +192,7 @@ ffi::Error ReadFrozen(WNN_ONLINE_PARAMETERS, WNN_ONLINE_MOVES, WNN_ONLINE_SETTIN
 XLA_FFI_DEFINE_HANDLER_SYMBOL(
     WnnChainLearnOn, LearnOn,
     ffi::Ffi::Bind() WNN_ONLINE_ARGUMENTS
-        .Ret<U32Cells>().Ret<U32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<U32>().Ret<F32Matrix>()
+        .Ret<U32Cells>().Ret<U32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<F32Cube>().Ret<U32>().Ret<F32Matrix>()
         .Ret<F32Matrix>().Ret<U8>().Ret<F32Matrix>().Ret<U32>().Ret<F32Cube>() WNN_ONLINE_MOVED WNN_ONLINE_ATTRIBUTES);
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainOnlineFrozen, ReadFrozen,

@@ -122,6 +122,7 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
     uint32_t* cell = Find(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
     o.cell[c] = cell;
     o.map[c] = nullptr;
+    o.run_map[c] = nullptr;
     if (!cell) {
       terms.Set(c, 1.0f, 1.0f);
       terms.Set(n + c, 1.0f, 1.0f);
@@ -138,12 +139,22 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
     state = state * 2 + (n0 + n1 > f0 + f1 + 2);
     o.map[c] = o.memory.maps + (c * kMapStates + state * kZones + zone) * 2;
     __builtin_prefetch(o.map[c]);
+    if (o.shape.runs && (!n0 || !n1)) {
+      const int run = Least(static_cast<int>(n0 + n1), kRunMost) * 2 + (n1 > 0);
+      o.run_map[c] = o.memory.run_maps + (c * kRunStates + run * kZones + zone) * 2;
+      __builtin_prefetch(o.run_map[c]);
+    }
     ++seen;
     if (c < kHitNeurons) hits |= 1 << c;
   }
   for (int64_t c = 0; c < n; ++c) {
     const float p = o.map[c] ? o.map[c][0] : 0.5f;
     terms.Set(2 * n + c, p, 1.0f - p);
+  }
+  const int64_t runs = (o.shape.log_lists < 0 ? 3 : 4) * n;
+  for (int64_t c = 0; o.shape.runs && c < n; ++c) {
+    const float p = o.run_map[c] ? o.run_map[c][0] : 0.5f;
+    terms.Set(runs + c, p, 1.0f - p);
   }
   return seen;
 }
@@ -196,12 +207,13 @@ inline void ReadRecent(Online& o, Terms& terms, int64_t at) {
 
 // Chooses a row of each set.
 inline void ChooseRows(Online& o, int hits, int seen, int match) {
-  const int zone = o.zone;
+  const int zone = o.zone, kind = o.tree.kind[o.node];
+  const int class4 = o.class1 ? static_cast<int>(o.class1 - 1) >> 2 : 0;
   const int seen_step = Least(seen * kSeenSteps / static_cast<int>(o.shape.neurons + 1), kSeenSteps - 1);
   const int64_t rows[kWeightSetRows] = {
       0,
       hits + kHits / 2 * zone,
-      o.tree.kind[o.node],
+      kind,
       o.class1 + kClasses * zone,
       o.class2 + kClasses * zone,
       match,
@@ -212,6 +224,8 @@ inline void ChooseRows(Online& o, int hits, int seen, int match) {
       (o.token1 * 0x9E3779B1u) >> (32 - kTokenRowsLog),
       o.byte + 256 * zone,
       o.byte_before,
+      o.shape1 + kShapes * (zone + 2 * Least(o.depth, 31)),
+      kind < kTopKinds ? kind * 16 + class4 : kTopKinds * 16 + class4 + 16 * zone,
   };
   for (int64_t k = 0; k < o.shape.sets; ++k) o.row[k] = o.first_row[k] + rows[o.set[k]];
   for (int k = 0; k < kFinals; ++k) o.last_row[k] = o.final_row[k] + rows[kFinalSets[k]];
@@ -245,11 +259,10 @@ inline void Move(float* weights, const float* x, float step, int64_t size) {
 
 inline float Mixed(Online& o) {
   const OnlineShape& shape = o.shape;
-  const float* first = o.memory.weights;
   for (int64_t k = 0; k < shape.sets; ++k) {
-    // A row that was never visited is the row of the first set, which has one.
-    const float* w = o.memory.visited[o.row[k]] ? o.memory.weights + o.row[k] * shape.inputs : first;
-    o.logit[k] = Dot(w, o.x, shape.inputs);
+    // A row that was never visited is the row of its parent. The first set has one row, and no parent.
+    o.used[k] = o.memory.visited[o.row[k]] || !k ? o.memory.weights + o.row[k] * shape.inputs : o.used[o.parent[k]];
+    o.logit[k] = Dot(o.used[k], o.x, shape.inputs);
   }
   for (int64_t k = shape.sets; k < shape.set_lanes; ++k) o.logit[k] = 0.0f;
   for (int64_t k = 0; k < shape.set_lanes; k += kLane) {
@@ -290,11 +303,11 @@ float Predict(Online& o, int32_t node) {
   o.next_at = 1 - o.next_at;
   o.node = node;
   o.zone = o.tree.spelled[node];
-  const int64_t n = o.shape.neurons, sources = o.shape.log_lists < 0 ? 3 : 4;
+  const int64_t n = o.shape.neurons, sources = 3 + (o.shape.log_lists >= 0) + o.shape.runs;
   Terms terms;
   int hits = 0;
   const int seen = ReadCells(o, terms, hits);
-  if (sources == 4) ReadLists(o, terms);
+  if (o.shape.log_lists >= 0) ReadLists(o, terms);
   const int64_t logs = sources * n + kMatches + kRecencies, whole = (logs + kLane - 1) / kLane * kLane;
   float centred[kMatches];
   const int longest = ReadMatches(o, terms, sources * n, centred);
@@ -324,6 +337,7 @@ inline void LearnCells(Online& o, int bit) {
   const float target = static_cast<float>(bit);
   for (int64_t c = 0; c < o.shape.neurons; ++c) {
     if (o.map[c]) MoveMap(o.map[c], target);
+    if (o.run_map[c]) MoveMap(o.run_map[c], target);
     uint32_t* cell = o.cell[c];
     if (!cell) {
       cell = Claim(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
@@ -386,11 +400,11 @@ void Learn(Online& o, int bit) {
     Move(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, (target - o.last_one[k]) * rate, shape.set_lanes);
     if (visits < kCountMost) ++visits;
   }
-  // The first set moves last: rows that were never visited begin as its row was when it predicted.
+  // Parents move after their children: a row that was never visited begins as its parent was when it predicted.
   for (int64_t k = shape.sets - 1; k >= 0; --k) {
     uint8_t& visited = o.memory.visited[o.row[k]];
     float* w = o.memory.weights + o.row[k] * shape.inputs;
-    if (!visited && k) std::memcpy(w, o.memory.weights, sizeof(float) * shape.inputs);
+    if (w != o.used[k]) std::memcpy(w, o.used[k], sizeof(float) * shape.inputs);
     visited = 1;
     Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, target - o.one[k], shape.inputs);
   }

@@ -49,6 +49,8 @@ class OnlineReader {
     for (int64_t k = 0; k < shape.sets; ++k) {
       o.first_row[k] = row;
       row += kSetRows[sets[k]];
+      for (int64_t j = 0; j < k && sets[k] == kWeightSetKindClass; ++j)
+        if (sets[j] == kWeightSetKind) o.parent[k] = static_cast<int>(j);
     }
     row = 0;
     for (int k = 0; k < kFinals; ++k) {
@@ -174,7 +176,6 @@ class OnlineReader {
 
   // Moves a token to the front of the lists of all contexts.
   void EndLists(int32_t token) {
-    const Online& o = *online_;
     for (int64_t c = 0; c < neurons_.count; ++c) {
       uint32_t key;
       uint32_t* list = ListOf(c, key);

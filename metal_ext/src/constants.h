@@ -67,6 +67,8 @@ constexpr int kZones = 16;
 constexpr int kMapStates = 25088;
 constexpr int kMapLimit = 1023;
 constexpr float kMapLeast = 0.0005f;
+constexpr int kRunMost = 31;
+constexpr int kRunStates = 1024;
 constexpr int kListed = 7;
 constexpr int kListWords = 8;
 constexpr int kListKey = 20817;
@@ -93,12 +95,13 @@ constexpr float kFinalRateLeast = 0.0015f;
 constexpr float kFinalRateMore = 0.0085f;
 constexpr float kFinalRateHalf = 1000.0f;
 constexpr int kTokenRowsLog = 11;
+constexpr int kTopKinds = 1024;
 constexpr int kMatchKinds = 96;
 constexpr int kSeenSteps = 32;
 constexpr int kRefinements = 5;
 constexpr int kRefinedLog = 16;
 constexpr float kMixedShare = 0.3f;
-constexpr int kSetRows[] = {1, 128, 4160, 130, 130, 96, 64, 512, 513, 128, 2048, 512, 256};
+constexpr int kSetRows[] = {1, 128, 4160, 130, 130, 96, 64, 512, 513, 128, 2048, 512, 256, 4096, 16416};
 constexpr int kFinalSets[] = {0, 2, 5, 3, 6, 1, 4, 10};
 constexpr int kRegisters = 47;
 constexpr int kStaticCell = 4;
@@ -218,7 +221,9 @@ enum WeightSet {
   kWeightSetToken = 10,
   kWeightSetByte = 11,
   kWeightSetByteBefore = 12,
-  kWeightSetRows = 13,
+  kWeightSetShapeDepth = 13,
+  kWeightSetKindClass = 14,
+  kWeightSetRows = 15,
 };
 
 enum StaticSet {

@@ -6,8 +6,9 @@
     print(chain.generate(jax.random.key(1), model, "The game", 200))
 
 A static model keeps the counts of its training text; an online model goes on learning while it reads.
-`compress` and `decompress` code bytes with an online model, and `save` and `load` keep a model in a
-checkpoint.
+Two models of different trees may be mixed (`MixtureConfig`); the same functions take both kinds. `STATIC`,
+`FAST`, `BEST`, `TWO_TREES` and `STATIC_TWO_TREES` are settings to begin with. `compress` and `decompress`
+code bytes with an online model, and `save` and `load` keep a model in a checkpoint.
 
 The functions below these work on two things: a `Network`, which holds the wiring of a model, and a memory,
 which holds what the model has learnt. They are `read`, `sample` and `distribution`, and for the counts of a
@@ -16,38 +17,71 @@ static model `static.count` and `static.fit`.
 Source: docs/semantics/chain.md
 """
 
+from wnn_jax.chain.ablation import Worth, ablate
 from wnn_jax.chain.archive import compress, decompress
-from wnn_jax.chain.config import BYTES, WORDS, ChainConfig, ReadoutConfig
+from wnn_jax.chain.config import (
+    BEST,
+    BYTES,
+    BYTES_BEST,
+    BYTES_FAST,
+    FAST,
+    STATIC,
+    STATIC_TWO_TREES,
+    TWO_TREES,
+    WORDS,
+    ChainConfig,
+    MixtureConfig,
+    ReadoutConfig,
+)
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.costs import TrainingCost, training_cost
-from wnn_jax.chain.fitted import (
-    ChainModel,
-    ChainStep,
-    Evaluation,
-    TextScore,
+from wnn_jax.chain.face import (
     build,
-    empty,
+    check_target,
     evaluate,
     fit,
     generate,
+    load,
+    probabilities,
+    save,
     score,
-    unweighted,
 )
+from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, TextScore, empty, unweighted
 from wnn_jax.chain.memory import Memory, StaticMemory, empty_static, log_slots, log_slots_for
+from wnn_jax.chain.mixing import MixtureModel, constant_balance, mix
 from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
 from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback, Reading, ReadSettings
-from wnn_jax.chain.stored import load, save
+from wnn_jax.chain.searching import (
+    ContextObjective,
+    ContextSearchConfig,
+    ContextText,
+    FoundContexts,
+    search_contexts,
+)
 
 __all__ = [
+    "BEST",
     "BYTES",
+    "BYTES_BEST",
+    "BYTES_FAST",
+    "FAST",
+    "STATIC",
+    "STATIC_TWO_TREES",
+    "TWO_TREES",
     "WORDS",
     "BitCallback",
     "ChainConfig",
     "ChainModel",
     "ChainStep",
+    "ContextObjective",
+    "ContextSearchConfig",
+    "ContextText",
     "Evaluation",
+    "FoundContexts",
     "Memory",
+    "MixtureConfig",
+    "MixtureModel",
     "Network",
     "OnlineMemory",
     "ReadSettings",
@@ -56,8 +90,12 @@ __all__ = [
     "StaticMemory",
     "TextScore",
     "TrainingCost",
+    "Worth",
+    "ablate",
     "build",
+    "check_target",
     "compress",
+    "constant_balance",
     "decode",
     "decompress",
     "distribution",
@@ -70,12 +108,15 @@ __all__ = [
     "load",
     "log_slots",
     "log_slots_for",
+    "mix",
     "nats",
     "network",
+    "probabilities",
     "read",
     "sample",
     "save",
     "score",
+    "search_contexts",
     "training_cost",
     "turns",
     "unweighted",

@@ -89,6 +89,10 @@ BYTES = (
     "node folded1 folded2 folded3",
 )
 
+# A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
+# is read: its title, and what followed when a context stood last.
+IN_CONTEXT_FIELDS = ("title", "next_")
+
 
 SETS = tuple(one.name.lower() for one in WeightSet)
 
@@ -160,6 +164,7 @@ class ChainConfig:
         neuron that uses one of them is dropped.
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
+      runs: whether contexts after which only one bit ever came are an input of their own in an online model.
       memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
@@ -177,6 +182,7 @@ class ChainConfig:
     without: tuple[str, ...] = ()
     sets: tuple[str, ...] = SETS
     lists: bool = True
+    runs: bool = False
     memory_mib: int = 1536
     chunk: int = 16384
     readout: ReadoutConfig = ReadoutConfig()
@@ -208,7 +214,59 @@ class ChainConfig:
         dropped = set(self.without)
         return tuple(one for one in self.neurons if not dropped & set(one.split()))
 
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron reads a field by which the model remembers the text that it reads."""
+        return any(field.startswith(IN_CONTEXT_FIELDS) for one in self.described for field in one.split())
+
+
+@dataclasses.dataclass(frozen=True)
+class MixtureConfig:
+    """The settings of two chain models that are mixed: P(token) = w P1(token) + (1 - w) P2(token).
+
+    Attributes:
+      first: the settings of the first model.
+      second: the settings of the second model, which should have another tree.
+      rate: step size of the weight's log-odds after each token. It applies to online models; two static
+        models have a constant weight, which is learnt on the end of the training text.
+
+    Raises:
+      ValueError: a value is out of range, or one model is static and the other online.
+
+    Source: docs/semantics/chain.md
+    """
+
+    first: ChainConfig
+    second: ChainConfig
+    rate: float = 0.02
+
+    def __post_init__(self):
+        checks.fields(self, rate=given.RATE)
+        if self.first.mode != self.second.mode:
+            raise ValueError(
+                f"a mixture has two models of one mode, got {self.first.mode} and {self.second.mode}: give "
+                "both the same mode"
+            )
+
+    @property
+    def mode(self) -> Literal["static", "online"]:
+        """The mode of both models."""
+        return self.first.mode
+
+    @property
+    def in_context(self) -> bool:
+        """Whether a neuron of a model reads a field by which it remembers the text that it reads."""
+        return self.first.in_context or self.second.in_context
+
 
 # The best static models found, without and with what the text so far says (docs/results/chain.md).
 STATIC = ChainConfig(neurons=STATIC_WORDS, memory_mib=4096)
 STATIC_IN_CONTEXT = ChainConfig(neurons=(*STATIC_WORDS, *IN_CONTEXT), memory_mib=4096)
+FAST = ChainConfig(mode="online")
+BEST = ChainConfig(mode="online", memory_mib=3072)
+TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
+STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
+
+# Models of bytes that compress, see `archive`.
+BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons=BYTES, memory_mib=1536)
+BYTES_FAST = dataclasses.replace(BYTES_BEST, neurons=BYTES[:8], sets=SETS[:4], lists=False)

@@ -41,8 +41,8 @@ LINE_PLACE_MOST = 8
 SENTENCE_PLACE_MOST = 20
 COLUMN_MOST = 255
 LINE_BYTES = COLUMN_MOST + 1
-TITLE_TOKENS = 2  # a title has at least so many tokens
-TITLE_BYTES = 64  # and at most so many bytes
+TITLE_TOKENS = 2  # the fewest tokens of a title
+TITLE_BYTES = 64  # the most bytes of a title
 STACK = 16  # brackets that a register holds, with two bits each
 OPEN_BRACKETS = 3  # innermost brackets that are a field
 FOLLOWED_KEYS = 5  # token1; token1 and token2; the 9-bit classes of both; word; word and last_word
@@ -96,6 +96,10 @@ MAP_STATES = FAST_STEPS**2 * 2 * AGES * 2 * ZONES
 MAP_LIMIT = 1023  # the most visits that slow down a map
 MAP_LEAST = 0.0005  # a map's probability is at least this, and at most 1 minus this
 
+# The adaptive map of contexts after which only one bit ever came, by how often it came.
+RUN_MOST = 31
+RUN_STATES = (RUN_MOST + 1) * 2 * ZONES
+
 # The lists of the tokens that followed a context last.
 LISTED = 7
 LIST_WORDS = LISTED + 1
@@ -131,6 +135,7 @@ FINAL_RATE_MORE = (
 )
 FINAL_RATE_HALF = 1000.0
 TOKEN_ROWS_LOG = 11
+TOP_KINDS = 1024  # number of the most visited nodes whose weights depend on the last class too
 MATCH_KINDS = 3 * 16 * 2
 SEEN_STEPS = 32
 
@@ -159,6 +164,8 @@ class WeightSet(enum.IntEnum):
     TOKEN = 10
     BYTE = 11
     BYTE_BEFORE = 12
+    SHAPE_DEPTH = 13
+    KIND_CLASS = 14
 
 
 # The number of rows of each set, in the order of `WeightSet`.
@@ -176,6 +183,8 @@ SET_ROWS = (
     1 << TOKEN_ROWS_LOG,
     2 * 256,
     256,
+    64 * SHAPES,
+    16 * TOP_KINDS + 32,
 )
 # The sets that choose rows of the second layer.
 FINAL_SETS = (
@@ -190,8 +199,8 @@ class Lexicon(enum.IntEnum):
     The word being written is a polynomial of its letters. A token without a border in it updates the word to
     ``word * multiply + add``. A token with a border finishes the word as ``word * head_multiply + head``.
 
-    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the *tail*
-    after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
+    Line breaks cut a token into the *head* before the first, the *middle* between the last two, and the
+    *tail* after the last; a token without one is all tail. Sizes and indents are in bytes, at most 256.
 
     Attributes:
       FOLDED: the canonical id.
@@ -280,7 +289,7 @@ class Flag(enum.IntEnum):
 
 
 class Register(enum.IntEnum):
-    """The registers ``uint32 [48]`` that hold the recent text.
+    """The registers ``uint32 [47]`` that hold the recent text.
 
     Registers 0 to 7 hold the last eight tokens, newest first. A register that holds a token has its id plus
     1; 0 means that there is no such token yet. The next ones are the fields `PLACES`, in their order.

@@ -51,7 +51,9 @@ Known = dict[str, Any]  # the registers from `Register.WORD` on, by name
 
 
 class TextState(NamedTuple):
-    """What is known of the text so far. Any content has fields, if the last tokens are of the vocabulary.
+    """The state of a text, from which its fields are computed.
+
+    Any content has fields, if the last eight tokens are of the vocabulary.
 
     Attributes:
       registers: ``uint32 [47]``, see `constants.Register`.

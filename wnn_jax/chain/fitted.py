@@ -11,13 +11,13 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax import checks
+from wnn_jax import checks, metrics
 from wnn_jax.chain import given, online, readout, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
@@ -67,10 +67,12 @@ class ChainStep(NamedTuple):
     total: int
 
 
+_BINS = 20  # of equal width, for the reliability of turns
 OnStep = Callable[[ChainStep], None]
+Model = TypeVar("Model")  # a `ChainModel`, or a `mixture.MixtureModel`
 
 
-class TextScore(NamedTuple):
+class TextScore(NamedTuple, Generic[Model]):
     """The cost of N tokens.
 
     Attributes:
@@ -84,10 +86,10 @@ class TextScore(NamedTuple):
 
     nats: np.ndarray
     best: np.ndarray
-    model: ChainModel
+    model: Model
 
 
-class Evaluation(NamedTuple):
+class Evaluation(NamedTuple, Generic[Model]):
     """The cost of a corpus's test text for a model that was fitted on its training text.
 
     Attributes:
@@ -97,15 +99,18 @@ class Evaluation(NamedTuple):
       seconds: the time spent, over all runs.
       tokens_per_second: the speed of each stage in this run. ``reading`` and ``scoring`` leave out the first
         chunk, which compiles; ``training``, the static fit, includes compiling.
+      reliability: the predicted and the observed frequency of ones among the turns of the test text; None for
+        a mixture, which predicts tokens and no turns.
 
     Source: docs/semantics/chain.md
     """
 
     nats: np.ndarray
     best: np.ndarray
-    model: ChainModel
+    model: Model
     seconds: float
     tokens_per_second: dict[str, float]
+    reliability: metrics.Reliability | None
 
 
 @checks.classes
@@ -137,7 +142,7 @@ def empty(config: ChainConfig, network: Network) -> Memory:
     if config.mode == "online":
         cell = online.CELL_BYTES + (online.LIST_BYTES if config.lists else 0)
         log_slots = memories.log_slots_for(config.memory_mib, neurons, cell)
-        return online.empty_online(network, log_slots, lists=config.lists)
+        return online.empty_online(network, log_slots, lists=config.lists, runs=config.runs)
     return memories.empty_static(
         network, memories.log_slots_for(config.memory_mib, ORDERS + neurons, memories.CELL_BYTES)
     )
@@ -179,7 +184,7 @@ def score(
     argmax: bool = False,
     donate: bool = False,
     on_step: OnStep | None = None,
-) -> TextScore:
+) -> TextScore[ChainModel]:
     """Scores a text that continues what the model has read.
 
     A static model learns nothing. An online model scores each token before it writes it, as in fitting. The
@@ -244,7 +249,7 @@ def evaluate(
     save_every: int = 16,
     save_seconds: float = 60.0,
     on_step: OnStep | None = None,
-) -> Evaluation:
+) -> Evaluation[ChainModel]:
     """Fits a model on the training text and scores the test text, which follows it.
 
     Args:
@@ -295,7 +300,8 @@ def evaluate(
         save()
     run.read(save, save_every, on_step)
     save()
-    return Evaluation(run.nats, run.best, run.model, run.seconds, run.tokens_per_second())
+    speeds = run.tokens_per_second()
+    return Evaluation(run.nats, run.best, run.model, run.seconds, speeds, run.reliability())
 
 
 def _describe(
@@ -320,6 +326,7 @@ class _Run:
         self.model, self.tokens, self.scored_from, self.argmax = model, tokens, scored_from, argmax
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)
+        self.tally = np.zeros((3, _BINS))  # of the scored turns: the sum of P(1), the number of ones, of all
         self.done, self.fitted, self.seconds = 0, False, 0.0
         self.partly = readout.FitState()  # what is done of the fit of a static model
         self._begun = time.perf_counter()
@@ -333,7 +340,7 @@ class _Run:
         """Returns arrays and JSON data from which `resume` continues."""
         arrays = self.model.memory._asdict()
         if len(self.nats):  # an empty array cannot be saved
-            arrays |= {"nats": self.nats, "best": self.best}
+            arrays |= {"nats": self.nats, "best": self.best, "tally": self.tally}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
@@ -351,6 +358,7 @@ class _Run:
         self.model = self.model._replace(memory=memory)
         if len(self.nats):
             self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
+            self.tally = np.array(arrays["tally"])
         self.done, self.fitted, self.seconds = done, fitted, seconds
 
     def fit_static(
@@ -405,11 +413,25 @@ class _Run:
             at = self.done - self.scored_from
             self.nats[at : at + len(part)] = models.nats(network, reading)
             self.best[at : at + len(part)] = np.asarray(reading.best)
+            self.tally += _tally(network, reading)
         jax.block_until_ready(memory.registers)
 
     def tokens_per_second(self) -> dict[str, float]:
         """Returns the tokens per second of each stage; those of ``training`` include compiling."""
         return {stage: tokens / seconds for stage, (tokens, seconds) in self._spent.items()}
+
+    def reliability(self) -> metrics.Reliability:
+        """Returns the predicted and observed frequency of ones, in the bins that hold a scored turn."""
+        predicted, ones, size = self.tally[:, self.tally[2] > 0]
+        return metrics.Reliability(predicted / size, ones / size, size.astype(np.int64))
+
+
+def _tally(network: Network, reading: models.Reading) -> np.ndarray:
+    """Returns, for the turns in each bin of P(1), the sum of P(1), the number of ones and of all turns."""
+    bits, there = models.turns(network, reading.tokens)
+    one = np.asarray(reading.ones, np.float64)[there]
+    place = np.minimum((one * _BINS).astype(np.int64), _BINS - 1)
+    return np.stack([np.bincount(place, x, _BINS) for x in (one, bits[there], None)])
 
 
 @checks.classes

@@ -39,6 +39,7 @@ from wnn_jax.chain.constants import (
     REFINED_LOG,
     REFINEMENTS,
     REGISTERS,
+    RUN_STATES,
     SET_ROWS,
     STATIC_CELL,
     VIEWS,
@@ -65,13 +66,13 @@ _DRAWN = Limits(least=0, most=1 << 22)
 
 _CHANCE = Limits(least=0, most=1)
 _SHARE = Limits(above=0, below=1)
-_known: list[weakref.ref] = []  # the arrays of the network that was accepted last
+_known: list[tuple[weakref.ref, ...]] = []  # the arrays of the last two networks, as many as a mixture has
 
 
 def network(given: Network) -> None:
     """Check the wiring of a model: every path must follow the tree, and every index must have its row.
 
-    The arrays of the network that was accepted last are not checked again if they are JAX's own.
+    The arrays of the last two networks that were accepted are not checked again if they are JAX's own.
 
     Args:
       given: the wiring.
@@ -86,8 +87,9 @@ def network(given: Network) -> None:
     leaves = jax.tree.leaves(given)
     if any(isinstance(x, Tracer) for x in leaves):
         return
-    if len(leaves) == len(_known) and all(x is ref() for x, ref in zip(leaves, _known, strict=True)):
-        return
+    for refs in list(_known):
+        if len(leaves) == len(refs) and all(x is ref() for x, ref in zip(leaves, refs, strict=True)):
+            return
     tree(given.tree)
     ids = len(given.tree.start) - 1
     checks.array("lexicon", given.lexicon, "uint32", {"V": ids, "facts": len(Lexicon)})
@@ -103,7 +105,8 @@ def network(given: Network) -> None:
         raise ValueError(f"sets is {chosen}: the first set must be {WeightSet.ONE:d} (one), each once")
     if not len(given.view):
         raise ValueError("view has no entry: a network needs at least one context neuron")
-    _known[:] = [weakref.ref(x) for x in leaves] if all(isinstance(x, jax.Array) for x in leaves) else []
+    if all(isinstance(x, jax.Array) for x in leaves):
+        _known[:] = [*_known[-1:], tuple(weakref.ref(x) for x in leaves)]
 
 
 def tree(given: Any) -> None:
@@ -236,10 +239,14 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     )
     if lists and given.lists.shape[1] & (given.lists.shape[1] - 1):
         raise ValueError(f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two")
-    _, padded = online.inputs(neurons, lists)
+    runs = len(given.run_maps) > 0
+    _, padded = online.inputs(neurons, lists, runs)
     maps = {"states": MAP_STATES, "share and visits": 2}
     checks.array("maps", given.maps, "float32", {"n": neurons, **maps}, SUM)
     checks.entries("maps", _shares(given.maps), _SHARE)
+    maps["states"] = RUN_STATES
+    checks.array("run_maps", given.run_maps, "float32", {"n": neurons if runs else 0, **maps}, SUM)
+    checks.entries("run_maps", _shares(given.run_maps), _SHARE)
     maps["states"] = MATCH_STATES
     checks.array("match_maps", given.match_maps, "float32", {"matches": MATCHES, **maps}, SUM)
     checks.entries("match_maps", _shares(given.match_maps), _SHARE)

@@ -22,8 +22,8 @@ _QUOTING = {
     **dict.fromkeys("\u201c\u201e\u00ab\u300c\u300e", 1),
     **dict.fromkeys("\u201d\u00bb\u300d\u300f", 0),
 }
-# The ends of sentences: Latin, Greek and Cyrillic, full-width and ideographic, Devanagari and its kin, Arabic,
-# Urdu, Armenian, Ethiopic, Myanmar, Khmer, Tibetan, Mongolian.
+# The ends of sentences: Latin and its kin, full-width and ideographic, Devanagari and its kin, Arabic, Urdu,
+# Armenian, Ethiopic, Myanmar, Khmer, Tibetan, Mongolian.
 _ENDS = frozenset(
     ".!?\u2026\u203c\u203d\u2047\u2048\u2049\u3002\uff0e\uff61\uff01\uff1f\u0964\u0965\u061f\u06d4\u0589\u055e"
     "\u1362\u1367\u1368\u104a\u104b\u17d4\u17d5\u0f0d\u0f0e\u1803\u1809"

@@ -28,6 +28,7 @@ from wnn_jax.chain.constants import (
     REFINE_WIDTH,
     REFINED_LOG,
     REFINEMENTS,
+    RUN_MOST,
     SET_ROWS,
     SMOOTH,
     WIDE_CELL,
@@ -55,6 +56,8 @@ class OnlineMemory(NamedTuple):
         first word is the key, the others are ``id << 8 | count``. ``[0, 0, 8]`` in a model without lists.
       maps: ``float32 [n, MAP_STATES, 2]``, for each state of a cell how often the bit was 1, and how often the
         state was met.
+      run_maps: ``float32 [n, RUN_STATES, 2]``, the same for contexts after which only one bit ever came, by how
+        often it came. ``[0, RUN_STATES, 2]`` in a model without runs.
       match_maps: ``float32 [3, MATCH_STATES, 2]``, how often a match was right, and how often there was one.
       recent: ``float32 [M, 3, 2]``, fading counts of zeros and ones at each node of the tree, in three speeds.
       recent_at: ``uint32 [M]``, when they were written: the number of tokens before.
@@ -80,6 +83,7 @@ class OnlineMemory(NamedTuple):
     slots: jax.Array
     lists: jax.Array
     maps: jax.Array
+    run_maps: jax.Array
     match_maps: jax.Array
     recent: jax.Array
     recent_at: jax.Array
@@ -97,15 +101,15 @@ class OnlineMemory(NamedTuple):
     line: jax.Array
 
 
-def inputs(neurons: int, lists: bool) -> tuple[int, int]:
+def inputs(neurons: int, lists: bool, runs: bool) -> tuple[int, int]:
     """Returns the number of inputs of the first layer, and the same padded to whole blocks.
 
-    The inputs are: the counts, the fading counts and the mapped states of all neurons, and their lists; three
-    matches twice; three recent counts; and a constant.
+    The inputs are: the counts, the fading counts and the mapped states of all neurons, their lists and runs;
+    three matches twice; three recent counts; and a constant.
 
     Source: docs/semantics/chain.md
     """
-    real = (4 if lists else 3) * neurons + 2 * MATCHES + RECENCIES + 1
+    real = (3 + lists + runs) * neurons + 2 * MATCHES + RECENCIES + 1
     return real, -(-real // INPUT_BLOCK) * INPUT_BLOCK
 
 
@@ -118,7 +122,7 @@ def lanes(sets: int) -> int:
 
 
 def empty_online(
-    network: Network, log_slots: int, *, lists: bool = True, room: int = 1 << 22
+    network: Network, log_slots: int, *, lists: bool = True, runs: bool = True, room: int = 1 << 22
 ) -> OnlineMemory:
     """Makes the memory of a model that has read nothing.
 
@@ -126,6 +130,7 @@ def empty_online(
       network: the wiring.
       log_slots: log2 of the number of cells in each neuron's row; a cell has 16 bytes.
       lists: whether neurons list the tokens that followed their contexts last.
+      runs: whether contexts after which only one bit ever came are an input of their own.
       room: the number of last tokens in which matches are looked for.
 
     Raises:
@@ -138,13 +143,14 @@ def empty_online(
     n, nodes = network.view.shape[0], network.tree.children.shape[0]
     listing = n if lists else 0
     log_lists = max(log_slots - SLOTS_A_LIST.bit_length() + 1, 0)
-    weights, finals = _mixers(network, lists)
+    weights, finals = _mixers(network, lists, runs)
     steps = (np.arange(REFINE_STEPS) - REFINE_STEPS // 2) * REFINE_WIDTH
     refined = (1 / (1 + np.exp(-steps))).astype(np.float32)
     return OnlineMemory(
         slots=backend.zeros((n, 1 << log_slots - 2, BUCKET, WIDE_CELL)),
         lists=jnp.zeros((listing, 1 << log_lists if lists else 0, LIST_WORDS), jnp.uint32),
         maps=_maps(n, _cell_prior()),
+        run_maps=_maps(n if runs else 0, _run_prior()),
         match_maps=_maps(MATCHES, np.full(MATCH_STATES, MATCH_TRUST)),
         recent=jnp.zeros((nodes, RECENCIES, 2), jnp.float32),
         recent_at=jnp.zeros(nodes, jnp.uint32),
@@ -161,15 +167,15 @@ def empty_online(
     )
 
 
-def _mixers(network: Network, lists: bool) -> tuple[jax.Array, jax.Array]:
+def _mixers(network: Network, lists: bool, runs: bool) -> tuple[jax.Array, jax.Array]:
     """Returns the weights of the first layer and of the second.
 
     The first layer begins as the mean of the neurons' inputs, with a part of the matches. The second begins as
     the mean of the sets.
     """
     n, sets = network.view.shape[0], np.asarray(network.sets)
-    sources = (4 if lists else 3) * n
-    _, padded = inputs(n, lists)
+    sources = (3 + lists + runs) * n
+    _, padded = inputs(n, lists, runs)
     row = np.zeros(padded, np.float32)
     row[:sources] = 1 / sources
     row[sources : sources + MATCHES] = MATCH_WEIGHT
@@ -200,3 +206,10 @@ def _cell_prior() -> np.ndarray:
     counts = (_middles(FAST_EDGES) + SMOOTH) ** 0.8
     share = counts[None, :] / (counts[None, :] + counts[:, None])  # [fast zeros, fast ones]
     return np.repeat(share.ravel(), 2 * AGES * 2 * ZONES)
+
+
+def _run_prior() -> np.ndarray:
+    """Returns P(bit = 1) for each state of a run before anything is known of the state."""
+    length = np.arange(RUN_MOST + 1)
+    right = (length + SMOOTH) / (length + 2 * SMOOTH)
+    return np.repeat(np.stack([1 - right, right], axis=-1).ravel(), ZONES)

@@ -221,7 +221,7 @@ def _owners(tree: tokentree.TokenTree) -> jax.Array:
 def _node_chances(network: Network, memory: Any, place: Any) -> jax.Array:
     nodes = jnp.arange(network.tree.children.shape[0], dtype=jnp.int32)
     if isinstance(memory, OnlineMemory):
-        return learner.predict(network, memory, place, nodes, depths(network.tree)).one
+        return learner.chances(network, memory, place, nodes, depths(network.tree))
     wiring = static_inputs.wired(network)
     return static_mixer.predict(wiring, memory, place, nodes, depths(network.tree))
 
@@ -260,13 +260,12 @@ def read_on(
     """
     if backend.native():
         numbers = kernel_settings(memory, settings)
-        sizes = {"block": block, "depth": depth}
+        operands = network, memory, tokens, chance, count
+        sizes: dict[str, Any] = {"block": block, "depth": depth, "settings": numbers}
         if isinstance(memory, OnlineMemory):
-            sizes["learn"] = settings.learn
-            read, wiring = backend.read_online, network
+            memory, found = backend.read_online(*operands, **sizes, learn=settings.learn)
         else:
-            read, wiring = backend.read_on, static_inputs.wired(network)
-        memory, found = read(wiring, memory, tokens, chance, count, **sizes, settings=numbers)
+            memory, found = backend.read_on(static_inputs.wired(network), *operands[1:], **sizes)
         return memory, Reading(*found)
 
     def one_token(index, carry):
@@ -336,16 +335,22 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
             one = said.one
             bit = choose(at, one)
             if settings.learn:
-                # All reads come before the writes: otherwise XLA copies the memory so that it can write first.
+                # All reads come before the writes: otherwise XLA copies the memory so that it can write
+                # first.
                 memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
-                memory = learner.learn(network, memory, place, node, bit, said)
+                memory = learner.learn(memory, place, node, bit, said)
         else:
             one = static_mixer.predict(static_inputs.wired(network), memory, place, node, at)
             bit = choose(at, one)
-        return tree.children[node, bit], at + 1, changing(memory, settings.learn), ones.at[at].set(one)
+        return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(one)
 
+    def learning(memory):
+        """Returns what a turn changes. The tables that follow the text would be copied each time."""
+        return {name: x for name, x in memory._asdict().items() if settings.learn and name not in following}
+
+    following = changing(memory, learn=False)
     fixed = memory
-    first = jnp.int32(0), jnp.int32(0), changing(memory, settings.learn), jnp.zeros(depth, jnp.float32)
+    first = jnp.int32(0), jnp.int32(0), learning(memory), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
     return _end_token(network, _put(fixed, moved), place, token, settings.learn), token, ones, best

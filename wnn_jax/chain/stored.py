@@ -7,12 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from wnn_jax import checks, files
-from wnn_jax.chain import fields, given, lexicon, tokentree
+from wnn_jax.chain import given, tokentree
 from wnn_jax.chain.config import ChainConfig
-from wnn_jax.chain.constants import FIELDS, REGISTERS, Register
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
 from wnn_jax.chain.memory import StaticMemory
@@ -21,21 +19,8 @@ from wnn_jax.data import text as texts
 from wnn_jax.data.text import TextConfig
 from wnn_jax.saving import checkpoint
 
-# Edition 1 did not name its edition, had the readout's settings among the model's, and had one shape for both
-# modes. Edition 2 did not keep the digest of what ids mean. Edition 3 had the fields and registers below, no
-# table of what followed, and no ranks of tokens.
-EDITION = 4
-_FIELDS_3 = (
-    *(f"token{k}" for k in range(1, 7)),
-    *(f"folded{k}" for k in range(1, 4)),
-    *(f"class{bits}_{k}" for bits in (6, 9, 12) for k in range(1, 4)),
-    *("word", "last_word", "bytes3"),
-)
-_REGISTERS_3 = (
-    *range(6),
-    *(Register.WORD, Register.LAST_WORD, Register.LAST_BYTES),
-    *(Register.COUNT, Register.MATCH_AT, Register.MATCH_LENGTH),
-)
+# Editions 1 to 4 had other cells, other fields and another mixer: they cannot go on here.
+EDITION = 5
 
 
 def save(
@@ -74,8 +59,8 @@ def load(path: str | pathlib.Path) -> ChainModel:
       path: the folder of the checkpoint.
 
     Raises:
-      ValueError: there is no checkpoint, it is damaged or incomplete, it holds no chain model or one of a
-        later edition, or its tokenizer cannot be made again.
+      ValueError: there is no checkpoint, it is damaged or incomplete, it holds no chain model or one of
+        another edition, or its tokenizer cannot be made again.
 
     Source: docs/architecture.md
     """
@@ -85,16 +70,19 @@ def load(path: str | pathlib.Path) -> ChainModel:
     edition = checks.integer("edition", found.config.get("edition", 1))
     if edition > EDITION:
         raise ValueError(
-            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads editions up to "
-            f"{EDITION}: update wnn_jax"
+            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads edition {EDITION}: update "
+            "wnn_jax"
         )
-    config = checks.made(ChainConfig, _settings(found.config), f"the checkpoint {path}")
-    arrays, connections = dict(found.table or {}), np.asarray(found.connections)
+    if edition < EDITION:
+        raise ValueError(
+            f"{path} holds a chain model of edition {edition}, which this wnn_jax cannot continue: it reads "
+            f"edition {EDITION}; fit the model again, or use the version that saved it"
+        )
+    config = checks.made(ChainConfig, found.config["chain"], f"the checkpoint {path}")
+    arrays = found.table or {}
     kind = OnlineMemory if config.mode == "online" else StaticMemory
     trees = tokentree.TokenTree._fields
-    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view"} - set(arrays)
-    if edition < 4:
-        missing -= {"tree_rank", "followed", "line"}
+    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view", "sets"} - set(arrays)
     if missing:
         raise ValueError(
             f"{path} holds an incomplete chain model, which lacks {', '.join(sorted(missing))}: save it again"
@@ -108,19 +96,17 @@ def load(path: str | pathlib.Path) -> ChainModel:
             f"{text.corpus} has changed; restore it"
         )
     with files.contents(str(path)):
-        if edition < 4:
-            arrays, connections = _renewed(arrays, connections, tokenizer.pieces)
         network = Network(
             tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
             lexicon=arrays["lexicon"],
-            connections=jnp.asarray(connections, jnp.int32),
+            connections=jnp.asarray(found.connections, jnp.int32),
             view=arrays["view"],
+            sets=arrays["sets"],
         )
         memory = kind(**{name: arrays[name] for name in kind._fields})
         given.network(network)
         given.memory(network, memory)
-    if edition > 2:
-        texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
+    texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
     return ChainModel(config, tokenizer, network, memory)
 
 
@@ -128,36 +114,5 @@ def _arrays(model: ChainModel) -> dict[str, jax.Array]:
     """Returns all arrays of a model except its connections, by name."""
     network = model.network
     tree = {f"tree_{name}": x for name, x in network.tree._asdict().items()}
-    return {**model.memory._asdict(), **tree, "lexicon": network.lexicon, "view": network.view}
-
-
-def _renewed(
-    arrays: Mapping[str, Any], connections: np.ndarray, pieces: list[bytes]
-) -> tuple[dict[str, Any], np.ndarray]:
-    """Returns the arrays and the connections of a model of edition 3 as edition 4 has them.
-
-    The fields that edition 3 did not have begin as if the text began; no neuron of the model observes them.
-    """
-    codes, old = np.asarray(arrays["tree_codes"]), np.asarray(arrays["registers"])
-    rank = np.full(len(pieces), len(pieces), np.int32)
-    registers = np.zeros(REGISTERS, np.uint32)
-    registers[list(_REGISTERS_3)] = old
-    if connections.min() < -1:
-        raise ValueError(
-            f"connections[...]={connections.min()} is out of range: give integers of at least -1"
-        )
-    numbers = np.array([*(FIELDS.index(name) for name in _FIELDS_3), -1], np.int32)
-    state = fields.empty()._replace(registers=jnp.asarray(registers))
-    named = {"tree_rank": jnp.asarray(rank), "lexicon": jnp.asarray(lexicon.lexicon(pieces, codes, rank))}
-    return {**arrays, **named, **state._asdict()}, numbers[connections]
-
-
-def _settings(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the settings of a model of any edition, as the newest one has them."""
-    known = found["chain"]
-    if "edition" not in found and isinstance(known, dict):
-        known = {**known}
-        known.pop("seed", None)
-        readout = {"tokens": known.pop("readout_tokens", None), "epochs": known.pop("epochs", None)}
-        known |= {"mode": found.get("mode"), "readout": readout}
-    return known
+    wiring = {name: getattr(network, name) for name in ("lexicon", "view", "sets")}
+    return {**model.memory._asdict(), **tree, **wiring}

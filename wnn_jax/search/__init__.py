@@ -19,16 +19,17 @@ Source: docs/semantics/search.md
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
 from wnn_jax.search.annealing import AnnealingConfig, annealing
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
+from wnn_jax.search.cut import votes_mebibytes
 from wnn_jax.search.evaluate import mesh
 from wnn_jax.search.fitness import FITNESSES, FitnessConfig, GenomeScores, fitness_of
 from wnn_jax.search.genetic import GeneticConfig, genetic
 from wnn_jax.search.grid import GridConfig, grid
 from wnn_jax.search.moves import DIMENSIONS, Bounds
-from wnn_jax.search.objective import Fold, Objective, Separable, TargetBits, fold
+from wnn_jax.search.objective import Fold, Objective, Separable, TargetBits, Whole, fold
 from wnn_jax.search.plan import SearchPlan
 from wnn_jax.search.random import RandomConfig, random_search
 from wnn_jax.search.report import Report, Result, RunConfig
-from wnn_jax.search.run import run, votes_mebibytes
+from wnn_jax.search.run import run
 from wnn_jax.search.tabu import TabuConfig, tabu
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "StepInfo",
     "TabuConfig",
     "TargetBits",
+    "Whole",
     "adapt",
     "annealing",
     "fitness_of",

@@ -93,9 +93,8 @@ def annealing(
         taken = found.change + config.caution * found.error < jnp.maximum(limit, 0.0)
         new = local.settle(evaluator, fold, state, found, taken)
         candidates = jnp.int32(taken.size)
-        info = StepInfo(
-            candidates, fits=2 * candidates, accepted=taken.sum(dtype=jnp.int32), loss=new.scores.loss
-        )
+        work = candidates if evaluator.whole else 2 * candidates
+        info = StepInfo(candidates, fits=work, accepted=taken.sum(dtype=jnp.int32), loss=new.scores.loss)
         return new, info
 
     name = phase_name("annealing", config.dimensions)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from wnn_jax import checks
 from wnn_jax.search.fitness import FitnessConfig, GenomeScores
-from wnn_jax.search.objective import Objective
+from wnn_jax.search.objective import Whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Evaluator:
       mesh: devices over which neurons are spread, along an axis ``population``; None for one device.
 
     Raises:
-      ValueError: the objective or the fitness has another type.
+      ValueError: the objective or the fitness has another type, or an objective that is `Whole` has a mesh.
 
     Source: docs/semantics/search.md
     """
 
-    objective: Objective
+    objective: Any  # an Objective or Whole
     fitness: FitnessConfig = FitnessConfig()
     mesh: jax.sharding.Mesh | None = None
 
@@ -40,11 +40,22 @@ class Evaluator:
             raise ValueError(
                 f"mesh is of type {type(self.mesh).__name__}: give one from search.mesh, or None"
             )
+        if self.whole:
+            if self.mesh is not None:
+                raise ValueError(
+                    f"objective is of type {type(self.objective).__name__} and runs on the host: give no mesh"
+                )
+            return
         for name in ("memory", "bounds", "clusters", "score"):
             if not hasattr(self.objective, name):
                 raise ValueError(
                     f"objective is of type {type(self.objective).__name__}, without {name}: give an Objective"
                 )
+
+    @property
+    def whole(self) -> bool:
+        """Whether the objective is `Whole`, so that genomes have losses in place of votes."""
+        return isinstance(self.objective, Whole)
 
     @property
     def cell_bits(self) -> int:
@@ -57,7 +68,8 @@ class SearchState(NamedTuple):
 
     Attributes:
       genomes: ``int [P, K, n, T]``, the population.
-      votes: ``int32 [P, K, M]``, the votes of every genome on the M scored examples.
+      votes: ``int32 [P, K, M]``, the votes of every genome on the M scored examples; of an objective that is
+        `Whole`, their losses ``float32 [P, 1, M]``.
       scores: the scores of every genome, arrays ``[P]``.
       best: ``int [K, n, T]``, the fittest genome seen on this fold.
       best_scores: its scores, arrays ``[]``.
@@ -81,7 +93,8 @@ class StepInfo(NamedTuple):
 
     Attributes:
       candidates: ``int32 []``, number of genomes that were scored.
-      fits: ``int32 []``, number of neurons that were fitted and read, which measures the work.
+      fits: ``int32 []``, number of neurons that were fitted and read, which measures the work; of an
+        objective that is `Whole`, number of genomes that were run.
       accepted: ``int32 []``, number of candidates that were taken.
       loss: ``float32 [P]``, the losses of the population.
 

@@ -20,6 +20,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from wnn_jax import ram
 from wnn_jax.ram import connectivity
 from wnn_jax.ram.connectivity import UNUSED
+from wnn_jax.search import whole
 from wnn_jax.search.base import Evaluator, SearchState, take
 from wnn_jax.search.fitness import GenomeScores, fitness_of
 from wnn_jax.search.objective import Fold, Separable
@@ -120,10 +121,12 @@ def full_votes(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> jax.Arra
       genomes: ``int [P, K, n, T]``.
 
     Returns:
-      Votes ``int32 [P, K, M]``.
+      Votes ``int32 [P, K, M]``; of an objective that is `Whole`, losses ``float32 [P, 1, M]``.
 
     Source: docs/semantics/search.md
     """
+    if evaluator.whole:
+        return whole.losses(evaluator, fold, genomes)
     population, clusters, size, _ = genomes.shape
     votes = group_votes(
         evaluator,
@@ -205,6 +208,9 @@ def score(evaluator: Evaluator, fold: Fold, genomes: jax.Array, votes: jax.Array
 
     Source: docs/semantics/search.md
     """
+
+    if evaluator.whole:
+        return whole.score(evaluator, genomes, votes)
 
     def all_genomes(genomes, votes, targets):
         return jax.lax.map(lambda pair: one(pair[0], pair[1], targets), (genomes, votes))
@@ -322,7 +328,7 @@ class Neighbours(NamedTuple):
       change: ``float32 [P, K, S, C]``, the change of the fitness (loss and size penalty) if only this cluster
         changes.
       error: ``float32 [P, K, S, C]``, the standard error of that change, if examples are independent.
-      votes: ``int32 [P, K, S, C, M]``, the change of the cluster's votes.
+      votes: ``int32 [P, K, S, C, M]``, the change of the cluster's votes; empty if the objective is `Whole`.
       neurons: ``int32 [P, K, S, C]``, the change of the number of neurons: -1, 0 or 1.
       table: ``float32 [P, K, S, C]``, the change of the table's size, in mebibits.
 
@@ -354,8 +360,12 @@ def neighbours(evaluator: Evaluator, fold: Fold, genomes, votes, places, moves) 
 
     Source: docs/semantics/search.md
     """
-    clusters = genomes.shape[1]
     old = jnp.take_along_axis(genomes, places[..., None], axis=2)  # [P, K, S, T]
+    if evaluator.whole:
+        there, was = (jnp.any(x != UNUSED, axis=-1).astype(jnp.int32) for x in (moves, old[..., None, :]))
+        change, error, table = whole.neighbours(evaluator, fold, (genomes, votes), places, moves)
+        return Neighbours(places, moves, change, error, jnp.zeros(0), there - was, table)
+    clusters = genomes.shape[1]
     seed = jnp.take_along_axis(jnp.broadcast_to(fold.seed, genomes.shape[:3]), places, axis=2)
     single = jnp.concatenate([old[..., None, :], moves], axis=3)
     parts = group_votes(

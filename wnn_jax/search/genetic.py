@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
-from wnn_jax.search import evaluate
+from wnn_jax.search import evaluate, whole
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo, select, take
 from wnn_jax.search.fitness import FitnessConfig, fitness_of
 from wnn_jax.search.moves import DIMENSIONS, Dimension, move_all, need_dimensions, phase_name
@@ -85,11 +85,13 @@ def genetic(
       The algorithm, for `run`.
 
     Raises:
-      ValueError: in ``init``, if the number of genomes is not the population of ``config``.
+      ValueError: the objective is `Whole`; or in ``init``, if the number of genomes is not the population of
+        ``config``.
 
     Source: Holland 1975; docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
+    whole.refuse(evaluator, "the genetic algorithm")
     bounds = objective.bounds
 
     def init(fold: Fold, genomes: jax.Array) -> SearchState:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
-from wnn_jax.search import evaluate
+from wnn_jax.search import evaluate, whole
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
 from wnn_jax.search.fitness import FitnessConfig
 from wnn_jax.search.moves import sized
@@ -60,11 +60,12 @@ def grid(
       first.
 
     Raises:
-      ValueError: a size is outside the bounds, or there is no size.
+      ValueError: a size is outside the bounds, there is no size, or the objective is `Whole`.
 
     Source: docs/semantics/search.md
     """
     evaluator, bounds = Evaluator(objective, fitness, mesh), objective.bounds
+    whole.refuse(evaluator, "the grid search")
     for values, low, high, name in (
         (config.grid_neurons, bounds.min_neurons, bounds.max_neurons, "neurons"),
         (config.grid_bits, bounds.min_bits, bounds.max_bits, "address bits"),

@@ -9,9 +9,10 @@ Source: docs/semantics/search.md
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wnn_jax.ram import connectivity
-from wnn_jax.search import evaluate
+from wnn_jax.search import evaluate, whole
 from wnn_jax.search.base import Evaluator, SearchState, select
 from wnn_jax.search.moves import move_all
 from wnn_jax.search.objective import Fold
@@ -41,7 +42,7 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
     """Draw places of neurons and moves for each place.
 
     Slots with a neuron are preferred. If the dimension ``neurons`` may change, one cluster in ten prefers its
-    empty slots instead.
+    empty slots instead. An objective that is `Whole` draws its own places and moves.
 
     Args:
       key: draws places and moves.
@@ -56,6 +57,8 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
 
     Source: docs/semantics/search.md
     """
+    if evaluator.whole:
+        return evaluator.objective.propose(key, dimensions, np.asarray(genomes), sites, candidates)
     population, clusters = genomes.shape[:2]
     order_key, slot_key, move_key = jax.random.split(key, 3)
     present = jnp.any(genomes != connectivity.UNUSED, axis=-1)
@@ -96,13 +99,54 @@ def settle(
     old = jnp.take_along_axis(state.genomes, found.places[..., None], axis=2)
     moved = jnp.take_along_axis(found.moves, jnp.argmax(taken, axis=-1)[..., None, None], axis=3)[..., 0, :]
     genomes = state.genomes.at[p, k, found.places].set(select(at, moved, old))
-    votes = state.votes + gained(found.votes, taken)
+    if evaluator.whole:  # the losses of several moves do not add up
+        votes = whole.losses(evaluator, fold, genomes)
+    else:
+        votes = state.votes + gained(found.votes, taken)
     scores = evaluate.score(evaluator, fold, genomes, votes)
     best, best_scores = evaluate.keep_best(evaluator, state, genomes, scores)
     step = state.step + 1
     return state._replace(
         genomes=genomes, votes=votes, scores=scores, best=best, best_scores=best_scores, step=step
     )
+
+
+def compound(
+    evaluator: Evaluator, fold: Fold, state: SearchState, found: evaluate.Neighbours, change, best, caution
+):
+    """Find the moves of a cluster that are made together, and their change.
+
+    Args:
+      evaluator: gives the objective, the fitness and the mesh.
+      fold: examples to fit on, and examples to score on.
+      state: the state before the moves.
+      found: all moves and their changes.
+      change: ``float32 [P, K, S, C]``, the change of each move, with caution; infinite if it is not allowed.
+      best: ``float32 [P, K]``, the change of the best single move.
+      caution: number of standard errors that are added to a change.
+
+    Returns:
+      The best move of every place where it is better than no move, ``bool [P, K, S, C]``; and their common
+      change with caution, ``float32 [P, K]``. An objective that is `Whole` may give fewer of these moves, see
+      `wnn_jax.search.whole.together`.
+
+    Source: docs/semantics/search.md
+    """
+    better = first_in_place(change == change.min(axis=3, keepdims=True)) & (change < 0)
+    if evaluator.whole:
+        moves = found.places, found.moves, jnp.where(better, change, jnp.inf)
+        return whole.together(evaluator, fold, (state.genomes, state.votes), moves, best, caution)
+    gains = (gained(x, better) for x in (found.votes, found.neurons, found.table))
+    together, error = evaluate.cluster_changes(evaluator, fold, state.genomes, state.votes, *gains)
+    return better, together + caution * error
+
+
+def first_in_place(marked: jax.Array) -> jax.Array:
+    """Keep the first mark along the last axis of ``bool [P, K, S, C]``.
+
+    Source: docs/semantics/search.md
+    """
+    return marked & (jnp.cumsum(marked, axis=-1) == 1)
 
 
 def gained(gains: jax.Array, taken: jax.Array) -> jax.Array:

@@ -16,6 +16,8 @@ An objective of your own is a frozen dataclass with the members of `Objective`:
 Every algorithm can use it. If the class has the two members of `Separable` too, local search scores a
 neighbour by the one cluster that changed, which is faster.
 
+An objective of another kind is `Whole`: it runs a model on data, and its neurons have no votes that add up.
+
 Shape letter of this module: M scored examples.
 
 Source: docs/semantics/search.md
@@ -26,6 +28,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wnn_jax import checks, ram
 from wnn_jax.checks import Limits
@@ -109,6 +112,79 @@ class Separable(Protocol):
         Returns:
           ``float32 [..., M]``.
         """
+        ...
+
+
+@runtime_checkable
+class Whole(Protocol):
+    """An objective that judges each genome as a whole, by running a model on data of any kind in their order.
+
+    Its neurons have no votes that add up. So it says itself what its examples are, what a genome costs on
+    each of them, and which moves there are. It works on the host, outside of `jit`, and must be hashable.
+    Tabu search with one start and annealing take it. `wnn_jax.chain.searching` has one.
+
+    Attributes:
+      bounds: the sizes of the genomes that may be visited.
+      clusters: K, the number of clusters of neurons.
+
+    Source: docs/semantics/search.md
+    """
+
+    @property
+    def bounds(self) -> Bounds:
+        """The sizes of the genomes that may be visited."""
+        ...
+
+    @property
+    def clusters(self) -> int:
+        """K, the number of clusters of neurons."""
+        ...
+
+    def count(self, data: Any) -> int:
+        """Check the data of a search and count their examples, N."""
+        ...
+
+    def part(self, data: Any, first: int, last: int) -> Any:
+        """Take the examples ``first`` to ``last - 1`` of the data, in their order."""
+        ...
+
+    def shorter(self, data: Any) -> Any:
+        """Take a beginning of the data, on which moves are judged first; None to judge them once."""
+        ...
+
+    def losses(self, data: Any, genomes: np.ndarray) -> np.ndarray:
+        """Run genomes on data.
+
+        Args:
+          data: the data, or a part of them.
+          genomes: ``int [P, K, n, T]``.
+
+        Returns:
+          ``float32 [P, M]``, the loss of each scored example. M, which examples are scored and the losses
+          depend on nothing but the data and the genome.
+        """
+        ...
+
+    def propose(
+        self, key: jax.Array, dimensions: tuple[str, ...], genomes: np.ndarray, sites: int, candidates: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw moves of single neurons within the bounds.
+
+        Args:
+          key: draws the moves.
+          dimensions: the parts of a genome that may change, of `wnn_jax.search.DIMENSIONS`.
+          genomes: ``int [P, K, n, T]``.
+          sites: S, the number of slots of each cluster.
+          candidates: C, the number of moves for each slot.
+
+        Returns:
+          The slots ``int32 [P, K, S]``, distinct in a cluster, and the new neurons ``int [P, K, S, C, T]``. A
+          genome with any moves of different slots is within the bounds too, but for ``min_neurons``.
+        """
+        ...
+
+    def mebibits(self, genomes: np.ndarray) -> np.ndarray:
+        """Compute the sizes of the tables of genomes ``int [P, K, n, T]``, ``float32 [P]`` in 2^20 bits."""
         ...
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.ram import connectivity
-from wnn_jax.search import evaluate
+from wnn_jax.search import evaluate, whole
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
 from wnn_jax.search.fitness import FitnessConfig
 from wnn_jax.search.moves import sized
@@ -61,9 +61,13 @@ def random_search(
     Returns:
       The algorithm, for `run`.
 
+    Raises:
+      ValueError: the objective is `Whole`.
+
     Source: docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
+    whole.refuse(evaluator, "random search")
     bounds = objective.bounds
     neurons = config.neurons or bounds.max_neurons
 

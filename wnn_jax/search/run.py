@@ -19,15 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from wnn_jax import checks, files, ram
+from wnn_jax import checks, files
 from wnn_jax.narrow import in_32_bits
 from wnn_jax.ram import connectivity, given
 from wnn_jax.saving import folders, progress
-from wnn_jax.search import evaluate, moves
+from wnn_jax.search import cut, evaluate, moves
 from wnn_jax.search.adaptation import AdaptationConfig, adapt
 from wnn_jax.search.base import Evaluator, SearchAlgorithm, SearchState, StepInfo
 from wnn_jax.search.fitness import GenomeScores
-from wnn_jax.search.objective import Fold, fold
+from wnn_jax.search.objective import Fold
 from wnn_jax.search.report import Report, Result, RunConfig
 
 _GAIN = 1e-4  # a validation loss counts as a gain if it is lower than the best by more than this
@@ -37,7 +37,7 @@ _GAIN = 1e-4  # a validation loss counts as a gain if it is lower than the best 
 def run(
     key: jax.Array,
     algorithms: SearchAlgorithm | Sequence[SearchAlgorithm],
-    data: ram.Examples,
+    data: Any,
     config: RunConfig = RunConfig(),
     *,
     start: Any = None,
@@ -51,7 +51,8 @@ def run(
         ends with the same bits.
       algorithms: one or several, such as ``tabu(objective)``; all must have the same objective, fitness and
         mesh.
-      data: N examples in their order, from `ram.examples` or, for a text, `bitwise.examples`.
+      data: N examples in their order, from `ram.examples` or, for a text, `bitwise.examples`; for an
+        objective that is `Whole`, its own data.
       config: settings of the run.
       start: ``int [K, n, T]``, the first genome; by default a random genome of the largest size.
       resume: a folder to which progress is saved, and from which it is continued. A search that is killed
@@ -63,14 +64,14 @@ def run(
 
     Raises:
       ValueError: there is no algorithm, the algorithms differ in objective, fitness or mesh, the examples are
-        too few for the folds, the votes need more than ``cache_mib``, the start is outside the bounds, or the
-        folder holds the progress of other work.
+        too few for the folds, the votes need more than ``cache_mib``, the start is outside the bounds, an
+        objective that is `Whole` has no start or is to adapt, or the folder holds the progress of other work.
 
     Source: docs/semantics/search.md
     """
     chosen = (algorithms,) if isinstance(algorithms, SearchAlgorithm) else tuple(algorithms)
     search = _prepare(key, chosen, data, config, start, on_step)
-    return _run(search, _open(search, data, resume))
+    return _run(search, _open(search, resume))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,9 +83,7 @@ class _Search:
     config: RunConfig
     evaluator: Evaluator
     start: jax.Array
-    stream: ram.Examples
-    seeds: jax.Array
-    tail: Fold
+    parts: cut.Cut
     on_step: Callable[[Report], None] | None
     compiled: "_Compiled"
 
@@ -104,12 +103,11 @@ def _compiled(evaluator: Evaluator, folds: int, adaptation: AdaptationConfig) ->
         pairs = jax.random.split(key, len(genomes)), genomes
         return jax.lax.map(lambda x: adapt(x[0], evaluator, adaptation, data, x[1]), pairs)
 
-    mesh = evaluator.mesh
     return _Compiled(
-        fold=_jit(mesh, lambda stream, seeds, index: fold(stream, seeds, index, folds)),
-        rescore=_jit(mesh, lambda data, state: evaluate.rescore(evaluator, data, state)),
-        score=_jit(mesh, lambda data, genomes: evaluate.evaluated(evaluator, data, genomes)[1]),
-        adapt=_jit(mesh, adapted),
+        fold=_jit(evaluator, lambda parts, index: cut.fold_of(evaluator, parts, index, folds)),
+        rescore=_jit(evaluator, lambda data, state: evaluate.rescore(evaluator, data, state)),
+        score=_jit(evaluator, lambda data, genomes: evaluate.evaluated(evaluator, data, genomes)[1]),
+        adapt=_jit(evaluator, adapted),
     )
 
 
@@ -128,31 +126,18 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
             "the function of its own room, such as classify.fit"
         )
     given.key(key)
-    given.examples(data)
     objective, bounds = evaluator.objective, evaluator.objective.bounds
-    clusters, count = data.targets.shape
-    if clusters != objective.clusters:
+    if evaluator.whole and (start is None or config.adapt_every):
         raise ValueError(
-            f"the objective has {objective.clusters} clusters, but the examples have {clusters} targets: the "
-            "numbers must be equal"
+            f"{type(objective).__name__} judges genomes as a whole: give it a start, and adapt_every=0, got "
+            f"start={'None' if start is None else 'a genome'} and adapt_every={config.adapt_every}"
         )
-    held = 32 * data.words.shape[0]
-    if bounds.input_bits > held:
-        raise ValueError(
-            f"the bounds have {bounds.input_bits} input bits, but the examples have at most {held}: give the "
-            "number of columns of X"
-        )
-    _check_sizes(config, algorithms, clusters, count)
-    seeds = ram.seeds(key, objective.memory, clusters, bounds.max_neurons)
-    cut = count // config.validation * (config.validation - 1)
-    words, targets = jnp.asarray(data.words), jnp.asarray(data.targets)
-    kept = ram.Examples(words[:, :cut], targets[:, :cut])
-    tail = Fold(kept, words[:, cut:], targets[:, cut:], seeds)
+    parts = cut.cut(key, evaluator, algorithms, data, config)
     if start is None:
         draw_key = jax.random.fold_in(key, 2**31 - 1)
         sizes = bounds.max_neurons, bounds.max_bits
-        start = connectivity.random(draw_key, clusters, *sizes, bounds.input_bits)
-    given.connections(start, bounds.input_bits, clusters)
+        start = connectivity.random(draw_key, objective.clusters, *sizes, bounds.input_bits)
+    given.connections(start, bounds.input_bits, objective.clusters)
     start = moves.pad(jnp.asarray(start).astype(connectivity.dtype_for(bounds.input_bits)), bounds)
     mesh = evaluator.mesh
     return _Search(
@@ -161,61 +146,21 @@ def _prepare(key, algorithms, data, config, start, on_step) -> _Search:
         config=config,
         evaluator=evaluator,
         start=evaluate.replicate(mesh, start),
-        stream=evaluate.replicate(mesh, kept),
-        seeds=evaluate.replicate(mesh, seeds),
-        tail=evaluate.replicate(mesh, tail),
+        parts=parts,
         on_step=on_step,
         compiled=_compiled(evaluator, config.folds, config.adaptation),
     )
 
 
-def _check_sizes(config: RunConfig, algorithms, clusters: int, count: int) -> None:
-    kept = count // config.validation * (config.validation - 1)
-    if count < config.validation * config.folds:
-        raise ValueError(
-            f"{config.folds} folds and a validation part of 1 in {config.validation} need at least "
-            f"{config.validation * config.folds} examples, got {count}: give more, or use fewer folds"
-        )
-    mebibytes = votes_mebibytes(config, algorithms, clusters, count)
-    if mebibytes > config.cache_mib:
-        raise ValueError(
-            f"the votes of {_genomes(algorithms)} genomes on {kept // config.folds:,} examples take "
-            f"{mebibytes:.0f} MiB, more than cache_mib {config.cache_mib}: raise folds, or lower population "
-            "or starts"
-        )
-
-
-def votes_mebibytes(
-    config: RunConfig, algorithms: Sequence[SearchAlgorithm], clusters: int, count: int
-) -> float:
-    """Compute the memory that a search needs for the votes of its population.
-
-    Args:
-      config: gives the folds and the validation part.
-      algorithms: the algorithms of the search; the largest population counts.
-      clusters: K.
-      count: number of examples.
-
-    Returns:
-      MiB, for votes of 4 bytes.
-
-    Source: docs/semantics/search.md
-    """
-    kept = count // config.validation * (config.validation - 1)
-    return _genomes(algorithms) * clusters * (kept // config.folds) * 4 / 2**20
-
-
-def _genomes(algorithms: Sequence[SearchAlgorithm]) -> int:
-    return max(x.population for x in algorithms) + 1
-
-
-def _jit(mesh, function):
-    if mesh is None:
+def _jit(evaluator: Evaluator, function):
+    if evaluator.whole:
+        return function  # its objective runs on the host
+    if evaluator.mesh is None:
         return jax.jit(function)
-    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))
+    return jax.jit(function, out_shardings=NamedSharding(evaluator.mesh, PartitionSpec()))
 
 
-def _open(search: _Search, data: ram.Examples, resume) -> progress.Progress | None:
+def _open(search: _Search, resume) -> progress.Progress | None:
     """Open the folder of the progress. Of several processes only the first saves; the others get None."""
     if resume is None or jax.process_index():
         return None
@@ -224,7 +169,7 @@ def _open(search: _Search, data: ram.Examples, resume) -> progress.Progress | No
         "search": [[x.name, repr(x.config)] for x in search.algorithms],
         "run": settings,
         "objective": repr(search.evaluator.objective) + repr(search.evaluator.fitness),
-        "data": [progress.digest(x) for x in (data.words, data.targets)],
+        "data": search.parts.digest,
         "start": progress.digest(search.start),
         "seed": np.asarray(jax.random.key_data(search.key)).tolist(),
     }
@@ -238,7 +183,7 @@ def _run(search: _Search, saved: progress.Progress | None) -> Result:
         arrays, result = latest
         genomes = evaluate.replicate(search.evaluator.mesh, jnp.asarray(arrays["genomes"]))
     else:
-        loss = float(search.compiled.score(search.tail, search.start[None]).loss[0])
+        loss = float(search.compiled.score(search.parts.tail, search.start[None]).loss[0])
         result, genomes = Result(np.asarray(search.start), loss, loss), _first_genomes(search)
     while result.phase < len(search.algorithms):
         result, genomes = _run_phase(search, result, genomes, arrays, saved)
@@ -271,10 +216,10 @@ def _taken(search: _Search, arrays, about) -> tuple[dict[str, Any], Result]:
 
 
 def _first_genomes(search: _Search) -> jax.Array:
-    """Make the first population: the start, and random genomes of its size."""
+    """Make the first population: the start, and random genomes of its size if the objective has votes."""
     bounds, clusters = search.evaluator.objective.bounds, search.evaluator.objective.clusters
     count = max(x.population for x in search.algorithms) - 1
-    if not count:
+    if not count or search.evaluator.whole:
         return search.start[None]
     sizes = connectivity.neurons_present(search.start).max(), (search.start >= 0).sum(axis=-1).max()
     keys = jax.random.split(jax.random.fold_in(search.key, 0), count)
@@ -292,7 +237,7 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
     algorithm, config = search.algorithms[result.phase], search.config
     mesh, steps = search.evaluator.mesh, algorithm.steps or config.steps
     phase_key = jax.random.fold_in(search.key, 1 + result.phase)
-    init, step = _jit(mesh, algorithm.init), _jit(mesh, algorithm.step)
+    init, step = _jit(search.evaluator, algorithm.init), _jit(search.evaluator, algorithm.step)
     data = _fold(search, result.step)
     state = init(
         data, genomes[jnp.resize(jnp.arange(len(genomes), dtype=jnp.int32), (algorithm.population,))]
@@ -334,9 +279,8 @@ def _run_phase(search: _Search, result: Result, genomes, arrays, saved) -> tuple
 def _fold(search: _Search, step: int) -> Fold:
     config = search.config
     index = step // config.rotate % config.folds if config.rotate else 0
-    return search.compiled.fold(
-        search.stream, search.seeds, evaluate.replicate(search.evaluator.mesh, jnp.int32(index))
-    )
+    place = evaluate.replicate(search.evaluator.mesh, jnp.int32(index))
+    return search.compiled.fold(search.parts.stream, place)
 
 
 def _exhausted(config: RunConfig, result: Result) -> bool:
@@ -350,7 +294,7 @@ def _reported(
     """Add the report of a step to the result, and its best genome if its validation loss is the lowest."""
     validation = None
     if checked:
-        validation = float(search.compiled.score(search.tail, state.best[None]).loss[0])
+        validation = float(search.compiled.score(search.parts.tail, state.best[None]).loss[0])
         gained = validation < result.loss - _GAIN
         result = result._replace(stale=0 if gained else result.stale + 1)
         if validation < result.loss:

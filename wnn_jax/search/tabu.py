@@ -91,12 +91,18 @@ def tabu(
       The algorithm, for `run`.
 
     Raises:
-      ValueError: the fitness cannot judge one cluster alone, or a cluster has fewer neurons than sites.
+      ValueError: the fitness cannot judge one cluster alone, a cluster has fewer neurons than sites, or there
+        are several starts for an objective that is `Whole`.
 
     Source: Glover 1989, "Tabu Search, Part I"; docs/semantics/search.md
     """
     evaluator = Evaluator(objective, fitness, mesh)
     local.require_separable(evaluator, "tabu search")
+    if evaluator.whole and config.starts > 1:
+        raise ValueError(
+            f"tabu search of {type(objective).__name__}, which judges genomes as a whole, has one start, got "
+            f"starts={config.starts}: lower it to 1"
+        )
     if config.sites > objective.bounds.max_neurons:
         raise ValueError(
             f"tabu search with {config.sites} sites needs at least {config.sites} neurons in a cluster, but "
@@ -120,11 +126,9 @@ def tabu(
 
         least = allowed.min(axis=(2, 3), keepdims=True)
         best = _first(allowed == least) & jnp.isfinite(least)
-        site_best = _first_in_site(allowed == allowed.min(axis=3, keepdims=True))
-        all_better = site_best & (allowed < 0)
-        gains = (local.gained(x, all_better) for x in (found.votes, found.neurons, found.table))
-        together, error = evaluate.cluster_changes(evaluator, fold, state.genomes, state.votes, *gains)
-        together = together + caution * error
+        all_better, together = local.compound(
+            evaluator, fold, state, found, allowed, least[..., 0, 0], caution
+        )
         enough = jax.vmap(connectivity.neurons_present)(state.genomes) + local.gained(
             found.neurons, all_better
         )
@@ -141,7 +145,7 @@ def tabu(
         new = new._replace(memory=state.memory.at[p, k, places].set(until))
         info = StepInfo(
             candidates=jnp.int32(taken.size + together.size),
-            fits=jnp.int32(taken.size + places.size),
+            fits=jnp.int32(taken.size + (together.size if evaluator.whole else places.size)),
             accepted=taken.sum(dtype=jnp.int32),
             loss=new.scores.loss,
         )
@@ -168,12 +172,7 @@ def tabu(
     return SearchAlgorithm(init, step, name, evaluator, config, config.starts)
 
 
-def _first_in_site(marked: jax.Array) -> jax.Array:
-    """Keep the first mark of every site of ``bool [P, K, S, C]``."""
-    return marked & (jnp.cumsum(marked, axis=-1) == 1)
-
-
 def _first(marked: jax.Array) -> jax.Array:
     """Keep the first mark of every cluster of ``bool [P, K, S, C]``."""
     flat = marked.reshape(*marked.shape[:2], -1)
-    return _first_in_site(flat).reshape(marked.shape)
+    return local.first_in_place(flat).reshape(marked.shape)

@@ -1,0 +1,36 @@
+"""The picture of `experiments.compress`."""
+
+import pathlib
+from collections.abc import Mapping
+
+from experiments.compressing.programs import Packed
+from experiments.shared import plots
+from experiments.shared.plots import plt
+
+_ACROSS = 3
+
+
+def size_and_speed(path: pathlib.Path, found: Mapping[str, Mapping[str, Packed]], sizes: Mapping[str, int]):
+    """Draw bits a byte against the speed of compressing; a panel for each file, a dot for each program.
+
+    Args:
+      path: the picture to write.
+      found: the numbers of each program, by file.
+      sizes: the bytes of each file.
+    """
+    across = min(_ACROSS, len(found))
+    down = -(-len(found) // across)
+    figure, panels = plt.subplots(down, across, figsize=(4.4 * across, 0.4 + 3.3 * down), squeeze=False)
+    for axes in panels.flat[len(found) :]:
+        axes.axis("off")
+    for axes, (file, programs) in zip(panels.flat, found.items(), strict=False):
+        for name, one in programs.items():
+            x, y = sizes[file] / one.pack_seconds, 8 * one.size / sizes[file]
+            color = "tab:blue" if name.startswith("chain") else "0.45"
+            axes.scatter([x], [y], s=22, color=color)
+            axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7, color=color)
+        axes.set(xscale="log", xlabel="bytes a second, compressing", ylabel="bits a byte", title=file)
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0.25)
+    figure.suptitle("Size and speed; lower and further right is better")
+    plots.save(figure, path)
