@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from wnn_jax import chain
 from wnn_jax.chain import fields, lexicon, static, tokentree
-from wnn_jax.chain.constants import FIELDS, SHAPES, Flag, Lexicon
+from wnn_jax.chain.constants import FIELDS, ORDERS, SHAPES, Flag, Lexicon
 from wnn_jax.ram import backend
 
 V, SIZE = 700, 240
@@ -70,12 +70,12 @@ TEXTS = {
 
 def observed(network, state, tokens):
     moved, hashes, _ = static._observe(network, state, jnp.asarray(tokens, jnp.int32))
-    return moved, np.asarray(hashes)
+    return moved, np.asarray(hashes)[ORDERS:]
 
 
 def network_of(pieces, rank):
     tree = tokentree.plain(len(pieces))._replace(rank=rank)
-    return chain.network(tree, pieces, [("node", name) for name in FIELDS])
+    return chain.network(tree, pieces, [f"node {name}" for name in FIELDS])
 
 
 def wanted(network, pieces, tokens):
@@ -83,7 +83,7 @@ def wanted(network, pieces, tokens):
     text = Text(pieces, np.asarray(network.tree.codes), np.asarray(network.tree.rank))
     rows = []
     for token in tokens:
-        rows.append([mix(k + 1, text.field(name)) for k, name in enumerate(FIELDS)])
+        rows.append([mix(ORDERS + k + 1, text.field(name)) for k, name in enumerate(FIELDS)])
         text.add(int(token))
     return np.array(rows, np.uint32).T
 
@@ -138,7 +138,7 @@ def test_fields_equal_the_oracle_for_any_tokens(either, tokens):
 def test_fields_of_bytes(either):
     pieces = [bytes([i]) for i in range(256)]
     tree = tokentree.plain(256)
-    network = chain.network(tree, pieces, [("node", name) for name in FIELDS])
+    network = chain.network(tree, pieces, [f"node {name}" for name in FIELDS])
     tokens = np.frombuffer((ENGLISH[:200] + HINDI[:40]).encode(), np.uint8)
     same(network, pieces, tokens)
 

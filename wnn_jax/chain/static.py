@@ -120,7 +120,9 @@ def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
     given.tokens(network, np.asarray(text.tokens))
     neurons, size = network.view.shape[0] + ORDERS, len(text.tokens)
     checks.array("hashes", text.hashes, "uint32", {"ORDERS + n": neurons, "N": size})
-    checks.array("shapes", text.shapes, "int32", {"tokens": 2, "N": size}, checks.Limits(least=0, most=SHAPES - 1))
+    checks.array(
+        "shapes", text.shapes, "int32", {"tokens": 2, "N": size}, checks.Limits(least=0, most=SHAPES - 1)
+    )
 
 
 def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticMemory:

@@ -3,8 +3,8 @@
 A neuron counts how often each token follows each context. For the lower orders of Kneser-Ney it counts after
 how many different earlier tokens it does. Each such number is added to the cell of every turn of the token's
 path. It loses a discount there, which depends on whether it is 1, 2, or at least 3. A cell keeps two sums,
-and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of a text's
-places has no effect.
+and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of the
+places of a text has no effect.
 
 Source: Chen and Goodman 1999, eq. 26; docs/semantics/chain_static.md
 """
@@ -84,11 +84,11 @@ def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[
     for first in range(0, len(hashes), size):
         rows = range(first, min(first + size, len(hashes)))
         found = [followers(hashes[c], tokens, hashes[c + 1] if c + 1 < ORDERS else None) for c in rows]
-        room = (0, len(tokens))
-        padded = [
-            np.stack([np.pad(x, (0, room[1] - len(x))) for x in parts]) for parts in zip(*found, strict=True)
-        ]
-        yield first, Followers(*padded, np.stack([discounts(counts) for _, _, counts in found]))
+        contexts, followed, counts = (
+            np.stack([np.pad(one[k], (0, len(tokens) - len(one[k]))) for one in found]) for k in range(3)
+        )
+        cut = np.stack([discounts(one[2]) for one in found])
+        yield first, Followers(contexts, followed, counts, cut)
 
 
 def discounts(counts: np.ndarray) -> np.ndarray:
