@@ -333,9 +333,6 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
             one = said.one
             bit = choose(at, one)
             if settings.learn:
-                # All reads come before the writes: otherwise XLA copies the memory so that it can write
-                # first.
-                memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
                 memory = learner.learn(memory, place, node, bit, said)
         else:
             one = mixer.predict(network, memory, place, node)
