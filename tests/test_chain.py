@@ -171,6 +171,8 @@ def test_bad_arguments():
         counting(1)
     with pytest.raises(ValueError, match="room=80 is out of range: give a whole number above 80"):
         online(room=80)
+    with pytest.raises(ValueError, match=r"lists has 0 lists for a neuron: give a power of two up to 2\^26"):
+        chain.read(NETWORK, online(4)._replace(lists=jnp.zeros((24, 0, 8), jnp.uint32)), TEXT[:3])
     with pytest.raises(ValueError, match="unknown view or field 'token9'"):
         chain.network(TREE, PIECES, ("node token9",))
     with pytest.raises(ValueError, match="unknown set of weights 'kinds'"):
