@@ -48,18 +48,18 @@ def test_the_text_has_both_kinds_of_paths():
 
 
 @pytest.mark.parametrize(
-    ("network", "parts"),
-    [(NETWORK, {}), (PARTED, {"runs": False}), (FEW, {"lists": False, "runs": False})],
+    ("network", "lists", "runs"),
+    [(NETWORK, True, True), (PARTED, True, False), (FEW, False, False)],
     ids=["all", "without runs", "few"],
 )
-def test_equals_the_oracle(network, parts):
-    """There are enough cells and lists that none is replaced; the ring of the text wraps around twice."""
+def test_equals_the_oracle(network, lists, runs):
+    """There are enough cells that none is replaced; the ring of the text wraps around twice."""
     tokens = TEXT[:420]
     described = chain.WORDS[: network.view.shape[0]]
     sets = [SETS[k] for k in network.sets.tolist()]
-    oracle = Oracle(TREE, PIECES, described, sets, room=200, **parts)
+    oracle = Oracle(TREE, PIECES, described, sets, 200, 12 if lists else None, runs)
     wanted = [oracle.read(int(token)) for token in tokens]
-    memory = online(16, room=200, network=network, **parts)
+    memory = online(16, room=200, network=network, lists=lists, runs=runs)
     ones = np.asarray(read(tokens, memory, network)[1].ones)
     for token, row, want in zip(tokens, ones, wanted, strict=True):
         np.testing.assert_allclose(row[: len(want)], want, atol=3e-5, err_msg=f"token {token}")
