@@ -174,8 +174,11 @@ def test_lists_of_contexts_and_their_votes():
     for _ in range(120):
         hashes = rng.integers(0, 40, N).astype(np.uint32)
         listed = look_up(NETWORK, memory, jnp.asarray(hashes))
-        depth = int(rng.integers(0, 6))
-        node = int(TREE.node[TREE.start[rng.integers(V)]]) if not depth else int(rng.integers(len(TREE.kind)))
+        entry = int(rng.integers(len(TREE.node)))
+        node, depth = (
+            int(TREE.node[entry]),
+            entry - int(TREE.start[np.searchsorted(TREE.start, entry, "right") - 1]),
+        )
         votes = np.asarray(odds(listed, jnp.int32(node), jnp.int32(depth)))
         token = int(rng.integers(V))
         for neuron, h in enumerate(hashes.tolist()):
