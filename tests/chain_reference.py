@@ -304,7 +304,7 @@ class Refinement:
 
 
 class Oracle:
-    """An online chain model with unlimited cells, and ``2^log_lists`` lists for each neuron (None: no lists)."""
+    """An online chain model with unlimited cells, and ``2^log_lists`` lists for each neuron, or none."""
 
     def __init__(self, tree, pieces, described, sets, room, log_lists, runs=True):
         lists = log_lists is not None
