@@ -1,4 +1,4 @@
-"""A small vocabulary, a text with phrases that come back, and its token tree, for the tests of chain models."""
+"""A small vocabulary, a text with phrases that come back, and its token tree, for tests of chain models."""
 
 import numpy as np
 
