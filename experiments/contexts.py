@@ -80,7 +80,7 @@ COMMAND = Command(
     chain=Group(chain.ChainConfig, given=("mode", "readout", "without")),
     contexts=Group(
         chain.ContextSearchConfig,
-        given=("adapt_every", "adaptation", "cache_mib", "starts", "share", "dimensions"),
+        given=("adapt_every", "adaptation", "cache_mib", "starts", "share"),
     ),
     run=Group(Run),
 )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wnn_jax import chain, search
-from wnn_jax.chain import searching
+from wnn_jax.chain import genomes
 from wnn_jax.chain.config import WORDS
 from wnn_jax.chain.constants import FIELDS, VIEWS
 from wnn_jax.data import text
@@ -20,7 +20,7 @@ LETTERS = "abcdefgh"
 CONFIG = chain.ChainConfig(
     mode="online", tree="plain", neurons=("node", "node token1"), memory_mib=1, chunk=512
 )
-BOUNDS = searching.context_bounds(6, 3)
+BOUNDS = genomes.context_bounds(6, 3)
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +51,13 @@ def neurons_of(genome):
 def check_neuron(neuron, bounds):
     assert sum(x < len(VIEWS) for x in neuron) == 1
     assert list(neuron) == sorted(set(neuron))
-    assert 0 <= neuron[0] <= neuron[-1] < searching.INPUTS
+    assert 0 <= neuron[0] <= neuron[-1] < genomes.INPUTS
     assert len(neuron) <= bounds.max_bits
 
 
 neuron = st.tuples(
     st.integers(0, len(VIEWS) - 1),
-    st.frozensets(st.integers(len(VIEWS), searching.INPUTS - 1), max_size=3),
+    st.frozensets(st.integers(len(VIEWS), genomes.INPUTS - 1), max_size=3),
 )
 
 
@@ -75,7 +75,7 @@ def test_moves_stay_within_the_bounds_and_the_dimensions(seed, neurons, sites, c
         row[: 1 + len(fields)] = view, *sorted(fields)
     genome = np.random.default_rng(seed).permutation(genome)
     rng = np.random.default_rng(seed)
-    places, moves = searching.propose(rng, BOUNDS, tuple(dimensions), genome, sites, candidates)
+    places, moves = genomes.propose(rng, BOUNDS, tuple(dimensions), genome, sites, candidates)
     assert places.shape == (sites,)
     assert moves.shape == (sites, candidates, 4)
     assert len(set(places.tolist())) == sites
@@ -102,12 +102,10 @@ def test_moves_stay_within_the_bounds_and_the_dimensions(seed, neurons, sites, c
 
 
 def test_every_kind_of_move_comes():
-    genome = searching.genome_of(("node token1 token2", "byte word"), BOUNDS)[0]
+    genome = genomes.genome_of(("node token1 token2", "byte word"), BOUNDS)[0]
     kinds = set()
     for seed in range(60):
-        places, moves = searching.propose(
-            np.random.default_rng(seed), BOUNDS, search.DIMENSIONS, genome, 4, 1
-        )
+        places, moves = genomes.propose(np.random.default_rng(seed), BOUNDS, search.DIMENSIONS, genome, 4, 1)
         for place, move in zip(places, moves[:, 0], strict=True):
             old, new = (set(neurons_of(row[None])[0]) for row in (genome[place], move))
             sizes = len(old - new), len(new - old)
@@ -122,23 +120,23 @@ def test_every_kind_of_move_comes():
 
 
 def test_the_hand_made_neurons_are_a_genome_and_back():
-    bounds = searching.context_bounds(30, 4)
-    genome = searching.genome_of(WORDS, bounds)
+    bounds = genomes.context_bounds(30, 4)
+    genome = genomes.genome_of(WORDS, bounds)
     assert genome.shape == (1, 30, 5)
-    for one, other in zip(searching.described_of(genome), WORDS, strict=True):
+    for one, other in zip(genomes.described_of(genome), WORDS, strict=True):
         assert one.split()[0] == other.split()[0]
         assert sorted(one.split()) == sorted(other.split())
     turned = tuple(" ".join([one.split()[0], *reversed(one.split()[1:])]) for one in WORDS)
-    np.testing.assert_array_equal(searching.genome_of(turned, bounds), genome)
+    np.testing.assert_array_equal(genomes.genome_of(turned, bounds), genome)
     for row in neurons_of(genome[0])[: len(WORDS)]:
         check_neuron(row, bounds)
     with pytest.raises(ValueError, match="24 neurons of up to 4 fields are outside the bounds of 9 neurons"):
-        searching.genome_of(WORDS, searching.context_bounds(9, 4))
+        genomes.genome_of(WORDS, genomes.context_bounds(9, 4))
     with pytest.raises(ValueError, match="unknown view or field 'token99'"):
-        searching.genome_of(["node token99"], bounds)
+        genomes.genome_of(["node token99"], bounds)
     for bad in (np.full((1, 2, 3), -1), np.array([[[0, 1, 4]]]), np.array([[[4, 5, -1]]])):
         with pytest.raises(ValueError, match="does not read exactly one name of a node"):
-            searching.described_of(bad)
+            genomes.described_of(bad)
 
 
 def test_the_loss_is_that_of_a_model_that_reads_the_part_from_empty(data):
@@ -147,9 +145,9 @@ def test_the_loss_is_that_of_a_model_that_reads_the_part_from_empty(data):
         ("node token1", "node token3"),
         ("node", "node token1 token2", "byte word"),
     )
-    genomes = np.stack([searching.genome_of(one, BOUNDS) for one in lists])
-    genomes[0] = np.roll(genomes[0], 1, axis=1)  # an empty slot in front changes nothing
-    losses = objective.losses(data, genomes)
+    both = np.stack([genomes.genome_of(one, BOUNDS) for one in lists])
+    both[0] = np.roll(both[0], 1, axis=1)  # an empty slot in front changes nothing
+    losses = objective.losses(data, both)
     assert losses.shape == (2, 300)
     assert losses.dtype == np.float32
     for found, described in zip(losses, lists, strict=True):
@@ -159,13 +157,13 @@ def test_the_loss_is_that_of_a_model_that_reads_the_part_from_empty(data):
         _, reading = chain.read(network, memory, data.tokens, learn=True)
         np.testing.assert_allclose(found, chain.nats(network, reading)[100:], rtol=1e-5)
     many = dataclasses.replace(objective, threads=2)
-    np.testing.assert_array_equal(many.losses(data, genomes), losses)
-    np.testing.assert_array_equal(objective.mebibits(genomes), np.array([2, 3]) * 256 * 128 / 2**20)
+    np.testing.assert_array_equal(many.losses(data, both), losses)
+    np.testing.assert_array_equal(objective.mebibits(both), np.array([2, 3]) * 256 * 128 / 2**20)
 
 
 def test_the_loss_of_a_token_knows_no_later_token(data):
     objective = chain.ContextObjective(BOUNDS, log_slots=8, unscored=0.0)
-    genome = searching.genome_of(("node token1", "node token3"), BOUNDS)[None]
+    genome = genomes.genome_of(("node token1", "node token3"), BOUNDS)[None]
     losses = objective.losses(data, genome)[0]
     other = data.tokens.copy()
     other[250] = ord("z")
@@ -256,7 +254,7 @@ def test_what_cannot_be_searched_is_refused(corpus):
     with pytest.raises(ValueError, match="the bounds have 7 input bits, but neurons have"):
         chain.ContextObjective(search.Bounds(7, max_neurons=2, max_bits=2))
     with pytest.raises(ValueError, match=f"fields={len(FIELDS) + 1} is out of range"):
-        searching.context_bounds(3, len(FIELDS) + 1)
+        genomes.context_bounds(3, len(FIELDS) + 1)
     for name in ("price", "held_out", "unscored", "screened"):
         with pytest.raises(ValueError, match=f"{name}=-1 is out of range"):
             chain.ContextSearchConfig(**{name: -1})

@@ -8,8 +8,8 @@ from wnn_jax.chain import contexts, given
 from wnn_jax.chain.constants import FIELDS, MATCHED, VIEWS, WeightSet
 from wnn_jax.checks import Limits
 
-# The context neurons of a model of words. Each has a view (the name by which it knows a node) and the fields that it
-# observes. Whether each of the first six has seen its context before chooses gains of the mixer.
+# The context neurons of a model of words. Each has a view (the name by which it knows a node) and the fields
+# that it observes. Whether each of the first six has seen its context before chooses gains of the mixer.
 WORDS = (
     "node",
     "node token1",
@@ -165,7 +165,8 @@ class ChainConfig:
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
       runs: whether contexts after which only one bit ever came are an input of their own in an online model.
-      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
+      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with
+        lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
 

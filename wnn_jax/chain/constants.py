@@ -79,8 +79,8 @@ REFINE_EDGE = 15.99  # most steps from the middle
 REFINE_RATE = 0.02
 
 
-# The online model. A cell has four 32-bit words: the tag and two fast counts; the counts of zeros and of ones; the
-# same, fading; and the last bit with the time of the last write.
+# The online model. A cell has four 32-bit words: the tag and two fast counts; the counts of zeros and of
+# ones; the same, fading; and the last bit with the time of the last write.
 WIDE_CELL = 4
 COUNT_MOST = 65535
 FADING_ONE = 256  # what one observation adds to a fading count
@@ -372,7 +372,8 @@ TOTAL_EDGES = (1, 4, 30)  # the step of the number of times that an order saw it
 class StaticSet(enum.IntEnum):
     """What chooses a row of a set of weights of the static readout.
 
-    Nothing here belongs to one token tree, because the readout is trained on other trees than it is used with.
+    Nothing here belongs to one token tree, because the readout is trained on other trees than it is used
+    with.
 
     Source: docs/semantics/chain.md
     """

@@ -28,7 +28,8 @@ class Network(NamedTuple):
       connections: ``int32 [n, T]``: the fields that each of n context neurons observes, as places in
         `FIELDS`; -1 where it observes fewer than T.
       view: ``int32 [n]``: which of the three names of a node each neuron uses, as a place in `VIEWS`.
-      sets: ``int32 [K]``: the sets of weights of an online model, see `WeightSet`; the first is `WeightSet.ONE`.
+      sets: ``int32 [K]``: the sets of weights of an online model, see `WeightSet`; the first is
+        `WeightSet.ONE`.
 
     Source: docs/semantics/chain.md
     """

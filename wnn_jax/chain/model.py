@@ -252,8 +252,20 @@ def nats(network: Network, found: Reading) -> np.ndarray:
     tokens = given.tokens(network, found.tokens)
     rows = {"N": len(tokens), "D": network.tree.depth}
     checks.array("ones", found.ones, "float32", rows, checks.Limits(least=0, most=1))
-    bits, there = turns(network, tokens)
-    one = np.asarray(found.ones, np.float64)
+    return nats_of(found.ones, *turns(network, tokens))
+
+
+def nats_of(ones: jax.Array | np.ndarray, bits: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Returns the negative log-probability ``float64 [N]`` of tokens whose paths are known.
+
+    Args:
+      ones: ``float32 [N, D]``, P(bit = 1) at each turn.
+      bits: ``bool [N, D]``, the bits that came, see `turns`.
+      there: ``bool [N, D]``, the turns that belong to a path.
+
+    Source: docs/semantics/chain.md
+    """
+    one = np.asarray(ones, np.float64)
     with np.errstate(divide="ignore"):  # a bit that was impossible costs infinitely many
         return -np.where(there, np.log(np.where(there, np.where(bits, one, 1.0 - one), 1.0)), 0.0).sum(axis=1)
 

@@ -14,31 +14,27 @@ Source: docs/semantics/chain.md, docs/semantics/search.md
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, search
-from wnn_jax.chain import fitted, given, online
+from wnn_jax.chain import fitted, given, online, pool
 from wnn_jax.chain import model as models
 from wnn_jax.chain.config import ChainConfig
-from wnn_jax.chain.constants import FIELDS, VIEWS
+from wnn_jax.chain.constants import FIELDS
 from wnn_jax.chain.contexts import Network, wire
+from wnn_jax.chain.genomes import INPUTS, Described, Neuron, context_bounds, described_of, genome_of, propose
 from wnn_jax.checks import Limits
 from wnn_jax.data.text import Corpus
 from wnn_jax.ram.connectivity import UNUSED
 from wnn_jax.search.moves import Bounds
 
-Described = tuple[str, ...]  # neurons, each the name of its view and those of its fields
-
-_NAMES = (*VIEWS, *FIELDS)  # the inputs of a neuron: first the names of a node, then the fields
-INPUTS = len(_NAMES)
 _LEAST_ROOM = 1 << 12
-_TRIES = 32  # draws of a neuron that is not there yet
 _CELL_BITS = 128  # bits of a cell, for the size of a genome
 _SHARE = Limits(above=0, below=1)
 _UNSCORED = Limits(least=0, below=1)
@@ -73,6 +69,7 @@ class ContextObjective:
       screened: the share of a part, at its beginning, on which moves are judged first; 1 for no such
         judgement.
       lists: whether neurons list the tokens that followed their contexts last.
+      pool: number of new neurons that are drawn, of which the best are moves; 0 takes neurons as drawn.
       threads: number of genomes that are read at the same time; the losses do not depend on it.
       clusters: 1, because a model has one list of neurons.
 
@@ -87,6 +84,7 @@ class ContextObjective:
     unscored: float = 1 / 3
     screened: float = 0.25
     lists: bool = True
+    pool: int = 200
     threads: int = dataclasses.field(default=1, repr=False, compare=False)
     clusters: int = 1
 
@@ -96,6 +94,7 @@ class ContextObjective:
             log_slots=Limits(least=2, most=28),
             unscored=_UNSCORED,
             screened=_SCREENED,
+            pool=Limits(least=0),
             threads=Limits(least=1, most=1024),
             clusters=Limits(least=1, most=1),
         )
@@ -129,109 +128,58 @@ class ContextObjective:
         Returns:
           ``float32 [P, M]``, the nats of the tokens that are scored.
         """
+        paths, first = models.turns(data.network, data.tokens), self._first(data)
 
         def one(genome: np.ndarray) -> np.ndarray:
-            network = _wired(data.network, genome)
-            # Matches are looked for in the whole part.
-            room = max(len(data.tokens), _LEAST_ROOM)
-            memory = online.empty_online(network, self.log_slots, lists=self.lists, room=room)
-            settings = {"learn": True, "argmax": False, "block": len(data.tokens)}
-            _, reading = models.read_ids(network, memory, data.tokens, **settings)
-            return models.nats(network, reading)[int(self.unscored * len(data.tokens)) :]
+            return models.nats_of(self._read(data, genome), *paths)[first:]
 
         if self.threads == 1:
             return np.stack([one(genome) for genome in genomes]).astype(np.float32)
-        with ThreadPoolExecutor(self.threads) as pool:
-            return np.stack([*pool.map(one, genomes)]).astype(np.float32)
+        with ThreadPoolExecutor(self.threads) as threads:
+            return np.stack([*threads.map(one, genomes)]).astype(np.float32)
 
     def propose(
-        self, key: jax.Array, dimensions: tuple[str, ...], genomes: np.ndarray, sites: int, candidates: int
+        self,
+        key: jax.Array,
+        data: ContextText,
+        dimensions: tuple[str, ...],
+        genomes: np.ndarray,
+        sites: int,
+        candidates: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draw moves of neurons, see `wnn_jax.search.Whole.propose` and `propose`."""
-        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel())
-        found = [propose(rng, self.bounds, dimensions, one[0], sites, candidates) for one in genomes]
+        """Draw moves of neurons, see `wnn_jax.search.Whole.propose` and `genomes.propose`.
+
+        With a pool, the neurons for empty slots are the best of the pool, see `pool.best`.
+        """
+        rng, found = np.random.default_rng(np.asarray(jax.random.key_data(key)).ravel()), []
+        for one in genomes:
+
+            def best(neurons: list[Neuron], count: int, genome: np.ndarray = one) -> list[int]:
+                ones = self._read(data, genome)
+                turns = pool.turns_of(data.network, data.tokens, ones, self._first(data))
+                return pool.best(turns, neurons, count)
+
+            sizes = sites, candidates, self.pool
+            found.append(propose(rng, self.bounds, dimensions, one[0], *sizes, best))
         places, moves = (np.stack(x)[:, None] for x in zip(*found, strict=True))
         return places, moves
+
+    def _first(self, data: ContextText) -> int:
+        return int(self.unscored * len(data.tokens))
+
+    def _read(self, data: ContextText, genome: np.ndarray) -> np.ndarray:
+        """Read the text from empty; return P(bit = 1) at each turn, ``float32 [N, D]``."""
+        network = _wired(data.network, genome)
+        room = max(len(data.tokens), _LEAST_ROOM)  # matches are looked for in the whole part
+        memory = online.empty_online(network, self.log_slots, lists=self.lists, room=room)
+        settings = {"learn": True, "argmax": False, "block": len(data.tokens)}
+        _, reading = models.read_ids(network, memory, data.tokens, **settings)
+        return np.asarray(reading.ones)
 
     def mebibits(self, genomes: np.ndarray) -> np.ndarray:
         """Compute the sizes of the tables, see `wnn_jax.search.Whole.mebibits`."""
         neurons = (genomes[:, 0, :, 0] != UNUSED).sum(axis=-1)
         return (neurons * (2.0**self.log_slots * _CELL_BITS / 2**20)).astype(np.float32)
-
-
-def context_bounds(neurons: int, fields: int) -> Bounds:
-    """Make the bounds of genomes of context neurons.
-
-    Args:
-      neurons: the largest number of neurons.
-      fields: the largest number of fields of a neuron.
-
-    Raises:
-      ValueError: a number is out of range.
-
-    Source: docs/semantics/chain.md
-    """
-    checks.integer("fields", fields, Limits(least=1, most=len(FIELDS)))
-    return Bounds(INPUTS, max_neurons=neurons, max_bits=1 + fields)
-
-
-def genome_of(described: Sequence[str], bounds: Bounds) -> np.ndarray:
-    """Turn described context neurons into a genome.
-
-    Args:
-      described: the names of the view and of the fields of each neuron, as in `ChainConfig.neurons`; the
-        order of the fields changes nothing.
-      bounds: the size of the genome.
-
-    Returns:
-      ``int16 [1, n, T]``: of each neuron its inputs in ascending order, the view first: places in `VIEWS`,
-      and places in `FIELDS` plus the number of views; -1 where there are none.
-
-    Raises:
-      ValueError: a view or a field is unknown, or the genome is outside the bounds.
-
-    Source: docs/semantics/chain.md
-    """
-    wire(described)
-    rows = [one.split() for one in described]
-    most = max(len(set(fields)) for _, *fields in rows)
-    if len(rows) > bounds.max_neurons or most >= bounds.max_bits:
-        raise ValueError(
-            f"{len(rows)} neurons of up to {most} fields are outside the bounds of {bounds.max_neurons} "
-            f"neurons of {bounds.max_bits - 1} fields: raise the bounds"
-        )
-    genome = np.full((1, bounds.max_neurons, bounds.max_bits), UNUSED, np.int16)
-    for slot, (view, *fields) in enumerate(rows):
-        observed = sorted(len(VIEWS) + FIELDS.index(name) for name in set(fields))
-        genome[0, slot, : 1 + len(observed)] = VIEWS.index(view), *observed
-    return genome
-
-
-def described_of(genome: Any) -> Described:
-    """Turn a genome into described context neurons.
-
-    Args:
-      genome: ``int [1, n, T]``, as `genome_of` makes it.
-
-    Returns:
-      The names of the view and of the fields of each neuron that is there, in the order of their slots.
-
-    Raises:
-      ValueError: the genome has another shape or entry, or a neuron does not read exactly one name of a node.
-
-    Source: docs/semantics/chain.md
-    """
-    limits = Limits(least=-1, most=INPUTS - 1)
-    checks.array("genome", genome, "integers", {"1": 1, "n": None, "T": None}, limits)
-    rows = np.asarray(genome)[0]
-    rows = rows[(rows != UNUSED).any(axis=1)]
-    names = (rows >= 0) & (rows < len(VIEWS))
-    if (names.sum(axis=1) != 1).any() or not len(rows):
-        raise ValueError(
-            f"the genome of shape {list(np.shape(genome))} has no neuron, or one that does not read exactly "
-            "one name of a node: give one from genome_of"
-        )
-    return tuple(" ".join(_NAMES[x] for x in sorted(row[row != UNUSED])) for row in rows)
 
 
 def _wired(network: Network, genome: np.ndarray) -> Network:
@@ -240,113 +188,6 @@ def _wired(network: Network, genome: np.ndarray) -> Network:
     room = genome.shape[-1] - 1 - connections.shape[1]
     connections = np.pad(connections, ((0, 0), (0, room)), constant_values=-1)
     return network._replace(connections=jnp.asarray(connections), view=jnp.asarray(view))
-
-
-def propose(
-    rng: np.random.Generator,
-    bounds: Bounds,
-    dimensions: tuple[str, ...],
-    genome: np.ndarray,
-    sites: int,
-    candidates: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw moves of context neurons.
-
-    Half of the slots are empty ones, as long as there are both kinds. An empty slot gets a new neuron, or a
-    changed copy of another neuron, equally often. A neuron is dropped one time in four, gives way to a new
-    one one time in four, and is changed otherwise: it gains a field, loses one, has one replaced, or takes
-    another view. A field is drawn from all fields, or half of the time in proportion to the number of neurons
-    that observe it, plus 1. A new neuron has 1 to 3 fields within the bounds, and the view ``node`` two times
-    in three. No move makes a neuron that is there, or that another move makes, already.
-
-    Args:
-      rng: draws the moves.
-      bounds: the sizes that are allowed.
-      dimensions: ``neurons`` allows moves that add or drop a neuron; ``bits`` those that add or drop a field;
-        ``connections`` all others.
-      genome: ``int16 [n, T]``.
-      sites: S, the number of slots.
-      candidates: C, the number of moves for each slot.
-
-    Returns:
-      The slots ``int32 [S]``, distinct, and the new neurons ``int16 [S, C, T]``; a slot stays as it is where
-      no move is allowed.
-
-    Source: docs/semantics/chain.md
-    """
-    there = (genome != UNUSED).any(axis=1)
-    full, empty = (rng.permutation(np.flatnonzero(x)) for x in (there, ~there))
-    wanted = sites // 2 if "neurons" in dimensions else 0
-    added = min(len(empty), max(wanted, sites - len(full)))
-    places = np.concatenate([empty[:added], full[: sites - added]]).astype(np.int32)
-    known = {_key(row) for row in genome[there]}
-    moves = np.repeat(genome[places][:, None], candidates, axis=1)
-    droppable = len(full) > bounds.min_neurons
-    for s, c in np.ndindex(len(places), candidates):
-        draws = _draws(rng, bounds, dimensions, genome, int(places[s]), droppable)
-        new = next(
-            (row for row, _ in zip(draws, range(_TRIES), strict=False) if _key(row) not in known), None
-        )
-        if new is not None:
-            moves[s, c] = new
-            known |= {_key(new)} - {()}  # any number of neurons may be dropped
-    return places, moves
-
-
-def _key(row: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(x) for x in row if x != UNUSED)
-
-
-def _draws(rng, bounds: Bounds, dimensions, genome, place: int, droppable: bool) -> Iterator[np.ndarray]:
-    """Yield moves of one slot without end, or none if the dimensions allow none."""
-    neurons, bits, connections = (name in dimensions for name in search.DIMENSIONS)
-    there = (genome != UNUSED).any(axis=1)
-    old = _key(genome[place])
-    held = np.bincount(genome[genome >= len(VIEWS)].ravel(), minlength=INPUTS)[len(VIEWS) :]
-    popular = (held + 1) / (held + 1).sum()
-
-    def field() -> int:
-        return len(VIEWS) + int(rng.choice(len(FIELDS), p=popular if rng.random() < 0.5 else None))
-
-    def new() -> tuple[int, ...]:
-        count = min(int(rng.integers(1, 4)), bounds.max_bits - 1)
-        view = 0 if rng.random() < 2 / 3 else int(rng.integers(1, len(VIEWS)))
-        return view, *{field() for _ in range(count)}
-
-    def changed(neuron: tuple[int, ...]) -> tuple[int, ...] | None:
-        view, *fields = neuron
-        kinds = ["gain"] * (bits and len(fields) < bounds.max_bits - 1) + ["lose"] * (
-            bits and len(fields) > 0
-        )
-        kinds += ["replace"] * (connections and len(fields) > 0) + ["view"] * connections
-        if not kinds:
-            return None
-        kind = kinds[rng.integers(len(kinds))]
-        if kind == "view":
-            return (view + int(rng.integers(1, len(VIEWS)))) % len(VIEWS), *fields
-        if kind in ("lose", "replace"):
-            fields.pop(rng.integers(len(fields)))
-        return (view, *fields) if kind == "lose" else (view, *{*fields, field()})
-
-    while True:
-        if not old and not neurons:
-            made = old
-        elif not old:
-            source = _key(genome[rng.choice(np.flatnonzero(there))])
-            made = new() if rng.random() < 0.5 else changed(source)
-        else:
-            chance = rng.random()
-            if neurons and droppable and chance < 0.25:
-                made = ()
-            elif connections and chance < 0.5:
-                made = new()
-            else:
-                made = changed(old)
-        if made is None:
-            made = old
-        row = np.full(bounds.max_bits, UNUSED, np.int16)
-        row[: len(made)] = sorted(made)
-        yield row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -360,8 +201,10 @@ class ContextSearchConfig:
       held_out: the share of the training text, at its end, that chooses nothing; the tree is built and the
         neurons are found without it, and the gain is measured on it.
       unscored: the share of a part of the text that is read before the first token that is scored.
-      screened: the share of a part, at its beginning, on which all moves are judged first; the best quarter
-        of them is judged on the whole part. 1 judges all moves on the whole part.
+      screened: the share of a part, at its beginning, on which all moves are judged first; the better
+        half of them is judged on the whole part. 1 judges all moves on the whole part.
+      pool: number of new neurons that a step draws. Those that would gain most by the residuals of the model
+        are moves; 0 takes new neurons as they are drawn.
       threads: number of genomes that are read at the same time; the result does not depend on it.
       run: the parts of the other text, and when the search ends. A step reads each of its genomes on one
         part.
@@ -379,6 +222,7 @@ class ContextSearchConfig:
     held_out: float = 1 / 3
     unscored: float = 1 / 3
     screened: float = 0.25
+    pool: int = 200
     threads: int = 1
     run: search.RunConfig = search.RunConfig(steps=40, folds=3, rotate=4, validation=4, check=4, save_every=1)
     tabu: search.TabuConfig = search.TabuConfig(sites=16, neighbours=1, tenure=4, caution=1.0)
@@ -392,6 +236,7 @@ class ContextSearchConfig:
             held_out=_SHARE,
             unscored=_UNSCORED,
             screened=_SCREENED,
+            pool=Limits(least=0),
             threads=Limits(least=1, most=1024),
         )
 
@@ -455,7 +300,7 @@ def search_contexts(
     # A table with half as many cells as there are turns: most contexts are met again.
     log_slots = int(np.clip(int(turns // 2).bit_length(), 8, 22))
     shares = settings.unscored, settings.screened
-    objective = ContextObjective(bounds, log_slots, *shares, config.lists, settings.threads)
+    objective = ContextObjective(bounds, log_slots, *shares, config.lists, settings.pool, settings.threads)
     one_neuron = float(objective.mebibits(start[None])[0]) / len(config.described)
     fitness = search.FitnessConfig(size_weight=settings.price / one_neuron)
     algorithm = search.tabu(objective, settings.tabu, fitness)

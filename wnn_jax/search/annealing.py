@@ -84,7 +84,7 @@ def annealing(
 
     def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:
         move_key, accept_key = jax.random.split(key)
-        places, moves = local.propose(move_key, evaluator, config.dimensions, state.genomes, 1, 1)
+        places, moves = local.propose(move_key, evaluator, fold, config.dimensions, state.genomes, 1, 1)
         found = evaluate.neighbours(evaluator, fold, state.genomes, state.votes, places, moves)
         temperature = config.temperature * config.cooling ** state.step.astype(jnp.float32)
         limit = -temperature * jnp.log(

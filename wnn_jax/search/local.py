@@ -7,6 +7,8 @@ only the latter joins the clusters. The genome with all moves is then scored exa
 Source: docs/semantics/search.md
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +40,7 @@ def require_separable(evaluator: Evaluator, name: str) -> None:
         )
 
 
-def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidates: int):
+def propose(key, evaluator: Evaluator, fold: Any, dimensions, genomes, sites: int, candidates: int):
     """Draw places of neurons and moves for each place.
 
     Slots with a neuron are preferred. If the dimension ``neurons`` may change, one cluster in ten prefers its
@@ -47,6 +49,7 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
     Args:
       key: draws places and moves.
       evaluator: gives the bounds.
+      fold: the data of an objective that is `Whole`; others do not look at it.
       dimensions: the parts of a genome that moves may change.
       genomes: ``int [P, K, n, T]``.
       sites: S, the number of places in each cluster.
@@ -58,7 +61,7 @@ def propose(key, evaluator: Evaluator, dimensions, genomes, sites: int, candidat
     Source: docs/semantics/search.md
     """
     if evaluator.whole:
-        return evaluator.objective.propose(key, dimensions, np.asarray(genomes), sites, candidates)
+        return evaluator.objective.propose(key, fold, dimensions, np.asarray(genomes), sites, candidates)
     population, clusters = genomes.shape[:2]
     order_key, slot_key, move_key = jax.random.split(key, 3)
     present = jnp.any(genomes != connectivity.UNUSED, axis=-1)

@@ -166,12 +166,19 @@ class Whole(Protocol):
         ...
 
     def propose(
-        self, key: jax.Array, dimensions: tuple[str, ...], genomes: np.ndarray, sites: int, candidates: int
+        self,
+        key: jax.Array,
+        data: Any,
+        dimensions: tuple[str, ...],
+        genomes: np.ndarray,
+        sites: int,
+        candidates: int,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Draw moves of single neurons within the bounds.
 
         Args:
           key: draws the moves.
+          data: the part on which the moves will be judged.
           dimensions: the parts of a genome that may change, of `wnn_jax.search.DIMENSIONS`.
           genomes: ``int [P, K, n, T]``.
           sites: S, the number of slots of each cluster.

@@ -114,7 +114,7 @@ def tabu(
 
     def step(key: jax.Array, fold: Fold, state: SearchState) -> tuple[SearchState, StepInfo]:
         sites, count = config.sites, config.neighbours
-        places, moves = local.propose(key, evaluator, config.dimensions, state.genomes, sites, count)
+        places, moves = local.propose(key, evaluator, fold, config.dimensions, state.genomes, sites, count)
         found = evaluate.neighbours(evaluator, fold, state.genomes, state.votes, places, moves)
         forbidden = jnp.take_along_axis(state.memory, places, axis=2) > state.step
         worth = fitness_of(evaluator.fitness, state.scores)

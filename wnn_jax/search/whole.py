@@ -18,7 +18,7 @@ import numpy as np
 from wnn_jax.search.base import Evaluator
 from wnn_jax.search.fitness import GenomeScores
 
-_PASSING = 4  # one of this number of moves passes the first judgement
+_PASSING = 2  # one of this number of moves passes the first judgement
 
 
 def refuse(evaluator: Evaluator, name: str) -> None:
@@ -134,8 +134,8 @@ def changes(evaluator: Evaluator, data: Any, before: tuple[Any, jax.Array], afte
 def neighbours(evaluator: Evaluator, data: Any, before: tuple[Any, jax.Array], places: Any, moves: Any):
     """Compute the change that each move of one neuron would make.
 
-    If the objective has a shorter beginning of the data, all moves are judged on it first, and only the best
-    quarter of the moves of a cluster on all data. The others get an infinite change.
+    If the objective has a shorter beginning of the data, all moves are judged on it first, and only the
+    better half of the moves of a cluster on all data. The others get an infinite change.
 
     Args:
       evaluator: gives the objective and the fitness.
