@@ -327,6 +327,7 @@ class Oracle:
         """Return P(bit = 1) at every turn of a token, and then learn the token."""
         self.now = len(self.text.tokens)
         self.guesses = [match.begin(self.text.tokens) for match in self.matches]
+        self.text.matched = self.longest()
         self.seen = [tuple(map(self.text.field, fields)) for _, fields in self.neurons]
         first, after = self.tree.start[token], self.tree.start[token + 1]
         ones = [
@@ -339,6 +340,12 @@ class Oracle:
         for match in self.matches:
             match.end(self.text.tokens)
         return ones
+
+    def longest(self):
+        """Return the token that the longest match expects, as its id plus 1, and the step of its length."""
+        steps = [step(match.length, c.MATCH_EDGES) for match in self.matches]
+        m = steps.index(max(steps))
+        return (self.guesses[m] + 1, steps[m]) if steps[m] else (0, 0)
 
     def turn(self, node, depth, bit):
         zone, tick = int(self.tree.spelled[node]), self.now // 4

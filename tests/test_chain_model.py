@@ -157,6 +157,10 @@ def test_a_model_with_other_cells_is_refused_by_its_edition(tmp_path, mode):
         ({"rare": -1}, "rare=-1 is out of range: give a whole number of at least 0"),
         ({"neurons": ()}, "no neuron is described"),
         ({"neurons": ("node token9",)}, "unknown view or field 'token9'"),
+        (
+            {"neurons": ("node", "node token1 expected"), "mode": "static"},
+            "a static model has no matches, but a neuron observes expected: name it in without",
+        ),
         ({"sets": ("kind", "one")}, "sets=kind,one must begin with one, and name each once"),
         ({"sets": ("one", "kinds")}, "sets=one,kinds must begin with one, and name each once"),
         ({"chunk": 2.5}, "chunk=2.5 is not a whole number: give a whole number of at least 1"),

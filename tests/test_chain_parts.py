@@ -226,6 +226,17 @@ def test_matches(room):
     assert all(text[at % room] == read[at] for at in range(max(len(read) - room, 0), len(read)))
 
 
+@pytest.mark.parametrize(
+    ("guess", "step", "wanted"),
+    [([-1, -1, -1], [9, 0, 0], [0, 0]), ([5, 4, 0], [3, 3, 2], [6, 3]), ([-1, 5, 0], [9, 2, 4], [1, 4])],
+)
+def test_the_fields_of_the_longest_match(guess, step, wanted):
+    """A tie goes to the first match; a match that expects id 0 is one, and no match has no step."""
+    found = matches.Matches(jnp.array(guess, jnp.int32), jnp.array(step, jnp.int32))
+    fields = matches.fill(jnp.full(len(c.FIELDS), 7, jnp.uint32), found)
+    assert (fields.dtype, fields.tolist()) == (jnp.uint32, [7] * (len(c.FIELDS) - 2) + wanted)
+
+
 def test_matches_learn_how_often_they_are_right():
     tree, memory, known = NETWORK.tree, empty(), oracle.MatchMap()
     expect, learn = jax.jit(matches.expect), jax.jit(matches.learn)
