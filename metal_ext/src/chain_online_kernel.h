@@ -248,7 +248,7 @@ inline void Adapt(float* weights, float* sums, const float* x, float error, int6
   for (int64_t i = 0; i < size; i += kLane) {
     const Floats gradient = by * Load(x + i), sum = Load(sums + i) + gradient * gradient;
     Store(sums + i, sum);
-    Store(weights + i, Load(weights + i) + rate * gradient * InverseRoot(sum + 1.0f));
+    Store(weights + i, Load(weights + i) + rate * gradient / Sqrt(sum + 1.0f));
   }
 }
 

@@ -59,14 +59,10 @@ static inline Floats Exp(Floats x) {
   return (Floats)((Ints)y + (__builtin_convertvector(k, Ints) << 23));
 }
 
-// 1 / sqrt x for normal x > 0, to 5e-6 of it: two steps of Newton from a guess that halves the exponent. The root
-// and the quotient of the processor are exact, and take twice the time of all else in a step of learning.
-static inline Floats InverseRoot(Floats x) {
-  const Ints guess = 0x5F3759DF - ((Ints)x >> 1);
-  const Floats half = 0.5f * x;
-  Floats y = (Floats)guess;
-  y = y * (1.5f - half * y * y);
-  return y * (1.5f - half * y * y);
+static inline Floats Sqrt(Floats x) {
+  Floats y;
+  for (int i = 0; i < kLane; ++i) y[i] = __builtin_sqrtf(x[i]);
+  return y;
 }
 
 static inline Floats Sigmoid(Floats x) { return 1.0f / (1.0f + Exp(-x)); }

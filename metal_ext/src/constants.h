@@ -35,6 +35,7 @@ constexpr int kStack = 16;
 constexpr int kOpenBrackets = 3;
 constexpr int kFollowedKeys = 5;
 constexpr int kFollowedLog = 18;
+constexpr int kMostNeurons = 256;
 constexpr double kSmooth = 0.4;
 constexpr int kHitNeurons = 6;
 constexpr int kHits = 128;

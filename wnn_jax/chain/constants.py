@@ -52,6 +52,7 @@ OPEN_BRACKETS = 3  # innermost brackets that are a field
 FOLLOWED_KEYS = 5  # token1; token1 and token2; the 9-bit classes of both; word; word and last_word
 FOLLOWED_LOG = 18
 VIEWS = ("node", "byte", "bytes3")
+MOST_NEURONS = 256
 
 # The mixer.
 SMOOTH = 0.4  # added to every count before its logarithm
@@ -150,7 +151,7 @@ MIXED_SHARE = 0.3  # the share of the mixed probability in the result; the five 
 
 
 class WeightSet(enum.IntEnum):
-    """What chooses a row of a set of weights.
+    """The sets of weights of an online model, named after what chooses a row.
 
     Source: docs/semantics/chain.md
     """
