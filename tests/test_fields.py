@@ -97,7 +97,7 @@ def wanted(network, pieces, tokens):
     text = Text(pieces, np.asarray(network.tree.codes), np.asarray(network.tree.rank))
     rows = []
     for token in tokens:
-        rows.append([mix(ORDERS + k + 1, text.field(name)) for k, name in enumerate(FIELDS)])
+        rows.append([mix(k + 1, text.field(name)) for k, name in enumerate(FIELDS)])
         text.add(int(token))
     return np.array(rows, np.uint32).T
 

@@ -5,7 +5,7 @@ from typing import Literal
 
 from wnn_jax import checks
 from wnn_jax.chain import contexts, given
-from wnn_jax.chain.constants import FIELDS, VIEWS, WeightSet
+from wnn_jax.chain.constants import FIELDS, MATCHED, VIEWS, WeightSet
 from wnn_jax.checks import Limits
 
 # The context neurons of a model of words. Each has a view (the name by which it knows a node) and the fields
@@ -171,7 +171,8 @@ class ChainConfig:
       readout: settings for training the readout of a static model.
 
     Raises:
-      ValueError: a value is unknown or out of range, or no context neuron is left.
+      ValueError: a value is unknown or out of range, no context neuron is left, or one of a static model
+        observes what a match expects.
 
     Source: docs/semantics/chain.md
     """
@@ -202,6 +203,12 @@ class ChainConfig:
         if not self.described:
             raise ValueError(
                 f"without={','.join(self.without)} leaves no context neuron: name fewer fields and views"
+            )
+        matched = [name for one in self.described for name in one.split() if name in MATCHED]
+        if matched and self.mode == "static":
+            raise ValueError(
+                f"a static model has no matches, but a neuron observes {matched[0]}: name it in without, or "
+                "choose mode=online"
             )
         if self.sets[:1] != ("one",) or len(set(self.sets)) != len(self.sets) or set(self.sets) - set(SETS):
             raise ValueError(

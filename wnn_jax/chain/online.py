@@ -75,7 +75,7 @@ class OnlineMemory(NamedTuple):
         for none.
       position: ``uint32 [7]``, the number of tokens that were read; then for each match the place of the
         token that it expects, and its length (0: no match).
-      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      registers: ``uint32 [48]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.
 

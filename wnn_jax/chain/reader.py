@@ -335,7 +335,7 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
             one = said.one
             bit = choose(at, one)
             if settings.learn:
-                memory = learner.learn(memory, place, node, bit, said)
+                memory = learner.learn(memory, place, node, jnp.asarray(bit), said)
         else:
             one = static_mixer.predict(static_inputs.wired(network), memory, place, node, at)
             bit = choose(at, one)

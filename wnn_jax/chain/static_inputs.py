@@ -45,7 +45,7 @@ class StaticCells(NamedTuple):
 
 
 def size(neurons: int) -> int:
-    """Returns I, the number of inputs of a model with so many context neurons.
+    """Returns I, the number of inputs of a model of n context neurons.
 
     Source: docs/semantics/chain_static.md
     """

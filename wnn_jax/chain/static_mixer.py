@@ -34,7 +34,7 @@ FINAL_FIRST = np.cumsum([0, *(STATIC_ROWS[one] for one in STATIC_FINALS)]).astyp
 
 
 class StaticPlace(NamedTuple):
-    """What a place in a text says to a static model.
+    """A place in a text, as a static model sees it.
 
     Attributes:
       hashes: ``uint32 [n]``, the hash of the fields that each neuron observes.
