@@ -141,9 +141,12 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
         ),
         ("chain", ["--ablate=parts", "--ablate_tokens=7"], "ablate_tokens=7 is out of range"),
         ("chain", ["--memory_mib=0"], "memory_mib=0 is out of range: give a whole number of at least 1"),
-        ("chain", ["--rate=inf"], "rate=inf is out of range: give a finite number above 0 and at most 1"),
-        ("chain", ["--rate=nan"], "rate=nan is out of range"),
-        ("chain", ["--rate=1e38"], "rate=1e+38 is out of range"),
+        (
+            "chain",
+            ["--readout_rate=inf"],
+            "readout_rate=inf is out of range: give a finite number above 0 and at most 1",
+        ),
+        ("chain", ["--readout_rate=1e38"], "readout_rate=1e+38 is out of range"),
         ("chain", ["--seed=9223372036854775808"], "seed=9223372036854775808 is out of range: give"),
         ("chain", ["--readout_rate=nan"], "readout_rate=nan is out of range: give a finite number above 0"),
         ("chain", ["--curve_points=-1"], "curve_points=-1 is out of range"),
@@ -203,6 +206,6 @@ def test_killed_and_run_again_ends_with_the_same_numbers(tmp_path, mode):
     again = run("chain", *flags)
     assert again.returncode == 0, again.stderr
     assert rows_of(tmp_path / "run")[-1]["ce"] == rows_of(tmp_path / "calm")[-1]["ce"]
-    other = run("chain", *flags, "--rate=0.01")
+    other = run("chain", *flags, "--rare=7")
     assert other.returncode == 2
     assert "progress of other work" in other.stderr

@@ -191,7 +191,7 @@ def test_a_stopped_run_ends_the_same(model, corpus, tmp_path, monkeypatch, argma
         if step.stage == "scoring" and step.total == 150:  # not the held-out text of static models
             raise InterruptedError
 
-    how = {"argmax": argmax, "resume": tmp_path / "run", "save_every": 1, "save_seconds": 0.0}
+    how = {"argmax": argmax, "resume": tmp_path / "run", "save_every": 4, "save_seconds": 0.0}
     with pytest.raises(InterruptedError):
         chain.evaluate(KEY, model.config, corpus, **how, on_step=stop)
     steps = []
