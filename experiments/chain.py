@@ -29,11 +29,14 @@ PRESETS: dict[str, chain.ChainConfig | chain.MixtureConfig] = {
     "fast": chain.FAST,
     "best": chain.BEST,
     "two_trees": chain.TWO_TREES,
+    "static_in_context": chain.STATIC_IN_CONTEXT,
     "static_two_trees": chain.STATIC_TWO_TREES,
     "bytes_fast": chain.BYTES_FAST,
     "bytes_best": chain.BYTES_BEST,
 }
-Preset = Literal["static", "fast", "best", "two_trees", "static_two_trees", "bytes_fast", "bytes_best"]
+Preset = Literal[
+    "static", "static_in_context", "static_two_trees", "fast", "best", "two_trees", "bytes_fast", "bytes_best"
+]
 # Rows of two kinds are not ranked together: they know different parts of the scored text.
 KINDS = {
     "static": "static: fixed after training",
@@ -47,7 +50,8 @@ class Run:
     """The work of this command with the models.
 
     Attributes:
-      preset: the models, a row for each. static: the tables are fixed after training. fast, best: online, the
+      preset: the models, a row for each. static: the tables are fixed after training; static_in_context
+        also remembers the text that it scores. fast, best: online, the
         tables also learn while they are scored. two_trees, static_two_trees: two models of different trees,
         mixed. bytes_fast, bytes_best: online, for texts of bytes.
       accuracy: whether to find the most probable token at each scored place; without it the accuracy is
