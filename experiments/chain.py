@@ -29,8 +29,14 @@ PRESETS: dict[str, chain.ChainConfig | chain.MixtureConfig] = {
     "fast": chain.FAST,
     "best": chain.BEST,
     "two_trees": chain.TWO_TREES,
+    "static_in_context": chain.STATIC_IN_CONTEXT,
     "static_two_trees": chain.STATIC_TWO_TREES,
+    "bytes_fast": chain.BYTES_FAST,
+    "bytes_best": chain.BYTES_BEST,
 }
+Preset = Literal[
+    "static", "static_in_context", "static_two_trees", "fast", "best", "two_trees", "bytes_fast", "bytes_best"
+]
 # Rows of two kinds are not ranked together: they know different parts of the scored text.
 KINDS = {
     "static": "static: fixed after training",
@@ -44,9 +50,10 @@ class Run:
     """The work of this command with the models.
 
     Attributes:
-      preset: the models, a row for each. static: the tables are fixed after training. fast, best: online, the
+      preset: the models, a row for each. static: the tables are fixed after training; static_in_context
+        also remembers the text that it scores. fast, best: online, the
         tables also learn while they are scored. two_trees, static_two_trees: two models of different trees,
-        mixed.
+        mixed. bytes_fast, bytes_best: online, for texts of bytes.
       accuracy: whether to find the most probable token at each scored place; without it the accuracy is
         unknown. It is not looked for in a mixture of two trees, where it takes hours.
       transformer_epochs: the most epochs of a small transformer that is trained for comparison; 0 trains
@@ -54,18 +61,16 @@ class Run:
       gate_places: the number of scored places on which token and dual gates are evaluated.
       curve_points: the number of points of the curve of training time, each on half the text of the next; 0
         for no curve.
-      ablate: leave out each context neuron (contexts), or each field, view and property of the tree (parts),
-        of the first preset, on a sample of the training text, instead of scoring the evaluated text.
+      ablate: leave out each context neuron (contexts), or each field, view, weight set, input and property of
+        the tree (parts), of the first preset, on a sample of the training text, instead of scoring the
+        evaluated text.
       ablate_tokens: size of this sample in tokens; its last quarter is scored.
       checkpoint: folder to save the model of the last preset to, with its tables.
       resume: folder to save the progress to, and to continue from.
       save_every: the number of chunks between two saves to --resume.
     """
 
-    preset: tuple[Literal["static", "fast", "best", "two_trees", "static_two_trees"], ...] = (
-        "static",
-        "fast",
-    )
+    preset: tuple[Preset, ...] = ("static", "fast")
     accuracy: bool = True
     transformer_epochs: int = 0
     gate_places: int = 512

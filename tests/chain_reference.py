@@ -1,7 +1,7 @@
 """The oracle of the chain model that learns: one bit at a time, in float64, from dicts keyed by the contexts.
 
-Its tables are unlimited, so no cell and no list is ever replaced. Only the small tables without tags, in
-which contexts share entries, use the library's hash.
+Its tables are unlimited, so no cell is ever replaced. Only the tables in which contexts share entries, or
+push each other out (the lists and the refining maps), use the library's hash.
 """
 
 import math
@@ -136,6 +136,26 @@ def to_front(listed, token):
     count = next((n for one, n in listed if one == token), 0)
     others = [one for one in listed if one[0] != token]
     return [(token, min(count + 1, 255)), *others][:7]
+
+
+class Lists:
+    """A neuron's lists, one for each value of a hash: a context pushes out another one."""
+
+    def __init__(self, neuron, log_lists):
+        self.neuron, self.log_lists, self.held = neuron, log_lists, {}
+
+    def place(self, context):
+        h = self.neuron + 1
+        for field in context:
+            h = mix(h, field)
+        return mix(h, c.LIST_KEY) >> 32 - self.log_lists
+
+    def get(self, context):
+        held, listed = self.held.get(self.place(context), (None, []))
+        return listed if held == context else []
+
+    def add(self, context, token):
+        self.held[self.place(context)] = context, to_front(self.get(context), token)
 
 
 def list_odds(listed, tree, node, depth):
@@ -284,10 +304,11 @@ class Refinement:
 
 
 class Oracle:
-    """An online chain model with unlimited tables."""
+    """An online chain model with unlimited cells, and ``2^log_lists`` lists for each neuron, or none."""
 
-    def __init__(self, tree, pieces, described, sets, lists=True, runs=True, room=1 << 22):
-        self.tree, self.lists = tree, [{} for _ in described] if lists else []
+    def __init__(self, tree, pieces, described, sets, room, log_lists, runs=True):
+        lists = log_lists is not None
+        self.tree, self.lists = tree, [Lists(k, log_lists) for k in range(len(described)) if lists]
         self.neurons = [(one.split()[0], one.split()[1:]) for one in described]
         self.text = Text(pieces, tree.codes, tree.rank)
         n = len(described)
@@ -306,6 +327,7 @@ class Oracle:
         """Return P(bit = 1) at every turn of a token, and then learn the token."""
         self.now = len(self.text.tokens)
         self.guesses = [match.begin(self.text.tokens) for match in self.matches]
+        self.text.matched = self.longest()
         self.seen = [tuple(map(self.text.field, fields)) for _, fields in self.neurons]
         first, after = self.tree.start[token], self.tree.start[token + 1]
         ones = [
@@ -313,11 +335,17 @@ class Oracle:
             for depth in range(after - first)
         ]
         for known, seen in zip(self.lists, self.seen, strict=bool(self.lists)):
-            known[seen] = to_front(known.get(seen, []), token)
+            known.add(seen, token)
         self.text.add(token)
         for match in self.matches:
             match.end(self.text.tokens)
         return ones
+
+    def longest(self):
+        """Return the token that the longest match expects, as its id plus 1, and the step of its length."""
+        steps = [step(match.length, c.MATCH_EDGES) for match in self.matches]
+        m = steps.index(max(steps))
+        return (self.guesses[m] + 1, steps[m]) if steps[m] else (0, 0)
 
     def turn(self, node, depth, bit):
         zone, tick = int(self.tree.spelled[node]), self.now // 4
@@ -338,7 +366,7 @@ class Oracle:
         inputs = [cell.odds(tick)[k] if cell else 0.0 for k in (0, 1) for cell in cells]
         inputs += mapped(self.maps, states)
         for known, seen in zip(self.lists, self.seen, strict=bool(self.lists)):
-            inputs.append(list_odds(known.get(seen, []), self.tree, node, depth))
+            inputs.append(list_odds(known.get(seen), self.tree, node, depth))
         inputs += mapped(self.runs, runs)
         inputs = np.array([*inputs, *matched, *recent.odds(self.now), *centred, c.BIAS])
         choice = self.choose(node, zone, depth, cells, longest, expected)

@@ -36,9 +36,16 @@ def closes(c):
     return c in "'\"" or c.isspace() or unicodedata.category(c) in ("Pe", "Pf")
 
 
+def is_punctuation(text):
+    """Return whether a token has marks alone, and one of them is after the last line break."""
+    marks = [c for c in text if c == "\n" or not c.isspace()]
+    return marks[-1:] not in ([], ["\n"]) and not has_letter(text) and not any(map(str.isdecimal, text))
+
+
 class Line:
     def __init__(self):
         self.bytes, self.cover, self.names, self.begins, self.letter = b"", [], [], [], False
+        self.marks = []  # whether each of the tokens is punctuation
 
 
 class Text:
@@ -51,6 +58,7 @@ class Text:
         self.tokens, self.data, self.word, self.words = [], b"", 0, []
         self.lines, self.sentence = [Line()], []
         self.quote, self.within, self.stack = 0, 0, []
+        self.states, self.matched = [0], (0, 0)
         self.followed = [{} for _ in range(5)]
 
     def add(self, token):
@@ -66,9 +74,11 @@ class Text:
                 self.lines.append(Line())
                 self.sentence = []
             self._add_part(part, name)
+        self.lines[-1].marks += [is_punctuation(decoded(piece))] * bool(part.strip(BLANKS))
         for c in decoded(piece):
             self._add_mark(unicodedata.normalize("NFKC", c))
         self.stack = self.stack[-16:]
+        self.states.append(self.quote + 2 * self.within)
 
     def _add_word(self, piece):
         first = True
@@ -184,7 +194,29 @@ def word(place):
     return lambda text, line, before: text.words[-place] if len(text.words) >= place else 0
 
 
+def since(happened, most):
+    """Return the number of places after the last one where something happened, or of all places."""
+    return min(happened[::-1].index(True) if any(happened) else len(happened), most)
+
+
+def opener(text):
+    """Return the token before the one that opened a quote or bracket last; 0 if none is open."""
+    pairs = enumerate(zip(text.states, text.states[1:], strict=False))
+    opened = [place for place, (was, state) in pairs if (not was & 1 and state & 1) or (was < 2 <= state)]
+    return text.tokens[opened[-1] - 1] + 1 if text.states[-1] and opened[-1] else 0
+
+
 PLAIN = {
+    "punctuation": lambda text, line, before: next(
+        (name for name, mark in zip(line.names[::-1], line.marks[::-1], strict=True) if mark), 0
+    ),
+    "since_punctuation": lambda text, line, before: since(line.marks, 12),
+    "since_quote": lambda text, line, before: since(
+        [was != state for was, state in zip(text.states, text.states[1:], strict=False)], 8
+    ),
+    "before_quote": lambda text, line, before: opener(text),
+    "expected": lambda text, line, before: text.matched[0],
+    "expected_strength": lambda text, line, before: text.matched[1],
     "word": lambda text, line, before: text.word,
     "last_word": word(1),
     "last_word2": word(2),

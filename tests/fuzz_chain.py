@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import chain
-from wnn_jax.chain import backend, fields, reader, static, tokentree
+from wnn_jax.chain import backend, fields, reader, static, static_cells, static_inputs, tokentree
+from wnn_jax.chain.constants import ORDERS
 
 KEY = jax.random.key(0)
 V, ROOM, LOG_SLOTS, BLOCK = 12, 100, 4, 8
@@ -99,17 +100,19 @@ def _nats(rng, wiring, memory):
 
 
 def _count(rng, wiring, memory):
-    shape = len(network().view), 20
-    observed = static.ObservedText(TEXT[:20], np.zeros(shape, np.uint32), np.zeros((2, 20), np.int32))
-    observed, some = static.ObservedText(*taken(rng, tuple(observed), 0.3)), numbers(rng, sign=1)
-    return lambda: static.count(wiring, again(memory), observed, **some)
+    observed = _observed(rng)
+    return lambda: static.count(wiring, again(memory), observed)
 
 
-def _read_counts(rng, wiring, memory):
-    shape = len(network().view), 20
+def _examples(rng, wiring, memory):
+    observed = _observed(rng)
+    return lambda: static.examples(wiring, memory, observed)
+
+
+def _observed(rng):
+    shape = ORDERS + len(network().view), 20
     observed = static.ObservedText(TEXT[:20], np.zeros(shape, np.uint32), np.zeros((2, 20), np.int32))
-    observed = static.ObservedText(*taken(rng, tuple(observed), 0.3))
-    return lambda: static.read_counts(wiring, memory, observed)
+    return static.ObservedText(*taken(rng, tuple(observed), 0.3))
 
 
 def _unweighted(rng, wiring, memory):
@@ -141,7 +144,7 @@ CALLS = {
     "distribution": _distribution,
     "nats": _nats,
     "count": _count,
-    "read_counts": _read_counts,
+    "examples": _examples,
     "unweighted_nats": _unweighted,
     "empty_online": _empty,
     "plain": _plain,
@@ -209,6 +212,7 @@ def reading(rng, kind, mode, learn=False):
     read = backend.read_on
     if kind == "online":
         read = functools.partial(backend.read_online, learn=learn)
+    wiring = wiring if kind == "online" else static_inputs.wired(wiring)
     moved = read(wiring, memory, given, jnp.asarray(chance), count, **sizes)
     jax.block_until_ready(moved)
     del callback  # it must live until the kernel has ended
@@ -218,13 +222,16 @@ def reading(rng, kind, mode, learn=False):
 def counting(rng, reads):
     """Call the kernel that writes counts, or the one that reads them."""
     wiring, memory = operands(rng, "static")
-    tokens = ids(rng, 20)
-    hashes = jnp.asarray(fuzz.contents(rng, (len(network().view), 20), np.uint32))
+    wiring, tokens = static_inputs.wired(wiring), ids(rng, 20)
     if reads:
+        hashes = jnp.asarray(fuzz.contents(rng, (len(wiring.view), 20), np.uint32))
         how = {"log_slots": LOG_SLOTS, "bits": 20 * network().tree.depth}
-        return backend.read_counts(wiring, memory.slots, hashes, tokens, **how)
-    how = {"log_slots": LOG_SLOTS, "sign": int(rng.choice([-1, 1]))}
-    return backend.write_counts(wiring, memory.slots, hashes, tokens, **how)
+        return backend.read_cells(wiring, memory.slots, hashes, tokens, **how)
+    hashes, lost = (jnp.asarray(fuzz.contents(rng, (2, size), np.uint32)) for size in (20, 3))
+    counts = jnp.abs(jnp.asarray(fuzz.contents(rng, (2, 20), np.int32)) % 9)
+    found = static_cells.Followers(hashes, jnp.stack([tokens, tokens]), counts, lost)
+    first = jnp.int32(rng.integers(-1, len(wiring.view)))
+    return backend.write_followers(wiring, memory.slots, first, found, log_slots=LOG_SLOTS)
 
 
 def observing(rng):
@@ -235,11 +242,11 @@ def observing(rng):
 
 KERNELS = {
     "wnn_chain_observe": observing,
-    "wnn_chain_count": functools.partial(counting, reads=False),
-    "wnn_chain_read": functools.partial(counting, reads=True),
+    "wnn_chain_followers": functools.partial(counting, reads=False),
+    "wnn_chain_static_cells": functools.partial(counting, reads=True),
     "wnn_chain_learn_on, given": functools.partial(reading, kind="online", mode="given", learn=True),
     "wnn_chain_learn_on, decoded": functools.partial(reading, kind="online", mode="decoded", learn=True),
     "wnn_chain_online_frozen, given": functools.partial(reading, kind="online", mode="given"),
     "wnn_chain_online_frozen, drawn": functools.partial(reading, kind="online", mode="sampled"),
-    "wnn_chain_read_frozen": functools.partial(reading, kind="static", mode="sampled"),
+    "wnn_chain_read_static": functools.partial(reading, kind="static", mode="sampled"),
 }

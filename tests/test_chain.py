@@ -21,7 +21,8 @@ LOG_SLOTS = 12
 
 
 # Models of few neurons and sets.
-FEW = chain.network(TREE, PIECES, chain.WORDS[:8], ("one", "class9", "kind"))
+MATCHED = (*chain.WORDS[:6], "node expected expected_strength", "node punctuation since_quote")
+FEW = chain.network(TREE, PIECES, MATCHED, ("one", "class9", "kind"))
 PARTED = chain.network(TREE, PIECES, chain.WORDS[:12], ("one", "kind_class", "kind", "shape_depth"))
 
 
@@ -48,18 +49,18 @@ def test_the_text_has_both_kinds_of_paths():
 
 
 @pytest.mark.parametrize(
-    ("network", "parts"),
-    [(NETWORK, {}), (PARTED, {"runs": False}), (FEW, {"lists": False, "runs": False})],
+    ("network", "lists", "runs"),
+    [(NETWORK, True, True), (PARTED, True, False), (FEW, False, False)],
     ids=["all", "without runs", "few"],
 )
-def test_equals_the_oracle(network, parts):
-    """There are enough cells and lists that none is replaced; the ring of the text wraps around twice."""
+def test_equals_the_oracle(network, lists, runs):
+    """There are enough cells that none is replaced; the ring of the text wraps around twice."""
     tokens = TEXT[:420]
-    described = chain.WORDS[: network.view.shape[0]]
+    described = MATCHED if network is FEW else chain.WORDS[: network.view.shape[0]]
     sets = [SETS[k] for k in network.sets.tolist()]
-    oracle = Oracle(TREE, PIECES, described, sets, room=200, **parts)
+    oracle = Oracle(TREE, PIECES, described, sets, 200, 12 if lists else None, runs)
     wanted = [oracle.read(int(token)) for token in tokens]
-    memory = online(16, room=200, network=network, **parts)
+    memory = online(16, room=200, network=network, lists=lists, runs=runs)
     ones = np.asarray(read(tokens, memory, network)[1].ones)
     for token, row, want in zip(tokens, ones, wanted, strict=True):
         np.testing.assert_allclose(row[: len(want)], want, atol=3e-5, err_msg=f"token {token}")
@@ -171,6 +172,8 @@ def test_bad_arguments():
         counting(1)
     with pytest.raises(ValueError, match="room=80 is out of range: give a whole number above 80"):
         online(room=80)
+    with pytest.raises(ValueError, match=r"lists has 0 lists for a neuron: give a power of two up to 2\^26"):
+        chain.read(NETWORK, online(4)._replace(lists=jnp.zeros((24, 0, 8), jnp.uint32)), TEXT[:3])
     with pytest.raises(ValueError, match="unknown view or field 'token9'"):
         chain.network(TREE, PIECES, ("node token9",))
     with pytest.raises(ValueError, match="unknown set of weights 'kinds'"):

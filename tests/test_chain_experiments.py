@@ -46,7 +46,8 @@ def test_chain_end_to_end(tmp_path, corpus):
     assert "tokens/s" in drawn.stderr
 
 
-SMALL = ["--memory_mib=2", "--chunk=500", "--neurons=bytes", "--readout_tokens=600", "--readout_folds=2"]
+NEURONS = "--neurons=node,node token1,node token1 token2,node token2"
+SMALL = ["--memory_mib=2", "--chunk=500", NEURONS, "--readout_tokens=600", "--readout_folds=2"]
 
 
 @pytest.fixture
@@ -78,19 +79,15 @@ def test_two_trees_are_compared_drawn_saved_and_continued(tmp_path, little):
 
 @pytest.mark.parametrize("which", ["contexts", "parts"])
 def test_what_is_left_out_has_a_row_and_a_bar(tmp_path, little, which):
-    flags = [
-        f"--corpus={little}",
-        f"--workdir={tmp_path / 'run'}",
-        f"--ablate={which}",
-        "--ablate_tokens=2000",
-    ]
-    done = call("chain", *flags, "--preset=fast", *SMALL, "--without=token3,token4,folded1,word,last_word")
+    flags = [f"--corpus={little}", f"--workdir={tmp_path / 'run'}", f"--ablate={which}"]
+    done = call("chain", *flags, "--ablate_tokens=2000", "--preset=fast", *SMALL, "--sets=one,kind,depth")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path / "run")
     names = [row["row"].removeprefix("chain, fast, without ") for row in rows]
     assert names[0] == "all"
     expected = ["node: no field", "node: token1", "node: token1 token2", "node: token2"]
-    parts = ["field: token1", "field: token2", "tree: clustered", "tree: spelling"]
+    parts = ["field: token1", "field: token2", "weight set: kind", "weight set: depth", "input: lists"]
+    parts += ["tree: clustered", "tree: spelling"]
     assert names[1:] == (expected if which == "contexts" else parts)
     for row in rows[1:]:
         assert row["nats"] - row["worth"] == pytest.approx(rows[0]["nats"])
@@ -144,9 +141,12 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
         ),
         ("chain", ["--ablate=parts", "--ablate_tokens=7"], "ablate_tokens=7 is out of range"),
         ("chain", ["--memory_mib=0"], "memory_mib=0 is out of range: give a whole number of at least 1"),
-        ("chain", ["--rate=inf"], "rate=inf is out of range: give a finite number above 0 and at most 1"),
-        ("chain", ["--rate=nan"], "rate=nan is out of range"),
-        ("chain", ["--rate=1e38"], "rate=1e+38 is out of range"),
+        (
+            "chain",
+            ["--readout_rate=inf"],
+            "readout_rate=inf is out of range: give a finite number above 0 and at most 1",
+        ),
+        ("chain", ["--readout_rate=1e38"], "readout_rate=1e+38 is out of range"),
         ("chain", ["--seed=9223372036854775808"], "seed=9223372036854775808 is out of range: give"),
         ("chain", ["--readout_rate=nan"], "readout_rate=nan is out of range: give a finite number above 0"),
         ("chain", ["--curve_points=-1"], "curve_points=-1 is out of range"),
@@ -206,6 +206,6 @@ def test_killed_and_run_again_ends_with_the_same_numbers(tmp_path, mode):
     again = run("chain", *flags)
     assert again.returncode == 0, again.stderr
     assert rows_of(tmp_path / "run")[-1]["ce"] == rows_of(tmp_path / "calm")[-1]["ce"]
-    other = run("chain", *flags, "--rate=0.01")
+    other = run("chain", *flags, "--rare=7")
     assert other.returncode == 2
     assert "progress of other work" in other.stderr

@@ -19,11 +19,12 @@ from wnn_jax.chain import fitted, joint, mixture
 from wnn_jax.data import text
 
 KEY = jax.random.key(0)
+NEURONS = chain.BYTES[:4]
 READOUT = chain.ReadoutConfig(folds=3, tokens=900, epochs=1)
 
 
 def config_of(mode):
-    first = chain.ChainConfig(mode=mode, neurons="bytes", memory_mib=2, chunk=512, readout=READOUT)
+    first = chain.ChainConfig(mode=mode, neurons=NEURONS, memory_mib=2, chunk=512, readout=READOUT)
     return chain.MixtureConfig(first, dataclasses.replace(first, tree="plain"))
 
 
@@ -190,7 +191,7 @@ def test_a_stopped_run_ends_the_same(model, corpus, tmp_path, monkeypatch, argma
         if step.stage == "scoring" and step.total == 150:  # not the held-out text of static models
             raise InterruptedError
 
-    how = {"argmax": argmax, "resume": tmp_path / "run", "save_every": 1, "save_seconds": 0.0}
+    how = {"argmax": argmax, "resume": tmp_path / "run", "save_every": 4, "save_seconds": 0.0}
     with pytest.raises(InterruptedError):
         chain.evaluate(KEY, model.config, corpus, **how, on_step=stop)
     steps = []
@@ -211,7 +212,7 @@ KILLED = """
 import sys, jax, numpy as np
 from wnn_jax import chain
 from wnn_jax.data import text
-first = chain.ChainConfig(mode="online", neurons="bytes", memory_mib=2, chunk=64)
+first = chain.ChainConfig(mode="online", neurons=chain.BYTES[:4], memory_mib=2, chunk=64)
 config = chain.MixtureConfig(first, chain.ChainConfig(**{**vars(first), "tree": "plain"}))
 corpus = text.load(text.TextConfig(sys.argv[1]))
 done = chain.evaluate(jax.random.key(0), config, corpus, resume=sys.argv[2], save_every=1)

@@ -25,8 +25,8 @@ FIND, WRITE, STATES, RUNS, ODDS = (
 
 
 @functools.cache
-def empty(**options):
-    return chain.empty_online(NETWORK, 4, **{"room": 90, **options})
+def empty():
+    return chain.empty_online(NETWORK, 4, room=90)
 
 
 def random_cells(rng):
@@ -174,8 +174,11 @@ def test_lists_of_contexts_and_their_votes():
     for _ in range(120):
         hashes = rng.integers(0, 40, N).astype(np.uint32)
         listed = look_up(NETWORK, memory, jnp.asarray(hashes))
-        depth = int(rng.integers(0, 6))
-        node = int(TREE.node[TREE.start[rng.integers(V)]]) if not depth else int(rng.integers(len(TREE.kind)))
+        entry = int(rng.integers(len(TREE.node)))
+        node, depth = (
+            int(TREE.node[entry]),
+            entry - int(TREE.start[np.searchsorted(TREE.start, entry, "right") - 1]),
+        )
         votes = np.asarray(odds(listed, jnp.int32(node), jnp.int32(depth)))
         token = int(rng.integers(V))
         for neuron, h in enumerate(hashes.tolist()):
@@ -205,8 +208,9 @@ def test_an_id_that_no_token_has_is_not_listed():
 def test_matches(room):
     """A text in which phrases come back, and at last one phrase again and again; the ring wraps around."""
     tokens = [*TEXT[:160].tolist(), *TEXT[20:90].tolist() * 2, *[1, 2, 3] * 30]
-    memory, known = empty(room=room), [oracle.Match(order, room) for order in c.MATCH_ORDERS]
-    begin, end, read, lengths = jax.jit(matches.begin), jax.jit(matches.end), [], []
+    memory = chain.empty_online(NETWORK, 4, room=room)
+    known, read, lengths = [oracle.Match(order, room) for order in c.MATCH_ORDERS], [], []
+    begin, end = (jax.jit(f, donate_argnums=0) for f in (matches.begin, matches.end))
     for token in tokens:
         memory, found = begin(memory)
         guesses = [match.begin(read) for match in known]
@@ -218,11 +222,19 @@ def test_matches(room):
         for match in known:
             match.end(read)
     assert np.max(lengths, axis=0).min() > 32
-    assert (
-        np.asarray(memory.text).tolist()
-        == [read[at] for at in sorted(range(len(read) - room, len(read)), key=lambda at: at % room)]
-        or len(read) < room
-    )
+    text = np.asarray(memory.text)
+    assert all(text[at % room] == read[at] for at in range(max(len(read) - room, 0), len(read)))
+
+
+@pytest.mark.parametrize(
+    ("guess", "step", "wanted"),
+    [([-1, -1, -1], [9, 0, 0], [0, 0]), ([5, 4, 0], [3, 3, 2], [6, 3]), ([-1, 5, 0], [9, 2, 4], [1, 4])],
+)
+def test_the_fields_of_the_longest_match(guess, step, wanted):
+    """A tie goes to the first match; a match that expects id 0 is one, and no match has no step."""
+    found = matches.Matches(jnp.array(guess, jnp.int32), jnp.array(step, jnp.int32))
+    fields = matches.fill(jnp.full(len(c.FIELDS), 7, jnp.uint32), found)
+    assert (fields.dtype, fields.tolist()) == (jnp.uint32, [7] * (len(c.FIELDS) - 2) + wanted)
 
 
 def test_matches_learn_how_often_they_are_right():
@@ -316,7 +328,7 @@ def test_two_layers_of_weights(sets):
         second.learn(logits, choice, bit)
         first.learn(inputs, choice, bit)
     visited = sum(name in sets for name, _ in first.weights)
-    assert np.asarray(memory.visited).sum() == visited > 2 * len(sets)
+    assert np.asarray(memory.visited).sum() == visited > len(sets)
     assert np.asarray(memory.final_visits).sum() == 80 * len(c.FINAL_SETS)
 
 
@@ -336,8 +348,9 @@ def test_adagrad_by_hand():
 @given(st.lists(st.tuples(st.floats(-20, 20), SEED, st.integers(0, 1)), min_size=1, max_size=20))
 def test_refinement(turns):
     memory, known = empty(), oracle.Refinement()
+    memory = memory._replace(refined=memory.refined[:, :2])  # copied at each step
     for odds, seed, bit in turns:
-        places = np.random.default_rng(seed).integers(0, 2, 5) * 65535
+        places = np.random.default_rng(seed).integers(0, 2, 5)
         odds = float(np.float32(odds))
         said = REFINE(memory, jnp.float32(odds), jnp.asarray(places, jnp.int32))
         assert said.one == pytest.approx(known.one(odds, places.tolist()), abs=2e-6)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from wnn_jax import chain
 from wnn_jax.chain import readout, static, static_cells, static_inputs, static_mixer, tokentree
-from wnn_jax.chain.constants import DISCOUNT_UNIT, ORDERS, STATIC_FINALS, STATIC_ROWS, VIEWS, StaticSet
+from wnn_jax.chain.constants import DISCOUNT_UNIT, ORDERS, STATIC_FINALS, STATIC_ROWS, StaticSet
 from wnn_jax.lm import ngram
 from wnn_jax.ram import backend
 
@@ -247,6 +247,32 @@ def test_examples_that_no_text_gives_are_refused(change, words):
         readout.train_readout(jax.random.key(0), NETWORK, change(met), CONFIG)
 
 
+def test_neither_the_future_nor_the_length_of_a_piece_is_read(fitted):
+    start, tokens = static.stand_after(NETWORK, fitted, TEXT[:60]), stream(40, seed=6)
+    whole = np.asarray(chain.read(NETWORK, start, tokens)[1].ones)
+    other = np.asarray(chain.read(NETWORK, start, np.r_[tokens[:25], stream(15, seed=7)])[1].ones)
+    np.testing.assert_array_equal(whole[:25], other[:25])
+    assert (whole[26:] != other[26:]).any()
+    middle, first = chain.read(NETWORK, start, tokens[:25])
+    _, last = chain.read(NETWORK, middle, tokens[25:])
+    np.testing.assert_array_equal(np.concatenate([first.ones, last.ones]), whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda m: m._replace(weights=m.weights.at[3, 2].set(np.nan)), "weights"),
+        (lambda m: m._replace(weights=m.weights[:, 1:]), "weights"),
+        (lambda m: m._replace(finals=m.finals.at[3, 2].set(1e12)), "finals"),
+        (lambda m: m._replace(slots=m.slots[..., :3]), "slots"),
+        (lambda m: m._replace(slots=m.slots[ORDERS:]), "slots"),
+    ],
+)
+def test_a_memory_that_no_fit_gives_is_refused(fitted, change, words):
+    with pytest.raises(ValueError, match=words):
+        chain.read(NETWORK, change(fitted), TEXT[:3])
+
+
 def everything(tokens):
     """Return all that a backend computes, as arrays by name."""
     memory, text = static.observe(NETWORK, empty(5), tokens)
@@ -277,4 +303,3 @@ def test_native_equals_the_contract(monkeypatch):
             np.testing.assert_allclose(ours[name], want, atol=loose, rtol=loose, err_msg=name)
         else:
             np.testing.assert_array_equal(ours[name], want, err_msg=name)
-    assert VIEWS[0] == "node"

@@ -140,3 +140,15 @@ def test_foreign_folders_are_refused(tmp_path, connections):
     folders.write(other, "progress", {}, {"connections": np.zeros(3)})
     with pytest.raises(ValueError, match="holds a progress: give a checkpoint"):
         checkpoint.load(other)
+
+
+def test_arrays_without_entries_are_kept_with_their_forms(tmp_path):
+    """A model may lack a part, whose array is then empty."""
+    empty = {"lists": np.zeros((0, 0, 8), np.uint32), "maps": np.zeros((3, 0), np.float32)}
+    folders.write(tmp_path / "some", "toy", {"a": 1}, {"x": np.arange(3), **empty})
+    about, arrays = folders.read(tmp_path / "some", "toy")
+    assert about == {"a": 1}
+    assert np.array_equal(arrays["x"], np.arange(3))
+    for name, x in empty.items():
+        assert arrays[name].shape == x.shape
+        assert arrays[name].dtype == x.dtype

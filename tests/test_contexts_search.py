@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from wnn_jax import chain, search
 from wnn_jax.chain import genomes
-from wnn_jax.chain.config import WORDS
 from wnn_jax.chain.constants import FIELDS, VIEWS
+from wnn_jax.chain.neurons import WORDS
 from wnn_jax.data import text
 from wnn_jax.ram.connectivity import UNUSED
 

@@ -18,7 +18,13 @@ from wnn_jax.chain import archive
 from wnn_jax.data import text, tokenizers
 from wnn_jax.saving import checkpoint, locks, progress
 
-CHAIN = ("--preset=fast", "--memory_mib=2", "--neurons=bytes", "--rare=0", "--transformer_epochs=0")
+CHAIN = (
+    "--preset=fast",
+    "--memory_mib=2",
+    "--neurons=node,node token1",
+    "--rare=0",
+    "--transformer_epochs=0",
+)
 
 HOLD = """
 import sys, time

@@ -48,8 +48,11 @@ class TextFields {
     fields[kFieldBytes5] = Mix(last, before & 0xFF);
     fields[kFieldBytes6] = Mix(last, before & 0xFFFF);
     fields[kFieldBrackets] = r[kRegisterStack] & ((1u << (2 * kOpenBrackets)) - 1);
-    static_assert(kFieldRows - kFieldWord == kRegisterNextWord2 + 1 - kRegisterWord, "registers follow the fields");
-    for (int k = 0; k < kFieldRows - kFieldWord; ++k) fields[kFieldWord + k] = r[kRegisterWord + k];
+    static_assert(kFieldBeforeQuote - kFieldWord == kRegisterBeforeQuote - kRegisterWord,
+                  "registers follow the fields");
+    for (int k = 0; k <= kFieldBeforeQuote - kFieldWord; ++k) fields[kFieldWord + k] = r[kRegisterWord + k];
+    // Only a model that learns while it reads has matches; it fills these fields in itself.
+    fields[kFieldExpected] = fields[kFieldExpectedStrength] = 0;
   }
 
   // Remembers a token after it was read.
@@ -72,10 +75,7 @@ class TextFields {
     if (flags & kFlagNumber) r[kRegisterNumber] = name;
     if (flags & kFlagBreak) EndLine(facts, name);
     GoOn(facts, name);
-    // The state of quotes and that of brackets are bits; each has a map from the old bit to the new one.
-    const uint32_t quote = r[kRegisterQuote], maps = facts[kLexiconQuotes];
-    r[kRegisterQuote] = (maps >> (quote & 1) & 1) | (maps >> (2 + (quote >> 1 & 1)) & 1) << 1;
-    r[kRegisterStack] = Pushed(Popped(r[kRegisterStack], facts[kLexiconClosed]), facts);
+    Mark(facts);
     for (int k = kRecent - 1; k > 0; --k) r[k] = r[k - 1];
     r[0] = name;
     ReadFollowed();
@@ -189,7 +189,8 @@ class TextFields {
       r[kRegisterColumnsBefore] = Cover(r[kRegisterLineRow], 0, facts[kLexiconMiddleSize], name);
     r[kRegisterLineRow] = 1 - (r[kRegisterLineRow] & 1);
     for (int k : {kRegisterColumn, kRegisterLinePlace, kRegisterLineHash, kRegisterLineLetter, kRegisterParagraph,
-                  kRegisterSentence, kRegisterSentencePlace, kRegisterIndent, kRegisterLineStart})
+                  kRegisterSentence, kRegisterSentencePlace, kRegisterIndent, kRegisterLineStart,
+                  kRegisterPunctuation, kRegisterSincePunctuation})
       r[k] = 0;
   }
 
@@ -206,11 +207,36 @@ class TextFields {
       if (!place || (flags & kFlagBegins)) r[kRegisterLineStart] = name;
       r[kRegisterLineHash] = Mix(r[kRegisterLineHash], name);
       r[kRegisterLineLetter] |= (flags & kFlagLetter) != 0;
-      if (place < kLinePlaceMost) r[kRegisterLinePlace] = place + 1;
+      Count(kRegisterLinePlace, kLinePlaceMost);
       if (!r[kRegisterSentencePlace]) r[kRegisterSentence] = name;
-      if (r[kRegisterSentencePlace] < kSentencePlaceMost) r[kRegisterSentencePlace] += 1;
+      Count(kRegisterSentencePlace, kSentencePlaceMost);
+      Count(kRegisterSincePunctuation, kSincePunctuationMost);
+      if (flags & kFlagPunctuation) {
+        r[kRegisterPunctuation] = name;
+        r[kRegisterSincePunctuation] = 0;
+      }
     }
     if (flags & kFlagSentence) r[kRegisterSentence] = r[kRegisterSentencePlace] = 0;
+  }
+
+  void Count(int which, uint32_t most) {
+    if (state_.registers[which] < most) state_.registers[which] += 1;
+  }
+
+  // Follows quotes and brackets. The last token before is still in the first register.
+  void Mark(const uint32_t* facts) {
+    uint32_t* r = state_.registers;
+    // The state of quotes and that of brackets are bits; each has a map from the old bit to the new one.
+    const uint32_t was = r[kRegisterQuote], maps = facts[kLexiconQuotes];
+    const uint32_t quote = (maps >> (was & 1) & 1) | (maps >> (2 + (was >> 1 & 1)) & 1) << 1;
+    r[kRegisterQuote] = quote;
+    if (quote == was)
+      Count(kRegisterSinceQuote, kSinceQuoteMost);
+    else
+      r[kRegisterSinceQuote] = 0;
+    if (quote & ~was) r[kRegisterBeforeQuote] = r[0];
+    if (!quote) r[kRegisterBeforeQuote] = 0;
+    r[kRegisterStack] = Pushed(Popped(r[kRegisterStack], facts[kLexiconClosed]), facts);
   }
 
   static uint32_t Popped(uint32_t stack, uint32_t count) { return count < kStack ? stack >> (2 * count) : 0; }

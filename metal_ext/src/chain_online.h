@@ -11,7 +11,6 @@
 namespace wnn {
 namespace chain {
 
-constexpr int kMostNeurons = 256;
 constexpr int kMostInputs = 5 * kMostNeurons + 32;
 constexpr int kInputBlock = 16;  // inputs are padded to whole blocks of this
 constexpr int kSetBlock = 8;     // sets are padded to whole blocks of this

@@ -61,11 +61,13 @@ class OnlineReader {
 
   bool learns() const { return learn_; }
 
-  // Prepares for the next token: hashes its contexts, and finds the tokens that the matches and the lists expect.
+  // Prepares for the next token: finds the matches, hashes its contexts, and finds what the lists expect.
   void Begin() {
     Online& o = *online_;
     uint32_t fields[kFieldRows];
     fields_.Read(fields);
+    for (int m = 0; m < kMatches; ++m) BeginMatch(m);
+    FillMatched(fields);
     for (int64_t c = 0; c < neurons_.count; ++c) o.context[c] = HashFields(neurons_, c, fields);
     // Rows of the weights. The lexicon's entries may be any numbers.
     o.class1 = std::min(fields[kFieldClass61], static_cast<uint32_t>(kClasses - 1));
@@ -79,7 +81,6 @@ class OnlineReader {
     o.byte_before = fields[kFieldBytes2] >> 8;
     o.now = text_.position[0];
     o.located[0].node = o.located[1].node = -1;
-    for (int m = 0; m < kMatches; ++m) BeginMatch(m);
     if (o.shape.log_lists >= 0) BeginLists();
     kernel_.locate(o, 0);
   }
@@ -145,6 +146,17 @@ class OnlineReader {
     o.guess[m] = *length ? text_.text[*at % room] : -1;
     o.match_step[m] = 0;
     for (int edge : kMatchEdges) o.match_step[m] += *length >= static_cast<uint32_t>(edge);
+  }
+
+  // Fills in the fields of the longest match, the first of the longest ones.
+  void FillMatched(uint32_t* fields) const {
+    const Online& o = *online_;
+    int longest = -1;
+    for (int m = 0; m < kMatches; ++m)
+      if (o.guess[m] >= 0 && (longest < 0 || o.match_step[m] > o.match_step[longest])) longest = m;
+    if (longest < 0) return;
+    fields[kFieldExpected] = static_cast<uint32_t>(o.guess[longest]) + 1;
+    fields[kFieldExpectedStrength] = static_cast<uint32_t>(o.match_step[longest]);
   }
 
   uint32_t* ListOf(int64_t c, uint32_t& key) const {

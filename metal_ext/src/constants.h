@@ -25,6 +25,8 @@ constexpr int kShapes = 64;
 constexpr int kSpelled = 6;
 constexpr int kLinePlaceMost = 8;
 constexpr int kSentencePlaceMost = 20;
+constexpr int kSincePunctuationMost = 12;
+constexpr int kSinceQuoteMost = 8;
 constexpr int kColumnMost = 255;
 constexpr int kLineBytes = 256;
 constexpr int kTitleTokens = 2;
@@ -33,6 +35,7 @@ constexpr int kStack = 16;
 constexpr int kOpenBrackets = 3;
 constexpr int kFollowedKeys = 5;
 constexpr int kFollowedLog = 18;
+constexpr int kMostNeurons = 256;
 constexpr double kSmooth = 0.4;
 constexpr int kHitNeurons = 6;
 constexpr int kHits = 128;
@@ -103,7 +106,7 @@ constexpr int kRefinedLog = 16;
 constexpr float kMixedShare = 0.3f;
 constexpr int kSetRows[] = {1, 128, 4160, 130, 130, 96, 64, 512, 513, 128, 2048, 512, 256, 4096, 16416};
 constexpr int kFinalSets[] = {0, 2, 5, 3, 6, 1, 4, 10};
-constexpr int kRegisters = 47;
+constexpr int kRegisters = 48;
 constexpr int kStaticCell = 4;
 constexpr int kOrders = 5;
 constexpr int kDiscountUnit = 1024;
@@ -154,7 +157,8 @@ enum Flag {
   kFlagHeadLetter = 256,
   kFlagFilled = 512,
   kFlagLetter = 1024,
-  kFlagRows = 1025,
+  kFlagPunctuation = 2048,
+  kFlagRows = 2049,
 };
 
 enum Register {
@@ -187,17 +191,18 @@ enum Register {
   kRegisterNextClass = 34,
   kRegisterNextWord = 35,
   kRegisterNextWord2 = 36,
-  kRegisterLastBytes = 37,
-  kRegisterBytesBefore = 38,
-  kRegisterStack = 39,
-  kRegisterLineHash = 40,
-  kRegisterLineLetter = 41,
-  kRegisterLineRow = 42,
-  kRegisterColumnsBefore = 43,
-  kRegisterCount = 44,
-  kRegisterMatchAt = 45,
-  kRegisterMatchLength = 46,
-  kRegisterRows = 47,
+  kRegisterPunctuation = 37,
+  kRegisterSincePunctuation = 38,
+  kRegisterSinceQuote = 39,
+  kRegisterBeforeQuote = 40,
+  kRegisterLastBytes = 41,
+  kRegisterBytesBefore = 42,
+  kRegisterStack = 43,
+  kRegisterLineHash = 44,
+  kRegisterLineLetter = 45,
+  kRegisterLineRow = 46,
+  kRegisterColumnsBefore = 47,
+  kRegisterRows = 48,
 };
 
 enum Mode {
@@ -305,7 +310,13 @@ enum Field {
   kFieldNextClass = 63,
   kFieldNextWord = 64,
   kFieldNextWord2 = 65,
-  kFieldRows = 66,
+  kFieldPunctuation = 66,
+  kFieldSincePunctuation = 67,
+  kFieldSinceQuote = 68,
+  kFieldBeforeQuote = 69,
+  kFieldExpected = 70,
+  kFieldExpectedStrength = 71,
+  kFieldRows = 72,
 };
 
 }  // namespace chain

@@ -18,7 +18,7 @@ corpus = wnn.data.text.load(wnn.data.TextConfig(str(path), tokenizer="bytes"))
 config = wnn.lm.BitwiseConfig(corpus.vocabulary, neurons=16, address_bits=12)
 bitwise = wnn.lm.fit(jax.random.key(0), config, corpus.train)
 model = wnn.chain.fit(
-    jax.random.key(0), wnn.chain.ChainConfig(mode="online", neurons="bytes", memory_mib=16), corpus
+    jax.random.key(0), wnn.chain.ChainConfig(mode="online", neurons=wnn.chain.BYTES, memory_mib=16), corpus
 )
 nats = {
     "unigram": wnn.lm.ngram.unigram(corpus.train, corpus.test, corpus.vocabulary, add=0.1).nats.mean(),

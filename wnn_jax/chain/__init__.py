@@ -21,14 +21,13 @@ from wnn_jax.chain.ablation import Worth, ablate
 from wnn_jax.chain.archive import compress, decompress
 from wnn_jax.chain.config import (
     BEST,
-    BYTES,
     BYTES_BEST,
     BYTES_FAST,
     FAST,
     STATIC,
+    STATIC_IN_CONTEXT,
     STATIC_TWO_TREES,
     TWO_TREES,
-    WORDS,
     ChainConfig,
     MixtureConfig,
     ReadoutConfig,
@@ -50,6 +49,7 @@ from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, TextScore, e
 from wnn_jax.chain.memory import Memory, StaticMemory, empty_static, log_slots, log_slots_for
 from wnn_jax.chain.mixing import MixtureModel, constant_balance, mix
 from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
+from wnn_jax.chain.neurons import BYTES, WORDS
 from wnn_jax.chain.online import OnlineMemory, empty_online
 from wnn_jax.chain.reader import BitCallback, Reading, ReadSettings
 from wnn_jax.chain.searching import (
@@ -67,6 +67,7 @@ __all__ = [
     "BYTES_FAST",
     "FAST",
     "STATIC",
+    "STATIC_IN_CONTEXT",
     "STATIC_TWO_TREES",
     "TWO_TREES",
     "WORDS",

@@ -24,7 +24,7 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.data.text import Corpus
 from wnn_jax.saving.progress import Answers, digest
 
-_ROOM = 16  # MiB of tables for each neuron, enough for all cells of a sample
+_ROOM = 18  # MiB of tables for each neuron: a million cells, enough for a sample
 _SCORED = 4  # the last quarter of a sample is scored
 
 
@@ -57,9 +57,10 @@ def ablate(
 ) -> dict[str, Worth]:
     """Fits and scores a model without each context neuron, or without each part.
 
-    Parts are fields and views, with all context neurons that use them, the clustered order of the tree, and
-    the spelling of rare tokens. All models but those without one of the last two have the same tree, which is
-    made of the first three quarters of the sample. The last quarter is scored.
+    Parts are fields and views, with all context neurons that use them; the weight sets and the inputs of an
+    online model that its settings name; the clustered order of the tree; and the spelling of rare tokens. All
+    models but those without one of the last two have the same tree, which is made of the first three quarters
+    of the sample. The last quarter is scored.
 
     Args:
       key: see `face.fit`.
@@ -93,16 +94,16 @@ def ablate(
     about["seed"] = np.asarray(jax.random.key_data(key)).tolist()
     answers = Answers(resume, about)
 
-    def nats(changed: ChainConfig, described: tuple[str, ...]) -> np.ndarray:
-        wired = _wired(config, changed, network, sample, described)
+    def nats(changed: ChainConfig) -> np.ndarray:
+        wired = _wired(config, changed, network, sample)
         return fitted.evaluate(key, changed, sample, network=wired).nats
 
-    whole = nats(config, config.described)
+    whole = nats(config)
     found = {"all": Worth(float(whole.mean()), 0.0, 0.0)}
-    for place, (name, changed, described) in enumerate(made):
+    for place, (name, changed) in enumerate(made):
         if on_step:
             on_step(name, place, len(made))
-        known = answers.get(name, lambda c=changed, d=described: list(_worth(nats(c, d), whole)))
+        known = answers.get(name, lambda c=changed: list(_worth(nats(c), whole)))
         found[name] = Worth(*(checks.number(name, x) for x in known))
     if on_step:
         on_step("all", len(made), len(made))
@@ -114,40 +115,45 @@ def _worth(nats: np.ndarray, whole: np.ndarray) -> Worth:
     return Worth(float(nats.mean()), float(dearer.mean()), float(dearer.std() / math.sqrt(len(dearer))))
 
 
-Variant = tuple[str, ChainConfig, tuple[str, ...]]
+Variant = tuple[str, ChainConfig]
 
 
 def _contexts(config: ChainConfig) -> Iterator[Variant]:
-    """Yields the model without each context neuron: a name, the settings, and the neurons that are left."""
+    """Yields the settings without each context neuron, by a name of it."""
     every = config.described
     if len(every) < 2:
         raise ValueError("a model of one context neuron has nothing to leave out: give it more neurons")
     for i, one in enumerate(every):
         view, _, fields = one.partition(" ")
-        yield f"{view}: {fields or 'no field'}", config, every[:i] + every[i + 1 :]
+        yield f"{view}: {fields or 'no field'}", _with_neurons(config, every[:i] + every[i + 1 :])
 
 
 def _parts(config: ChainConfig) -> Iterator[Variant]:
-    """Yields the model without each part: a name, the settings, and the neurons that are left."""
+    """Yields the settings without each part, by its name."""
     used = {name for one in config.described for name in one.split()}
     for kind, names in (("field", FIELDS), ("view", VIEWS)):
         for name in names:
             left = tuple(one for one in config.described if name not in one.split())
             if name in used and left:
-                yield f"{kind}: {name}", config, left
+                yield f"{kind}: {name}", _with_neurons(config, left)
+    if config.mode == "online":
+        for name in config.sets[1:]:  # the first one is needed: what no other row has seen begins with it
+            sets = tuple(one for one in config.sets if one != name)
+            yield f"weight set: {name}", dataclasses.replace(config, sets=sets)
+        for name in ("lists", "runs"):
+            if getattr(config, name):
+                yield f"input: {name}", dataclasses.replace(config, **{name: False})
     if config.tree == "clustered":
-        yield "tree: clustered", dataclasses.replace(config, tree="plain"), config.described
+        yield "tree: clustered", dataclasses.replace(config, tree="plain")
         if config.rare:
-            yield "tree: spelling", dataclasses.replace(config, rare=0), config.described
+            yield "tree: spelling", dataclasses.replace(config, rare=0)
 
 
-def _wired(
-    config: ChainConfig,
-    changed: ChainConfig,
-    network: Network,
-    sample: Corpus,
-    described: tuple[str, ...],
-) -> Network:
+def _with_neurons(config: ChainConfig, neurons: tuple[str, ...]) -> ChainConfig:
+    return dataclasses.replace(config, neurons=neurons, without=())
+
+
+def _wired(config: ChainConfig, changed: ChainConfig, network: Network, sample: Corpus) -> Network:
     if (changed.tree, changed.rare) != (config.tree, config.rare):
         return fitted.build(changed, sample)
-    return models.network(network.tree, sample.pieces, described, config.sets)
+    return models.network(network.tree, sample.pieces, changed.described, changed.sets)

@@ -48,7 +48,8 @@ def observe(network, state, tokens):
       tokens: ``int32 [N]``.
 
     Returns:
-      the state after the tokens, the hashes ``uint32 [n, N]`` and the shapes of the last two tokens ``int32 [2, N]``.
+      the state after the tokens, the hashes ``uint32 [n, N]`` and the shapes of the last two tokens ``int32
+      [2, N]``.
 
     Source: docs/architecture.md
     """

@@ -5,89 +5,17 @@ from typing import Literal
 
 from wnn_jax import checks
 from wnn_jax.chain import contexts, given
-from wnn_jax.chain.constants import FIELDS, VIEWS, WeightSet
+from wnn_jax.chain.constants import FIELDS, MATCHED, VIEWS, WeightSet
+from wnn_jax.chain.neurons import (
+    BEST_BYTES,
+    BEST_WORDS,
+    BYTES,
+    FAST_WORDS,
+    IN_CONTEXT,
+    STATIC_WORDS,
+    WORDS,
+)
 from wnn_jax.checks import Limits
-
-# The context neurons of a model of words. Each has a view (the name by which it knows a node) and the fields that it
-# observes. Whether each of the first six has seen its context before chooses gains of the mixer.
-WORDS = (
-    "node",
-    "node token1",
-    "node token1 token2",
-    "node token1 token2 token3",
-    "node token1 class9_2",
-    "node token2",
-    "node token1 token2 token3 token4",
-    "node token1 token3",
-    "node token3",
-    "node token2 token3",
-    "node class9_1",
-    "node class9_1 class9_2",
-    "node class6_1 class6_2 class6_3",
-    "node class12_1 class12_2",
-    "node token1 class6_2 class6_3",
-    "node word last_word",
-    "node last_word",
-    "byte",
-    "bytes3",
-    "byte word",
-    "bytes3 word",
-    "bytes3 bytes3",
-    "byte token1",
-    "node word bytes3",
-)
-# The neurons of the static preset: those of words, and more of what shape, place and content say.
-STATIC_WORDS = (
-    *WORDS,
-    "node shape1 shape2 shape3",
-    "node paragraph line_place",
-    "node sentence_place class6_1",
-    "node suffix1 class6_2",
-    "node suffix1 suffix2",
-    "node content1",
-    "node content1 token1",
-    "node word last_word last_word2",
-    "node token4",
-    "node function1 content1",
-    "node sentence class6_1",
-    "node content1 content2",
-    "node token1 shape2 shape3",
-    "node class9_1 shape2",
-    "node word content1",
-    "node function1 function2",
-    "node token1 sentence_place",
-    "node class9_2",
-    "node token1 class9_3",
-    "node class12_1 class6_2 class6_3",
-)
-# What the text so far says beside its last tokens: a model that observes these has a memory of what it reads.
-IN_CONTEXT = (
-    "node title",
-    "node next_token1",
-    "node next_pair next_token1",
-    "node next_token1_2 next_token1",
-    "node next_pair token1 token2",
-    "node title token1",
-)
-# The context neurons of a model of bytes.
-BYTES = (
-    "node",
-    "node token1",
-    "node token1 token2",
-    "node token1 token2 token3",
-    "node token1 token2 token3 token4",
-    "node word token1",
-    "node token1 token2 token3 token4 token5",
-    "node token1 token2 token3 token4 token5 token6",
-    "node word last_word",
-    "node last_word token1",
-    "node token2 token3",
-    "node token1 token3",
-    "node token2",
-    "node token3 token4",
-    "node word token1 last_word",
-    "node folded1 folded2 folded3",
-)
 
 # A static model is fixed after training, but a neuron that reads one of these fields remembers the text that
 # is read: its title, and what followed when a context stood last.
@@ -165,12 +93,14 @@ class ChainConfig:
       sets: the sets of weights of an online model. What each is named after chooses a row of it.
       lists: whether the neurons of an online model list the tokens that followed their contexts last.
       runs: whether contexts after which only one bit ever came are an input of their own in an online model.
-      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with lists.
+      memory_mib: largest size of the tables in MiB. A cell has 16 bytes, and 18 in an online model with
+        lists.
       chunk: number of tokens in a call; the results do not depend on it.
       readout: settings for training the readout of a static model.
 
     Raises:
-      ValueError: a value is unknown or out of range, or no context neuron is left.
+      ValueError: a value is unknown or out of range, no context neuron is left, or one of a static model
+        observes what a match expects.
 
     Source: docs/semantics/chain.md
     """
@@ -201,6 +131,12 @@ class ChainConfig:
         if not self.described:
             raise ValueError(
                 f"without={','.join(self.without)} leaves no context neuron: name fewer fields and views"
+            )
+        matched = [name for one in self.described for name in one.split() if name in MATCHED]
+        if matched and self.mode == "static":
+            raise ValueError(
+                f"a static model has no matches, but a neuron observes {matched[0]}: name it in without, or "
+                "choose mode=online"
             )
         if self.sets[:1] != ("one",) or len(set(self.sets)) != len(self.sets) or set(self.sets) - set(SETS):
             raise ValueError(
@@ -262,11 +198,32 @@ class MixtureConfig:
 # The best static models found, without and with what the text so far says (docs/results/chain.md).
 STATIC = ChainConfig(neurons=STATIC_WORDS, memory_mib=4096)
 STATIC_IN_CONTEXT = ChainConfig(neurons=(*STATIC_WORDS, *IN_CONTEXT), memory_mib=4096)
-FAST = ChainConfig(mode="online")
-BEST = ChainConfig(mode="online", memory_mib=3072)
-TWO_TREES = MixtureConfig(BEST, dataclasses.replace(FAST, rare=6))
+FAST = ChainConfig(
+    mode="online",
+    neurons=FAST_WORDS,
+    sets=("one", "kind", "seen", "match", "shape_depth", "kind_class", "class1", "token"),
+    lists=False,
+    memory_mib=2048,
+)
+BEST = ChainConfig(
+    mode="online",
+    neurons=BEST_WORDS,
+    sets=(*FAST.sets, "depth", "shape"),
+    memory_mib=4096,
+)
+# The second tree spells fewer tokens.
+TWO_TREES = MixtureConfig(BEST, dataclasses.replace(BEST, rare=6))
 STATIC_TWO_TREES = MixtureConfig(STATIC, dataclasses.replace(STATIC, rare=6))
 
 # Models of bytes that compress, see `archive`.
-BYTES_BEST = ChainConfig(mode="online", tree="plain", neurons=BYTES, memory_mib=1536)
-BYTES_FAST = dataclasses.replace(BYTES_BEST, neurons=BYTES[:8], sets=SETS[:4], lists=False)
+BYTES_BEST = ChainConfig(
+    mode="online",
+    tree="plain",
+    neurons=BEST_BYTES,
+    sets=("one", "hits", "kind", "match", "seen", "byte", "byte_before", "kind_class"),
+    runs=True,
+    memory_mib=4096,
+)
+BYTES_FAST = dataclasses.replace(
+    BYTES_BEST, neurons=BYTES, sets=("one", "kind", "match", "seen", "byte"), lists=False, memory_mib=1536
+)

@@ -27,7 +27,9 @@ PLACES = (  # fields that stand in registers as they are
     *("function2", "capital", "number", "title", "paragraph", "line_place", "sentence", "sentence_place"),
     *("quote", "indent", "indent_before", "column", "above", "line_start", "next_token1", "next_token1_2"),
     *("next_pair", "next_pair_2", "next_class", "next_word", "next_word2"),
+    *("punctuation", "since_punctuation", "since_quote", "before_quote"),
 )
+MATCHED = ("expected", "expected_strength")  # fields that only an online model knows, from its matches
 FIELDS = (
     *(f"token{k}" for k in range(1, RECENT + 1)),
     *(f"folded{k}" for k in range(1, FOLDED + 1)),
@@ -35,10 +37,12 @@ FIELDS = (
     *(f"shape{k}" for k in range(1, SHAPED + 1)),
     *(f"suffix{k}" for k in range(1, SHAPED + 1)),
     *(f"bytes{k}" for k in range(1, SPELLED + 1)),
-    *("brackets", *PLACES),
+    *("brackets", *PLACES, *MATCHED),
 )
 LINE_PLACE_MOST = 8
 SENTENCE_PLACE_MOST = 20
+SINCE_PUNCTUATION_MOST = 12
+SINCE_QUOTE_MOST = 8
 COLUMN_MOST = 255
 LINE_BYTES = COLUMN_MOST + 1
 TITLE_TOKENS = 2  # the fewest tokens of a title
@@ -48,6 +52,7 @@ OPEN_BRACKETS = 3  # innermost brackets that are a field
 FOLLOWED_KEYS = 5  # token1; token1 and token2; the 9-bit classes of both; word; word and last_word
 FOLLOWED_LOG = 18
 VIEWS = ("node", "byte", "bytes3")
+MOST_NEURONS = 256
 
 # The mixer.
 SMOOTH = 0.4  # added to every count before its logarithm
@@ -75,8 +80,8 @@ REFINE_EDGE = 15.99  # most steps from the middle
 REFINE_RATE = 0.02
 
 
-# The online model. A cell has four 32-bit words: the tag and two fast counts; the counts of zeros and of ones; the
-# same, fading; and the last bit with the time of the last write.
+# The online model. A cell has four 32-bit words: the tag and two fast counts; the counts of zeros and of
+# ones; the same, fading; and the last bit with the time of the last write.
 WIDE_CELL = 4
 COUNT_MOST = 65535
 FADING_ONE = 256  # what one observation adds to a fading count
@@ -146,7 +151,7 @@ MIXED_SHARE = 0.3  # the share of the mixed probability in the result; the five 
 
 
 class WeightSet(enum.IntEnum):
-    """What chooses a row of a set of weights.
+    """The sets of weights of an online model, named after what chooses a row.
 
     Source: docs/semantics/chain.md
     """
@@ -271,6 +276,7 @@ class Flag(enum.IntEnum):
       HEAD_LETTER: its head has a letter.
       FILLED: its tail is more than blanks.
       LETTER: its tail has a letter.
+      PUNCTUATION: it has neither letters nor digits, and its tail is more than blanks of any script.
 
     Source: docs/semantics/chain.md
     """
@@ -286,10 +292,11 @@ class Flag(enum.IntEnum):
     HEAD_LETTER = 256
     FILLED = 512
     LETTER = 1024
+    PUNCTUATION = 2048
 
 
 class Register(enum.IntEnum):
-    """The registers ``uint32 [47]`` that hold the recent text.
+    """The registers ``uint32 [48]`` that hold the recent text.
 
     Registers 0 to 7 hold the last eight tokens, newest first. A register that holds a token has its id plus
     1; 0 means that there is no such token yet. The next ones are the fields `PLACES`, in their order.
@@ -326,6 +333,10 @@ class Register(enum.IntEnum):
     NEXT_CLASS = enum.auto()
     NEXT_WORD = enum.auto()
     NEXT_WORD2 = enum.auto()
+    PUNCTUATION = enum.auto()
+    SINCE_PUNCTUATION = enum.auto()
+    SINCE_QUOTE = enum.auto()
+    BEFORE_QUOTE = enum.auto()
     LAST_BYTES = enum.auto()
     BYTES_BEFORE = enum.auto()
     STACK = enum.auto()
@@ -333,9 +344,6 @@ class Register(enum.IntEnum):
     LINE_LETTER = enum.auto()
     LINE_ROW = enum.auto()
     COLUMNS_BEFORE = enum.auto()
-    COUNT = enum.auto()
-    MATCH_AT = enum.auto()
-    MATCH_LENGTH = enum.auto()
 
 
 REGISTERS = max(Register) + 1
@@ -365,7 +373,8 @@ TOTAL_EDGES = (1, 4, 30)  # the step of the number of times that an order saw it
 class StaticSet(enum.IntEnum):
     """What chooses a row of a set of weights of the static readout.
 
-    Nothing here belongs to one token tree, because the readout is trained on other trees than it is used with.
+    Nothing here belongs to one token tree, because the readout is trained on other trees than it is used
+    with.
 
     Source: docs/semantics/chain.md
     """

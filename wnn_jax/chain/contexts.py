@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax.chain import tokentree
-from wnn_jax.chain.constants import FIELDS, VIEWS
+from wnn_jax.chain.constants import FIELDS, MOST_NEURONS, VIEWS
 from wnn_jax.chain.fields import mix
 
 
@@ -28,7 +28,8 @@ class Network(NamedTuple):
       connections: ``int32 [n, T]``: the fields that each of n context neurons observes, as places in
         `FIELDS`; -1 where it observes fewer than T.
       view: ``int32 [n]``: which of the three names of a node each neuron uses, as a place in `VIEWS`.
-      sets: ``int32 [K]``: the sets of weights of an online model, see `WeightSet`; the first is `WeightSet.ONE`.
+      sets: ``int32 [K]``: the sets of weights of an online model, see `WeightSet`; the first is
+        `WeightSet.ONE`.
 
     Source: docs/semantics/chain.md
     """
@@ -48,7 +49,7 @@ def wire(described: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         spaces.
 
     Raises:
-      ValueError: a view or a field is unknown, or no neuron is described.
+      ValueError: a view or a field is unknown, or no neuron or more than 256 are described.
 
     Source: docs/semantics/chain.md
     """
@@ -60,6 +61,10 @@ def wire(described: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             (f"unknown view or field {unknown[0]!r}" if unknown else "no neuron is described")
             + f": name one of the views {', '.join(VIEWS)}, then some of the fields {', '.join(FIELDS)}"
+        )
+    if len(described) > MOST_NEURONS:
+        raise ValueError(
+            f"{len(described)} context neurons are described: give at most {MOST_NEURONS} of them"
         )
     connections = np.full((len(wired), max(1, *(len(row) for row in wired))), -1, np.int32)
     for row, names in zip(connections, wired, strict=True):

@@ -25,11 +25,14 @@ from wnn_jax.chain.constants import (
     FOLLOWED_LOG,
     LINE_BYTES,
     LINE_PLACE_MOST,
+    MATCHED,
     OPEN_BRACKETS,
     RECENT,
     REGISTERS,
     SENTENCE_PLACE_MOST,
     SHAPED,
+    SINCE_PUNCTUATION_MOST,
+    SINCE_QUOTE_MOST,
     STACK,
     TITLE_BYTES,
     TITLE_TOKENS,
@@ -44,7 +47,7 @@ _LATEST = ("NEXT_TOKEN1", "NEXT_PAIR", "NEXT_CLASS", "NEXT_WORD", "NEXT_WORD2")
 _BEFORE = ("NEXT_TOKEN1_2", "NEXT_PAIR_2")
 _OF_A_LINE = (
     *("COLUMN", "LINE_PLACE", "LINE_HASH", "LINE_LETTER", "PARAGRAPH", "SENTENCE", "SENTENCE_PLACE"),
-    *("INDENT", "LINE_START"),
+    *("INDENT", "LINE_START", "PUNCTUATION", "SINCE_PUNCTUATION"),
 )
 
 Known = dict[str, Any]  # the registers from `Register.WORD` on, by name
@@ -56,7 +59,7 @@ class TextState(NamedTuple):
     Any content has fields, if the last eight tokens are of the vocabulary.
 
     Attributes:
-      registers: ``uint32 [47]``, see `constants.Register`.
+      registers: ``uint32 [48]``, see `constants.Register`.
       followed: ``uint32 [5, 2^18, 2]``: the last two tokens that followed each key, newest first, as ids plus
         1. The keys are the last token; the last two; their classes of 9 bits; the word being written; and
         this word with the last one. Keys of more than 18 bits are hashed; those with the same hash share a
@@ -116,13 +119,14 @@ def mix(h: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def fields(lexicon: jax.Array, registers: jax.Array) -> jax.Array:
-    """Returns the fields ``uint32 [66]`` of the place after the last token, in the order of `FIELDS`.
+    """Returns the fields ``uint32 [72]`` of the place after the last token, in the order of `FIELDS`.
 
-    A field of a token that does not exist yet is 0.
+    A field of a token that does not exist yet is 0. The fields `MATCHED` are 0 too: only a model that learns
+    while it reads has matches, and it fills them in itself (`matches.fill`).
 
     Args:
       lexicon: ``uint32 [V, 23]``, see `constants.Lexicon`.
-      registers: ``uint32 [47]``, see `constants.Register`.
+      registers: ``uint32 [48]``, see `constants.Register`.
 
     Source: docs/semantics/chain.md
     """
@@ -138,9 +142,10 @@ def fields(lexicon: jax.Array, registers: jax.Array) -> jax.Array:
     spelled = [last & (1 << 8 * k) - 1 for k in (1, 2, 3)]
     spelled += [last, mix(last, before & 0xFF), mix(last, before & 0xFFFF)]
     brackets = registers[Register.STACK] & (1 << 2 * OPEN_BRACKETS) - 1
-    kept = registers[Register.WORD : Register.NEXT_WORD2 + 1]
+    kept = registers[Register.WORD : Register.BEFORE_QUOTE + 1]
+    matched = jnp.zeros(len(MATCHED), jnp.uint32)
     return jnp.concatenate(
-        [registers[:RECENT], folded, *classes, *shapes, jnp.stack([*spelled, brackets]), kept]
+        [registers[:RECENT], folded, *classes, *shapes, jnp.stack([*spelled, brackets]), kept, matched]
     )
 
 
@@ -156,7 +161,7 @@ def classes(fields: jax.Array) -> jax.Array:
 
 
 def remember(lexicon: jax.Array, state: TextState, token: jax.Array) -> TextState:
-    """Returns the state after a token; the registers of the count and of the match stay as they are.
+    """Returns the state after a token.
 
     Args:
       lexicon: ``uint32 [V, 23]``, see `constants.Lexicon`.
@@ -183,7 +188,7 @@ def remember(lexicon: jax.Array, state: TextState, token: jax.Array) -> TextStat
     known = {key: jnp.where(has["BREAK"], x, known[key]) for key, x in ended.items()}
     gone_on, line = _go_on(known, facts, has, name, line)
     known |= gone_on
-    known |= _marks(known, facts)
+    known |= _marks(known, facts, registers[0])
 
     recent = jnp.concatenate([name[None], registers[: RECENT - 1]])
     found = followed[jnp.arange(FOLLOWED_KEYS), _keys(lexicon, recent[:2], known)]
@@ -286,14 +291,17 @@ def _go_on(known: Known, facts: Known, has: Known, name, line) -> tuple[Known, j
     paragraph = jnp.where(place == 1, mix(known["PARAGRAPH"], name), known["PARAGRAPH"])
     letter = known["LINE_LETTER"] | has["LETTER"].astype(jnp.uint32)
     spot, end = known["SENTENCE_PLACE"], has["SENTENCE"]
+    since = _counted(known["SINCE_PUNCTUATION"], SINCE_PUNCTUATION_MOST)
     after = {
         "PARAGRAPH": jnp.where(first, name, paragraph),
         "LINE_START": jnp.where(first | has["BEGINS"], name, known["LINE_START"]),
         "LINE_HASH": mix(known["LINE_HASH"], name),
         "LINE_LETTER": letter,
-        "LINE_PLACE": jnp.where(place < LINE_PLACE_MOST, place + 1, place),
+        "LINE_PLACE": _counted(place, LINE_PLACE_MOST),
         "SENTENCE": jnp.where(spot == 0, name, known["SENTENCE"]),
-        "SENTENCE_PLACE": jnp.where(spot < SENTENCE_PLACE_MOST, spot + 1, spot),
+        "SENTENCE_PLACE": _counted(spot, SENTENCE_PLACE_MOST),
+        "PUNCTUATION": jnp.where(has["PUNCTUATION"], name, known["PUNCTUATION"]),
+        "SINCE_PUNCTUATION": jnp.where(has["PUNCTUATION"], 0, since),
     }
     after = {key: jnp.where(filled, x, known[key]) for key, x in after.items()}
     after |= {key: jnp.where(end, 0, after[key]) for key in ("SENTENCE", "SENTENCE_PLACE")}
@@ -301,11 +309,21 @@ def _go_on(known: Known, facts: Known, has: Known, name, line) -> tuple[Known, j
     return {**after, "COLUMN": column, "INDENT": indent}, line
 
 
-def _marks(known: Known, facts: Known) -> Known:
-    """Returns the registers of quotes and brackets after a token."""
-    maps, quote = facts["QUOTES"], known["QUOTE"]
-    quote = (maps >> (quote & 1) & 1) | (maps >> 2 + (quote >> 1 & 1) & 1) << 1
+def _counted(count: jax.Array, most: int) -> jax.Array:
+    return jnp.where(count < most, count + 1, count)
+
+
+def _marks(known: Known, facts: Known, before: jax.Array) -> Known:
+    """Returns the registers of quotes and brackets after a token; ``before`` is the token before it."""
+    maps, was = facts["QUOTES"], known["QUOTE"]
+    quote = (maps >> (was & 1) & 1) | (maps >> 2 + (was >> 1 & 1) & 1) << 1
+    opener = jnp.where(quote & ~was > 0, before, known["BEFORE_QUOTE"])
+    after = {
+        "QUOTE": quote,
+        "SINCE_QUOTE": jnp.where(quote == was, _counted(known["SINCE_QUOTE"], SINCE_QUOTE_MOST), 0),
+        "BEFORE_QUOTE": jnp.where(quote > 0, opener, 0),
+    }
     closed, opened = facts["CLOSED"], facts["OPENED_COUNT"]
     stack = jnp.where(closed < STACK, known["STACK"] >> 2 * jnp.minimum(closed, STACK - 1), 0)
     stack = jnp.where(opened < STACK, stack << 2 * jnp.minimum(opened, STACK - 1), 0)
-    return {"QUOTE": quote, "STACK": stack | facts["OPENED"]}
+    return {**after, "STACK": stack | facts["OPENED"]}

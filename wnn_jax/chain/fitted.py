@@ -338,8 +338,9 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns arrays and JSON data from which `resume` continues."""
-        arrays = self.model.memory._asdict()
-        if len(self.nats):  # an empty array cannot be saved
+        # Empty arrays, of parts that the model does not have, cannot be saved.
+        arrays = {name: x for name, x in self.model.memory._asdict().items() if x.size}
+        if len(self.nats):
             arrays |= {"nats": self.nats, "best": self.best, "tally": self.tally}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
@@ -353,7 +354,8 @@ class _Run:
         arrays_now, _ = self.state()
         folders.check_form(arrays, arrays_now)
         memory: Any = self.model.memory
-        memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
+        held = {name: jnp.asarray(arrays[name]) for name in memory._fields if name in arrays_now}
+        memory = memory._replace(**held)
         given.memory(self.model.network, memory)
         self.model = self.model._replace(memory=memory)
         if len(self.nats):

@@ -237,8 +237,10 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     checks.array(
         "lists", given.lists, "uint32", {"n": neurons if lists else 0, "lists": None, "words": LIST_WORDS}
     )
-    if lists and given.lists.shape[1] & (given.lists.shape[1] - 1):
-        raise ValueError(f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two")
+    if lists and given.lists.shape[1] not in {1 << log for log in range(27)}:
+        raise ValueError(
+            f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two up to 2^26"
+        )
     runs = len(given.run_maps) > 0
     _, padded = online.inputs(neurons, lists, runs)
     maps = {"states": MAP_STATES, "share and visits": 2}

@@ -124,7 +124,7 @@ def draw(key: jax.Array, model: MixtureModel, temperature: float, top_p: float) 
 
 
 def _after(model: MixtureModel, token: int) -> MixtureModel:
-    how = {"learn": False, "argmax": False, "rate": 0.0, "block": 1}
+    how = {"learn": False, "argmax": False, "block": 1}
     ids = np.array([token], np.int32)
     first, second = (
         one._replace(memory=models.read_ids(one.network, one.memory, ids, **how)[0])

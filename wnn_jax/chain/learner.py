@@ -75,7 +75,7 @@ class Prediction(NamedTuple):
 
 
 def begin(network: Network, memory: OnlineMemory) -> tuple[OnlineMemory, Place]:
-    """Prepares for a token: hashes its contexts, and finds the tokens that lists and matches expect.
+    """Prepares for a token: finds the matches, hashes its contexts, and finds what the lists expect.
 
     Args:
       network: the wiring.
@@ -83,10 +83,10 @@ def begin(network: Network, memory: OnlineMemory) -> tuple[OnlineMemory, Place]:
 
     Source: docs/semantics/chain.md
     """
-    seen = fields.fields(network.lexicon, memory.registers)
+    memory, found = matches.begin(memory)
+    seen = matches.fill(fields.fields(network.lexicon, memory.registers), found)
     hashes, now = hash_fields(network, seen), memory.position[0]
     listed = lists.look_up(network, memory, hashes) if len(memory.lists) else None
-    memory, found = matches.begin(memory)
     return memory, Place(hashes, _facts(seen), now, listed, found)
 
 

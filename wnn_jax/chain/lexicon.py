@@ -231,6 +231,7 @@ def _flags(piece: bytes, rank: int) -> int:
         Flag.HEAD_LETTER: any(map(_letter, _decoded(head))),
         Flag.FILLED: bool(tail.strip(_BLANKS)),
         Flag.LETTER: any(map(_letter, _decoded(tail))),
+        Flag.PUNCTUATION: bool(_decoded(tail).strip()) and not letters and not number,
     }
     return sum(flag for flag, there in flags.items() if there)
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from wnn_jax.chain import maps
 from wnn_jax.chain.cells import steps
 from wnn_jax.chain.constants import (
+    FIELDS,
     MATCH_EDGES,
     MATCH_LEAST,
     MATCH_LONGEST,
@@ -22,6 +23,7 @@ from wnn_jax.chain.constants import (
     MATCH_PLACES_LOG,
     MATCH_PROBABLE,
     MATCH_SLOWEST,
+    MATCHED,
     MATCHES,
 )
 from wnn_jax.chain.fields import mix
@@ -104,6 +106,24 @@ def begin(memory: OnlineMemory) -> tuple[OnlineMemory, Matches]:
     position = jnp.concatenate([count[None], jnp.stack([at, length], axis=1).reshape(-1)])
     guess = jnp.where(length > 0, text[(at % room).astype(jnp.int32)], -1)
     return memory._replace(match_table=table, position=position), Matches(guess, steps(length, MATCH_EDGES))
+
+
+def fill(seen: jax.Array, matches: Matches) -> jax.Array:
+    """Returns the fields of a place ``uint32 [F]`` with those of the longest match: `MATCHED`.
+
+    They are the token that it expects, plus 1, and the step of its length; both are 0 without a match. Among
+    matches of equal steps the first counts.
+
+    Args:
+      seen: ``uint32 [F]``, the fields, see `fields.fields`.
+      matches: the matches of the place.
+
+    Source: docs/semantics/chain.md
+    """
+    step = jnp.where(matches.guess >= 0, matches.step, 0)
+    longest = jax.lax.argmax(jnp.where(matches.guess >= 0, matches.step, -1), 0, jnp.int32)
+    of_match = jnp.stack([matches.guess[longest] + 1, step[longest]]).astype(jnp.uint32)
+    return seen.at[jnp.array([FIELDS.index(name) for name in MATCHED])].set(of_match)
 
 
 def expect(

@@ -28,7 +28,7 @@ class StaticMemory(NamedTuple):
         a bucket. Where more than four fall into a bucket, the four highest stay.
       weights: ``float32 [rows, I]``, the first layer of the readout, see `static_mixer`.
       finals: ``float32 [final rows, 8]``, its second layer.
-      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      registers: ``uint32 [48]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.
 

@@ -33,9 +33,10 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.chain import contexts, given, lexicon, reader, tokentree
-from wnn_jax.chain.config import SETS, WORDS
+from wnn_jax.chain.config import SETS
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory
+from wnn_jax.chain.neurons import WORDS
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.chain.reader import BitCallback, M, Reading, ReadSettings
 

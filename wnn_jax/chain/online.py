@@ -48,32 +48,34 @@ class OnlineMemory(NamedTuple):
     """The memory of a model that learns while it reads.
 
     Attributes:
-      slots: ``uint32 [n, S / 4, 4, 4]``, the cells of n neurons, S for each, in buckets of four. The words of a
-        cell are: its tag in 16 bits (0: empty) and two fast counts in 8 bits each, of zeros and of ones; the
+      slots: ``uint32 [n, S / 4, 4, 4]``, the cells of n neurons, S for each, in buckets of four. The words of
+        a cell are: its tag in 16 bits (0: empty) and two fast counts in 8 bits each, of zeros and of ones;
+          the
         counts of zeros and of ones in 16 bits each; the same counts, fading, in units of 1/256; and the last
         bit in bit 16 with the time of the last write, in ticks of four tokens, in 16 bits.
       lists: ``uint32 [n, S / 16, 8]``, for each context the tokens that followed it last, newest first. The
         first word is the key, the others are ``id << 8 | count``. ``[0, 0, 8]`` in a model without lists.
-      maps: ``float32 [n, MAP_STATES, 2]``, for each state of a cell how often the bit was 1, and how often the
-        state was met.
-      run_maps: ``float32 [n, RUN_STATES, 2]``, the same for contexts after which only one bit ever came, by how
-        often it came. ``[0, RUN_STATES, 2]`` in a model without runs.
+      maps: ``float32 [n, MAP_STATES, 2]``, for each state of a cell how often the bit was 1, and how often
+        the state was met.
+      run_maps: ``float32 [n, RUN_STATES, 2]``, the same for contexts after which only one bit ever came, by
+        how often it came. ``[0, RUN_STATES, 2]`` in a model without runs.
       match_maps: ``float32 [3, MATCH_STATES, 2]``, how often a match was right, and how often there was one.
-      recent: ``float32 [M, 3, 2]``, fading counts of zeros and ones at each node of the tree, in three speeds.
+      recent: ``float32 [M, 3, 2]``, fading counts of zeros and ones at each node of the tree, in three
+        speeds.
       recent_at: ``uint32 [M]``, when they were written: the number of tokens before.
       weights: ``float32 [rows, I]``, the first layer: the sets of weights, one after another.
       sums: ``float32 [rows, I]``, the sums of the squared gradients of the weights.
       visited: ``uint8 [rows]``, 1 for each row that was trained. The others stand for the first row.
       finals: ``float32 [final rows, K]``, the second layer, which mixes the K sets.
       final_visits: ``uint32 [final rows]``, how often each of these rows was trained.
-      refined: ``float32 [5, 2^16, 33]``, how often the bit was 1 at each step of the mixed probability, by five
-        contexts.
+      refined: ``float32 [5, 2^16, 33]``, how often the bit was 1 at each step of the mixed probability, by
+        five contexts.
       text: ``int32 [room]``, the last tokens that were read, as a ring.
       match_table: ``int32 [3, 2^20]``, the place after the latest occurrence of some tokens, by their hash; 0
         for none.
-      position: ``uint32 [7]``, the number of tokens that were read; then for each match the place of the token
-        that it expects, and its length (0: no match).
-      registers: ``uint32 [47]``; this and the next two are the state of the text, see `fields.TextState`.
+      position: ``uint32 [7]``, the number of tokens that were read; then for each match the place of the
+        token that it expects, and its length (0: no match).
+      registers: ``uint32 [48]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.
 
@@ -170,8 +172,8 @@ def empty_online(
 def _mixers(network: Network, lists: bool, runs: bool) -> tuple[jax.Array, jax.Array]:
     """Returns the weights of the first layer and of the second.
 
-    The first layer begins as the mean of the neurons' inputs, with a part of the matches. The second begins as
-    the mean of the sets.
+    The first layer begins as the mean of the neurons' inputs, with a part of the matches. The second begins
+    as the mean of the sets.
     """
     n, sets = network.view.shape[0], np.asarray(network.sets)
     sources = (3 + lists + runs) * n

@@ -335,20 +335,19 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
             one = said.one
             bit = choose(at, one)
             if settings.learn:
-                # All reads come before the writes: otherwise XLA copies the memory so that it can write
-                # first.
-                memory, said, bit = jax.lax.optimization_barrier((memory, said, bit))
-                memory = learner.learn(memory, place, node, bit, said)
+                memory = learner.learn(memory, place, node, jnp.asarray(bit), said)
         else:
             one = static_mixer.predict(static_inputs.wired(network), memory, place, node, at)
             bit = choose(at, one)
         return tree.children[node, bit], at + 1, learning(memory), ones.at[at].set(one)
 
-    def learning(memory):
-        """Returns what a turn changes. The tables that follow the text would be copied each time."""
-        return {name: x for name, x in memory._asdict().items() if settings.learn and name not in following}
+    following = backend.FOLLOWING if isinstance(memory, OnlineMemory) else backend.MOVES
 
-    following = changing(memory, learn=False)
+    def learning(memory):
+        """Returns what a turn changes. The large table that follows the text would be copied each time."""
+        parts = changing(memory, settings.learn)
+        return {name: x for name, x in parts.items() if name not in following}
+
     fixed = memory
     first = jnp.int32(0), jnp.int32(0), learning(memory), jnp.zeros(depth, jnp.float32)
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)

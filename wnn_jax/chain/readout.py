@@ -3,7 +3,7 @@
 Both layers are trained together by the loss of their result. The rows of a set start from one common row, and
 learn how they differ from it; a row that was never chosen stays the common one.
 
-Source: docs/semantics/chain.md
+Source: docs/semantics/chain_static.md
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class Examples(NamedTuple):
       rows: ``int32 [L, 8]``, see `static_mixer.choose_rows`.
       bit: ``int32 [L]``, the bit that came.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     inputs: jax.Array
@@ -50,7 +50,7 @@ class FitState(NamedTuple):
       trained: the arrays of the readout's training, in the order of JAX.
       rounds: the number of rounds that they were trained for.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     trained: tuple[jax.Array, ...] = ()
@@ -139,7 +139,7 @@ def train_readout(
     Raises:
       ValueError: there is no example, or an array of the network or the examples is not of one.
 
-    Source: AdamW (Loshchilov and Hutter 2019); docs/semantics/chain.md
+    Source: AdamW (Loshchilov and Hutter 2019); docs/semantics/chain_static.md
     """
     _check(network, met)
     size = met.bit.shape[0]

@@ -5,7 +5,7 @@ each fold, everything that is made from text is made from the other folds: the t
 tokens, and the counts. The readout learns from what the turns of the fold then meet. After that, the tree and
 the counts of all the text are used with the same readout.
 
-Source: docs/semantics/chain.md
+Source: docs/semantics/chain_static.md
 """
 
 import functools
@@ -40,7 +40,7 @@ class ObservedText(NamedTuple):
         observes.
       shapes: ``int32 [2, N]``, the shapes of the two tokens before.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     tokens: jax.Array
@@ -77,7 +77,7 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
     Raises:
       ValueError: a token is outside the vocabulary, or an array of the network or the memory is not of one.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     given.network(network)
     given.memory(network, memory)
@@ -94,7 +94,7 @@ def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
       memory: a static or an online memory.
       tokens: ids ``int [N]``.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     return observe(network, fields.put(memory, fields.empty()), tokens)[0]
 
@@ -102,7 +102,7 @@ def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
 def part(text: ObservedText, begin: int, end: int) -> ObservedText:
     """Returns the places of a text from ``begin`` up to, but not including, ``end``.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     return jax.tree.map(lambda x: x[..., begin:end], text)
 
@@ -120,7 +120,9 @@ def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
     given.tokens(network, np.asarray(text.tokens))
     neurons, size = network.view.shape[0] + ORDERS, len(text.tokens)
     checks.array("hashes", text.hashes, "uint32", {"ORDERS + n": neurons, "N": size})
-    checks.array("shapes", text.shapes, "int32", {"tokens": 2, "N": size}, checks.Limits(least=0, most=SHAPES - 1))
+    checks.array(
+        "shapes", text.shapes, "int32", {"tokens": 2, "N": size}, checks.Limits(least=0, most=SHAPES - 1)
+    )
 
 
 def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticMemory:
@@ -137,7 +139,7 @@ def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticM
     Raises:
       ValueError: an array of the network, the memory or the text is not of one.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     _check(network, memory, text)
     slots = _cleared(memory.slots)
@@ -170,7 +172,7 @@ class Turns(NamedTuple):
       entry: ``int32 [L]``, the place of the turn in the paths of the token tree.
       first: ``int32 [L]``, the first turn of the same token, which is at the root.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     place: np.ndarray | jax.Array
@@ -221,7 +223,7 @@ def examples(network: Network, memory: StaticMemory, text: ObservedText) -> Exam
     Raises:
       ValueError: an array of the network, the memory or the text is not of one.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     _check(network, memory, text)
     turns = _turns(network, np.asarray(text.tokens))
@@ -253,7 +255,7 @@ def unweighted_nats(
     Raises:
       ValueError: a token is outside the vocabulary.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     checks.integer("block", block, given.BLOCK)
     given.network(network)
@@ -319,7 +321,7 @@ def fit(
       ValueError: there are fewer tokens than folds, a token is outside the vocabulary, or the memory is an
         online one.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     if not isinstance(memory, StaticMemory) or len(tokens) < config.folds:
         raise ValueError(

@@ -3,10 +3,10 @@
 A neuron counts how often each token follows each context. For the lower orders of Kneser-Ney it counts after
 how many different earlier tokens it does. Each such number is added to the cell of every turn of the token's
 path. It loses a discount there, which depends on whether it is 1, 2, or at least 3. A cell keeps two sums,
-and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of a text's
-places has no effect.
+and the part of each sum that the discounts leave. All of it is exact or rounded once, so the order of the
+places of a text has no effect.
 
-Source: Chen and Goodman 1999, eq. 26; docs/semantics/chain.md
+Source: Chen and Goodman 1999, eq. 26; docs/semantics/chain_static.md
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ class Followers(NamedTuple):
       discounts: ``uint32 [b, 3]``, what a count of 1, of 2, and of at least 3 loses, in units of 1 /
         `DISCOUNT_UNIT`.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     hashes: np.ndarray
@@ -53,7 +53,7 @@ def followers(hashes: np.ndarray, tokens: np.ndarray, longer: np.ndarray | None 
       the contexts ``uint32 [U]``, the tokens ``int32 [U]`` and the counts ``int32 [U]`` of all different
       pairs, ascending by context and token.
 
-    Source: Chen and Goodman 1999, section 2.7; docs/semantics/chain.md
+    Source: Chen and Goodman 1999, section 2.7; docs/semantics/chain_static.md
     """
     if longer is not None:
         pairs = longer.astype(np.uint64) << np.uint64(32) | tokens.astype(np.uint64)
@@ -79,16 +79,16 @@ def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[
       tokens: ``int32 [N]``.
       size: b, the number of neurons of a block; the last block may have fewer.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     for first in range(0, len(hashes), size):
         rows = range(first, min(first + size, len(hashes)))
         found = [followers(hashes[c], tokens, hashes[c + 1] if c + 1 < ORDERS else None) for c in rows]
-        room = (0, len(tokens))
-        padded = [
-            np.stack([np.pad(x, (0, room[1] - len(x))) for x in parts]) for parts in zip(*found, strict=True)
-        ]
-        yield first, Followers(*padded, np.stack([discounts(counts) for _, _, counts in found]))
+        contexts, followed, counts = (
+            np.stack([np.pad(one[k], (0, len(tokens) - len(one[k]))) for one in found]) for k in range(3)
+        )
+        cut = np.stack([discounts(one[2]) for one in found])
+        yield first, Followers(contexts, followed, counts, cut)
 
 
 def discounts(counts: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def share_of(counts: jax.Array, lost: jax.Array) -> jax.Array:
       counts: ``uint32 [...]``.
       lost: ``uint32 [...]``, the sum of the discounts, in units of 1 / `DISCOUNT_UNIT`.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     whole = counts.astype(jnp.float32)
     left = whole - lost.astype(jnp.float32) / jnp.float32(DISCOUNT_UNIT)
@@ -142,7 +142,7 @@ def write(network: Network, slots: jax.Array, first: jax.Array, found: Followers
     Returns:
       the new slots.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     tree, buckets = network.tree, slots.shape[1]
     rows = found.hashes.shape[0]
@@ -197,7 +197,7 @@ def read(network: Network, slots: jax.Array, hashes: jax.Array, node: jax.Array)
         the first may be of size 1.
       node: ``int32 [...]``.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     def one(neuron):

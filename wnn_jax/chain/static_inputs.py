@@ -10,7 +10,7 @@ off in the same way to the second order, if it observes the last token, and else
 input is the log-odds of its plain counts. A neuron that knows nodes by their bytes adds up counts of several
 nodes, so it does not back off.
 
-Source: Chen and Goodman 1999; docs/semantics/chain.md
+Source: Chen and Goodman 1999; docs/semantics/chain_static.md
 """
 
 from typing import NamedTuple
@@ -36,7 +36,7 @@ class StaticCells(NamedTuple):
       ones: ``uint32 [n, ...]``.
       shares: ``uint32 [n, ...]``, the parts that discounts leave of zeros (the high 16 bits) and of ones.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     zeros: jax.Array
@@ -45,9 +45,9 @@ class StaticCells(NamedTuple):
 
 
 def size(neurons: int) -> int:
-    """Returns I, the number of inputs of a model with so many context neurons.
+    """Returns I, the number of inputs of a model of n context neurons.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     return 2 * neurons + ORDERS + 1
 
@@ -55,7 +55,7 @@ def size(neurons: int) -> int:
 def wired(network: Network) -> Network:
     """Returns the wiring of a static model: the orders of Kneser-Ney, and then the neurons of a network.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     width = max(_ORDERS.shape[1], network.connections.shape[1])
     orders = np.pad(_ORDERS, ((0, 0), (0, width - _ORDERS.shape[1])), constant_values=-1)
@@ -71,7 +71,7 @@ def wired(network: Network) -> Network:
 def leaves(tree: tokentree.TokenTree) -> jax.Array:
     """Returns the number of tokens below each turn, ``int32 [M, 2]``.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     return jnp.zeros(tree.children.shape, jnp.int32).at[tree.node, tree.bit].add(1)
 
@@ -79,7 +79,7 @@ def leaves(tree: tokentree.TokenTree) -> jax.Array:
 def totals(roots: StaticCells) -> jax.Array:
     """Returns how often each neuron saw its context, ``uint32 [n, ...]``: the counts at the root of the tree.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     return roots.zeros + roots.ones
 
@@ -108,7 +108,7 @@ def inputs(network: Network, cells: StaticCells, roots: StaticCells, below: jax.
         1.
       below: ``int32 [..., 2]``, the number of tokens below each turn.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     last = (network.connections == FIELDS.index("token1")).any(axis=1)
     shape = (-1, *[1] * (cells.zeros.ndim - 1))

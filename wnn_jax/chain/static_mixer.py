@@ -4,7 +4,7 @@ Every set of the first layer has a row of weights on all inputs, chosen by one p
 log-odds. Some of these properties also choose rows of the second layer, whose inputs are the log-odds of all
 sets. The result is the mean of the second layer.
 
-Source: docs/semantics/chain.md
+Source: docs/semantics/chain_static.md
 """
 
 from typing import NamedTuple
@@ -34,13 +34,13 @@ FINAL_FIRST = np.cumsum([0, *(STATIC_ROWS[one] for one in STATIC_FINALS)]).astyp
 
 
 class StaticPlace(NamedTuple):
-    """What a place in a text says to a static model.
+    """A place in a text, as a static model sees it.
 
     Attributes:
       hashes: ``uint32 [n]``, the hash of the fields that each neuron observes.
       shapes: ``int32 [2]``, the shapes of the last two tokens.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
 
     hashes: jax.Array
@@ -50,7 +50,7 @@ class StaticPlace(NamedTuple):
 def shapes(fields: jax.Array) -> jax.Array:
     """Returns the shapes of the last two tokens, ``int32 [2]``, from the fields ``uint32 [F]`` of a place.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     both = fields[np.array([FIELDS.index("shape1"), FIELDS.index("shape2")])]
     return jnp.minimum(both, SHAPES - 1).astype(jnp.int32)
@@ -68,7 +68,7 @@ def choose_rows(
       depth: ``int32 [...]``, the number of turns before.
       shapes: ``int32 [2, ...]``, the shapes of the last two tokens.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     seen, total = cells.zeros + cells.ones > 0, totals(roots)
     neurons = len(seen) - ORDERS
@@ -103,7 +103,7 @@ def start(size: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
       weights ``float32 [rows, I]`` and final weights ``float32 [final rows, len(StaticSet)]``.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     weights = np.zeros((FIRST[-1], size), np.float32)
     of_neurons = size - ORDERS - 1
@@ -122,7 +122,7 @@ def mix(weights: jax.Array, finals: jax.Array, x: jax.Array, rows: jax.Array) ->
       x: ``float32 [I, ...]``, the inputs.
       rows: ``int32 [len(StaticSet), ...]``, see `choose_rows`.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     logits = [(weights[FIRST[k] + rows[k]] * jnp.moveaxis(x, 0, -1)).sum(axis=-1) for k in range(len(rows))]
     logit = jnp.clip(jnp.stack(logits, axis=-1), -RANGE, RANGE)
@@ -141,7 +141,7 @@ def predict(network: Network, memory, place: StaticPlace, node: jax.Array, depth
       node: ``int32 [...]``.
       depth: ``int32 [...]``, the number of turns before each.
 
-    Source: docs/semantics/chain.md
+    Source: docs/semantics/chain_static.md
     """
     hashes = place.hashes.reshape(-1, *[1] * node.ndim)
     cells = StaticCells(*static_cells.read(network, memory.slots, hashes, node))

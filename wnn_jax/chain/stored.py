@@ -1,6 +1,7 @@
 """Saves fitted chain models in checkpoints, and loads them."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -49,7 +50,10 @@ def save(
         "chain": dataclasses.asdict(model.config),
     }
     arrays = _arrays(model)
-    return checkpoint.save(path, model.network.connections, config, metrics or {}, arrays)
+    # Arrays of parts that a model does not have are empty. Such arrays cannot be saved, but their forms can.
+    config["empty"] = {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items() if not x.size}
+    full = {name: x for name, x in arrays.items() if x.size}
+    return checkpoint.save(path, model.network.connections, config, metrics or {}, full)
 
 
 def load(path: str | pathlib.Path) -> ChainModel:
@@ -70,8 +74,8 @@ def load(path: str | pathlib.Path) -> ChainModel:
     edition = checks.integer("edition", found.config.get("edition", 1))
     if edition > EDITION:
         raise ValueError(
-            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads edition {EDITION}: update "
-            "wnn_jax"
+            f"{path} holds a chain model of edition {edition}, but this wnn_jax reads edition {EDITION}: "
+            "update wnn_jax"
         )
     if edition < EDITION:
         raise ValueError(
@@ -79,7 +83,7 @@ def load(path: str | pathlib.Path) -> ChainModel:
             f"edition {EDITION}; fit the model again, or use the version that saved it"
         )
     config = checks.made(ChainConfig, found.config["chain"], f"the checkpoint {path}")
-    arrays = found.table or {}
+    arrays = {**(found.table or {}), **_empty(found.config, str(path))}
     kind = OnlineMemory if config.mode == "online" else StaticMemory
     trees = tokentree.TokenTree._fields
     missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view", "sets"} - set(arrays)
@@ -108,6 +112,15 @@ def load(path: str | pathlib.Path) -> ChainModel:
         given.memory(network, memory)
     texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
     return ChainModel(config, tokenizer, network, memory)
+
+
+def _empty(config: Mapping[str, Any], name: str) -> dict[str, jax.Array]:
+    """Returns the empty arrays of a model, by name."""
+    with files.contents(name):
+        forms = {key: (str(dtype), tuple(shape)) for key, (dtype, shape) in config.get("empty", {}).items()}
+        if any(math.prod(shape) for _, shape in forms.values()):
+            raise ValueError("an array that should be empty is not")
+        return {key: jnp.zeros(shape, dtype) for key, (dtype, shape) in forms.items()}
 
 
 def _arrays(model: ChainModel) -> dict[str, jax.Array]:

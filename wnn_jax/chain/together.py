@@ -29,11 +29,12 @@ def both(first: Callable[[OnStep], T], second: Callable[[OnStep], T], on_step: O
     Args:
       first: gets an ``on_step`` to call; it runs in the calling thread.
       second: the same; it runs in another thread.
-      on_step: called at each step of either with the `ChainStep` of the one that is behind.
+      on_step: called at each step of either with the `ChainStep` of the one that is behind; not before both
+        have taken a step, or have ended.
 
     Source: docs/semantics/chain.md
     """
-    lock, failed, reached = threading.Lock(), threading.Event(), {}
+    lock, failed, reached, ended = threading.Lock(), threading.Event(), {}, set()
 
     def run(which: int, work: Callable[[OnStep], T]) -> T:
         def show(step: ChainStep) -> None:
@@ -41,11 +42,13 @@ def both(first: Callable[[OnStep], T], second: Callable[[OnStep], T], on_step: O
                 raise _Stopped
             with lock:
                 reached[which] = step
-                if on_step:
+                if on_step and len({*reached, *ended}) == 2:
                     on_step(min(reached.values(), key=_share))
 
         try:
-            return work(show)
+            found = work(show)
+            ended.add(which)
+            return found
         except BaseException:
             failed.set()
             raise

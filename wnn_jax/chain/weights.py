@@ -41,7 +41,7 @@ _FINAL_FIRST = np.cumsum((0, *(SET_ROWS[s] for s in FINAL_SETS[:-1])))
 
 
 class Facts(NamedTuple):
-    """What is known of a place in a text, and chooses rows; each is ``int32 []`` or ``uint32 []``.
+    """The facts about a place in a text that choose rows; each is ``int32 []`` or ``uint32 []``.
 
     Attributes:
       class1: the class of the last token: 6 bits plus 1, or 0 without a token.
@@ -69,7 +69,7 @@ class Facts(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What is known of a turn, and chooses rows; each is ``int32 []``.
+    """The facts about a turn that choose rows; each is ``int32 []``.
 
     Attributes:
       kind: the kind of the node.

@@ -38,7 +38,7 @@ def write(
       folder: the place of the folder; it must not exist.
       kind: one word: the kind of the folder.
       about: JSON data.
-      arrays: arrays by name, none of them empty.
+      arrays: arrays by name; not all of them are empty.
       alone: whether no other process can be writing beside the folder; what killed ones left there is then
         removed.
 
@@ -54,7 +54,8 @@ def write(
         failed = ""
         try:
             with _checkpointer() as checkpointer:
-                checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(dict(arrays)))
+                full = {name: x for name, x in arrays.items() if x.size}  # orbax refuses empty ones
+                checkpointer.save(partial / _ARRAYS, args=ocp.args.StandardSave(full))
         except Exception as error:  # a full disk is another exception in every version of orbax
             failed = " ".join(str(error).split())[:300]
         if failed:
@@ -91,7 +92,9 @@ def read(folder: pathlib.Path, kind: str) -> tuple[dict[str, Any], dict[str, Any
     with files.contents(str(folder)):
         about, arrays = dict(sealed["about"]), dict(sealed["arrays"])
         listed = {name: (np.dtype(dtype).str, tuple(shape)) for name, (dtype, shape) in arrays.items()}
-        return about, read_arrays(folder / _ARRAYS, listed)
+        full = {name: form for name, form in listed.items() if 0 not in form[1]}
+        empty = {name: np.zeros(shape, kind) for name, (kind, shape) in listed.items() if name not in full}
+        return about, {**read_arrays(folder / _ARRAYS, full), **empty}
 
 
 def read_arrays(folder: pathlib.Path, listed: Mapping[str, tuple[str, tuple[int, ...]]]) -> dict[str, Any]:
