@@ -214,7 +214,7 @@ def test_compressing_that_is_killed_ends_with_the_same_bytes(work, tmp_path, mon
 def chain_of_bytes():
     from wnn_jax.chain import memory, model, tokentree
 
-    network = model.network(tokentree.plain(256), [bytes([i]) for i in range(256)], (("node", ""),))
+    network = model.network(tokentree.plain(256), [bytes([i]) for i in range(256)], ("node",))
     return network, memory.empty_online(network, 8)
 
 

@@ -253,12 +253,13 @@ def unweighted_nats(
       nats ``float64 [N]`` for ``vote`` and for ``backoff``.
 
     Raises:
-      ValueError: a token is outside the vocabulary.
+      ValueError: a token is outside the vocabulary, or an array of the memory is not of one.
 
     Source: docs/semantics/chain_static.md
     """
     checks.integer("block", block, given.BLOCK)
     given.network(network)
+    given.memory(network, memory)
     tokens = given.tokens(network, tokens)
     widths = np.asarray((network.connections >= 0).sum(axis=1))
     order = tuple((ORDERS + np.argsort(widths, kind="stable")).tolist())
