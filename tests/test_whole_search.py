@@ -76,6 +76,15 @@ def test_a_search_finds_the_hidden_inputs(name, short):
     assert lengths == {150} | ({short} if short else set())
 
 
+def test_the_price_of_size_counts_in_validation():
+    """A hidden input gains 1 and its neuron costs 2, so the neurons go, although the loss rises."""
+    start = np.array([[[1], [4], [7], [-1], [-1]]], np.int8)
+    algorithm = algorithm_of("tabu", Hidden(), size_weight=2.0)
+    found = search.run(jax.random.key(1), algorithm, DATA, RUN, start=start)
+    assert (found.genome >= 0).sum() <= 1
+    assert found.loss > found.start_loss + 1
+
+
 def test_a_killed_search_resumes_to_the_same_bits(tmp_path):
     names = ("tabu", "annealing")
     algorithms = [algorithm_of(name, Hidden(short=40)) for name in names]

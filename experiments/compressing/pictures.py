@@ -29,7 +29,9 @@ def size_and_speed(path: pathlib.Path, found: Mapping[str, Mapping[str, Packed]]
             color = "tab:blue" if name.startswith("chain") else "0.45"
             axes.scatter([x], [y], s=22, color=color)
             axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7, color=color)
-        axes.set(xscale="log", xlabel="bytes a second, compressing", ylabel="bits a byte", title=file)
+        axes.set(
+            xscale="log", xlabel="bytes a second of one core, compressing", ylabel="bits a byte", title=file
+        )
         axes.set_ylim(bottom=0)
         axes.margins(x=0.25)
     figure.suptitle("Size and speed; lower and further right is better")

@@ -371,7 +371,7 @@ TOTAL_EDGES = (1, 4, 30)  # the step of the number of times that an order saw it
 
 
 class StaticSet(enum.IntEnum):
-    """What chooses a row of a set of weights of the static readout.
+    """The sets of weights of a static readout, named after what chooses a row.
 
     Nothing here belongs to one token tree, because the readout is trained on other trees than it is used
     with.

@@ -122,11 +122,27 @@ def build(config: ChainConfig, corpus: Corpus) -> Network:
 
     Source: docs/semantics/chain.md
     """
+    return wired(config, corpus.train, corpus.pieces)
+
+
+def wired(config: ChainConfig, train: np.ndarray, pieces: list[bytes]) -> Network:
+    """Makes the wiring of a model for a training text; see `build`.
+
+    Args:
+      config: the settings of the model.
+      train: ids ``int [N]``; a clustered token tree is made from them.
+      pieces: the bytes of each of the V ids.
+
+    Raises:
+      ValueError: two rare tokens have the same bytes, so spelling cannot tell them apart.
+
+    Source: docs/semantics/chain.md
+    """
     if config.tree == "plain":
-        tree = tokentree.plain(corpus.vocabulary)
+        tree = tokentree.plain(len(pieces))
     else:
-        tree = tokentree.clustered(corpus.train, corpus.pieces, config.rare)
-    return models.network(tree, corpus.pieces, config.described, config.sets)
+        tree = tokentree.clustered(train, pieces, config.rare)
+    return models.network(tree, pieces, config.described, config.sets)
 
 
 @checks.classes
@@ -294,7 +310,7 @@ def evaluate(
     if config.mode == "static" and not run.fitted:
 
         def rebuild(part: np.ndarray) -> Network:
-            return build(config, corpus._replace(train=part))
+            return wired(config, part, corpus.pieces)
 
         run.fit_static(key, rebuild, on_step, keep)
         save()

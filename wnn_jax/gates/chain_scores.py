@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import chain, ram
-from wnn_jax.chain import reader, static, tokentree
+from wnn_jax.chain import fitted, reader, static, tokentree
 from wnn_jax.gates import engram, ram_gates
 from wnn_jax.gates.config import GatingConfig
 from wnn_jax.gates.gate import OnStep, apply
@@ -101,9 +101,12 @@ def on_chain(
     if "engram" in gating.kinds:
 
         def refit(first: np.ndarray, rest: np.ndarray) -> jax.Array:
-            empty: Any = chain.empty(model.config, network)
-            early = static.fit(fit_key, network, empty, first, model.config.readout)
-            return read_frozen(network, early, rest)
+            # Nothing of the rest may be known: the token tree is made without it too.
+            build = functools.partial(fitted.wired, model.config, pieces=pieces)
+            known = build(first)
+            empty: Any = chain.empty(model.config, known)
+            early = static.fit(fit_key, known, empty, first, model.config.readout, build=build)
+            return read_frozen(known, early, rest)
 
         whole["engram"] = engram.score(
             engram_key, gating.engram, gating.ram, pieces, train, tokens, without.nats, refit

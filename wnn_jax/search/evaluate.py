@@ -219,7 +219,17 @@ def score(evaluator: Evaluator, fold: Fold, genomes: jax.Array, votes: jax.Array
         return evaluator.objective.score(votes, connectivity.neurons_present(genome), targets)
 
     loss, accuracy = _alike(evaluator.mesh, all_genomes)(genomes, votes, fold.targets)
-    return GenomeScores(loss, accuracy, connectivity.table_bits(genomes, evaluator.cell_bits))
+    return GenomeScores(loss, accuracy, sizes(evaluator, genomes))
+
+
+def sizes(evaluator: Evaluator, genomes: Any) -> jax.Array:
+    """Compute the sizes of the tables of genomes ``int [P, K, n, T]``, ``float32 [P]`` in 2^20 bits.
+
+    Source: docs/semantics/search.md
+    """
+    if evaluator.whole:
+        return jnp.asarray(evaluator.objective.mebibits(np.asarray(genomes)), jnp.float32)
+    return connectivity.table_bits(jnp.asarray(genomes), evaluator.cell_bits)
 
 
 def evaluated(evaluator: Evaluator, fold: Fold, genomes: jax.Array) -> tuple[jax.Array, GenomeScores]:

@@ -96,7 +96,8 @@ class Result(NamedTuple):
     """The result of a search, or its state between two steps.
 
     Attributes:
-      genome: NumPy ``int [K, n, T]``, the genome with the best validation loss; the earliest of equal ones.
+      genome: NumPy ``int [K, n, T]``, the genome with the lowest sum of validation loss and price of its
+        size (`FitnessConfig.size_weight`); the earliest of equal ones.
       loss: its validation loss.
       start_loss: validation loss of the genome with which the search began.
       history: a report for every step.

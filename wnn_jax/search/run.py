@@ -2,7 +2,7 @@
 
 The examples are used in three ways. The last part is for *validation* only. The rest is cut into folds:
 genomes are *fitted* on all folds but one, and *scored* on that one. The search returns the genome with the
-best validation loss.
+best validation loss, the price of its size included.
 
 Source: docs/semantics/search.md
 """
@@ -60,7 +60,7 @@ def run(
       on_step: called with a `Report` after every step.
 
     Returns:
-      The result, with the genome that has the best validation loss.
+      The result, with the genome that has the lowest sum of validation loss and price of its size.
 
     Raises:
       ValueError: there is no algorithm, the algorithms differ in objective, fitness or mesh, the examples are
@@ -291,13 +291,13 @@ def _exhausted(config: RunConfig, result: Result) -> bool:
 def _reported(
     search: _Search, result: Result, phase: str, state: SearchState, info: StepInfo, checked: bool
 ) -> Result:
-    """Add the report of a step to the result, and its best genome if its validation loss is the lowest."""
+    """Add the report of a step to the result, and its best genome if that costs least in validation."""
     validation = None
     if checked:
         validation = float(search.compiled.score(search.parts.tail, state.best[None]).loss[0])
-        gained = validation < result.loss - _GAIN
-        result = result._replace(stale=0 if gained else result.stale + 1)
-        if validation < result.loss:
+        change = _costs(search, state.best, validation) - _costs(search, result.genome, result.loss)
+        result = result._replace(stale=0 if change < -_GAIN else result.stale + 1)
+        if change < 0:
             result = result._replace(genome=np.asarray(state.best), loss=validation)
     report = Report(
         phase=phase,
@@ -313,6 +313,13 @@ def _reported(
     if search.on_step:
         search.on_step(report)
     return result._replace(history=(*result.history, report))
+
+
+def _costs(search: _Search, genome, loss: float) -> float:
+    """Add the price of a genome's size to its loss."""
+    return loss + search.evaluator.fitness.size_weight * float(
+        evaluate.sizes(search.evaluator, genome[None])[0]
+    )
 
 
 def _arrays(state: SearchState) -> dict[str, Any]:
