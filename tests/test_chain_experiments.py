@@ -86,8 +86,8 @@ def test_what_is_left_out_has_a_row_and_a_bar(tmp_path, little, which):
     names = [row["row"].removeprefix("chain, fast, without ") for row in rows]
     assert names[0] == "all"
     expected = ["node: no field", "node: token1", "node: token1 token2", "node: token2"]
-    parts = ["field: token1", "field: token2", "weight set: kind", "weight set: depth", "input: lists"]
-    parts += ["tree: clustered", "tree: spelling"]
+    parts = ["field: token1", "field: token2", "weight set: kind", "weight set: depth", "tree: clustered"]
+    parts += ["tree: spelling"]
     assert names[1:] == (expected if which == "contexts" else parts)
     for row in rows[1:]:
         assert row["nats"] - row["worth"] == pytest.approx(rows[0]["nats"])
@@ -132,7 +132,7 @@ def test_a_compressed_file_is_as_long_as_the_model_says(tmp_path, corpus):
 @pytest.mark.parametrize(
     ("module", "flags", "words"),
     [
-        ("chain", ["--preset=both"], "--preset has no 'both': choose from static, fast, best, two_trees"),
+        ("chain", ["--preset=both"], "--preset has no 'both': choose from static, static_in_context"),
         ("chain", ["--preset=fast,fast"], "--preset=fast,fast names a model twice: give each once"),
         (
             "chain",

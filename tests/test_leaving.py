@@ -133,10 +133,10 @@ def test_a_decoder_raises_what_its_callback_raised():
         raise RuntimeError("no bit left")
 
     with pytest.raises(RuntimeError, match="no bit left"):
-        chain.decode(network, memory, 4, chain.BitCallback(choose), rate=0.02, block=8)
+        chain.decode(network, memory, 4, chain.BitCallback(choose), block=8)
     network, memory = chain_of_bytes()
     with pytest.raises(ValueError, match="returned 7: return 0 or 1"):
-        chain.decode(network, memory, 4, chain.BitCallback(lambda one: 7), rate=0.02, block=8)
+        chain.decode(network, memory, 4, chain.BitCallback(lambda one: 7), block=8)
 
 
 def test_an_interrupt_inside_a_decoder_is_raised_after_it():
@@ -150,7 +150,7 @@ def test_an_interrupt_inside_a_decoder_is_raised_after_it():
         return 0
 
     with pytest.raises(KeyboardInterrupt):
-        chain.decode(network, memory, 8, chain.BitCallback(choose), rate=0.02, block=8)
+        chain.decode(network, memory, 8, chain.BitCallback(choose), block=8)
     assert len(calls) < 8 * 8
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -212,10 +212,10 @@ def test_compressing_that_is_killed_ends_with_the_same_bytes(work, tmp_path, mon
 
 
 def chain_of_bytes():
-    from wnn_jax.chain import memory, model, tokentree
+    from wnn_jax.chain import model, online, tokentree
 
-    network = model.network(tokentree.plain(256), [bytes([i]) for i in range(256)], (("node", ""),))
-    return network, memory.empty_online(network, 8)
+    network = model.network(tokentree.plain(256), [bytes([i]) for i in range(256)], ("node",))
+    return network, online.empty_online(network, 8)
 
 
 @pytest.mark.parametrize(

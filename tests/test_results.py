@@ -81,6 +81,9 @@ def test_rows_that_are_kept_are_read_back(tmp_path, monkeypatch):
     assert pages.spread(chosen.ce, 1) == "2.0 (1.0)"
     with pytest.raises(ValueError, match=r"no row 'c'.*its rows: a, b"):
         pages.select(kept, "r", row="c")
+    assert pages.select_any(kept, "r", "nothing", row="a").ce.tolist() == [1.5, 2.5]
+    assert not len(pages.select_any(kept, "r", row="c"))
+    assert not len(pages.select_any(kept, "nothing"))
     with pytest.raises(ValueError, match="holds no run nothing"):
         pages.select(kept, "nothing")
     with pytest.raises(ValueError, match="has no 'accuracy', only"):
@@ -177,7 +180,7 @@ def test_with_minutes_the_shortest_runs_are_chosen():
 
 
 # One run of each system, the quickest; every published run is of this kind.
-QUICK = ["bitwise-count-c2@0", "search-check", "chain-a-no-words", "compress", "tiered-check", "gates-check"]
+QUICK = ["bitwise-count-c2@0", "search-check", "builtin-chain", "compress", "tiered-check", "gates-check"]
 QUICK += ["recommender-check", "eam-check", "vocab-check", "classify-iris"]
 
 

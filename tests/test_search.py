@@ -317,7 +317,7 @@ def test_delta_equals_full(seed, cells, share):
 
 @functools.cache
 def proposals(evaluator):
-    return jax.jit(lambda key, genomes: local.propose(key, evaluator, search.DIMENSIONS, genomes, 2, 2))
+    return jax.jit(lambda key, genomes: local.propose(key, evaluator, None, search.DIMENSIONS, genomes, 2, 2))
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,15 @@ def select(kept: kept_rows.Kept, *runs: str, **wanted: Any) -> Rows:
     return Rows(chosen, f"{names} {name}")
 
 
+def select_any(kept: kept_rows.Kept, *runs: str, **wanted: Any) -> Rows:
+    """The rows that `select` gives, of those runs that were measured; none where there is no such row."""
+    measured = [run for run in runs if any(name == run or name.startswith(f"{run}@") for name in kept.rows)]
+    try:
+        return select(kept, *measured, **wanted)
+    except ValueError:
+        return Rows([], f"{', '.join(runs)} {wanted}")
+
+
 def mean(values: Any, digits: int = 3, sign: str = "") -> str:
     """The mean of the values, with commas between thousands; a dash where it is not known."""
     average = float(np.mean(np.asarray(values, float)))
@@ -147,6 +156,7 @@ def render(name: str, kept: kept_rows.Kept) -> str:
     )
     environment.filters |= {"mean": mean, "spread": spread, "each": each, "percent": percent}
     environment.globals |= {"rows": functools.partial(select, kept), "plan": kept_rows.plan()}
+    environment.globals["measured"] = functools.partial(select_any, kept)
     environment.globals |= {"commands": commands(), "help": help_of, "seeds": seeds}
     return environment.get_template(name).render()
 

@@ -233,6 +233,7 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     """
     neurons, ids, nodes = wiring.view.shape[0], wiring.lexicon.shape[0], wiring.tree.children.shape[0]
     _slots(given, neurons, WIDE_CELL)
+    checks.array("lists", given.lists, "uint32", {"n": None, "lists": None, "words": LIST_WORDS})
     lists = len(given.lists) > 0
     checks.array(
         "lists", given.lists, "uint32", {"n": neurons if lists else 0, "lists": None, "words": LIST_WORDS}
@@ -241,6 +242,7 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
         raise ValueError(
             f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two up to 2^26"
         )
+    checks.array("run_maps", given.run_maps, "float32", {"n": None, "states": None, "share and visits": 2})
     runs = len(given.run_maps) > 0
     _, padded = online.inputs(neurons, lists, runs)
     maps = {"states": MAP_STATES, "share and visits": 2}

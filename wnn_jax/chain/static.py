@@ -112,11 +112,15 @@ def _without(text: ObservedText, begin: int, end: int) -> ObservedText:
     return jax.tree.map(lambda x: jnp.concatenate([x[..., :begin], x[..., end:]], axis=-1), text)
 
 
-def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
+def _check_memory(network: Network, memory: StaticMemory) -> None:
     given.network(network)
     if not isinstance(memory, StaticMemory):
         raise ValueError(f"counts are in a static memory, got a {type(memory).__name__}: give a StaticMemory")
     given.memory(network, memory)
+
+
+def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
+    _check_memory(network, memory)
     given.tokens(network, np.asarray(text.tokens))
     neurons, size = network.view.shape[0] + ORDERS, len(text.tokens)
     checks.array("hashes", text.hashes, "uint32", {"ORDERS + n": neurons, "N": size})
@@ -253,12 +257,13 @@ def unweighted_nats(
       nats ``float64 [N]`` for ``vote`` and for ``backoff``.
 
     Raises:
-      ValueError: a token is outside the vocabulary.
+      ValueError: a token is outside the vocabulary, an array of the memory is not of one, or it is an
+        online one.
 
     Source: docs/semantics/chain_static.md
     """
     checks.integer("block", block, given.BLOCK)
-    given.network(network)
+    _check_memory(network, memory)
     tokens = given.tokens(network, tokens)
     widths = np.asarray((network.connections >= 0).sum(axis=1))
     order = tuple((ORDERS + np.argsort(widths, kind="stable")).tolist())
