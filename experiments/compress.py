@@ -6,7 +6,8 @@ python -m experiments.compress --compare=text,source,json,logs,binary,book.txt
 
 The model starts empty. Each bit is coded with the probability that the model gave before it saw the bit, so
 the size of the compressed file proves the cross-entropy that the model reports. With --compare, other
-compressors compress the same files, and the sizes and speeds of all stand in one table.
+compressors compress the same files, and the sizes and speeds of all stand in one table. Speeds are bytes in a
+second of processor time.
 """
 
 import dataclasses

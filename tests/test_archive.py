@@ -20,7 +20,7 @@ from wnn_jax.chain import archive, coder, constants, header
 from wnn_jax.chain import config as configs
 
 SENTENCE = b"the cat sat on the mat, and the dog sat on the cat. " * 8
-OWN = dataclasses.replace(configs.BYTES_FAST, neurons=configs.BYTES[:5], memory_mib=20)
+OWN = dataclasses.replace(configs.BYTES_FAST, neurons=chain.BYTES[:5], memory_mib=20)
 SHARES = (2e-6, 0.001, 0.3, 0.5, 0.9, 1 - 2e-6)
 
 
@@ -144,7 +144,7 @@ def test_bad_settings_are_refused():
 
 
 def test_the_tables_follow_the_size_of_the_data():
-    small = [(0, 8), (31, 8), (32, 8), (63, 8), (64, 9), (1000, 12), (1 << 16, 19), (1 << 30, 22)]
+    small = [(0, 8), (63, 8), (127, 8), (128, 9), (1000, 11), (1 << 16, 18), (1 << 30, 22)]
     assert [header.log_slots_for(size, configs.BYTES_BEST) for size, _ in small] == [x for _, x in small]
     tight = dataclasses.replace(configs.BYTES_BEST, memory_mib=1)
     for config in (OWN, tight, configs.BYTES_FAST):

@@ -24,13 +24,16 @@ def size_and_speed(path: pathlib.Path, found: Mapping[str, Mapping[str, Packed]]
     for axes in panels.flat[len(found) :]:
         axes.axis("off")
     for axes, (file, programs) in zip(panels.flat, found.items(), strict=False):
-        for name, one in programs.items():
+        # Neighbours in size have their names on different sides of their dots.
+        for rank, (name, one) in enumerate(sorted(programs.items(), key=lambda item: item[1].size)):
             x, y = sizes[file] / one.pack_seconds, 8 * one.size / sizes[file]
             color = "tab:blue" if name.startswith("chain") else "0.45"
             axes.scatter([x], [y], s=22, color=color)
-            axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7, color=color)
-        axes.set(xscale="log", xlabel="bytes a second, compressing", ylabel="bits a byte", title=file)
-        axes.set_ylim(bottom=0)
-        axes.margins(x=0.25)
+            place = (4, 5 if rank % 2 else -11)
+            axes.annotate(name, (x, y), xytext=place, textcoords="offset points", fontsize=7, color=color)
+        axes.set(
+            xscale="log", xlabel="bytes a second of one core, compressing", ylabel="bits a byte", title=file
+        )
+        axes.margins(x=0.3, y=0.15)
     figure.suptitle("Size and speed; lower and further right is better")
     plots.save(figure, path)

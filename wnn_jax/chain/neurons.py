@@ -165,4 +165,14 @@ BEST_BYTES = (
     "node next_word next_word2 word",
     "node next_pair next_token1",
     "node next_word last_word",
+    # Code, tables and records: indentation, the line above, brackets, and single bytes some places back.
+    "node indent token1",
+    "node above token1 token2",
+    "node column token1",
+    "node brackets token1",
+    "node line_start token1 token2",
+    "node token4",
+    "node token1 token4",
+    "node token2 token4",
+    "node token4 token8",
 )
