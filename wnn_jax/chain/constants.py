@@ -62,18 +62,7 @@ CLASSES = 2 ** CLASS_BITS[0] + 1
 RANGE = 13.0  # mixed log-odds are clipped to -RANGE .. RANGE
 LEAST = 2e-6  # the least probability of a bit
 
-# The longest match.
-MATCH_LENGTHS = 32
-MATCH_LOG = 18
-MATCH_ORDER = 3  # number of last tokens whose hash finds a match
-MATCH_RUN = 2  # the shortest new match that counts
-MATCH_RATE = 0.005
-MATCH_GAIN_RATE = 0.002
-MATCH_LEAST = 0.001
-MATCH_MOST = 0.9999
-
 # Refinement of the mixed probability.
-REFINE_LOG = 16
 REFINE_STEPS = 33
 REFINE_WIDTH = 0.75  # log-odds between two steps
 REFINE_EDGE = 15.99  # most steps from the middle
@@ -121,6 +110,7 @@ MATCH_STEPS = len(MATCH_EDGES) + 1
 MATCH_PLACES_LOG = 20
 MATCH_STATES = MATCH_STEPS * 2 * 16
 MATCH_SLOWEST = 0.002
+MATCH_LEAST = 0.001
 MATCH_TRUST = 0.8  # how often a match is right before anything is known of it
 MATCH_PROBABLE = 0.9998
 
