@@ -156,22 +156,23 @@ def train_readout(
     leaves, form = jax.tree.flatten((moved, optimizer.init(moved)))
     carry = jax.tree.unflatten(form, state.trained or leaves)
 
-    def one(carry, index):
-        moved, moments = carry
-        part = jax.tree.map(lambda x: x[index], met)
-        gradient = jax.grad(_loss, argnums=1)(start, moved, *part)
-        update, moments = optimizer.update(gradient, moments, moved)
-        return (optax.apply_updates(moved, update), moments), None
-
+    # The examples are an argument: as constants of the compiled program they would be copied several times.
     @jax.jit
-    def train_round(carry, order):
+    def train_round(carry, order, met):
+        def one(carry, index):
+            moved, moments = carry
+            part = jax.tree.map(lambda x: x[index], met)
+            gradient = jax.grad(_loss, argnums=1)(start, moved, *part)
+            update, moments = optimizer.update(gradient, moments, moved)
+            return (optax.apply_updates(moved, update), moments), None
+
         return jax.lax.scan(one, carry, order)[0]
 
     orders = (jax.random.permutation(jax.random.fold_in(key, i), size) for i in range(config.epochs))
     order = jnp.concatenate([one[: size // batch * batch].reshape(-1, batch) for one in orders])
     borders = np.linspace(0, len(order), ROUNDS + 1).astype(int)
     for done in range(state.rounds, ROUNDS):
-        carry = train_round(carry, order[borders[done] : borders[done + 1]])
+        carry = train_round(carry, order[borders[done] : borders[done + 1]], met)
         if on_state:
             on_state(FitState(tuple(jax.tree.leaves(carry)), done + 1))
     common, rows, finals = jax.tree.map(jnp.add, start, carry[0])

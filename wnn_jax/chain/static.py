@@ -348,14 +348,12 @@ def fit(
         memory = count(wiring, memory, _without(text, begin, end))
         met.append(examples(wiring, memory, part(text, shift, shift + kept)))
         report(0.7 * (fold + 1) / config.folds)
+    everything = Examples(*(jnp.concatenate(parts) for parts in zip(*met, strict=True)))
+    del met  # frees the parts, which are as large as the whole
     weights, finals = train_readout(
-        jax.random.fold_in(key, config.folds),
-        network,
-        Examples(*(jnp.concatenate(parts) for parts in zip(*met, strict=True))),
-        config,
-        state=state,
-        on_state=on_state,
+        jax.random.fold_in(key, config.folds), network, everything, config, state=state, on_state=on_state
     )
+    del everything
     memory, text = observe(network, memory._replace(weights=weights, finals=finals), tokens)
     memory = count(network, memory, text)
     report(1.0)
