@@ -181,7 +181,7 @@ def _start(ones: np.ndarray) -> bytes:
 
 
 class _Work(NamedTuple):
-    """What is coded, and by which model."""
+    """The data that are coded, and the model that codes them."""
 
     config: ChainConfig
     log_slots: int

@@ -9,6 +9,7 @@ model, `mixture` and `stored_mixture` for two.
 Source: docs/semantics/chain.md
 """
 
+import codecs
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
@@ -96,7 +97,8 @@ def fit(
 
     Source: docs/semantics/chain.md
     """
-    return _loops(config).fit(key, config, corpus, resume=resume, on_step=on_step)
+    nothing = corpus._replace(test=corpus.test[:0])
+    return _loops(config).evaluate(key, config, nothing, resume=resume, on_step=on_step).model
 
 
 @overload
@@ -247,8 +249,16 @@ def generate(
 
     Source: docs/semantics/chain.md
     """
-    how = {"temperature": temperature, "top_p": top_p, "on_text": on_text}
-    return _loops(model).generate(key, model, prompt, tokens, **how)
+    checks.integer("tokens", tokens, checks.Limits(least=1))
+    if not isinstance(prompt, str):
+        raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
+    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+    written = [prompt]
+    for token in _loops(model).drawn(key, model, prompt, tokens, temperature, top_p):
+        written.append(decode(model.tokenizer.pieces[token]))
+        if on_text:
+            on_text(written[-1])
+    return "".join(written)
 
 
 @checks.classes

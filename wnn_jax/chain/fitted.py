@@ -6,11 +6,10 @@ same bits. The functions that they call are in `model` and `static`.
 Source: docs/semantics/chain.md
 """
 
-import codecs
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
@@ -165,34 +164,6 @@ def empty(config: ChainConfig, network: Network) -> Memory:
 
 
 @checks.classes
-def fit(
-    key: jax.Array,
-    config: ChainConfig,
-    corpus: Corpus,
-    *,
-    resume: str | pathlib.Path | None = None,
-    on_step: OnStep | None = None,
-) -> ChainModel:
-    """Fits a model to the training text of a corpus.
-
-    Args:
-      key: the random key for training the readout of a static model; an online model does not use it.
-      config: the settings of the model.
-      corpus: the text; its test split is not read.
-      resume: a folder to save progress to, and to continue from; see `evaluate`.
-      on_step: called with a `ChainStep` after every chunk.
-
-    Raises:
-      ValueError: the memory is too small, the text is too short for the readout's folds, or the folder holds
-        the progress of other work.
-
-    Source: docs/semantics/chain.md
-    """
-    nothing = corpus._replace(test=corpus.test[:0])
-    return evaluate(key, config, nothing, resume=resume, on_step=on_step).model
-
-
-@checks.classes
 def score(
     model: ChainModel,
     text: str | np.ndarray | Sequence[int],
@@ -201,18 +172,7 @@ def score(
     donate: bool = False,
     on_step: OnStep | None = None,
 ) -> TextScore[ChainModel]:
-    """Scores a text that continues what the model has read.
-
-    A static model learns nothing. An online model scores each token before it writes it, as in fitting. The
-    given model stays as it was; the returned model has read the text.
-
-    Args:
-      model: a fitted model.
-      text: text, or ids ``int [N]``.
-      argmax: whether to find the most probable token at each place too, which takes a few times longer.
-      donate: whether to give away the tables of an online model instead of copying them; ``model`` must not
-        be used afterwards.
-      on_step: called with a `ChainStep` after every chunk.
+    """Scores a text with one model, see `face.score`.
 
     Raises:
       ValueError: a token is outside the vocabulary, or an array of the model is not of one.
@@ -452,53 +412,23 @@ def _tally(network: Network, reading: models.Reading) -> np.ndarray:
     return np.stack([np.bincount(place, x, _BINS) for x in (one, bits[there], None)])
 
 
-@checks.classes
-def generate(
-    key: jax.Array,
-    model: ChainModel,
-    prompt: str = "",
-    tokens: int = 200,
-    *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    on_text: Callable[[str], None] | None = None,
-) -> str:
-    """Continues a prompt, which itself continues what the model has read; the model stays as it was.
-
-    Args:
-      key: the random key of the draws.
-      model: a fitted model.
-      prompt: the text to continue; without one the model continues the text that it has read.
-      tokens: the number of tokens to draw.
-      temperature: divides the log-odds of every turn; 1 draws from the model's own distribution.
-      top_p: draws from the fewest most probable tokens that together have this probability; 1 draws from all.
-      on_text: called with the text of each token as soon as it is drawn.
-
-    Returns:
-      the prompt and its continuation; bytes that are not UTF-8 are replaced.
+def drawn(
+    key: jax.Array, model: ChainModel, prompt: str, tokens: int, temperature: float, top_p: float
+) -> Iterator[int]:
+    """Yields the tokens that continue a prompt, see `face.generate`.
 
     Raises:
-      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range, the prompt is no text, or an array
-        of the model is not of one.
+      ValueError: ``temperature`` or ``top_p`` is out of range, or an array of the model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("tokens", tokens, checks.Limits(least=1))
-    if not isinstance(prompt, str):
-        raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
     network, memory = model.network, model.memory
     given.network(network)
     given.memory(network, memory)
-    given.drawing(models.DRAWN_BLOCK, temperature, top_p)
+    block = models.DRAWN_BLOCK
+    given.drawing(block, temperature, top_p)
     if prompt:
         memory, _ = models.read(network, memory, model.tokenizer.encode(prompt))
-    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-    written = [prompt]
-    block = models.DRAWN_BLOCK
     for call in range(-(-tokens // block)):
-        memory, drawn = models.draw(jax.random.fold_in(key, call), network, memory, block, temperature, top_p)
-        for token in drawn[: tokens - call * block]:
-            written.append(decode(model.tokenizer.pieces[token]))
-            if on_text:
-                on_text(written[-1])
-    return "".join(written)
+        memory, found = models.draw(jax.random.fold_in(key, call), network, memory, block, temperature, top_p)
+        yield from found[: tokens - call * block]

@@ -233,23 +233,18 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     """
     neurons, ids, nodes = wiring.view.shape[0], wiring.lexicon.shape[0], wiring.tree.children.shape[0]
     _slots(given, neurons, WIDE_CELL)
-    checks.array("lists", given.lists, "uint32", {"n": None, "lists": None, "words": LIST_WORDS})
-    lists = len(given.lists) > 0
-    checks.array(
-        "lists", given.lists, "uint32", {"n": neurons if lists else 0, "lists": None, "words": LIST_WORDS}
-    )
+    lists = _used("lists", given.lists, "uint32", neurons, {"lists": None, "words": LIST_WORDS})
     if lists and given.lists.shape[1] not in {1 << log for log in range(27)}:
         raise ValueError(
             f"lists has {given.lists.shape[1]} lists for a neuron: give a power of two up to 2^26"
         )
-    checks.array("run_maps", given.run_maps, "float32", {"n": None, "states": None, "share and visits": 2})
-    runs = len(given.run_maps) > 0
+    runs = _used(
+        "run_maps", given.run_maps, "float32", neurons, {"states": RUN_STATES, "share and visits": 2}
+    )
     _, padded = online.inputs(neurons, lists, runs)
     maps = {"states": MAP_STATES, "share and visits": 2}
     checks.array("maps", given.maps, "float32", {"n": neurons, **maps}, SUM)
     checks.entries("maps", _shares(given.maps), _SHARE)
-    maps["states"] = RUN_STATES
-    checks.array("run_maps", given.run_maps, "float32", {"n": neurons if runs else 0, **maps}, SUM)
     checks.entries("run_maps", _shares(given.run_maps), _SHARE)
     maps["states"] = MATCH_STATES
     checks.array("match_maps", given.match_maps, "float32", {"matches": MATCHES, **maps}, SUM)
@@ -275,6 +270,20 @@ def _online(wiring: Network, given: OnlineMemory) -> None:
     places = {"matches": MATCHES, "places": 1 << MATCH_PLACES_LOG}
     checks.array("match_table", given.match_table, "int32", places)
     checks.array("position", given.position, "uint32", {"numbers": 1 + 2 * MATCHES})
+
+
+def _used(
+    name: str, given: Any, dtype: str, neurons: int, row: dict[str, int | None], limits: Limits = Limits()
+) -> bool:
+    """Check a part that has rows for all neurons or for none, and return whether it has rows.
+
+    Raises:
+      ValueError: it has another type or shape, or an entry out of range.
+    """
+    checks.array(name, given, dtype, {"n": None, **row}, limits)
+    used = len(given) > 0
+    checks.array(name, given, dtype, {"n": neurons if used else 0, **row}, limits)
+    return used
 
 
 def _shares(maps: jax.Array) -> Any:

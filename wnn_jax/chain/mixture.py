@@ -6,11 +6,10 @@ functions do the work of those of the same name in `face`.
 Source: docs/semantics/chain.md
 """
 
-import codecs
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -39,25 +38,6 @@ def build(config: MixtureConfig, corpus: Corpus) -> tuple[Network, Network]:
     Source: docs/semantics/chain.md
     """
     return fitted.build(config.first, corpus), fitted.build(config.second, corpus)
-
-
-def fit(
-    key: jax.Array,
-    config: MixtureConfig,
-    corpus: Corpus,
-    *,
-    resume: str | pathlib.Path | None = None,
-    on_step: OnStep | None = None,
-) -> MixtureModel:
-    """Fits both models and the weight.
-
-    Raises:
-      ValueError: see `evaluate`.
-
-    Source: docs/semantics/chain.md
-    """
-    nothing = corpus._replace(test=corpus.test[:0])
-    return evaluate(key, config, nothing, resume=resume, on_step=on_step).model
 
 
 def evaluate(
@@ -232,40 +212,25 @@ def _known(best: Any, most: int) -> np.ndarray:
     return np.array(best)
 
 
-def generate(
-    key: jax.Array,
-    model: MixtureModel,
-    prompt: str = "",
-    tokens: int = 200,
-    *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    on_text: Callable[[str], None] | None = None,
-) -> str:
-    """Continues a prompt. The temperature divides the log-odds of every turn of both models before they mix.
+def drawn(
+    key: jax.Array, model: MixtureModel, prompt: str, tokens: int, temperature: float, top_p: float
+) -> Iterator[int]:
+    """Yields the tokens that continue a prompt. The temperature divides the log-odds of both models' turns.
 
     With ``top_p`` 1 a token takes the time of three short calls. Below 1 it needs all V probabilities of both
     models.
 
     Raises:
-      ValueError: see `fitted.generate`.
+      ValueError: ``temperature`` or ``top_p`` is out of range, or an array of a model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("tokens", tokens, checks.Limits(least=1))
-    if not isinstance(prompt, str):
-        raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
     mixing.check(model)
     given.drawing(1, temperature, top_p)
     pair = joint.follow(model, model.tokenizer.encode(prompt) if prompt else np.zeros(0, np.int32))
-    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-    written = [prompt]
     for place in range(tokens):
         pair, token = joint.draw(jax.random.fold_in(key, place), pair, temperature, top_p)
-        written.append(decode(model.tokenizer.pieces[token]))
-        if on_text:
-            on_text(written[-1])
-    return "".join(written)
+        yield token
 
 
 def probabilities(model: MixtureModel) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What came at a node of the tree lately, whatever the context: fading counts in three speeds.
+"""Fading counts of the bits that came at each node of the tree, whatever the context, in three speeds.
 
 Source: docs/semantics/chain.md
 """
