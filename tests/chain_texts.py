@@ -4,6 +4,7 @@ import numpy as np
 
 from wnn_jax import chain
 from wnn_jax.chain import tokentree
+from wnn_jax.data import text
 
 _WORDS = [
     b" the",
@@ -30,6 +31,14 @@ def stream(length, seed=0):
     phrases = [rng.integers(0, V, rng.integers(3, 9)) for _ in range(12)]
     parts = [phrases[i] if rng.random() < 0.7 else rng.integers(0, V, 2) for i in rng.integers(0, 12, length)]
     return np.concatenate(parts)[:length].astype(np.int32)
+
+
+def text_of_words(folder):
+    """Write a text of 500 random words to a folder, and return its settings."""
+    rng = np.random.default_rng(0)
+    path = folder / "corpus.txt"
+    path.write_text(" ".join(rng.choice(["tables", "read", "bits", "and", "write", "cells.\n", "of"], 500)))
+    return text.TextConfig(str(path))
 
 
 TEXT = stream(900)

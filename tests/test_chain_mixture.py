@@ -11,6 +11,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from chain_texts import text_of_words
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,10 +31,7 @@ def config_of(mode):
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
-    rng = np.random.default_rng(0)
-    path = tmp_path_factory.mktemp("words") / "corpus.txt"
-    path.write_text(" ".join(rng.choice(["tables", "read", "bits", "and", "write", "cells.\n", "of"], 500)))
-    return text.TextConfig(str(path))
+    return text_of_words(tmp_path_factory.mktemp("words"))
 
 
 @pytest.fixture(scope="module")

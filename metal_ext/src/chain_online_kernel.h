@@ -45,6 +45,12 @@ inline float Decay(uint32_t steps) {
   return static_cast<float>(kDecay[steps & 255]) * scale;
 }
 
+// What is left of the k-th recent counts after a number of tokens.
+inline float RecentDecay(int k, uint32_t passed) {
+  const int shift = kRecentShifts[k];
+  return Decay(shift > 0 ? (passed < 1u << 24 ? passed << shift : 1u << 25) : passed >> -shift);
+}
+
 inline uint32_t* RowOf(const Online& o, int64_t c) {
   return o.memory.slots + (c << o.shape.log_slots) * kWideCell;
 }
@@ -199,8 +205,7 @@ inline void ReadRecent(Online& o, Terms& terms, int64_t at) {
   const float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
   const uint32_t passed = o.now - o.memory.recent_at[o.node];
   for (int k = 0; k < kRecencies; ++k) {
-    const int shift = kRecentShifts[k];
-    const float d = Decay(shift > 0 ? (passed < 1u << 24 ? passed << shift : 1u << 25) : passed >> -shift);
+    const float d = RecentDecay(k, passed);
     terms.Set(at + k, counts[2 * k + 1] * d + kRecentSmooth, counts[2 * k] * d + kRecentSmooth);
   }
 }
@@ -370,8 +375,7 @@ inline void LearnNode(Online& o, int bit) {
   float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
   const uint32_t passed = o.now - o.memory.recent_at[o.node];
   for (int k = 0; k < kRecencies; ++k) {
-    const int shift = kRecentShifts[k];
-    const float d = Decay(shift > 0 ? (passed < 1u << 24 ? passed << shift : 1u << 25) : passed >> -shift);
+    const float d = RecentDecay(k, passed);
     counts[2 * k] *= d;
     counts[2 * k + 1] *= d;
     counts[2 * k + bit] += 1.0f;

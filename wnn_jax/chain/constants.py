@@ -56,7 +56,7 @@ MOST_NEURONS = 256
 
 # The mixer.
 SMOOTH = 0.4  # added to every count before its logarithm
-HIT_NEURONS = 6  # whether each of these neurons has seen its context before chooses gains
+HIT_NEURONS = 6  # whether each of these neurons has seen its context before chooses weights
 HITS = 2 * 2**HIT_NEURONS
 CLASSES = 2 ** CLASS_BITS[0] + 1
 RANGE = 13.0  # mixed log-odds are clipped to -RANGE .. RANGE
