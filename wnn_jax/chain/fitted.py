@@ -314,10 +314,7 @@ class _Run:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Returns arrays and JSON data from which `resume` continues."""
-        # Empty arrays, of parts that the model does not have, cannot be saved.
-        arrays = {name: x for name, x in self.model.memory._asdict().items() if x.size}
-        if len(self.nats):
-            arrays |= {"nats": self.nats, "best": self.best, "tally": self.tally}
+        arrays = self.model.memory._asdict() | {"nats": self.nats, "best": self.best, "tally": self.tally}
         return arrays, {"done": self.done, "fitted": self.fitted, "seconds": self.seconds}
 
     def resume(self, arrays: dict[str, Any], data: dict[str, Any]) -> None:
@@ -327,16 +324,13 @@ class _Run:
         if not done:
             self.partly, self.seconds = readout.FitState.of(arrays), seconds
             return
-        arrays_now, _ = self.state()
-        folders.check_form(arrays, arrays_now)
+        folders.check_form(arrays, self.state()[0])
         memory: Any = self.model.memory
-        held = {name: jnp.asarray(arrays[name]) for name in memory._fields if name in arrays_now}
-        memory = memory._replace(**held)
+        memory = memory._replace(**{name: jnp.asarray(arrays[name]) for name in memory._fields})
         given.memory(self.model.network, memory)
         self.model = self.model._replace(memory=memory)
-        if len(self.nats):
-            self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
-            self.tally = np.array(arrays["tally"])
+        self.nats, self.best = np.array(arrays["nats"]), np.array(arrays["best"])
+        self.tally = np.array(arrays["tally"])
         self.done, self.fitted, self.seconds = done, fitted, seconds
 
     def fit_static(

@@ -1,7 +1,6 @@
 """Saves fitted chain models in checkpoints, and loads them."""
 
 import dataclasses
-import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -49,11 +48,7 @@ def save(
         "ids": model.tokenizer.digest,
         "chain": dataclasses.asdict(model.config),
     }
-    arrays = _arrays(model)
-    # Arrays of parts that a model does not have are empty. Such arrays cannot be saved, but their forms can.
-    config["empty"] = {name: [str(x.dtype), list(x.shape)] for name, x in arrays.items() if not x.size}
-    full = {name: x for name, x in arrays.items() if x.size}
-    return checkpoint.save(path, model.network.connections, config, metrics or {}, full)
+    return checkpoint.save(path, model.network.connections, config, metrics or {}, _arrays(model))
 
 
 def load(path: str | pathlib.Path) -> ChainModel:
@@ -83,7 +78,7 @@ def load(path: str | pathlib.Path) -> ChainModel:
             f"edition {EDITION}; fit the model again, or use the version that saved it"
         )
     config = checks.made(ChainConfig, found.config["chain"], f"the checkpoint {path}")
-    arrays = {**(found.table or {}), **_empty(found.config, str(path))}
+    arrays = found.table or {}
     kind = OnlineMemory if config.mode == "online" else StaticMemory
     trees = tokentree.TokenTree._fields
     missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view", "sets"} - set(arrays)
@@ -107,20 +102,11 @@ def load(path: str | pathlib.Path) -> ChainModel:
             view=arrays["view"],
             sets=arrays["sets"],
         )
-        memory = kind(**{name: arrays[name] for name in kind._fields})
+        memory = kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
         given.network(network)
         given.memory(network, memory)
     texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
     return ChainModel(config, tokenizer, network, memory)
-
-
-def _empty(config: Mapping[str, Any], name: str) -> dict[str, jax.Array]:
-    """Returns the empty arrays of a model, by name."""
-    with files.contents(name):
-        forms = {key: (str(dtype), tuple(shape)) for key, (dtype, shape) in config.get("empty", {}).items()}
-        if any(math.prod(shape) for _, shape in forms.values()):
-            raise ValueError("an array that should be empty is not")
-        return {key: jnp.zeros(shape, dtype) for key, (dtype, shape) in forms.items()}
 
 
 def _arrays(model: ChainModel) -> dict[str, jax.Array]:
