@@ -21,6 +21,8 @@ from wnn_jax import files
 _MOST = 1 << 30  # bytes of a file of rows
 FOLDER = pathlib.Path(__file__).parents[2] / "results"
 _SMALL = 0.1  # differences of smaller numbers are judged as those of this one
+# Differences of two losses in nats: however small, each is known only as well as the losses.
+_OF_LOSSES = ("gap", "int8", "copy", "nats", "change")
 DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data sets
 # Rows of programs that take no seed, or may not be installed.
 _UNSEEDED = ("wisardpkg", "zstd --ultra -22", "zpaq -m5")
@@ -201,20 +203,21 @@ def _distance(run: Run, published: Mapping[str, Any], new: Mapping[str, Any]) ->
                 ratio = max(published[key] / new[key], new[key] / published[key])
                 farthest = max(farthest, float("inf") if ratio > run.factor else 0.5)
             continue
-        farthest = max(farthest, _apart(published.get(key), new.get(key), run.tolerance))
+        farthest = max(farthest, _apart(key, published.get(key), new.get(key), run.tolerance))
     return farthest
 
 
-def _apart(a: Any, b: Any, tolerance: float) -> float:
-    """How far two values are apart, in tolerances."""
+def _apart(key: str, a: Any, b: Any, tolerance: float) -> float:
+    """How far two values of a key are apart, in tolerances."""
     if a == b:
         return 0.0
     if type(a) in (int, float) and type(b) in (int, float):
-        return abs(a - b) / (tolerance * max(abs(a), _SMALL)) if tolerance else float("inf")
+        least = 1.0 if key in _OF_LOSSES else _SMALL
+        return abs(a - b) / (tolerance * max(abs(a), least)) if tolerance else float("inf")
     if isinstance(a, Mapping) and isinstance(b, Mapping) and a.keys() == b.keys():
-        return max((_apart(a[key], b[key], tolerance) for key in a if not varies(key)), default=0.0)
+        return max((_apart(key, a[key], b[key], tolerance) for key in a if not varies(key)), default=0.0)
     if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return max((_apart(x, y, tolerance) for x, y in zip(a, b, strict=True)), default=0.0)
+        return max((_apart(key, x, y, tolerance) for x, y in zip(a, b, strict=True)), default=0.0)
     return float("inf")
 
 
