@@ -104,7 +104,7 @@ def test_rows_that_are_kept_are_read_back(tmp_path, monkeypatch):
         ({"tolerance": 0.01}, {"share": 0.0001}, {"share": 0.0006}, 0.5),
         # The change of a loss: another processor's rounding moves it by as much as the loss.
         ({"tolerance": 0.01}, {"copy": -0.0003}, {"copy": 0.0047}, 0.5),
-        ({"tolerance": 0.01}, {"pairs": {"a - b": {"nats": 0.002}}}, {"pairs": {"a - b": {"nats": 0.022}}}, 2),
+        ({"tolerance": 0.01}, {"a - b": {"nats": 0.002}}, {"a - b": {"nats": 0.022}}, 2),
         ({}, {"copy": -0.0003}, {"copy": -0.0004}, math.inf),
         ({}, {"ce": 1.0, "seconds": 2.0}, {"ce": 1.0, "seconds": 9.0}, 0),
         ({"factor": 3.0}, {"ns": 2.0}, {"ns": 5.0}, 0.5),
