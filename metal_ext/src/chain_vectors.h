@@ -16,6 +16,7 @@ constexpr int kLane = 8;
 
 typedef float Floats __attribute__((vector_size(32)));
 typedef int32_t Ints __attribute__((vector_size(32)));
+typedef uint32_t Words __attribute__((vector_size(32)));  // the bits of floats are added without overflow
 
 static inline Floats Load(const float* x) {
   Floats v;
@@ -37,11 +38,12 @@ static inline Floats Between(Floats x, float low, float high) {
   return Select(x < All(high), x, All(high));
 }
 
-// log x for normal x > 0, from the series of atanh around 1; exact to a unit in the last digit.
+// log x for normal x > 0, from the series of atanh around 1; exact to a unit in the last digit. Some float for any
+// other x, which only a damaged table holds.
 static inline Floats Log(Floats x) {
-  const Ints bits = (Ints)x - 0x3F3504F3;  // so that the mantissa is in [sqrt(1/2), sqrt(2))
-  const Ints exponent = bits >> 23;
-  const Floats m = (Floats)((Ints)x - (exponent << 23));
+  const Words bits = (Words)x - 0x3F3504F3u;  // so that the mantissa is in [sqrt(1/2), sqrt(2))
+  const Ints exponent = (Ints)bits >> 23;
+  const Floats m = (Floats)((Words)x - ((Words)exponent << 23));
   const Floats t = (m - 1.0f) / (m + 1.0f), s = t * t;
   const Floats series = 1.0f + s * (0.33333334f + s * (0.2f + s * (0.14285715f + s * 0.11111111f)));
   return 2.0f * t * series + __builtin_convertvector(exponent, Floats) * 0.69314718f;
@@ -56,7 +58,7 @@ static inline Floats Exp(Floats x) {
       ((((r * 1.9875691500e-4f + 1.3981999507e-3f) * r + 8.3334519073e-3f) * r + 4.1665795894e-2f) * r +
        1.6666665459e-1f) * r + 5.0000001201e-1f;
   const Floats y = p * r * r + r + 1.0f;
-  return (Floats)((Ints)y + (__builtin_convertvector(k, Ints) << 23));
+  return (Floats)((Words)y + ((Words)__builtin_convertvector(k, Ints) << 23));
 }
 
 static inline Floats Sqrt(Floats x) {
