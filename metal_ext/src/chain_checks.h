@@ -16,6 +16,7 @@ namespace wnn {
 namespace chain {
 
 using U32Cube = ffi::Buffer<ffi::DataType::U32, 3>;
+using StaticSlots = ffi::Buffer<ffi::DataType::U32, 4>;
 
 inline ffi::Error CheckTree(const Tree& tree, int64_t bits) {
   WNN_REQUIRE(tree.nodes >= 1 && tree.vocabulary == tree.nodes + 1,
@@ -121,6 +122,17 @@ inline ffi::Error CheckRequest(const Request& request, Reading& reading, const T
     WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth,
                 "chance must have one number for each bit of a path");
   if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "decoding needs a callback");
+  return ffi::Error::Success();
+}
+
+inline ffi::Error CheckStaticSlots(const StaticSlots& slots, const I32& view, int64_t log_slots) {
+  WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
+              "log_slots must be 2 to 28, got " + std::to_string(log_slots));
+  WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << (log_slots - 2) &&
+                  Dim(slots, 2) == kBucket && Dim(slots, 3) == kStaticCell,
+              "slots must be [neurons, 2^log_slots / 4, 4, 4]");
+  for (int64_t c = 0; c < Dim(view, 0); ++c)
+    WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
   return ffi::Error::Success();
 }
 

@@ -11,18 +11,7 @@ namespace wnn {
 namespace chain {
 namespace {
 
-using Slots = ffi::Buffer<ffi::DataType::U32, 4>;
-
-ffi::Error CheckStaticSlots(const Slots& slots, const I32& view, int64_t log_slots) {
-  WNN_REQUIRE(log_slots >= 2 && log_slots <= 28,
-              "log_slots must be 2 to 28, got " + std::to_string(log_slots));
-  WNN_REQUIRE(Dim(slots, 0) == Dim(view, 0) && Dim(slots, 1) == int64_t{1} << (log_slots - 2) &&
-                  Dim(slots, 2) == kBucket && Dim(slots, 3) == kStaticCell,
-              "slots must be [neurons, 2^log_slots / 4, 4, 4]");
-  for (int64_t c = 0; c < Dim(view, 0); ++c)
-    WNN_REQUIRE(view.typed_data()[c] >= 0 && view.typed_data()[c] < 3, "a view must be 0, 1 or 2");
-  return ffi::Error::Success();
-}
+using Slots = StaticSlots;
 
 ffi::Error Followers(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, I32 first, U32Matrix hashes,
                      I32Matrix tokens, I32Matrix counts, U32Matrix discounts, ffi::Result<Slots> result,

@@ -10,7 +10,7 @@ import ctypes
 import pathlib
 
 # Must be raised when the arguments of a target change, because wnn_jax uses only kernels of its own edition.
-EDITION = 5
+EDITION = 6
 
 TARGETS = {
     "wnn_fit_and_read": "WnnFitAndRead",
@@ -25,6 +25,9 @@ TARGETS = {
     "wnn_chain_zeros": "WnnChainZeros",
     "wnn_chain_observe": "WnnChainObserve",
     "wnn_chain_followers": "WnnChainFollowers",
+    "wnn_chain_lacking": "WnnChainLacking",
+    "wnn_chain_audit": "WnnChainAudit",
+    "wnn_chain_forget": "WnnChainForget",
     "wnn_chain_static_cells": "WnnChainStaticCells",
     "wnn_chain_read_static": "WnnChainReadStatic",
     "wnn_chain_learn_on": "WnnChainLearnOn",

@@ -8,7 +8,8 @@
 A static model keeps the counts of its training text; an online model goes on learning while it reads.
 Two models of different trees may be mixed (`MixtureConfig`); the same functions take both kinds. `STATIC`,
 `FAST`, `BEST`, `TWO_TREES` and `STATIC_TWO_TREES` are settings to begin with. `compress` and `decompress`
-code bytes with an online model, and `save` and `load` keep a model in a checkpoint.
+code bytes with an online model, and `save` and `load` keep a model in a checkpoint. `count`, `merge` and
+`forget` add documents to a static model and take them out again.
 
 The functions below these work on two things: a `Network`, which holds the wiring of a model, and a memory,
 which holds what the model has learnt. They are `read`, `sample` and `distribution`, and for the counts of a
@@ -47,6 +48,7 @@ from wnn_jax.chain.face import (
 )
 from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, TextScore, empty, unweighted
 from wnn_jax.chain.memory import Memory, StaticMemory, empty_static, log_slots, log_slots_for
+from wnn_jax.chain.merging import count, forget, merge
 from wnn_jax.chain.mixing import MixtureModel, constant_balance, mix
 from wnn_jax.chain.model import decode, distribution, nats, network, read, sample, turns
 from wnn_jax.chain.neurons import BYTES, WORDS
@@ -97,6 +99,7 @@ __all__ = [
     "check_target",
     "compress",
     "constant_balance",
+    "count",
     "decode",
     "decompress",
     "distribution",
@@ -105,10 +108,12 @@ __all__ = [
     "empty_static",
     "evaluate",
     "fit",
+    "forget",
     "generate",
     "load",
     "log_slots",
     "log_slots_for",
+    "merge",
     "mix",
     "nats",
     "network",

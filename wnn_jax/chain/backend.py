@@ -19,6 +19,7 @@ _TREE = ("children", "start", "node", "bit", "names", "kind", "spelled")
 # The parts of an online memory that follow the text, also without learning.
 FOLLOWING = ("text", "match_table", "position", "registers", "followed", "line")
 MOVES = ("registers", "followed", "line")  # the parts of a static memory that change
+_STATIC = ("slots", "weights", "finals", *MOVES)  # the parts of a static memory that are read
 
 
 def native() -> bool:
@@ -87,6 +88,69 @@ def write_followers(network, slots, first, found, *, log_slots: int):
     return call(*operands, log_slots=np.int64(log_slots))
 
 
+def lacking(ledger, part):
+    """Does the work of `ledger.lacking` with the native kernel; the arrays are those of a `ledger.Ledger`.
+
+    Source: docs/architecture.md
+    """
+    result = jax.ShapeDtypeStruct((ledger.counts.shape[0],), jnp.int32)
+    return jax.ffi.ffi_call("wnn_chain_lacking", result)(*ledger, *part)
+
+
+def audit(network, slots, first, found, room: int):
+    """Does the work of `audit.check` for some rows with the native kernel.
+
+    Args:
+      network: the wiring, from `static_inputs.wired`.
+      slots: ``uint32 [R, S / 4, 4, 4]``.
+      first: ``int32 []``, the first of the b rows.
+      found: the `static_cells.Followers` of their contexts.
+      room: X, the number of cells of a row's spill that are returned.
+
+    Returns:
+      what the cells lost, ``uint32 [b, S / 4, 4, 2]``; the spills, ``uint32 [b, X, 6]``; and the numbers
+      ``int32 [b]`` of their cells, of which those beyond X are left out.
+
+    Source: docs/architecture.md
+    """
+    rows = found.counts.shape[0]
+    shapes = ((rows, *slots.shape[1:3], 2), jnp.uint32), ((rows, room, 6), jnp.uint32), ((rows,), jnp.int32)
+    results = [jax.ShapeDtypeStruct(*one) for one in shapes]
+    call = jax.ffi.ffi_call("wnn_chain_audit", results)
+    log_slots = slots.shape[1].bit_length() + 1
+    return call(*_tree(network.tree), network.view, slots, first[None], *found, log_slots=np.int64(log_slots))
+
+
+def forget(network, slots, discounts, books, part):
+    """Takes a part out of the slots and the books of a model.
+
+    All of them are changed in place where XLA may reuse their buffers.
+
+    Args:
+      network: the wiring, from `static_inputs.wired`.
+      slots: ``uint32 [R, S / 4, 4, 4]``.
+      discounts: ``uint32 [R, 3]``.
+      books: the `audit.Books` of the slots.
+      part: a ledger of some of their places.
+
+    Returns:
+      the new slots; the new books, with the U and the X of the old ones; and the numbers ``int32 [2, R]`` of
+      the entries and of the spilled cells of each row.
+
+    Source: docs/architecture.md
+    """
+    operands = [*_tree(network.tree), network.view, discounts]
+    first = len(operands)
+    kept = [slots, *books.ledger, books.lost, books.spill]
+    results = [jax.ShapeDtypeStruct(x.shape, x.dtype) for x in kept]
+    results += [jax.ShapeDtypeStruct((2, slots.shape[0]), jnp.int32)]
+    aliases = {first + i: i for i in range(len(kept))}
+    call = jax.ffi.ffi_call("wnn_chain_forget", results, input_output_aliases=aliases)
+    log_slots = slots.shape[1].bit_length() + 1
+    slots, *held, lost, spill, sizes = call(*operands, *kept, *part, log_slots=np.int64(log_slots))
+    return slots, type(books)(type(books.ledger)(*held), lost, spill), sizes
+
+
 def read_cells(network, slots, hashes, tokens, *, log_slots: int, bits: int):
     """Does the work of `static_cells.read` for all turns of a text with the native kernels.
 
@@ -129,11 +193,11 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, s
     """
     operands = [*_tree(network.tree), network.lexicon, network.connections, network.view]
     first = len(operands)
-    operands += [*memory, tokens, chance, count[None]]
+    operands += [*(getattr(memory, name) for name in _STATIC), tokens, chance, count[None]]
     results = [jax.ShapeDtypeStruct(getattr(memory, name).shape, jnp.uint32) for name in MOVES]
     results += [jax.ShapeDtypeStruct((block,), jnp.int32), jax.ShapeDtypeStruct((block, depth), jnp.float32)]
     results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
-    aliases = {first + memory._fields.index(name): i for i, name in enumerate(MOVES)}
+    aliases = {first + _STATIC.index(name): i for i, name in enumerate(MOVES)}
     call = jax.ffi.ffi_call(
         "wnn_chain_read_static", results, input_output_aliases=aliases, has_side_effect=True
     )

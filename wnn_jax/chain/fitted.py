@@ -20,6 +20,7 @@ from wnn_jax import checks, metrics
 from wnn_jax.chain import given, online, readout, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
+from wnn_jax.chain.audit import Books
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.constants import ORDERS
 from wnn_jax.chain.contexts import Network
@@ -39,6 +40,7 @@ class ChainModel(NamedTuple):
       tokenizer: the tokenizer of the text that it was fitted on.
       network: the wiring.
       memory: the counts and weights it has learnt, and its place in a text.
+      books: what a static model counted, if `merging.count` made it: it can be merged, and forget.
 
     Source: docs/semantics/chain.md
     """
@@ -47,6 +49,7 @@ class ChainModel(NamedTuple):
     tokenizer: Tokenizer
     network: Network
     memory: Memory
+    books: Books | None = None
 
 
 class ChainStep(NamedTuple):

@@ -20,6 +20,7 @@ from wnn_jax.chain import online, static_inputs, static_mixer
 from wnn_jax.chain.constants import (
     BUCKET,
     CODE_BITS,
+    DISCOUNT_UNIT,
     FIELDS,
     FINAL_SETS,
     FOLLOWED_KEYS,
@@ -223,6 +224,8 @@ def _static(wiring: Network, given: StaticMemory) -> None:
     checks.array("weights", given.weights, "float32", {"rows": rows, "I": inputs}, WEIGHT)
     rows = int(static_mixer.FINAL_FIRST[-1])
     checks.array("finals", given.finals, "float32", {"rows": rows, "sets": len(StaticSet)}, WEIGHT)
+    sizes = {"ORDERS + n": ORDERS + neurons, "counts": 3}
+    checks.array("discounts", given.discounts, "uint32", sizes, Limits(most=3 * DISCOUNT_UNIT))
 
 
 def _online(wiring: Network, given: OnlineMemory) -> None:

@@ -31,6 +31,8 @@ class StaticMemory(NamedTuple):
       registers: ``uint32 [48]``; this and the next two are the state of the text, see `fields.TextState`.
       followed: ``uint32 [5, 2^18, 2]``.
       line: ``uint32 [2, 256]``.
+      discounts: ``uint32 [ORDERS + n, 3]``, what counts of 1, of 2 and of at least 3 lose in the cells of
+        each row, in units of 1 / `DISCOUNT_UNIT`; zeros if nothing was counted.
 
     Source: docs/semantics/chain.md
     """
@@ -41,6 +43,7 @@ class StaticMemory(NamedTuple):
     registers: jax.Array
     followed: jax.Array
     line: jax.Array
+    discounts: jax.Array
 
 
 Memory = StaticMemory | OnlineMemory
@@ -93,7 +96,8 @@ def empty_static(network: Network, log_slots: int) -> StaticMemory:
     neurons = network.view.shape[0]
     weights, finals = static_mixer.start(static_inputs.size(neurons))
     slots = empty_slots(neurons, log_slots)
-    return StaticMemory(slots, jnp.asarray(weights), jnp.asarray(finals), *fields.empty())
+    discounts = jnp.zeros((ORDERS + neurons, 3), jnp.uint32)
+    return StaticMemory(slots, jnp.asarray(weights), jnp.asarray(finals), *fields.empty(), discounts)
 
 
 def empty_slots(neurons: int, log_slots: int) -> jax.Array:

@@ -18,7 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, contexts, fields, given, static_cells, static_inputs, static_mixer
+from wnn_jax.chain import (
+    backend,
+    contexts,
+    counting,
+    fields,
+    given,
+    static_cells,
+    static_inputs,
+    static_mixer,
+)
 from wnn_jax.chain.config import ReadoutConfig
 from wnn_jax.chain.constants import ORDERS, SHAPES
 from wnn_jax.chain.contexts import Network
@@ -28,7 +37,6 @@ from wnn_jax.chain.static_inputs import StaticCells
 
 FLOOR = 1e-6  # the least probability of a bit where counts are read without a readout
 _BITS = 1 << 16  # arrays of turns are padded to a multiple of this, so that fewer shapes are compiled
-_BLOCK = 8  # neurons whose followers are in memory at the same time
 
 
 class ObservedText(NamedTuple):
@@ -86,6 +94,19 @@ def observe(network: Network, memory: Any, tokens: np.ndarray) -> tuple[Any, Obs
     return fields.put(memory, state), ObservedText(ids, hashes, shapes)
 
 
+def hashes(network: Network, state: fields.TextState, tokens: np.ndarray) -> jax.Array:
+    """Returns the hashes ``uint32 [ORDERS + n, N]`` of a text that continues a state; see `ObservedText`.
+
+    Args:
+      network: the wiring.
+      state: the state of the text before it; it is consumed.
+      tokens: ids ``int32 [N]`` of the vocabulary.
+
+    Source: docs/semantics/chain_static.md
+    """
+    return _observe(network, state, jnp.asarray(tokens))[1]
+
+
 def stand_after(network: Network, memory: Memory, tokens: np.ndarray) -> Any:
     """Returns the memory as if it had read ``tokens`` alone; its counts stay as they are.
 
@@ -129,7 +150,9 @@ def _check(network: Network, memory: StaticMemory, text: ObservedText) -> None:
     )
 
 
-def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticMemory:
+def count(
+    network: Network, memory: StaticMemory, text: ObservedText, mesh: jax.sharding.Mesh | None = None
+) -> StaticMemory:
     """Counts a text; the order of its places has no effect. What the memory counted before is forgotten.
 
     Where more than four cells fall into a bucket, the four with the highest tags stay: a key keeps all its
@@ -139,6 +162,7 @@ def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticM
       network: the wiring.
       memory: a static memory, whose cells are consumed.
       text: the text to count.
+      mesh: the devices that share the work, see `counting.mesh`; the tables do not depend on it.
 
     Raises:
       ValueError: an array of the network, the memory or the text is not of one.
@@ -146,26 +170,12 @@ def count(network: Network, memory: StaticMemory, text: ObservedText) -> StaticM
     Source: docs/semantics/chain_static.md
     """
     _check(network, memory, text)
-    slots = _cleared(memory.slots)
     hashes, tokens = np.asarray(text.hashes), np.asarray(text.tokens)
-    if len(tokens):
-        for first, found in static_cells.blocks(hashes, tokens, _BLOCK):
-            slots = _write(network, slots, np.int32(first), found, network.tree.depth)
-    return memory._replace(slots=slots)
 
+    def followers(row: int) -> static_cells.Rows:
+        return static_cells.followers(hashes[row], tokens, hashes[row + 1] if row + 1 < ORDERS else None)
 
-@functools.partial(jax.jit, donate_argnums=0)
-def _cleared(slots):
-    return slots * jnp.uint32(0)
-
-
-@functools.partial(jax.jit, static_argnames="depth", donate_argnames="slots")
-def _write(network: Network, slots, first, found: static_cells.Followers, depth: int):
-    network = static_inputs.wired(network)
-    if backend.native():
-        log_slots = slots.shape[1].bit_length() + 1
-        return backend.write_followers(network, slots, first, found, log_slots=log_slots)
-    return static_cells.write(network, slots, first, found, depth)
+    return counting.fill(network, memory, followers, len(tokens), mesh=mesh)
 
 
 class Turns(NamedTuple):

@@ -9,16 +9,19 @@ places of a text has no effect.
 Source: Chen and Goodman 1999, eq. 26; docs/semantics/chain_static.md
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT, ORDERS
+from wnn_jax.chain import ledger
+from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT
 from wnn_jax.chain.contexts import Network, spread
 from wnn_jax.chain.fields import mix
+
+Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # contexts, tokens and counts, see `followers`
 
 
 class Followers(NamedTuple):
@@ -46,8 +49,8 @@ def followers(hashes: np.ndarray, tokens: np.ndarray, longer: np.ndarray | None 
     Args:
       hashes: ``uint32 [N]``, the context of each place.
       tokens: ``int32 [N]``, the token of each place.
-      longer: ``uint32 [N]``, a context that says more. If it is given, equal pairs of it and a token are
-        one.
+      longer: ``uint32 [N]``, a context that says more. If it is given, a token is counted once for each of
+        these that it follows.
 
     Returns:
       the contexts ``uint32 [U]``, the tokens ``int32 [U]`` and the counts ``int32 [U]`` of all different
@@ -55,40 +58,18 @@ def followers(hashes: np.ndarray, tokens: np.ndarray, longer: np.ndarray | None 
 
     Source: Chen and Goodman 1999, section 2.7; docs/semantics/chain_static.md
     """
-    if longer is not None:
-        pairs = longer.astype(np.uint64) << np.uint64(32) | tokens.astype(np.uint64)
-        _, first = np.unique(pairs, return_index=True)
-        hashes, tokens = hashes[first], tokens[first]
-    pairs = np.sort(hashes.astype(np.uint64) << np.uint64(32) | tokens.astype(np.uint64))
-    begins = np.flatnonzero(np.concatenate([[True], pairs[1:] != pairs[:-1]])[: len(pairs)])
-    counts = np.diff(np.append(begins, len(pairs)))
-    pairs = pairs[begins]
-    return (
-        (pairs >> np.uint64(32)).astype(np.uint32),
-        pairs.astype(np.uint32).astype(np.int32),
-        counts.astype(np.int32),
-    )
+    return ledger.followers(ledger.entries(hashes, tokens, longer), longer is not None)
 
 
-def blocks(hashes: np.ndarray, tokens: np.ndarray, size: int) -> Iterator[tuple[int, Followers]]:
-    """Yields the first neuron and the `Followers` of blocks of neurons.
-
-    Args:
-      hashes: ``uint32 [n, N]``, the context of each neuron at each place. The first `ORDERS` neurons are the
-        orders of Kneser-Ney: each but the last counts the different contexts of the next one.
-      tokens: ``int32 [N]``.
-      size: b, the number of neurons of a block; the last block may have fewer.
+def stacked(found: Sequence[Rows], size: int, lost: Sequence[np.ndarray]) -> Followers:
+    """Returns the `Followers` of some neurons, padded to ``size``, with the discounts ``lost`` of each.
 
     Source: docs/semantics/chain_static.md
     """
-    for first in range(0, len(hashes), size):
-        rows = range(first, min(first + size, len(hashes)))
-        found = [followers(hashes[c], tokens, hashes[c + 1] if c + 1 < ORDERS else None) for c in rows]
-        contexts, followed, counts = (
-            np.stack([np.pad(one[k], (0, len(tokens) - len(one[k]))) for one in found]) for k in range(3)
-        )
-        cut = np.stack([discounts(one[2]) for one in found])
-        yield first, Followers(contexts, followed, counts, cut)
+    contexts, followed, counts = (
+        np.stack([np.pad(one[k], (0, size - len(one[k]))) for one in found]) for k in range(3)
+    )
+    return Followers(contexts, followed, counts, np.stack(lost))
 
 
 def discounts(counts: np.ndarray) -> np.ndarray:

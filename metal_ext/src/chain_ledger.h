@@ -1,0 +1,260 @@
+// Forgetting of a static chain model: entries are taken out of a ledger, and what they wrote out of the cells.
+// wnn_jax/chain/ledger.py and audit.py explain what is held.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "chain_static.h"
+#include "chain_types.h"
+
+namespace wnn {
+namespace chain {
+
+// The entries of a row of a ledger, which end at the first count below 1. `longer` is null for a row without one.
+template <typename U, typename I>
+struct Entries {
+  U *hashes, *longer;
+  I *tokens, *counts;
+  int64_t size;
+
+  uint32_t Longer(int64_t i) const { return longer ? longer[i] : 0; }
+};
+using KnownEntries = Entries<const uint32_t, const int32_t>;
+using OwnEntries = Entries<uint32_t, int32_t>;
+
+template <typename U, typename I>
+Entries<U, I> EntriesOf(U* hashes, U* longer, I* tokens, I* counts, int64_t room) {
+  int64_t size = 0;
+  while (size < room && counts[size] > 0) ++size;
+  return {hashes, longer, tokens, counts, size};
+}
+
+// Below 0, 0 or above 0: the order of an entry of one ledger and an entry of another.
+template <typename One, typename Other>
+int Compare(const One& one, int64_t i, const Other& other, int64_t j) {
+  if (one.hashes[i] != other.hashes[j]) return one.hashes[i] < other.hashes[j] ? -1 : 1;
+  if (one.tokens[i] != other.tokens[j]) return one.tokens[i] < other.tokens[j] ? -1 : 1;
+  const uint32_t a = one.Longer(i), b = other.Longer(j);
+  return a == b ? 0 : a < b ? -1 : 1;
+}
+
+// The number of entries of a part that a ledger has not, or not as often.
+inline int32_t Lacking(const KnownEntries& all, const KnownEntries& part) {
+  int32_t lacking = 0;
+  for (int64_t i = 0, j = 0; j < part.size; ++j) {
+    while (i < all.size && Compare(all, i, part, j) < 0) ++i;
+    const bool there = i < all.size && Compare(all, i, part, j) == 0;
+    lacking += !there || all.counts[i] < part.counts[j];
+  }
+  return lacking;
+}
+
+// Takes a part out of a ledger; zeros follow the entries that are left. Calls change(hash, token, before, after) for
+// each pair of the part, with its counts; in a continued row these are the numbers of entries of the pair.
+template <typename Change>
+void Subtract(OwnEntries& all, const KnownEntries& part, bool continued, Change change) {
+  int64_t kept = 0, j = 0;
+  for (int64_t i = 0, next; i < all.size; i = next) {
+    const uint32_t hash = all.hashes[i];
+    const int32_t token = all.tokens[i];
+    for (next = i + 1; next < all.size && all.hashes[next] == hash && all.tokens[next] == token;) ++next;
+    int32_t before = 0, after = 0;
+    bool met = false;
+    for (int64_t k = i; k < next; ++k) {
+      while (j < part.size && Compare(all, k, part, j) > 0) ++j;
+      int32_t count = all.counts[k];
+      before += continued ? 1 : count;
+      if (j < part.size && Compare(all, k, part, j) == 0) {
+        count -= std::min(count, part.counts[j]);
+        met = true;
+      }
+      if (count == 0) continue;
+      after += continued ? 1 : count;
+      if (kept < k) {
+        all.hashes[kept] = hash;
+        all.tokens[kept] = token;
+        if (all.longer) all.longer[kept] = all.longer[k];
+      }
+      all.counts[kept++] = count;
+    }
+    if (met && before != after) change(hash, token, before, after);
+  }
+  for (int64_t i = kept; i < all.size; ++i) {
+    all.hashes[i] = 0;
+    all.tokens[i] = all.counts[i] = 0;
+    if (all.longer) all.longer[i] = 0;
+  }
+  all.size = kept;
+}
+
+// A set of buckets.
+class BucketSet {
+ public:
+  explicit BucketSet(int log_slots) : words_((int64_t{1} << (log_slots - 2)) / 64 + 1) {}
+
+  void Add(int64_t bucket) { words_[bucket >> 6] |= uint64_t{1} << (bucket & 63); }
+  template <typename Meet>
+  void ForEach(Meet meet) const {
+    for (size_t i = 0; i < words_.size(); ++i)
+      for (uint64_t left = words_[i]; left; left &= left - 1)
+        meet(static_cast<int64_t>(i * 64 + __builtin_ctzll(left)));
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+// Cells that found no place in their full buckets: ascending by bucket, and then the highest tag first. They end at
+// the first tag of 0.
+constexpr int kSpilled = 6;  // the bucket, the tag, zeros, ones, and what both lost
+
+struct Spill {
+  uint32_t* cells;
+  int64_t size;
+
+  static Spill Of(uint32_t* cells, int64_t room) {
+    int64_t size = 0;
+    while (size < room && cells[size * kSpilled + 1]) ++size;
+    return {cells, size};
+  }
+  uint32_t* At(int64_t i) const { return cells + i * kSpilled; }
+  // The first cell that does not stand before a cell of a bucket and a tag.
+  int64_t Find(uint32_t bucket, uint32_t tag) const {
+    int64_t low = 0, high = size;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      const uint32_t* cell = At(middle);
+      if (cell[0] < bucket || (cell[0] == bucket && cell[1] > tag))
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return low;
+  }
+  // Drops the cells without counts; zeros follow the others.
+  void Shrink() {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < size; ++i)
+      if (At(i)[2] | At(i)[3]) std::memmove(At(kept++), At(i), sizeof(uint32_t) * kSpilled);
+    std::memset(At(kept), 0, sizeof(uint32_t) * kSpilled * (size - kept));
+    size = kept;
+  }
+};
+
+// Writes what the counts of a row's cells lost, and the cells that found no place; returns the number of the latter.
+inline int64_t Audit(const Tree& tree, const uint32_t* hashes, const int32_t* tokens, const int32_t* counts,
+                     int64_t length, int view, int log_slots, const uint32_t* discounts, const uint32_t* row,
+                     uint32_t* lost, uint32_t* spill, int64_t room) {
+  length = std::find(counts, counts + length, 0) - counts;
+  std::memset(lost, 0, sizeof(uint32_t) * (int64_t{2} << log_slots));
+  std::memset(spill, 0, sizeof(uint32_t) * kSpilled * room);
+  struct Turn {
+    uint64_t key;
+    uint32_t count, lost;
+    int32_t bit;
+  };
+  std::vector<Turn> spilled;
+  ForEachTurn(tree, hashes, tokens, length, view, log_slots, row, [&](Address a, int32_t bit, int64_t t) {
+    const uint32_t discount = discounts[std::min(counts[t], 3) - 1];
+    if (const uint32_t* cell = FindCounts(row, a))
+      lost[(cell - row) / kStaticCell * 2 + bit] += discount;
+    else
+      spilled.push_back({static_cast<uint64_t>(a.bucket / kBucket) << 16 | (0xFFFF - a.tag),
+                         static_cast<uint32_t>(counts[t]), discount, bit});
+  });
+  std::sort(spilled.begin(), spilled.end(), [](const Turn& a, const Turn& b) { return a.key < b.key; });
+  int64_t size = 0;
+  for (size_t i = 0; i < spilled.size(); ++i) {
+    size += i == 0 || spilled[i].key != spilled[i - 1].key;
+    if (size > room) continue;
+    uint32_t* cell = spill + (size - 1) * kSpilled;
+    cell[0] = static_cast<uint32_t>(spilled[i].key >> 16);
+    cell[1] = 0xFFFF - static_cast<uint32_t>(spilled[i].key & 0xFFFF);
+    cell[2 + spilled[i].bit] += spilled[i].count;
+    cell[4 + spilled[i].bit] += spilled[i].lost;
+  }
+  return size;
+}
+
+// Puts cells of the spill into the free places of a bucket, and computes the shares of its cells anew.
+inline void Settle(int64_t bucket, uint32_t* row, uint32_t* lost, const Spill& spill) {
+  uint32_t* cells = row + bucket * kBucket * kStaticCell;
+  uint32_t* gone = lost + bucket * kBucket * 2;
+  int kept = 0;
+  for (int k = 0; k < kBucket; ++k) {
+    if (!(cells[k * kStaticCell + 1] | cells[k * kStaticCell + 2])) continue;
+    std::memmove(cells + kept * kStaticCell, cells + k * kStaticCell, sizeof(uint32_t) * kStaticCell);
+    std::memmove(gone + kept * 2, gone + k * 2, sizeof(uint32_t) * 2);
+    ++kept;
+  }
+  for (int64_t i = spill.Find(static_cast<uint32_t>(bucket), 0xFFFF);
+       kept < kBucket && i < spill.size && spill.At(i)[0] == bucket; ++i) {
+    uint32_t* found = spill.At(i);
+    if (!(found[2] | found[3])) continue;
+    std::memcpy(cells + kept * kStaticCell, found + 1, sizeof(uint32_t) * 3);
+    std::memcpy(gone + kept * 2, found + 4, sizeof(uint32_t) * 2);
+    found[2] = found[3] = 0;
+    ++kept;
+  }
+  std::memset(cells + kept * kStaticCell, 0, sizeof(uint32_t) * kStaticCell * (kBucket - kept));
+  std::memset(gone + kept * 2, 0, sizeof(uint32_t) * 2 * (kBucket - kept));
+  for (int k = 0; k < kept; ++k) {
+    uint32_t* cell = cells + k * kStaticCell;
+    cell[3] = ShareOf(cell[1], gone[2 * k]) << 16 | ShareOf(cell[2], gone[2 * k + 1]);
+  }
+}
+
+// Takes a part out of a row's ledger and out of its cells.
+inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* discounts, const KnownEntries& part,
+                   bool continued, OwnEntries& all, uint32_t* row, uint32_t* lost, Spill& spill) {
+  struct Turn {
+    Address address;
+    int32_t bit;
+    uint32_t count, lost;  // what is taken away
+  };
+  constexpr size_t kAhead = 256;  // turns whose cells are fetched before they are changed
+  std::vector<Turn> turns;
+  turns.reserve(2 * kAhead);
+  BucketSet touched(log_slots);
+  const auto take = [&] {
+    for (const Turn& turn : turns) {
+      const Address a = turn.address;
+      if (const uint32_t* cell = FindCounts(row, a)) {
+        const int64_t at = cell - row;
+        row[at + 1 + turn.bit] -= turn.count;
+        lost[at / kStaticCell * 2 + turn.bit] -= turn.lost;
+        touched.Add(a.bucket / kBucket);
+        continue;
+      }
+      const uint32_t bucket = static_cast<uint32_t>(a.bucket / kBucket);
+      const int64_t i = spill.Find(bucket, a.tag);
+      if (i == spill.size || spill.At(i)[0] != bucket || spill.At(i)[1] != a.tag) continue;
+      spill.At(i)[2 + turn.bit] -= turn.count;
+      spill.At(i)[4 + turn.bit] -= turn.lost;
+    }
+    turns.clear();
+  };
+  const uint32_t* names = tree.names + view * tree.nodes;
+  const auto discount = [&](int32_t count) { return count ? discounts[std::min(count, 3) - 1] : 0; };
+  Subtract(all, part, continued, [&](uint32_t hash, int32_t token, int32_t before, int32_t after) {
+    const uint32_t count = static_cast<uint32_t>(before - after), less = discount(before) - discount(after);
+    token = Within<int32_t>(token, 0, static_cast<int32_t>(tree.vocabulary - 1));
+    for (int32_t j = tree.start[token]; j < tree.start[token + 1]; ++j) {
+      const Address a = AddressOf(Mix(hash, names[tree.node[j]]), log_slots);
+      __builtin_prefetch(row + a.bucket * kStaticCell, 1);
+      __builtin_prefetch(lost + a.bucket * 2, 1);
+      turns.push_back({a, tree.bit[j], count, less});
+    }
+    if (turns.size() >= kAhead) take();
+  });
+  take();
+  touched.ForEach([&](int64_t bucket) { Settle(bucket, row, lost, spill); });
+  spill.Shrink();
+}
+
+}  // namespace chain
+}  // namespace wnn
