@@ -14,7 +14,7 @@
 namespace wnn {
 namespace chain {
 
-// The entries of a row of a ledger, which end at the first count below 1. `longer` is null for a row without one.
+// The entries of a row of a ledger; behind them counts are 0. `longer` is null for a row without one.
 template <typename U, typename I>
 struct Entries {
   U *hashes, *longer;
@@ -28,9 +28,8 @@ using OwnEntries = Entries<uint32_t, int32_t>;
 
 template <typename U, typename I>
 Entries<U, I> EntriesOf(U* hashes, U* longer, I* tokens, I* counts, int64_t room) {
-  int64_t size = 0;
-  while (size < room && counts[size] > 0) ++size;
-  return {hashes, longer, tokens, counts, size};
+  const auto end = std::partition_point(counts, counts + room, [](int32_t count) { return count > 0; });
+  return {hashes, longer, tokens, counts, end - counts};
 }
 
 // Below 0, 0 or above 0: the order of an entry of one ledger and an entry of another.
@@ -91,40 +90,36 @@ void Subtract(OwnEntries& all, const KnownEntries& part, bool continued, Change 
   all.size = kept;
 }
 
-// A set of buckets.
-class BucketSet {
- public:
-  explicit BucketSet(int log_slots) : words_((int64_t{1} << (log_slots - 2)) / 64 + 1) {}
-
-  void Add(int64_t bucket) { words_[bucket >> 6] |= uint64_t{1} << (bucket & 63); }
-  template <typename Meet>
-  void ForEach(Meet meet) const {
-    for (size_t i = 0; i < words_.size(); ++i)
-      for (uint64_t left = words_[i]; left; left &= left - 1)
-        meet(static_cast<int64_t>(i * 64 + __builtin_ctzll(left)));
-  }
-
- private:
-  std::vector<uint64_t> words_;
-};
-
 // Cells that found no place in their full buckets: ascending by bucket, and then the highest tag first. They end at
 // the first tag of 0.
+constexpr int64_t kAround = 512;
 constexpr int kSpilled = 6;  // the bucket, the tag, zeros, ones, and what both lost
 
 struct Spill {
   uint32_t* cells;
-  int64_t size;
+  int64_t size, buckets;
+  std::vector<int64_t> empty;  // cells that have no counts any more; some may stand there twice
 
-  static Spill Of(uint32_t* cells, int64_t room) {
-    int64_t size = 0;
-    while (size < room && cells[size * kSpilled + 1]) ++size;
-    return {cells, size};
+  static Spill Of(uint32_t* cells, int64_t room, int64_t buckets) {
+    int64_t low = 0, high = room;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      if (cells[middle * kSpilled + 1])
+        low = middle + 1;
+      else
+        high = middle;
+    }
+    return {cells, low, buckets, {}};
   }
   uint32_t* At(int64_t i) const { return cells + i * kSpilled; }
   // The first cell that does not stand before a cell of a bucket and a tag.
   int64_t Find(uint32_t bucket, uint32_t tag) const {
     int64_t low = 0, high = size;
+    // Buckets come from a hash, so a bucket's share of all buckets says about where its cells stand.
+    const int64_t guess = static_cast<int64_t>(static_cast<double>(bucket) / buckets * size);
+    const int64_t from = Within<int64_t>(guess - kAround, 0, size), to = Within<int64_t>(guess + kAround, 0, size);
+    if (from < to && At(from)[0] < bucket) low = from;
+    if (low < to && to < size && At(to)[0] > bucket) high = to;
     while (low < high) {
       const int64_t middle = (low + high) / 2;
       const uint32_t* cell = At(middle);
@@ -135,11 +130,17 @@ struct Spill {
     }
     return low;
   }
-  // Drops the cells without counts; zeros follow the others.
+  // Drops the empty cells; zeros follow the others.
   void Shrink() {
-    int64_t kept = 0;
-    for (int64_t i = 0; i < size; ++i)
-      if (At(i)[2] | At(i)[3]) std::memmove(At(kept++), At(i), sizeof(uint32_t) * kSpilled);
+    std::sort(empty.begin(), empty.end());
+    empty.erase(std::unique(empty.begin(), empty.end()), empty.end());
+    if (empty.empty()) return;
+    int64_t kept = empty[0];
+    for (size_t k = 0; k < empty.size(); ++k) {
+      const int64_t begin = empty[k] + 1, end = k + 1 < empty.size() ? empty[k + 1] : size;
+      std::memmove(At(kept), At(begin), sizeof(uint32_t) * kSpilled * (end - begin));
+      kept += end - begin;
+    }
     std::memset(At(kept), 0, sizeof(uint32_t) * kSpilled * (size - kept));
     size = kept;
   }
@@ -180,32 +181,32 @@ inline int64_t Audit(const Tree& tree, const uint32_t* hashes, const int32_t* to
   return size;
 }
 
-// Puts cells of the spill into the free places of a bucket, and computes the shares of its cells anew.
-inline void Settle(int64_t bucket, uint32_t* row, uint32_t* lost, const Spill& spill) {
+// Drops the cells of a bucket that have no counts any more, and puts cells of the spill into their places. Counts only
+// fall, so a bucket may be settled while other turns of it are still to come.
+inline void Settle(int64_t bucket, uint32_t* row, uint32_t* lost, Spill& spill) {
   uint32_t* cells = row + bucket * kBucket * kStaticCell;
   uint32_t* gone = lost + bucket * kBucket * 2;
   int kept = 0;
+  const bool full = cells[(kBucket - 1) * kStaticCell] != 0;
   for (int k = 0; k < kBucket; ++k) {
     if (!(cells[k * kStaticCell + 1] | cells[k * kStaticCell + 2])) continue;
     std::memmove(cells + kept * kStaticCell, cells + k * kStaticCell, sizeof(uint32_t) * kStaticCell);
     std::memmove(gone + kept * 2, gone + k * 2, sizeof(uint32_t) * 2);
     ++kept;
   }
-  for (int64_t i = spill.Find(static_cast<uint32_t>(bucket), 0xFFFF);
-       kept < kBucket && i < spill.size && spill.At(i)[0] == bucket; ++i) {
+  int64_t i = full && kept < kBucket ? spill.Find(static_cast<uint32_t>(bucket), 0xFFFF) : spill.size;
+  for (; kept < kBucket && i < spill.size && spill.At(i)[0] == bucket; ++i) {
     uint32_t* found = spill.At(i);
     if (!(found[2] | found[3])) continue;
     std::memcpy(cells + kept * kStaticCell, found + 1, sizeof(uint32_t) * 3);
     std::memcpy(gone + kept * 2, found + 4, sizeof(uint32_t) * 2);
+    cells[kept * kStaticCell + 3] = ShareOf(found[2], found[4]) << 16 | ShareOf(found[3], found[5]);
     found[2] = found[3] = 0;
+    spill.empty.push_back(i);
     ++kept;
   }
   std::memset(cells + kept * kStaticCell, 0, sizeof(uint32_t) * kStaticCell * (kBucket - kept));
   std::memset(gone + kept * 2, 0, sizeof(uint32_t) * 2 * (kBucket - kept));
-  for (int k = 0; k < kept; ++k) {
-    uint32_t* cell = cells + k * kStaticCell;
-    cell[3] = ShareOf(cell[1], gone[2 * k]) << 16 | ShareOf(cell[2], gone[2 * k + 1]);
-  }
 }
 
 // Takes a part out of a row's ledger and out of its cells.
@@ -216,18 +217,19 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
     int32_t bit;
     uint32_t count, lost;  // what is taken away
   };
-  constexpr size_t kAhead = 256;  // turns whose cells are fetched before they are changed
+  constexpr size_t kAhead = 128;  // turns whose cells are fetched before they are changed
   std::vector<Turn> turns;
-  turns.reserve(2 * kAhead);
-  BucketSet touched(log_slots);
+  std::vector<int64_t> emptied;
   const auto take = [&] {
     for (const Turn& turn : turns) {
       const Address a = turn.address;
-      if (const uint32_t* cell = FindCounts(row, a)) {
-        const int64_t at = cell - row;
-        row[at + 1 + turn.bit] -= turn.count;
-        lost[at / kStaticCell * 2 + turn.bit] -= turn.lost;
-        touched.Add(a.bucket / kBucket);
+      if (const uint32_t* found = FindCounts(row, a)) {
+        uint32_t* cell = row + (found - row);
+        const uint32_t count = cell[1 + turn.bit] -= turn.count;
+        const uint32_t gone = lost[(found - row) / kStaticCell * 2 + turn.bit] -= turn.lost;
+        const int shift = turn.bit ? 0 : 16;
+        cell[3] = (cell[3] & ~(0xFFFFu << shift)) | ShareOf(count, gone) << shift;
+        if (!(cell[1] | cell[2])) emptied.push_back(a.bucket / kBucket);
         continue;
       }
       const uint32_t bucket = static_cast<uint32_t>(a.bucket / kBucket);
@@ -235,8 +237,11 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
       if (i == spill.size || spill.At(i)[0] != bucket || spill.At(i)[1] != a.tag) continue;
       spill.At(i)[2 + turn.bit] -= turn.count;
       spill.At(i)[4 + turn.bit] -= turn.lost;
+      if (!(spill.At(i)[2] | spill.At(i)[3])) spill.empty.push_back(i);
     }
+    for (int64_t bucket : emptied) Settle(bucket, row, lost, spill);
     turns.clear();
+    emptied.clear();
   };
   const uint32_t* names = tree.names + view * tree.nodes;
   const auto discount = [&](int32_t count) { return count ? discounts[std::min(count, 3) - 1] : 0; };
@@ -252,7 +257,6 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
     if (turns.size() >= kAhead) take();
   });
   take();
-  touched.ForEach([&](int64_t bucket) { Settle(bucket, row, lost, spill); });
   spill.Shrink();
 }
 

@@ -49,9 +49,10 @@ ffi::Error LackingEntries(ffi::ThreadPool pool, U32Matrix hashes, U32Matrix long
 }
 
 // wnn_jax/chain/backend.py passes the same arguments in the same order.
-ffi::Error AuditRows(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, I32 first, U32Matrix hashes,
-                     I32Matrix tokens, I32Matrix counts, U32Matrix discounts, ffi::Result<Slots> lost,
-                     ffi::Result<U32Cube> spill, ffi::Result<I32> sizes, int64_t log_slots) {
+ffi::Error AuditRows(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots slots, Slots lost, I32 first,
+                     U32Matrix hashes, I32Matrix tokens, I32Matrix counts, U32Matrix discounts,
+                     ffi::Result<Slots> lost_out, ffi::Result<U32Cube> spill, ffi::Result<I32> sizes,
+                     int64_t log_slots) {
   WNN_MAKE_TREE;
   WNN_CHECK(CheckStaticSlots(slots, view, log_slots));
   const int64_t rows = Dim(hashes, 0), length = Dim(hashes, 1), room = Dim(*spill, 1);
@@ -63,10 +64,12 @@ ffi::Error AuditRows(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots 
   WNN_CHECK(CheckTokens(tokens, rows * length, tree.vocabulary));
   for (int64_t i = 0; i < rows * length; ++i)
     WNN_REQUIRE(counts.typed_data()[i] >= 0, "a count must be at least 0");
-  WNN_REQUIRE(Dim(*lost, 0) == rows && Dim(*lost, 1) == Dim(slots, 1) && Dim(*lost, 2) == kBucket &&
-                  Dim(*lost, 3) == 2 && Dim(*spill, 0) == rows && Dim(*spill, 2) == kSpilled && room > 0 &&
+  WNN_CHECK(SameShape(lost, lost_out));
+  WNN_REQUIRE(Dim(lost, 0) == Dim(slots, 0) && Dim(lost, 1) == Dim(slots, 1) && Dim(lost, 2) == kBucket &&
+                  Dim(lost, 3) == 2 && Dim(*spill, 0) == rows && Dim(*spill, 2) == kSpilled && room > 0 &&
                   Dim(*sizes, 0) == rows,
               "the results need room for two numbers for each cell, and for the spill");
+  uint32_t* const out = Carried(lost, lost_out);
   return Ended(Parallel(pool, rows, [&] {
     return [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -75,7 +78,7 @@ ffi::Error AuditRows(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots 
             Audit(tree, hashes.typed_data() + i * length, tokens.typed_data() + i * length,
                   counts.typed_data() + i * length, length, view.typed_data()[c], static_cast<int>(log_slots),
                   discounts.typed_data() + 3 * i, slots.typed_data() + (c << log_slots) * kStaticCell,
-                  lost->typed_data() + (i << log_slots) * 2, spill->typed_data() + i * room * kSpilled, room));
+                  out + (c << log_slots) * 2, spill->typed_data() + i * room * kSpilled, room));
       }
     };
   }));
@@ -119,7 +122,7 @@ ffi::Error ForgetPart(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, U32Ma
         OwnEntries all = EntriesOf<uint32_t, int32_t>(
             own_hashes + c * room, continued ? own_longer + c * room : nullptr, own_tokens + c * room,
             own_counts + c * room, room);
-        Spill spilled = Spill::Of(own_spill + c * spill_room * kSpilled, spill_room);
+        Spill spilled = Spill::Of(own_spill + c * spill_room * kSpilled, spill_room, Dim(slots, 1));
         Forget(tree, view.typed_data()[c], static_cast<int>(log_slots), discounts.typed_data() + 3 * c,
                RowOf(part_hashes, part_longer, part_tokens, part_counts, c), continued, all,
                cells + (c << log_slots) * kStaticCell, own_lost + (c << log_slots) * 2, spilled);
@@ -140,7 +143,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainLacking, LackingEntries,
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainAudit, AuditRows,
                               ffi::Ffi::Bind().Ctx<ffi::ThreadPool>() WNN_TREE_ARGUMENTS.Arg<I32>().Arg<Slots>()
-                                  .Arg<I32>().Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32Matrix>().Arg<U32Matrix>()
+                                  .Arg<Slots>().Arg<I32>().Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32Matrix>().Arg<U32Matrix>()
                                   .Ret<Slots>().Ret<U32Cube>().Ret<I32>().Attr<int64_t>("log_slots"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainForget, ForgetPart,

@@ -7,6 +7,7 @@ cells that found no place. Both are functions of the ledger and change with it.
 Source: docs/semantics/chain_static.md
 """
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -59,41 +60,38 @@ def books(
     Source: docs/semantics/chain_static.md
     """
     wiring, rows, size = static_inputs.wired(network), slots.shape[0], held.counts.shape[1]
-    lost, spills = [], []
+    lost, spills = backend.zeros((*slots.shape[:3], 2)), []
     for first in range(0, rows, _BLOCK):
         chosen = range(first, min(first + _BLOCK, rows))
         found = static_cells.stacked([followers(c) for c in chosen], size, [discounts[c] for c in chosen])
-        missed, spill = _checked_block(wiring, slots, first, found)
-        lost.append(missed)
+        lost, spill = _block(wiring, slots, lost, first, found)
         spills.append(spill)
     longest = max(int(np.count_nonzero(one[..., 1], axis=1).max()) for one in spills)
     spill = np.zeros((rows, ledger.room(longest), SPILLED), np.uint32)
     for into, one in zip(spill, (row for block in spills for row in block), strict=True):
         into[: min(len(one), len(into))] = one[: len(into)]
     kept = Ledger(*(jnp.asarray(x) for x in held))
-    return Books(kept, jnp.concatenate(lost), jnp.asarray(spill))
+    return Books(kept, lost, jnp.asarray(spill))
 
 
-def _checked_block(network: Network, slots, first: int, found: Followers):
-    """Returns ``lost`` and the spill of some rows."""
-    if not backend.native():
-        rows = [
-            check(network, slots, first + i, Followers(*(x[i : i + 1] for x in found)))
-            for i in range(len(found.counts))
-        ]
-        longest = max(len(one[1]) for one in rows)
-        spill = np.stack([np.pad(one[1], ((0, longest - len(one[1])), (0, 0))) for one in rows])
-        return jnp.stack([one[0] for one in rows]), spill
-    room = _SPILL
-    while True:
-        lost, spill, sizes = _audit(network, slots, np.int32(first), found, room)
-        longest = int(np.max(sizes))
-        if longest <= room:
-            return lost, np.asarray(spill)[:, : ledger.room(longest)]
-        room = ledger.room(longest)
+def _block(network: Network, slots, lost, first: int, found: Followers):
+    """Returns ``lost``, in which some rows are written, and the spills of these rows."""
+    if backend.native():
+        lost, spill, sizes = _audit(network, slots, lost, np.int32(first), found, _SPILL)
+        room = ledger.room(int(np.max(sizes)))
+        if room > _SPILL:
+            lost, spill, _ = _audit(network, slots, lost, np.int32(first), found, room)
+        return lost, np.asarray(spill)[:, :room]
+    rows = [
+        check(network, slots, first + i, Followers(*(x[i : i + 1] for x in found)))
+        for i in range(len(found.counts))
+    ]
+    longest = max(len(one[1]) for one in rows)
+    spill = np.stack([np.pad(one[1], ((0, longest - len(one[1])), (0, 0))) for one in rows])
+    return lost.at[first : first + len(rows)].set(np.stack([one[0] for one in rows])), spill
 
 
-_audit = jax.jit(backend.audit, static_argnums=4)
+_audit = functools.partial(jax.jit, static_argnums=5, donate_argnums=2)(backend.audit)
 
 
 def check(network: Network, slots: jax.Array, row: int, found: Followers) -> tuple[np.ndarray, np.ndarray]:

@@ -97,28 +97,30 @@ def lacking(ledger, part):
     return jax.ffi.ffi_call("wnn_chain_lacking", result)(*ledger, *part)
 
 
-def audit(network, slots, first, found, room: int):
+def audit(network, slots, lost, first, found, room: int):
     """Does the work of `audit.check` for some rows with the native kernel.
 
     Args:
       network: the wiring, from `static_inputs.wired`.
       slots: ``uint32 [R, S / 4, 4, 4]``.
+      lost: ``uint32 [R, S / 4, 4, 2]``, of which these rows are written; in place where XLA may reuse it.
       first: ``int32 []``, the first of the b rows.
       found: the `static_cells.Followers` of their contexts.
       room: X, the number of cells of a row's spill that are returned.
 
     Returns:
-      what the cells lost, ``uint32 [b, S / 4, 4, 2]``; the spills, ``uint32 [b, X, 6]``; and the numbers
+      ``lost`` with what the cells of these rows lost; the spills, ``uint32 [b, X, 6]``; and the numbers
       ``int32 [b]`` of their cells, of which those beyond X are left out.
 
     Source: docs/architecture.md
     """
     rows = found.counts.shape[0]
-    shapes = ((rows, *slots.shape[1:3], 2), jnp.uint32), ((rows, room, 6), jnp.uint32), ((rows,), jnp.int32)
+    shapes = (lost.shape, jnp.uint32), ((rows, room, 6), jnp.uint32), ((rows,), jnp.int32)
     results = [jax.ShapeDtypeStruct(*one) for one in shapes]
-    call = jax.ffi.ffi_call("wnn_chain_audit", results)
-    log_slots = slots.shape[1].bit_length() + 1
-    return call(*_tree(network.tree), network.view, slots, first[None], *found, log_slots=np.int64(log_slots))
+    operands = [*_tree(network.tree), network.view, slots, lost, first[None], *found]
+    place = {len(_TREE) + 2: 0}  # the operand `lost` becomes the result
+    call = jax.ffi.ffi_call("wnn_chain_audit", results, input_output_aliases=place)
+    return call(*operands, log_slots=np.int64(slots.shape[1].bit_length() + 1))
 
 
 def forget(network, slots, discounts, books, part):
