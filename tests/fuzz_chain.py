@@ -8,7 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import chain
-from wnn_jax.chain import backend, fields, reader, static, static_cells, static_inputs, tokentree
+from wnn_jax.chain import (
+    audit,
+    backend,
+    fields,
+    ledger,
+    reader,
+    static,
+    static_cells,
+    static_inputs,
+    tokentree,
+)
 from wnn_jax.chain.constants import ORDERS
 
 KEY = jax.random.key(0)
@@ -234,6 +244,39 @@ def counting(rng, reads):
     return backend.write_followers(wiring, memory.slots, first, found, log_slots=LOG_SLOTS)
 
 
+def ledger_of(rng, rows, room, kept=0.5):
+    """Return a ledger of some rows, whose arrays have any contents with the chance 1 - ``kept``."""
+    hashes = rng.integers(0, 2**32, (rows, 20), dtype=np.uint32)
+    known = ledger.of(hashes, rng.integers(0, V, 20).astype(np.int32))
+    padded = (jnp.asarray(np.pad(x, ((0, 0), (0, room - x.shape[1])))) for x in known)
+    return buffers(rng, ledger.Ledger(*padded), kept)
+
+
+def forgetting(rng, name):
+    """Call a kernel of the ledger."""
+    wiring, memory = operands(rng, "static")
+    wiring = static_inputs.wired(wiring)
+    rows, buckets = memory.slots.shape[:2]
+    held, part = ledger_of(rng, rows, 64), ledger_of(rng, rows, 32)
+    if rng.random() < 0.5:
+        part = ledger.Ledger(*(jnp.asarray(x)[:, :32] for x in held))
+    if name == "lacking":
+        return backend.lacking(held, part)
+    lost = jnp.asarray(np.resize(fuzz.contents(rng, (97,), np.uint32), (rows, buckets, 4, 2)))
+    if name == "audit":
+        found = static_cells.Followers(
+            jnp.asarray(fuzz.contents(rng, (2, 20), np.uint32)),
+            jnp.stack([ids(rng, 20), ids(rng, 20)]),
+            jnp.abs(jnp.asarray(fuzz.contents(rng, (2, 20), np.int32)) % 9),
+            jnp.asarray(fuzz.contents(rng, (2, 3), np.uint32)),
+        )
+        first = jnp.int32(rng.integers(-1, rows))
+        return backend.audit(wiring, memory.slots, lost, first, found, int(rng.choice([1, 16, 256])))
+    spill = jnp.asarray(np.resize(fuzz.contents(rng, (191,), np.uint32), (rows, 16, 6)))
+    books = audit.Books(held, lost, spill)
+    return backend.forget(wiring, memory.slots, memory.discounts, books, part)
+
+
 def observing(rng):
     """Call the kernel that observes a text."""
     wiring, memory = operands(rng, "static")
@@ -243,6 +286,9 @@ def observing(rng):
 KERNELS = {
     "wnn_chain_observe": observing,
     "wnn_chain_followers": functools.partial(counting, reads=False),
+    "wnn_chain_lacking": functools.partial(forgetting, name="lacking"),
+    "wnn_chain_audit": functools.partial(forgetting, name="audit"),
+    "wnn_chain_forget": functools.partial(forgetting, name="forget"),
     "wnn_chain_static_cells": functools.partial(counting, reads=True),
     "wnn_chain_learn_on, given": functools.partial(reading, kind="online", mode="given", learn=True),
     "wnn_chain_learn_on, decoded": functools.partial(reading, kind="online", mode="decoded", learn=True),

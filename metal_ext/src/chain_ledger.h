@@ -61,14 +61,14 @@ void Subtract(OwnEntries& all, const KnownEntries& part, bool continued, Change 
     const uint32_t hash = all.hashes[i];
     const int32_t token = all.tokens[i];
     for (next = i + 1; next < all.size && all.hashes[next] == hash && all.tokens[next] == token;) ++next;
-    int32_t before = 0, after = 0;
+    int64_t before = 0, after = 0;
     bool met = false;
     for (int64_t k = i; k < next; ++k) {
       while (j < part.size && Compare(all, k, part, j) > 0) ++j;
-      int32_t count = all.counts[k];
+      int64_t count = std::max(all.counts[k], 0);
       before += continued ? 1 : count;
       if (j < part.size && Compare(all, k, part, j) == 0) {
-        count -= std::min(count, part.counts[j]);
+        count -= Within<int64_t>(part.counts[j], 0, count);
         met = true;
       }
       if (count == 0) continue;
@@ -78,7 +78,7 @@ void Subtract(OwnEntries& all, const KnownEntries& part, bool continued, Change 
         all.tokens[kept] = token;
         if (all.longer) all.longer[kept] = all.longer[k];
       }
-      all.counts[kept++] = count;
+      all.counts[kept++] = static_cast<int32_t>(count);
     }
     if (met && before != after) change(hash, token, before, after);
   }
@@ -244,8 +244,8 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
     emptied.clear();
   };
   const uint32_t* names = tree.names + view * tree.nodes;
-  const auto discount = [&](int32_t count) { return count ? discounts[std::min(count, 3) - 1] : 0; };
-  Subtract(all, part, continued, [&](uint32_t hash, int32_t token, int32_t before, int32_t after) {
+  const auto discount = [&](int64_t count) { return count > 0 ? discounts[std::min<int64_t>(count, 3) - 1] : 0; };
+  Subtract(all, part, continued, [&](uint32_t hash, int32_t token, int64_t before, int64_t after) {
     const uint32_t count = static_cast<uint32_t>(before - after), less = discount(before) - discount(after);
     token = Within<int32_t>(token, 0, static_cast<int32_t>(tree.vocabulary - 1));
     for (int32_t j = tree.start[token]; j < tree.start[token + 1]; ++j) {
