@@ -244,12 +244,14 @@ def main(options: Any) -> None:
 
 
 _NAMES = {name: f"transformer_{name}" for name in ("epochs", "batch", "rate", "patience")}
+_READOUT = {name: f"readout_{name}" for name in ("folds", "tokens", "batch", "decay")}
+_READOUT |= {"step_size": "readout_rate"}
 COMMAND = Command(
     "forgetting",
     __doc__,
     main,
     text=Group(text.TextConfig),
-    chain=Group(chain.ChainConfig, given=("mode",)),
+    chain=Group(chain.ChainConfig, given=("mode",), names=_READOUT),
     planting=Group(Planting),
     fitting=Group(transformer.FitConfig, names=_NAMES),
 )

@@ -355,3 +355,23 @@ def test_native_equals_the_contract(plain, compute):
             np.testing.assert_allclose(ours[name], want, atol=2e-6, rtol=2e-6, err_msg=name)
         else:
             np.testing.assert_array_equal(ours[name], want, err_msg=name)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_any_number_of_threads_gives_the_same_bits(threads, monkeypatch):
+    if backend.chosen() == "xla":
+        pytest.skip("the native kernels are not installed")
+    wanted = everything() | small(PARTED)
+    monkeypatch.setenv("WNN_JAX_THREADS", str(threads))
+    ours = everything() | small(PARTED)
+    for name, want in wanted.items():
+        np.testing.assert_array_equal(ours[name], want, err_msg=name)
+
+
+@pytest.mark.parametrize("threads", ["0", "17", "two", "-1", "1.5"])
+def test_a_number_of_threads_out_of_range_is_refused(threads, monkeypatch):
+    monkeypatch.setenv("WNN_JAX_THREADS", threads)
+    with pytest.raises(
+        ValueError, match=f"^WNN_JAX_THREADS='{threads}' is no number of threads: use 1 to 16$"
+    ):
+        read(TEXT[:3])

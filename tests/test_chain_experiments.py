@@ -212,3 +212,26 @@ def test_killed_and_run_again_ends_with_the_same_numbers(tmp_path, mode):
     other = run("chain", *flags, "--rare=7")
     assert other.returncode == 2
     assert "progress of other work" in other.stderr
+
+
+@pytest.mark.long
+def test_forgetting_end_to_end(tmp_path, corpus):
+    flags = [
+        f"--corpus={corpus}",
+        f"--workdir={tmp_path}",
+        "--document_tokens=1500",
+        "--tested=300",
+        *SMALL[:1],
+        *SMALL[2:],
+    ]
+    done = call("forgetting", *flags, "--transformer_epochs=1", "--ascent_steps=2")
+    assert done.returncode == 0, done.stderr
+    rows = {row["row"]: row for row in rows_of(tmp_path)}
+    before, after, never = (rows[f"chain, {x}"] for x in ("before", "after forgetting", "never saw it"))
+    assert (after["nats_of_code"], after["ce"]) == (never["nats_of_code"], never["ce"])
+    assert before["nats_of_code"] < after["nats_of_code"]
+    assert rows["Kneser-Ney 5, before"]["nats_of_code"] < rows["Kneser-Ney 5, never saw it"]["nats_of_code"]
+    assert {"transformer, before", "transformer, gradient ascent", "unigram, before"} < set(rows)
+    refused = call("forgetting", f"--corpus={corpus}", f"--workdir={tmp_path}", "--document_tokens=99999999")
+    assert refused.returncode == 2
+    assert "document_tokens=99999999 is out of range" in refused.stderr

@@ -14,6 +14,7 @@ namespace chain {
 constexpr int kMostInputs = 5 * kMostNeurons + 32;
 constexpr int kInputBlock = 16;  // inputs are padded to whole blocks of this
 constexpr int kSetBlock = 8;     // sets are padded to whole blocks of this
+constexpr int kMostThreads = 16;
 
 // The parts of a model that change while it learns.
 struct OnlineMemory {
@@ -38,6 +39,15 @@ struct OnlineShape {
   bool runs;
 };
 
+// What one thread does of each turn: a range of the neurons and a range of the weight sets. No number depends on how
+// many threads there are, because no sum crosses a border. The first part also does what is done once.
+struct Part {
+  int64_t neuron, last_neuron, set, last_set;
+  bool first;
+  // What it found at the last turn: how many of its contexts were seen, and which of the hit neurons.
+  int seen, hits;
+};
+
 // Where the cells of the neurons at one node are.
 struct Located {
   int32_t node;
@@ -54,6 +64,9 @@ struct Online {
   int64_t first_row[kWeightSetRows];  // the first row of the weights of each chosen set
   int parent[kWeightSetRows];         // an earlier set, whose row stands for a row that was never visited
   int64_t final_row[kFinals];
+  bool learns;
+  Part parts[kMostThreads];
+  int part_count;
 
   // The token.
   uint32_t now;                     // the number of tokens that were read
@@ -74,9 +87,11 @@ struct Online {
   float* run_map[kMostNeurons];     // null where both bits came, or none
   float* match_map[kMatches];
   int32_t expected[kMatches];       // -1 where a match does not reach the node
+  int longest;                      // the longest match that does, or -1
   float x[kMostInputs];
   int64_t row[kWeightSetRows];
   const float* used[kWeightSetRows];  // the weights that predicted
+  float begun[kWeightSetRows][kMostInputs];  // those of a row that was never visited, while the model learns
   float logit[kWeightSetRows + kSetBlock], one[kWeightSetRows + kSetBlock];
   int64_t last_row[kFinals];
   float last_one[kFinals];
@@ -84,15 +99,20 @@ struct Online {
   float fraction;
 };
 
+// The work of a turn. A team does the functions of a part at once, and `finish` after all of them.
 struct OnlineKernel {
-  // Computes where the cells of a node are, and fetches them. The next Predict is of this node.
-  void (*locate)(Online&, int32_t node);
+  // Computes where the cells of a node are, and fetches them.
+  void (*locate)(Online&, const Part&, int32_t node);
   // Fetches the cells of a node.
   void (*fetch)(const Online&, int32_t node);
-  // P(bit = 1) at a node, `o.depth` turns below the root.
-  float (*predict)(Online&, int32_t node);
-  // Learns the bit at the node of the last Predict.
-  void (*learn)(Online&, int bit);
+  // Reads what the part's neurons know at `o.node`, `o.depth` turns below the root.
+  void (*read)(Online&, Part&);
+  // Weighs what all parts read, once for each of the part's sets.
+  void (*weigh)(Online&, const Part&);
+  // P(bit = 1) at the node.
+  float (*finish)(Online&);
+  // Learns the bit at the node.
+  void (*learn)(Online&, const Part&, int bit);
 };
 
 extern const OnlineKernel kOnlineBase, kOnlineLevel3;

@@ -114,10 +114,11 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 #define WNN_ONLINE_MOVED                                                                                 \
   .Ret<I32>().Ret<I32Matrix>().Ret<U32>().Ret<U32>().Ret<U32Cube>().Ret<U32Matrix>()                     \
       .Ret<I32>().Ret<F32Matrix>().Ret<I32>()
-#define WNN_ONLINE_SETTINGS int64_t mode, int64_t argmax, float temperature, float top_p, int64_t callback
+#define WNN_ONLINE_SETTINGS \
+  int64_t mode, int64_t argmax, float temperature, float top_p, int64_t callback, int64_t threads
 #define WNN_ONLINE_ATTRIBUTES                                                                            \
   .Attr<int64_t>("mode").Attr<int64_t>("argmax").Attr<float>("temperature").Attr<float>("top_p")         \
-      .Attr<int64_t>("callback")
+      .Attr<int64_t>("callback").Attr<int64_t>("threads")
 #define WNN_CHECK_ONLINE                                                                                 \
   WNN_MAKE_TREE;                                                                                         \
   WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));                                             \
@@ -133,6 +134,7 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
   WNN_CHECK(SameShape(followed, followed_out));                                                          \
   WNN_CHECK(SameShape(line, line_out));                                                                  \
   WNN_REQUIRE(Dim(count, 0) == 1, "count must be one number");                                           \
+  WNN_REQUIRE(threads >= 1 && threads <= kMostThreads, "threads must be 1 to 16");                       \
   const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,      \
                         top_p, reinterpret_cast<Callback>(callback)};                                    \
   Reading reading{read, ones, best};                                                                     \
@@ -172,7 +174,7 @@ ffi::Error LearnOn(WNN_ONLINE_PARAMETERS, ffi::Result<U32Cells> slots_out, ffi::
                             Carried(weights, weights_out),       Carried(sums, sums_out),
                             Carried(visited, visited_out),       Carried(finals, finals_out),
                             Carried(final_visits, final_visits_out), Carried(refined, refined_out)};
-  OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, true);
+  OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, true, static_cast<int>(threads));
   return ReadTokens(reader, tree, request, reading);
 }
 
@@ -183,7 +185,7 @@ ffi::Error ReadFrozen(WNN_ONLINE_PARAMETERS, WNN_ONLINE_MOVES, WNN_ONLINE_SETTIN
                             run_maps.typed_data(), match_maps.typed_data(), recent.typed_data(),    recent_at.typed_data(),
                             weights.typed_data(), sums.typed_data(),         visited.typed_data(),
                             finals.typed_data(),  final_visits.typed_data(), refined.typed_data()};
-  OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, false);
+  OnlineReader reader(tree, neurons, fields, memory, shape, sets.typed_data(), place, false, static_cast<int>(threads));
   return ReadTokens(reader, tree, request, reading);
 }
 

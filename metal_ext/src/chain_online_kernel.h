@@ -68,20 +68,19 @@ void Fetch(const Online& o, int32_t node) {
   }
 }
 
-void Locate(Online& o, int32_t node) {
+void Locate(Online& o, const Part& part, int32_t node) {
   Located& next = o.located[o.next_at];
-  next.node = node;
   uint32_t names[3], name[kMostNeurons];
   Names(o, node, names);
-  const int64_t n = o.shape.neurons;
-  for (int64_t c = 0; c < n; ++c) name[c] = names[o.view[c]];
+  for (int64_t c = part.neuron; c < part.last_neuron; ++c) name[c] = names[o.view[c]];
   const int log_slots = o.shape.log_slots;
-  for (int64_t c = 0; c < n; ++c) {
+  for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
     const Address a = AddressOf(Mix(o.context[c], name[c]), log_slots);
     next.bucket[c] = static_cast<uint32_t>(a.bucket);
     next.tag[c] = a.tag;
   }
-  for (int64_t c = 0; c < n; ++c) __builtin_prefetch(RowOf(o, c) + next.bucket[c] * kWideCell);
+  for (int64_t c = part.neuron; c < part.last_neuron; ++c)
+    __builtin_prefetch(RowOf(o, c) + next.bucket[c] * kWideCell);
 }
 
 inline uint32_t* Find(uint32_t* bucket, uint32_t tag) {
@@ -107,38 +106,47 @@ inline uint32_t* Claim(uint32_t* bucket, uint32_t tag) {
   return taken;
 }
 
-// The terms of the inputs that are logarithms: input i is log(above[i] / below[i]).
+// The terms of inputs that are logarithms: input i is log(above[i] / below[i]). A part has those of its own neurons.
 struct Terms {
-  float above[kMostInputs], below[kMostInputs];
+  float above[kMostNeurons], below[kMostNeurons];
   void Set(int64_t i, float a, float b) {
     above[i] = a;
     below[i] = b;
   }
+  // Writes the inputs of the first `count` terms.
+  void Put(int64_t count, float* x) {
+    for (int64_t i = count; i % kLane; ++i) Set(i, 1.0f, 1.0f);
+    for (int64_t i = 0; i < count; i += kLane) {
+      const Floats logs = Log(Load(above + i) / Load(below + i));
+      std::memcpy(x + i, &logs, sizeof(float) * static_cast<size_t>(count - i < kLane ? count - i : kLane));
+    }
+  }
 };
 
-// The cells: counts, fading counts, and the place in each neuron's map. Returns the number of contexts that were seen,
-// and which of the first.
-inline int ReadCells(Online& o, Terms& terms, int& hits) {
-  const int64_t n = o.shape.neurons;
+// The cells: counts, fading counts, and the place in each neuron's map.
+inline void ReadCells(Online& o, Part& part) {
+  const int64_t n = o.shape.neurons, from = part.neuron, count = part.last_neuron - from;
   const Located& here = o.located[o.found_at];
   const uint32_t tick = o.now >> kTickLog;
   const int zone = o.zone * (kZones / 2) + Least(o.depth / 2, kZones / 2 - 1);
-  int seen = 0;
-  for (int64_t c = 0; c < n; ++c) {
+  Terms counts, fading, mapped;
+  part.seen = part.hits = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t c = from + i;
     uint32_t* cell = Find(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
     o.cell[c] = cell;
     o.map[c] = nullptr;
     o.run_map[c] = nullptr;
     if (!cell) {
-      terms.Set(c, 1.0f, 1.0f);
-      terms.Set(n + c, 1.0f, 1.0f);
+      counts.Set(i, 1.0f, 1.0f);
+      fading.Set(i, 1.0f, 1.0f);
       continue;
     }
     const uint32_t n0 = cell[1] >> 16, n1 = cell[1] & 0xFFFF, f0 = cell[0] >> 8 & 255, f1 = cell[0] & 255;
     const uint32_t age = (tick - cell[3]) & 0xFFFF;
-    terms.Set(c, static_cast<float>(n1) + static_cast<float>(kSmooth), static_cast<float>(n0) + static_cast<float>(kSmooth));
-    terms.Set(n + c, static_cast<float>(Faded(cell[2] & 0xFFFF, age)) + kFadingSmooth,
-              static_cast<float>(Faded(cell[2] >> 16, age)) + kFadingSmooth);
+    counts.Set(i, static_cast<float>(n1) + static_cast<float>(kSmooth), static_cast<float>(n0) + static_cast<float>(kSmooth));
+    fading.Set(i, static_cast<float>(Faded(cell[2] & 0xFFFF, age)) + kFadingSmooth,
+               static_cast<float>(Faded(cell[2] >> 16, age)) + kFadingSmooth);
     int state = kFastStep.of[f0] * kFastSteps + kFastStep.of[f1];
     state = state * 2 + static_cast<int>(cell[3] >> 16 & 1);
     state = state * kAges + StepOf(kAgeEdges, age);
@@ -150,25 +158,28 @@ inline int ReadCells(Online& o, Terms& terms, int& hits) {
       o.run_map[c] = o.memory.run_maps + (c * kRunStates + run * kZones + zone) * 2;
       __builtin_prefetch(o.run_map[c]);
     }
-    ++seen;
-    if (c < kHitNeurons) hits |= 1 << c;
+    ++part.seen;
+    if (c < kHitNeurons) part.hits |= 1 << c;
   }
-  for (int64_t c = 0; c < n; ++c) {
-    const float p = o.map[c] ? o.map[c][0] : 0.5f;
-    terms.Set(2 * n + c, p, 1.0f - p);
-  }
-  const int64_t runs = (o.shape.log_lists < 0 ? 3 : 4) * n;
-  for (int64_t c = 0; o.shape.runs && c < n; ++c) {
-    const float p = o.run_map[c] ? o.run_map[c][0] : 0.5f;
-    terms.Set(runs + c, p, 1.0f - p);
-  }
-  return seen;
+  counts.Put(count, o.x + from);
+  fading.Put(count, o.x + n + from);
+  const auto maps = [&](float* const* map, int64_t source) {
+    for (int64_t i = 0; i < count; ++i) {
+      const float p = map[from + i] ? map[from + i][0] : 0.5f;
+      mapped.Set(i, p, 1.0f - p);
+    }
+    mapped.Put(count, o.x + source * n + from);
+  };
+  maps(o.map, 2);
+  if (o.shape.runs) maps(o.run_map, o.shape.log_lists < 0 ? 3 : 4);
 }
 
 // The lists: how often the listed tokens that are still possible came, by what they would do at this node.
-inline void ReadLists(Online& o, Terms& terms) {
-  const int64_t n = o.shape.neurons;
-  for (int64_t c = 0; c < n; ++c) {
+inline void ReadLists(Online& o, const Part& part) {
+  const int64_t from = part.neuron, count = part.last_neuron - from;
+  Terms terms;
+  for (int64_t k = 0; k < count; ++k) {
+    const int64_t c = from + k;
     uint32_t counts[2] = {0, 0};
     for (uint32_t left = o.alive[c]; left; left &= left - 1) {
       const int i = __builtin_ctz(left);
@@ -176,16 +187,17 @@ inline void ReadLists(Online& o, Terms& terms) {
       if (!o.narrowed && (j >= o.listed_end[c][i] || o.tree.node[j] != o.node)) continue;
       counts[o.tree.bit[j]] += o.list[c][1 + i] & kListMost;
     }
-    terms.Set(3 * n + c, static_cast<float>(counts[1]) + kListSmooth, static_cast<float>(counts[0]) + kListSmooth);
+    terms.Set(k, static_cast<float>(counts[1]) + kListSmooth, static_cast<float>(counts[0]) + kListSmooth);
   }
+  terms.Put(count, o.x + 3 * o.shape.neurons + from);
 }
 
-// The matches: how often a match of this length was right. Returns the longest that reaches this node, or -1.
-inline int ReadMatches(Online& o, Terms& terms, int64_t at, float* centred) {
-  int longest = -1;
+// The matches: how often a match of this length was right. Finds the longest that reaches this node.
+inline void ReadMatches(Online& o, Terms& terms, float* centred) {
+  o.longest = -1;
   for (int m = 0; m < kMatches; ++m) {
     o.expected[m] = -1;
-    terms.Set(at + m, 1.0f, 1.0f);
+    terms.Set(m, 1.0f, 1.0f);
     centred[m] = 0.0f;
     if (o.guess[m] < 0) continue;
     const int32_t j = o.tree.start[o.guess[m]] + o.depth;
@@ -194,28 +206,47 @@ inline int ReadMatches(Online& o, Terms& terms, int64_t at, float* centred) {
     const int state = (o.match_step[m] * 2 + o.zone) * 16 + Least(o.depth, 15);
     o.match_map[m] = o.memory.match_maps + (m * kMatchStates + state) * 2;
     const float p = o.match_map[m][0], centre = 4.0f * (p - 0.5f);
-    terms.Set(at + m, bit ? p : 1.0f - p, bit ? 1.0f - p : p);
+    terms.Set(m, bit ? p : 1.0f - p, bit ? 1.0f - p : p);
     centred[m] = bit ? centre : -centre;
-    if (longest < 0 || o.match_step[m] > o.match_step[longest]) longest = m;
+    if (o.longest < 0 || o.match_step[m] > o.match_step[o.longest]) o.longest = m;
   }
-  return longest;
 }
 
-inline void ReadRecent(Online& o, Terms& terms, int64_t at) {
+inline void ReadRecent(Online& o, Terms& terms) {
   const float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
   const uint32_t passed = o.now - o.memory.recent_at[o.node];
   for (int k = 0; k < kRecencies; ++k) {
     const float d = RecentDecay(k, passed);
-    terms.Set(at + k, counts[2 * k + 1] * d + kRecentSmooth, counts[2 * k] * d + kRecentSmooth);
+    terms.Set(kMatches + k, counts[2 * k + 1] * d + kRecentSmooth, counts[2 * k] * d + kRecentSmooth);
   }
 }
 
-// Chooses a row of each set.
-inline void ChooseRows(Online& o, int hits, int seen, int match) {
+void Read(Online& o, Part& part) {
+  ReadCells(o, part);
+  if (o.shape.log_lists >= 0) ReadLists(o, part);
+  if (!part.first) return;
+  const int64_t sources = 3 + (o.shape.log_lists >= 0) + o.shape.runs;
+  float *at = o.x + sources * o.shape.neurons, *centred = at + kMatches + kRecencies;
+  Terms terms;
+  ReadMatches(o, terms, centred);
+  ReadRecent(o, terms);
+  terms.Put(kMatches + kRecencies, at);
+  centred[kMatches] = kBias;
+  for (float* rest = centred + kMatches + 1; rest < o.x + o.shape.inputs; ++rest) *rest = 0.0f;
+}
+
+// Computes the row of each kind of set.
+inline void RowsOf(const Online& o, int64_t (&rows)[kWeightSetRows]) {
+  int hits = 0, seen = 0;
+  for (int p = 0; p < o.part_count; ++p) {
+    hits |= o.parts[p].hits;
+    seen += o.parts[p].seen;
+  }
+  const int match = (o.longest < 0 ? 0 : (1 + o.expected[o.longest]) * 16 + o.match_step[o.longest]) + 48 * o.zone;
   const int zone = o.zone, kind = o.tree.kind[o.node];
   const int class4 = o.class1 ? static_cast<int>(o.class1 - 1) >> 2 : 0;
   const int seen_step = Least(seen * kSeenSteps / static_cast<int>(o.shape.neurons + 1), kSeenSteps - 1);
-  const int64_t rows[kWeightSetRows] = {
+  const int64_t found[kWeightSetRows] = {
       0,
       hits + kHits / 2 * zone,
       kind,
@@ -232,8 +263,7 @@ inline void ChooseRows(Online& o, int hits, int seen, int match) {
       o.shape1 + kShapes * (zone + 2 * Least(o.depth, 31)),
       kind < kTopKinds ? kind * 16 + class4 : kTopKinds * 16 + class4 + 16 * zone,
   };
-  for (int64_t k = 0; k < o.shape.sets; ++k) o.row[k] = o.first_row[k] + rows[o.set[k]];
-  for (int k = 0; k < kFinals; ++k) o.last_row[k] = o.final_row[k] + rows[kFinalSets[k]];
+  std::memcpy(rows, found, sizeof(found));
 }
 
 inline float Dot(const float* a, const float* b, int64_t size) {
@@ -262,13 +292,28 @@ inline void Move(float* weights, const float* x, float step, int64_t size) {
   for (int64_t i = 0; i < size; i += kLane) Store(weights + i, Load(weights + i) + by * Load(x + i));
 }
 
+void Weigh(Online& o, const Part& part) {
+  const OnlineShape& shape = o.shape;
+  int64_t rows[kWeightSetRows];
+  RowsOf(o, rows);
+  for (int64_t k = part.set; k < part.last_set; ++k) {
+    // A row that was never visited is the row of its parent. The first set has one row, and no parent.
+    int64_t row = o.row[k] = o.first_row[k] + rows[o.set[k]];
+    for (int64_t up = k; up && !o.memory.visited[row];) {
+      up = o.parent[up];
+      row = o.first_row[up] + rows[o.set[up]];
+    }
+    o.used[k] = o.memory.weights + row * shape.inputs;
+    o.logit[k] = Dot(o.used[k], o.x, shape.inputs);
+    // Its parent may belong to another part, which moves it while this one learns.
+    if (o.learns && row != o.row[k]) std::memcpy(o.begun[k], o.used[k], sizeof(float) * shape.inputs);
+  }
+  if (!part.first) return;
+  for (int k = 0; k < kFinals; ++k) o.last_row[k] = o.final_row[k] + rows[kFinalSets[k]];
+}
+
 inline float Mixed(Online& o) {
   const OnlineShape& shape = o.shape;
-  for (int64_t k = 0; k < shape.sets; ++k) {
-    // A row that was never visited is the row of its parent. The first set has one row, and no parent.
-    o.used[k] = o.memory.visited[o.row[k]] || !k ? o.memory.weights + o.row[k] * shape.inputs : o.used[o.parent[k]];
-    o.logit[k] = Dot(o.used[k], o.x, shape.inputs);
-  }
   for (int64_t k = shape.sets; k < shape.set_lanes; ++k) o.logit[k] = 0.0f;
   for (int64_t k = 0; k < shape.set_lanes; k += kLane) {
     const Floats logit = Between(Load(o.logit + k), -kRange, kRange);
@@ -285,12 +330,12 @@ inline float Mixed(Online& o) {
   return Sum(last) * (1.0f / kFinals);
 }
 
-inline float Refined(Online& o, float mixed, int longest) {
+inline float Refined(Online& o, float mixed) {
   const float z = Between(All(mixed * (1.0f / kRefineWidth)), -kRefineEdge, kRefineEdge)[0] + kRefineSteps / 2;
   const int step = static_cast<int>(z);
   o.fraction = z - static_cast<float>(step);
   const uint32_t name = o.tree.names[o.node], spelled = o.tree.names[2 * o.tree.nodes + o.node];
-  const uint32_t guessed = longest < 0 ? 0u : 1u + static_cast<uint32_t>(o.guess[longest]);
+  const uint32_t guessed = o.longest < 0 ? 0u : 1u + static_cast<uint32_t>(o.guess[o.longest]);
   const uint32_t places[kRefinements] = {name, Mix(o.token1, name), Mix(Mix(o.token1, o.token2), name),
                                          Mix(guessed, name), Mix(o.word, spelled)};
   float sum = 0.0f;
@@ -302,29 +347,8 @@ inline float Refined(Online& o, float mixed, int longest) {
   return kMixedShare * Sigmoid(All(mixed))[0] + (1.0f - kMixedShare) / kRefinements * sum;
 }
 
-float Predict(Online& o, int32_t node) {
-  if (o.located[o.next_at].node != node) Locate(o, node);
-  o.found_at = o.next_at;
-  o.next_at = 1 - o.next_at;
-  o.node = node;
-  o.zone = o.tree.spelled[node];
-  const int64_t n = o.shape.neurons, sources = 3 + (o.shape.log_lists >= 0) + o.shape.runs;
-  Terms terms;
-  int hits = 0;
-  const int seen = ReadCells(o, terms, hits);
-  if (o.shape.log_lists >= 0) ReadLists(o, terms);
-  const int64_t logs = sources * n + kMatches + kRecencies, whole = (logs + kLane - 1) / kLane * kLane;
-  float centred[kMatches];
-  const int longest = ReadMatches(o, terms, sources * n, centred);
-  ReadRecent(o, terms, sources * n + kMatches);
-  for (int64_t i = logs; i < whole; ++i) terms.Set(i, 1.0f, 1.0f);
-  for (int64_t i = 0; i < whole; i += kLane) Store(o.x + i, Log(Load(terms.above + i) / Load(terms.below + i)));
-  for (int m = 0; m < kMatches; ++m) o.x[logs + m] = centred[m];
-  o.x[logs + kMatches] = kBias;
-  for (int64_t i = logs + kMatches + 1; i < o.shape.inputs; ++i) o.x[i] = 0.0f;
-  const int match = longest < 0 ? 0 : (1 + o.expected[longest]) * 16 + o.match_step[longest];
-  ChooseRows(o, hits, seen, match + 48 * o.zone);
-  const float one = Refined(o, Mixed(o), longest);
+float Finish(Online& o) {
+  const float one = Refined(o, Mixed(o));
   return Between(All(one), kLeast, 1.0f - kLeast)[0];
 }
 
@@ -336,11 +360,11 @@ inline void MoveMap(float* map, float target) {
   if (visits < kMapLimit) map[1] = visits + 1.0f;
 }
 
-inline void LearnCells(Online& o, int bit) {
+inline void LearnCells(Online& o, const Part& part, int bit) {
   const Located& here = o.located[o.found_at];
   const uint32_t tick = o.now >> kTickLog;
   const float target = static_cast<float>(bit);
-  for (int64_t c = 0; c < o.shape.neurons; ++c) {
+  for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
     if (o.map[c]) MoveMap(o.map[c], target);
     if (o.run_map[c]) MoveMap(o.run_map[c], target);
     uint32_t* cell = o.cell[c];
@@ -362,8 +386,8 @@ inline void LearnCells(Online& o, int bit) {
   }
 }
 
-inline void LearnLists(Online& o, int bit) {
-  for (int64_t c = 0; c < o.shape.neurons; ++c) {
+inline void LearnLists(Online& o, const Part& part, int bit) {
+  for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
     for (uint32_t left = o.alive[c]; left; left &= left - 1) {
       const int i = __builtin_ctz(left);
       if (o.tree.bit[o.listed[c][i] + o.depth] != bit) o.alive[c] &= static_cast<uint8_t>(~(1u << i));
@@ -391,8 +415,7 @@ inline void LearnNode(Online& o, int bit) {
   }
 }
 
-void Learn(Online& o, int bit) {
-  const OnlineShape& shape = o.shape;
+inline void LearnFinals(Online& o, int bit) {
   const float target = static_cast<float>(bit);
   for (float* map : o.refine) {
     float& cell = map[o.fraction > 0.5f];
@@ -401,25 +424,30 @@ void Learn(Online& o, int bit) {
   for (int k = 0; k < kFinals; ++k) {
     uint32_t& visits = o.memory.final_visits[o.last_row[k]];
     const float rate = kFinalRateLeast + kFinalRateMore * kFinalRateHalf / (kFinalRateHalf + static_cast<float>(visits));
-    Move(o.memory.finals + o.last_row[k] * shape.set_lanes, o.logit, (target - o.last_one[k]) * rate, shape.set_lanes);
+    Move(o.memory.finals + o.last_row[k] * o.shape.set_lanes, o.logit, (target - o.last_one[k]) * rate, o.shape.set_lanes);
     if (visits < kCountMost) ++visits;
   }
-  // Parents move after their children: a row that was never visited begins as its parent was when it predicted.
-  for (int64_t k = shape.sets - 1; k >= 0; --k) {
-    uint8_t& visited = o.memory.visited[o.row[k]];
+}
+
+void Learn(Online& o, const Part& part, int bit) {
+  const OnlineShape& shape = o.shape;
+  for (int64_t k = part.set; k < part.last_set; ++k) {
     float* w = o.memory.weights + o.row[k] * shape.inputs;
-    if (w != o.used[k]) std::memcpy(w, o.used[k], sizeof(float) * shape.inputs);
-    visited = 1;
-    Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, target - o.one[k], shape.inputs);
+    if (w != o.used[k]) std::memcpy(w, o.begun[k], sizeof(float) * shape.inputs);
+    o.memory.visited[o.row[k]] = 1;
+    Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, static_cast<float>(bit) - o.one[k], shape.inputs);
   }
-  LearnNode(o, bit);
-  if (shape.log_lists >= 0) LearnLists(o, bit);
-  LearnCells(o, bit);
+  if (part.first) {
+    LearnFinals(o, bit);
+    LearnNode(o, bit);
+  }
+  if (shape.log_lists >= 0) LearnLists(o, part, bit);
+  LearnCells(o, part, bit);
 }
 
 }  // namespace
 
-extern const OnlineKernel WNN_ONLINE_KERNEL{Locate, Fetch, Predict, Learn};
+extern const OnlineKernel WNN_ONLINE_KERNEL{Locate, Fetch, Read, Weigh, Finish, Learn};
 
 }  // namespace chain
 }  // namespace wnn

@@ -10,6 +10,7 @@
 
 #include "chain_fields.h"
 #include "chain_online.h"
+#include "chain_team.h"
 
 namespace wnn {
 namespace chain {
@@ -35,9 +36,10 @@ struct OnlineText {
 class OnlineReader {
  public:
   OnlineReader(const Tree& tree, const Neurons& neurons, const TextFields& fields, const OnlineMemory& memory,
-               const OnlineShape& shape, const int32_t* sets, const OnlineText& text, bool learn)
+               const OnlineShape& shape, const int32_t* sets, const OnlineText& text, bool learn, int threads)
       : neurons_(neurons), fields_(fields), text_(text), kernel_(BestOnlineKernel()), learn_(learn),
-        online_(std::make_unique<Online>()) {
+        online_(std::make_unique<Online>()),
+        team_(static_cast<int>(std::min<int64_t>(threads, shape.neurons)), [this](int part) { Work(part); }) {
     Online& o = *online_;
     std::memset(&o, 0, sizeof(o));
     o.tree = tree;
@@ -45,6 +47,7 @@ class OnlineReader {
     o.memory = memory;
     o.shape = shape;
     o.set = sets;
+    o.learns = learn;
     int64_t row = 0;
     for (int64_t k = 0; k < shape.sets; ++k) {
       o.first_row[k] = row;
@@ -57,18 +60,22 @@ class OnlineReader {
       o.final_row[k] = row;
       row += kSetRows[kFinalSets[k]];
     }
+    o.part_count = team_.size();
+    for (int64_t p = 0, all = o.part_count; p < all; ++p)
+      o.parts[p] = {shape.neurons * p / all, shape.neurons * (p + 1) / all, shape.sets * p / all,
+                    shape.sets * (p + 1) / all, !p, 0, 0};
   }
 
   bool learns() const { return learn_; }
 
   // Prepares for the next token: finds the matches, hashes its contexts, and finds what the lists expect.
   void Begin() {
+    team_.Wait();
     Online& o = *online_;
-    uint32_t fields[kFieldRows];
-    fields_.Read(fields);
+    uint32_t* fields = seen_;
+    fields_.Read(seen_);
     for (int m = 0; m < kMatches; ++m) BeginMatch(m);
     FillMatched(fields);
-    for (int64_t c = 0; c < neurons_.count; ++c) o.context[c] = HashFields(neurons_, c, fields);
     // Rows of the weights. The lexicon's entries may be any numbers.
     o.class1 = std::min(fields[kFieldClass61], static_cast<uint32_t>(kClasses - 1));
     o.class2 = std::min(fields[kFieldClass62], static_cast<uint32_t>(kClasses - 1));
@@ -81,31 +88,32 @@ class OnlineReader {
     o.byte_before = fields[kFieldBytes2] >> 8;
     o.now = text_.position[0];
     o.located[0].node = o.located[1].node = -1;
-    if (o.shape.log_lists >= 0) BeginLists();
-    kernel_.locate(o, 0);
+    Start(Job::kBegin, 0);
   }
 
   void Fetch(int32_t node) const { kernel_.fetch(*online_, node); }
-  void Next(int32_t node) { kernel_.locate(*online_, node); }
 
-  float Predict(int32_t node, int depth) {
-    online_->depth = depth;
-    online_->narrowed = learn_;
-    return kernel_.predict(*online_, node);
+  // A reader that learns finds the cells of the next node before it learns the bit of this one.
+  void Next(int32_t node) {
+    next_ = node;
+    if (!learn_) Start(Job::kLocate, node);
   }
 
-  float Peek(int32_t node, int depth) {
-    online_->depth = depth;
-    online_->narrowed = false;
-    return kernel_.predict(*online_, node);
-  }
+  float Predict(int32_t node, int depth) { return At(node, depth, learn_); }
+  float Peek(int32_t node, int depth) { return At(node, depth, false); }
 
-  void Learn(int bit) { kernel_.learn(*online_, bit); }
+  void Learn(int bit) {
+    bit_ = bit;
+    Start(Job::kLearn, next_);
+    next_ = -1;
+  }
 
   // Remembers a token after it was read.
   void End(int32_t token) {
-    Online& o = *online_;
-    if (learn_ && o.shape.log_lists >= 0) EndLists(token);
+    if (learn_ && online_->shape.log_lists >= 0) {
+      token_ = token;
+      Start(Job::kEnd, -1);
+    }
     uint32_t* position = text_.position;
     const uint32_t room = static_cast<uint32_t>(text_.room);
     text_.text[position[0] % room] = token;  // if the room is full, it replaces the oldest token
@@ -120,6 +128,57 @@ class OnlineReader {
   }
 
  private:
+  enum class Job { kBegin, kLocate, kRead, kWeigh, kLearn, kEnd };
+
+  // Begins a job of all parts. `next` is the node of the next Predict, or negative if that is not known.
+  void Start(Job job, int32_t next) {
+    team_.Wait();
+    job_ = job;
+    if (next >= 0) online_->located[online_->next_at].node = next;
+    at_ = next;
+    team_.Start();
+  }
+
+  void Work(int index) {
+    Online& o = *online_;
+    Part& part = o.parts[index];
+    switch (job_) {
+      case Job::kBegin:
+        for (int64_t c = part.neuron; c < part.last_neuron; ++c) o.context[c] = HashFields(neurons_, c, seen_);
+        if (o.shape.log_lists >= 0) BeginLists(part);
+        break;
+      case Job::kRead:
+        kernel_.read(o, part);
+        break;
+      case Job::kWeigh:
+        kernel_.weigh(o, part);
+        break;
+      case Job::kEnd:
+        EndLists(part);
+        break;
+      default:
+        break;
+    }
+    if (at_ >= 0) kernel_.locate(o, part, at_);
+    if (job_ == Job::kLearn) kernel_.learn(o, part, bit_);
+  }
+
+  float At(int32_t node, int depth, bool narrowed) {
+    Online& o = *online_;
+    if (o.located[o.next_at].node != node) Start(Job::kLocate, node);
+    team_.Wait();
+    o.found_at = o.next_at;
+    o.next_at = 1 - o.next_at;
+    o.node = node;
+    o.depth = depth;
+    o.zone = o.tree.spelled[node];
+    o.narrowed = narrowed;
+    Start(Job::kRead, -1);
+    Start(Job::kWeigh, -1);
+    team_.Wait();
+    return kernel_.finish(o);
+  }
+
   // Finds an earlier place of the text after the same tokens as now: a table has the last place of each hash of some
   // last tokens. The match counts if at least those tokens agree.
   void BeginMatch(int m) {
@@ -166,14 +225,14 @@ class OnlineReader {
     return o.memory.lists + ((c << o.shape.log_lists) + place) * kListWords;
   }
 
-  void BeginLists() {
+  void BeginLists(const Part& part) {
     Online& o = *online_;
     uint32_t key[kMostNeurons];
-    for (int64_t c = 0; c < neurons_.count; ++c) {
+    for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
       o.list[c] = ListOf(c, key[c]);
       __builtin_prefetch(o.list[c]);
     }
-    for (int64_t c = 0; c < neurons_.count; ++c) {
+    for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
       o.alive[c] = 0;
       if (o.list[c][0] != (key[c] | 1)) continue;
       for (int i = 0; i < kListed; ++i) {
@@ -186,9 +245,9 @@ class OnlineReader {
     }
   }
 
-  // Moves a token to the front of the lists of all contexts.
-  void EndLists(int32_t token) {
-    for (int64_t c = 0; c < neurons_.count; ++c) {
+  // Moves the token to the front of the lists of the part's contexts.
+  void EndLists(const Part& part) {
+    for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
       uint32_t key;
       uint32_t* list = ListOf(c, key);
       if (list[0] != (key | 1)) {
@@ -196,7 +255,7 @@ class OnlineReader {
         list[0] = key | 1;
       }
       uint32_t* first = list + 1;
-      const uint32_t id = static_cast<uint32_t>(token);
+      const uint32_t id = static_cast<uint32_t>(token_);
       int i = 0;
       while (i < kListed && (first[i] & kListMost) && first[i] >> 8 != id) ++i;
       uint32_t count = 1;
@@ -213,6 +272,12 @@ class OnlineReader {
   const OnlineKernel& kernel_;
   bool learn_;
   std::unique_ptr<Online> online_;
+  // The job that the team does, and what it needs.
+  Job job_ = Job::kBegin;
+  int32_t at_ = -1, next_ = -1, token_ = 0;
+  int bit_ = 0;
+  uint32_t seen_[kFieldRows];
+  Team team_;  // last: its threads end before what they read
 };
 
 }  // namespace chain

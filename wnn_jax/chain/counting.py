@@ -110,19 +110,16 @@ def _shared(network: Network, slots, block: Callable[[list[int]], Followers], lo
     """Fills the rows on all devices of a mesh; returns all slots on one device, and all discounts."""
     rows, devices = len(lost), mesh.devices.size
     each = -(-rows // devices)
-    spread, whole = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
     mine = [d for d, one in enumerate(mesh.devices.flat) if one.process_index == jax.process_index()]
-    shape = (devices * each, *slots.shape[1:])
+    shape = devices * each, *slots.shape[1:]
     slots.delete()
-    filled = jax.jit(lambda: jnp.zeros(shape, jnp.uint32), out_shardings=spread)()
+    filled = _empty(mesh, shape)()
 
     def placed(x: np.ndarray):
-        return jax.make_array_from_process_local_data(
-            spread, x, (len(x) // len(mine) * devices, *x.shape[1:])
-        )
+        whole = len(x) // len(mine) * devices, *x.shape[1:]
+        return jax.make_array_from_process_local_data(NamedSharding(mesh, PartitionSpec(AXIS)), x, whole)
 
-    alike = jax.jit(lambda x: x, out_shardings=whole)
-    network = jax.tree.map(lambda x: alike(np.asarray(x)), network)
+    network = jax.tree.map(lambda x: _alike(mesh)(np.asarray(x)), network)
     chosen = [d + devices * k for d in mine for k in range(each)]
     views = placed(np.asarray(network.view)[np.minimum(chosen, rows - 1)])
     for first in range(0, each, _BLOCK):
@@ -135,13 +132,24 @@ def _shared(network: Network, slots, block: Callable[[list[int]], Followers], lo
     return _gathered(filled, rows, mesh), np.asarray(_gathered(discounts, rows, mesh))
 
 
+@functools.cache
+def _empty(mesh, shape: tuple[int, ...]):
+    spread = NamedSharding(mesh, PartitionSpec(AXIS))
+    return jax.jit(lambda: jnp.zeros(shape, jnp.uint32), out_shardings=spread)
+
+
+@functools.cache
+def _alike(mesh):
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+
 def _gathered(x, rows: int, mesh) -> jax.Array:
     """Returns the rows of all devices in their order, on one device of this process."""
-    devices = mesh.devices.size
-
-    def ordered(x):
-        return x.reshape(devices, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)[:rows]
-
     if jax.process_count() == 1:
-        return jax.jit(ordered)(jax.device_put(x, mesh.devices.flat[0]))
-    return jax.jit(ordered, out_shardings=NamedSharding(mesh, PartitionSpec()))(x).addressable_data(0)
+        return _ordered(jax.device_put(x, mesh.devices.flat[0]), mesh.devices.size, rows)
+    return _ordered(_alike(mesh)(x).addressable_data(0), mesh.devices.size, rows)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _ordered(x, devices: int, rows: int):
+    return x.reshape(devices, -1, *x.shape[1:]).swapaxes(0, 1).reshape(x.shape)[:rows]

@@ -53,6 +53,7 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.checks import Limits
+from wnn_jax.ram.backend import MOST_THREADS
 
 # A step of Adagrad moves a weight by at most the rate, so at rates of at most 1 no weight comes near to these
 # bounds, and sums of a few hundred products of such weights are finite.
@@ -62,6 +63,7 @@ SUM = Limits(least=0, most=1e30)
 # Beyond these numbers the nucleus and the divided log-odds are those of the bounds.
 TEMPERATURE = Limits(least=1e-6, most=1e3)
 TOP_P = Limits(least=1e-6, most=1)
+THREADS = Limits(least=1, most=MOST_THREADS)
 BLOCK = Limits(least=1, most=1 << 22)  # tokens in a call, for each of which a row of probabilities is kept
 _DRAWN = Limits(least=0, most=1 << 22)
 

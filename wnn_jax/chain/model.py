@@ -23,6 +23,7 @@ Source: M. Mahoney, "Adaptive weighing of context models for lossless data compr
 docs/semantics/chain.md
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -39,6 +40,7 @@ from wnn_jax.chain.memory import Memory
 from wnn_jax.chain.neurons import WORDS
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.chain.reader import BitCallback, M, Reading, ReadSettings
+from wnn_jax.ram import backend
 
 BLOCK = 16384  # tokens in a call; the compiled program reads every shorter text too
 DRAWN_BLOCK = 64
@@ -218,6 +220,7 @@ def _advance(network: Network, memory: Any, tokens, chance, count: int, block: i
         "chance": jnp.zeros((0, 0), jnp.float32) if chance is None else chance,
         "count": np.int32(count),
     }
+    settings = dataclasses.replace(settings, threads=backend.threads())
     sizes = {"block": block, "depth": network.tree.depth, "settings": settings}
     if settings.learn:
         return _read_learning(network, memory, **operands, **sizes)

@@ -124,6 +124,7 @@ class ReadSettings:
       temperature: divides the log-odds of every drawn turn.
       top_p: draws from the fewest most probable tokens that together have this probability.
       callback: the callback of ``decoded``.
+      threads: the number of threads of the native kernel of an online memory. It changes no number.
 
     Raises:
       ValueError: a number is out of range.
@@ -137,12 +138,14 @@ class ReadSettings:
     temperature: float = 1.0
     top_p: float = 1.0
     callback: BitCallback | None = None
+    threads: int = 1
 
     def __post_init__(self):
         checks.fields(
             self,
             temperature=given.TEMPERATURE,
             top_p=given.TOP_P,
+            threads=given.THREADS,
         )
 
 
@@ -152,7 +155,9 @@ def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
     Source: docs/architecture.md
     """
     numbers: dict[str, int] = {"mode": Mode[settings.mode.upper()], "argmax": settings.argmax}
-    if not isinstance(memory, OnlineMemory):
+    if isinstance(memory, OnlineMemory):
+        numbers["threads"] = settings.threads
+    else:
         numbers["log_slots"] = memories.log_slots(memory)
     numbers["callback"] = settings.callback.address if settings.callback else 0
     rates = {"temperature": settings.temperature, "top_p": settings.top_p}

@@ -8,6 +8,9 @@ or ``metal`` for the native GPU kernels of a Mac. If it is not set, the native k
 are installed and JAX computes on the CPU; on a Mac they send large work to the GPU. The variable is read
 when a function is traced, so a function that is already compiled keeps its backend.
 
+The environment variable ``WNN_JAX_THREADS`` is the number of threads with which the native kernel of an
+online chain model reads, 1 if it is not set. The numbers are the same for any number of threads.
+
 Source: docs/architecture.md
 """
 
@@ -25,7 +28,8 @@ from wnn_jax.checks import Limits
 from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
-EDITION = 6  # edition of the kernels' arguments; metal_ext must have the same
+EDITION = 7  # edition of the kernels' arguments; metal_ext must have the same
+MOST_THREADS = 16
 MAX_WORDS = 32  # most words of input that the native kernels take: 1,024 bits
 
 
@@ -55,6 +59,22 @@ def chosen() -> str:
     if reason:
         return "xla"
     return forced or ("metal" if gpu else "cpu")
+
+
+def threads() -> int:
+    """Return the number of threads of an online chain model from ``WNN_JAX_THREADS``.
+
+    The threads wait for each other by looking again and again, so more of them than idle cores are slow.
+
+    Raises:
+      ValueError: the variable is no number from 1 to `MOST_THREADS`.
+
+    Source: docs/architecture.md
+    """
+    said = os.environ.get("WNN_JAX_THREADS") or "1"
+    if not said.isdecimal() or not 1 <= int(said) <= MOST_THREADS:
+        raise ValueError(f"WNN_JAX_THREADS={said!r} is no number of threads: use 1 to {MOST_THREADS}")
+    return int(said)
 
 
 @functools.cache
