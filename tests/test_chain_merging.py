@@ -44,7 +44,7 @@ documents = st.lists(st.lists(st.integers(0, V - 1), max_size=12) | spans, max_s
 
 
 @pytest.mark.parametrize("log_slots", [2, SMALL, LARGE])
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=8)
 @given(ours=documents, theirs=documents, which=st.integers(0, 9))
 def test_merged_and_forgotten_models_are_those_that_counted_so(log_slots, ours, theirs, which):
     model, both = base(log_slots), [*ours, *theirs]

@@ -63,7 +63,7 @@ def books(
     lost, spills = backend.zeros((*slots.shape[:3], 2)), []
     for first in range(0, rows, _BLOCK):
         chosen = range(first, min(first + _BLOCK, rows))
-        found = static_cells.stacked([followers(c) for c in chosen], size, [discounts[c] for c in chosen])
+        found = static_cells.stacked([followers(c) for c in chosen], size, discounts[list(chosen)])
         lost, spill = _block(wiring, slots, lost, first, found)
         spills.append(spill)
     longest = max(int(np.count_nonzero(one[..., 1], axis=1).max()) for one in spills)

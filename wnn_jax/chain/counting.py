@@ -59,12 +59,11 @@ def fill(
 
     def block(chosen: list[int]) -> Followers:
         found = [followers(c) if c < rows else _NOTHING for c in chosen]
-        cut = [static_cells.discounts(one[2]) if discounts is None else lost[min(c, rows - 1)]
-               for c, one in zip(chosen, found, strict=True)]  # fmt: skip
-        for c, one in zip(chosen, cut, strict=True):
-            if c < rows:
-                lost[c] = one
-        return static_cells.stacked(found, size, cut)
+        if discounts is None:
+            for c, one in zip(chosen, found, strict=True):
+                if c < rows:
+                    lost[c] = static_cells.discounts(one[2])
+        return static_cells.stacked(found, size, lost[np.minimum(chosen, rows - 1)])
 
     network = static_inputs.wired(network)
     if mesh is not None:

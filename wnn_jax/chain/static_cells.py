@@ -61,15 +61,20 @@ def followers(hashes: np.ndarray, tokens: np.ndarray, longer: np.ndarray | None 
     return ledger.followers(ledger.entries(hashes, tokens, longer), longer is not None)
 
 
-def stacked(found: Sequence[Rows], size: int, lost: Sequence[np.ndarray]) -> Followers:
-    """Returns the `Followers` of some neurons, padded to ``size``, with the discounts ``lost`` of each.
+def stacked(found: Sequence[Rows], size: int, lost: np.ndarray) -> Followers:
+    """Returns the `Followers` of some neurons.
+
+    Args:
+      found: the contexts, tokens and counts of each of the b neurons.
+      size: U, to which they are padded.
+      lost: ``uint32 [b, 3]``, the discounts.
 
     Source: docs/semantics/chain_static.md
     """
     contexts, followed, counts = (
         np.stack([np.pad(one[k], (0, size - len(one[k]))) for one in found]) for k in range(3)
     )
-    return Followers(contexts, followed, counts, np.stack(lost))
+    return Followers(contexts, followed, counts, lost)
 
 
 def discounts(counts: np.ndarray) -> np.ndarray:
