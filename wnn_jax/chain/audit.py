@@ -27,7 +27,7 @@ _SPILL = 1 << 12  # cells of a row's spill for which there is room at first
 
 
 class Books(NamedTuple):
-    """What a static model must know besides its cells to be merged and to forget.
+    """The ledger of a static model, and the numbers that its cells cannot tell.
 
     Attributes:
       ledger: what was counted.
