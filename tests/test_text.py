@@ -110,12 +110,12 @@ def test_overlapping_splits_are_refused(path, tmp_path):
         text.load(text.TextConfig(str(path), "bytes", eval_corpus=str(short)))
 
 
-def test_window_hashes_find_every_place():
+def testwindow_hashes_find_every_place():
     data = bytes(np.random.default_rng(0).integers(256, size=500, dtype=np.uint8))
     for size in (1, 2, 3, 100, 493):
-        hashes = overlap._window_hashes(data, size)
+        hashes = overlap.window_hashes(data, size)
         assert len(hashes) == 500 - size + 1
-        assert np.array_equal(overlap._window_hashes(data[7 : 7 + size], size)[:1], hashes[7:8])
+        assert np.array_equal(overlap.window_hashes(data[7 : 7 + size], size)[:1], hashes[7:8])
 
 
 def test_clear_errors(path, tmp_path):
