@@ -119,7 +119,7 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
     Source: docs/architecture.md; WikiText-2: Merity et al. 2016, "Pointer Sentinel Mixture Models".
     """
     if shards.is_folder(config.corpus):
-        return _in_memory(_sharded(config))
+        return in_memory(_sharded(config))
     tokenizer, train_tokens = config.tokenizer, config.train_tokens
     if any(tokenizers.is_token_file(name) for name in (config.corpus, config.eval_corpus) if name):
         return _token_files(config)
@@ -186,9 +186,15 @@ def _sharded(config: TextConfig) -> ShardedCorpus:
     return found._replace(train=found.train.first(size))
 
 
-def _in_memory(found: ShardedCorpus) -> Corpus:
-    train, validation, test = (np.asarray(x) for x in found[:3])
-    return Corpus(train, validation, test, found.tokenizer, found.description)
+def in_memory(corpus: Corpus | ShardedCorpus) -> Corpus:
+    """Return a corpus with all its ids in memory.
+
+    Source: docs/architecture.md.
+    """
+    if isinstance(corpus, Corpus):
+        return corpus
+    train, validation, test = (np.asarray(x) for x in corpus[:3])
+    return Corpus(train, validation, test, corpus.tokenizer, corpus.description)
 
 
 def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
