@@ -4,11 +4,16 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import hypothesis
 import jax
 import numpy as np
 import pytest
+from commands import call, rows_of
 from hypothesis import strategies as st
 
 from wnn_jax import chain
@@ -297,3 +302,80 @@ def test_ids_outside_the_vocabulary_are_refused(made):
     network = chain.build(MODELS["online"], stored)
     with pytest.raises(ValueError, match=f"token 300 at place {len(stored.train)} is outside the 256 ids"):
         chain.evaluate(jax.random.key(0), MODELS["online"], wrong, network=network)
+
+
+def test_the_commands_make_shards_and_read_them(rows, tmp_path):
+    flags = [f"--source={rows}", "--tokenizer=bytes", "--test_share=0.2", f"--folder={tmp_path / 'out'}"]
+    done = call("shards", *flags, "--shard_tokens=3000")
+    assert done.returncode == 0, done.stderr
+    totals = shards.about(tmp_path / "out")["totals"]
+    for name in documents.SPLITS:
+        line = next(line for line in done.stdout.splitlines() if line.startswith(name))
+        sizes = [int(x.replace(",", "")) for x in line.split()[1:]]
+        assert sizes == [totals[name][key] for key in ("documents", "words", "bytes", "tokens")]
+    quick = ["--memory_mib=4", "--chunk=500", "--neurons=node,node token1", "--noaccuracy", "--preset=fast"]
+    corpus = [f"--corpus={tmp_path / 'out'}", "--train_tokens=2000"]
+    for name, more in (("stored", ["--nokneser_ney"]), ("held", [])):
+        read = call("chain", *corpus, *quick, *more, f"--workdir={tmp_path / name}")
+        assert read.returncode == 0, read.stderr
+    stored, held = ({row["row"]: row for row in rows_of(tmp_path / name)} for name in ("stored", "held"))
+    assert {"uniform", "unigram (add 0.1)", "chain, fast"} == set(stored) < set(held)
+    for name in stored:
+        assert stored[name]["ce"] == held[name]["ce"]
+        words = totals["test"]["words"]
+        sum_of_nats = held[name]["ce"] * totals["test"]["tokens"]
+        assert held[name]["word_ppl"] == pytest.approx(np.exp(sum_of_nats / words))
+    bad = call("shards", "--folder=x")
+    assert bad.returncode == 2
+    assert "--source names no file" in bad.stderr
+
+
+def child(*arguments):
+    script = pathlib.Path(__file__).with_name("shards_memory.py")
+    return subprocess.Popen([sys.executable, str(script), *map(str, arguments)], stderr=subprocess.PIPE)
+
+
+def until(process, ready):
+    """Wait until something is there, which a process makes, or until the process ends."""
+    while process.poll() is None and not ready():
+        time.sleep(0.02)
+    return process.poll() is None
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit counts what Linux counts")
+def test_a_corpus_larger_than_its_memory_is_trained_killed_and_resumed(tmp_path):
+    rng = np.random.default_rng(0)
+    words = np.array(["tables", "read", "bits", "and", "write", "cells.", "of", "trees,", "then"])
+    source, folder, limit = tmp_path / "rows.jsonl", tmp_path / "shards", 200
+    with source.open("w") as file:
+        for i in range(300):
+            file.write(json.dumps({"text": f"{i} " + " ".join(rng.choice(words, 6000))}) + "\n")
+    config = config_of(source, test_share=0.02, validation_share=0, shard_tokens=1 << 19)
+    corpus = sharding.write(folder, config)
+    assert len(corpus.train) > 8_000_000
+    working = child(folder, tmp_path / "resume", tmp_path / "stored.npy", limit, "stored")
+    assert until(working, (tmp_path / "resume" / "steps" / "2").exists), working.stderr.read().decode()
+    working.send_signal(signal.SIGKILL)
+    working.wait()
+    again = child(folder, tmp_path / "resume", tmp_path / "stored.npy", limit, "stored")
+    assert again.wait() == 0, again.stderr.read().decode()
+    # The same ids in memory: within the limit they do not fit, and without it they give the same bits.
+    held = child(folder, tmp_path / "held", tmp_path / "held.npy", limit, "held")
+    assert held.wait() != 0
+    assert "Unable to allocate" in held.stderr.read().decode()
+    free = child(folder, tmp_path / "free", tmp_path / "held.npy", 0, "held")
+    assert free.wait() == 0, free.stderr.read().decode()
+    np.testing.assert_array_equal(np.load(tmp_path / "stored.npy"), np.load(tmp_path / "held.npy"))
+
+
+def test_making_shards_survives_a_kill(rows, made, tmp_path):
+    flags = [f"--source={rows}", "--tokenizer=bytes", "--test_share=0.2", "--validation_share=0.1"]
+    command = [sys.executable, "-m", "experiments.shards", *flags, "--shard_tokens=2000"]
+    command.append(f"--folder={tmp_path / 'out'}")
+    working = subprocess.Popen(command, stderr=subprocess.PIPE)
+    until(working, (tmp_path / "out" / shards.shard_name(0)).exists)
+    working.send_signal(signal.SIGKILL)
+    working.wait()
+    sharding.write(tmp_path / "out", config_of(rows))
+    assert contents(tmp_path / "out") == contents(made)
