@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -347,13 +348,13 @@ def until(process, ready):
 def test_a_corpus_larger_than_its_memory_is_trained_killed_and_resumed(tmp_path):
     rng = np.random.default_rng(0)
     words = np.array(["tables", "read", "bits", "and", "write", "cells.", "of", "trees,", "then"])
-    source, folder, limit = tmp_path / "rows.jsonl", tmp_path / "shards", 200
+    source, folder, limit = tmp_path / "rows.jsonl", tmp_path / "shards", 192
     with source.open("w") as file:
-        for i in range(300):
+        for i in range(200):
             file.write(json.dumps({"text": f"{i} " + " ".join(rng.choice(words, 6000))}) + "\n")
     config = config_of(source, test_share=0.02, validation_share=0, shard_tokens=1 << 19)
     corpus = sharding.write(folder, config)
-    assert len(corpus.train) > 8_000_000
+    assert len(corpus.train) > 5_000_000
     working = child(folder, tmp_path / "resume", tmp_path / "stored.npy", limit, "stored")
     assert until(working, (tmp_path / "resume" / "steps" / "2").exists), working.stderr.read().decode()
     working.send_signal(signal.SIGKILL)
@@ -363,7 +364,7 @@ def test_a_corpus_larger_than_its_memory_is_trained_killed_and_resumed(tmp_path)
     # The same ids in memory: within the limit they do not fit, and without it they give the same bits.
     held = child(folder, tmp_path / "held", tmp_path / "held.npy", limit, "held")
     assert held.wait() != 0
-    assert "Unable to allocate" in held.stderr.read().decode()
+    assert re.search("allocate|bad_alloc|RESOURCE_EXHAUSTED", held.stderr.read().decode())
     free = child(folder, tmp_path / "free", tmp_path / "held.npy", 0, "held")
     assert free.wait() == 0, free.stderr.read().decode()
     np.testing.assert_array_equal(np.load(tmp_path / "stored.npy"), np.load(tmp_path / "held.npy"))

@@ -11,6 +11,7 @@ import dataclasses
 import glob
 import hashlib
 import json
+import os
 import pathlib
 import sysconfig
 from collections.abc import Iterator
@@ -80,9 +81,9 @@ def is_source(corpus: str) -> bool:
 
     Source: docs/architecture.md.
     """
-    path = pathlib.Path(corpus)
-    named = corpus == _STDLIB or corpus.startswith(_HUB) or path.suffix in (".jsonl", ".parquet")
-    return named or "*" in corpus or path.is_dir()
+    ending = pathlib.Path(corpus).suffix
+    named = corpus == _STDLIB or corpus.startswith(_HUB) or ending in (".jsonl", ".parquet")
+    return named or "*" in corpus or os.path.isdir(corpus)
 
 
 def found(config: SourceConfig) -> list[Source]:

@@ -143,9 +143,10 @@ class _Writer:
             sample: list[str] = []
             room = shards.SAMPLE if self.config.tokenizer.startswith("bpe") else 0
             found = held_out.collect(self._held_out(sample, room))
-            files.write(
-                self.root / shards.SAMPLED, files.seal("sample", SCHEMA, "".join(sample)[:room].encode())
-            )
+            # The tokenizer must not learn from lines that held-out documents have too.
+            learnt = (held_out.kept(found, text, "drop", "")[0] for text in sample)
+            body = "".join(text + self.end for text in learnt if text)[:room].encode()
+            files.write(self.root / shards.SAMPLED, files.seal("sample", SCHEMA, body))
             body = len(found.lines).to_bytes(8, "little") + b"".join(x.astype("<u8").tobytes() for x in found)
             files.write(kept, files.seal("held-out", SCHEMA, body))
         body = files.opened("held-out", SCHEMA, files.read(kept, _MOST_HELD), str(kept))
@@ -163,8 +164,8 @@ class _Writer:
             if self.split(text) != "train":
                 yield text
             elif room > 0:
-                sample.append(text + self.end)
-                room -= len(sample[-1])
+                sample.append(text)
+                room -= len(text)
 
     def shards(self) -> dict[str, Any]:
         """Makes the shards that are missing, and returns the sums of all."""

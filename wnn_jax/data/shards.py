@@ -13,6 +13,7 @@ Source: docs/architecture.md.
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 from typing import Any, Literal, NamedTuple
 
@@ -119,7 +120,7 @@ def is_folder(path: str | pathlib.Path) -> bool:
 
     Source: docs/architecture.md.
     """
-    return pathlib.Path(path, BEGUN).is_file()
+    return os.path.isfile(pathlib.Path(path, BEGUN))
 
 
 def opened(path: pathlib.Path, kind: str) -> dict[str, Any]:
