@@ -284,17 +284,41 @@ MODELS = {
 }
 
 
+def both_ways(folder):
+    """Return the beginning of a corpus on the disk, and the same in memory."""
+    stored = shards.read(folder)
+    stored = stored._replace(train=stored.train.first(1500), test=stored.test.first(300))
+    return stored, text.in_memory(stored)
+
+
 @pytest.mark.usefixtures("small_windows")
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_model_of_shards_is_the_model_of_the_text_in_memory(made, kind):
-    stored = shards.read(made)
-    stored = stored._replace(train=stored.train.first(1500), test=stored.test.first(300))
-    held = text.Corpus(*(np.asarray(x) for x in stored[:3]), stored.tokenizer, "")
+    stored, held = both_ways(made)
     key = jax.random.key(0)
     ours, theirs = (chain.evaluate(key, MODELS[kind], corpus) for corpus in (stored, held))
     np.testing.assert_array_equal(ours.nats, theirs.nats)
     for mine, whole in zip(jax.tree.leaves(ours.model), jax.tree.leaves(theirs.model), strict=True):
         np.testing.assert_array_equal(mine, whole)
+
+
+def test_a_run_on_the_disk_goes_on_in_memory(made, tmp_path):
+    (stored, held), key = both_ways(made), jax.random.key(0)
+    whole = chain.evaluate(key, MODELS["online"], held)
+
+    def stop(step):
+        if step.done > 1000:
+            raise Stopped
+
+    how = {"resume": tmp_path, "save_every": 1}
+    with pytest.raises(Stopped):
+        chain.evaluate(key, MODELS["online"], stored, **how, on_step=stop)
+    seen = []
+    done = chain.evaluate(key, MODELS["online"], held, **how, on_step=seen.append)
+    assert seen[0].done > 1000
+    np.testing.assert_array_equal(done.nats, whole.nats)
+    with pytest.raises(ValueError, match="other work, which differs in train"):
+        chain.evaluate(key, MODELS["online"], stored._replace(train=stored.train.first(1400)), **how)
 
 
 def test_ids_outside_the_vocabulary_are_refused(made):
