@@ -155,7 +155,7 @@ def fit_laws(
     tables.print_grid("floor + scale * tokens ^ -exponent", cells, columns)
     print(
         f"The losses at {run.target:,} tokens are extrapolated from {sizes[0]:,} to {sizes[-1]:,}. In "
-        "brackets: nine of ten draws of the scored text; whether the law holds so far, they do not say."
+        "brackets: nine of ten bootstrap draws; they do not say whether the law holds so far."
     )
     return laws
 

@@ -54,6 +54,15 @@ def test_the_interval_is_that_of_the_blocks():
     assert again == found
 
 
+def test_the_interval_holds_the_truth_where_losses_are_noisy():
+    rng, law, held = np.random.default_rng(2), growth.PowerLaw(2, 20, 0.25), 0
+    for i in range(40):
+        nats = law.at(SIZES)[:, None] + rng.normal(0, 0.02, (7, 1)) + rng.normal(0, 0.1, 400)
+        found = growth.extrapolate(jax.random.key(i), SIZES, nats, 1e6, blocks=20, draws=200)
+        held += found.loss_low <= law.at(1e6) <= found.loss_high
+    assert 28 <= held < 40
+
+
 def test_clear_errors():
     with pytest.raises(ValueError, match="3 numbers, and there are 2 sizes"):
         growth.power_law([1, 2], [3, 2])

@@ -43,8 +43,9 @@ class PowerLaw(NamedTuple):
 class Extrapolation(NamedTuple):
     """A power law that was fitted to measured losses, and what it says of a size that was not measured.
 
-    The intervals hold nine of ten bootstrap draws. They say how far the choice of the held-out text moves the
-    law. They do not say whether the law holds beyond the measured sizes.
+    The intervals hold nine of ten bootstrap draws. They say how far the choice of the held-out text, and the
+    distances of the losses from the law, move the law. They do not say whether the law holds beyond the
+    measured sizes.
 
     Attributes:
       law: the law of the mean losses.
@@ -98,7 +99,10 @@ def extrapolate(
 ) -> Extrapolation:
     """Fit a power law to mean losses, and bootstrap it over blocks of the held-out text.
 
-    A draw takes as many blocks as there are, with repetition, the same ones for every size.
+    A draw takes as many blocks as there are, with repetition, the same ones for every size. What they are
+    above or below the mean loss is added to the law, and so is, at each size, the distance of a random size's
+    mean loss from the law, times ``sqrt(P / (P - 3))``, because the three numbers of the law were fitted to
+    these losses. A law is fitted to each draw.
 
     Args:
       key: the random key of the draws.
@@ -112,7 +116,7 @@ def extrapolate(
     Raises:
       ValueError: there are fewer than three sizes or too few tokens, or a number is out of range.
 
-    Source: Efron and Tibshirani 1993, chapter 8 (blocks)
+    Source: Efron and Tibshirani 1993, chapters 8 (blocks) and 9 (residuals)
     """
     sizes, nats = _checked(sizes, nats)
     checks.integer("blocks", blocks, Limits(least=2, most=nats.shape[1]))
@@ -121,9 +125,12 @@ def extrapolate(
     length = nats.shape[1] // blocks
     means = nats[:, : blocks * length].reshape(len(sizes), blocks, length).mean(axis=2)
     chosen = np.asarray(jax.random.randint(key, (draws, blocks), 0, blocks, np.int32))
-    drawn = _fit(sizes, np.stack([row[chosen].mean(axis=1) for row in means], axis=1))
+    moved = np.stack([row[chosen].mean(axis=1) - row.mean() for row in means], axis=1)
     whole = nats.mean(axis=1)
     law = PowerLaw(*(float(x[0]) for x in _fit(sizes, whole[None])))
+    rest = (whole - law.at(sizes)) * np.sqrt(len(sizes) / max(len(sizes) - 3, 1))
+    places = jax.random.randint(jax.random.fold_in(key, 1), moved.shape, 0, len(sizes), np.int32)
+    drawn = _fit(sizes, np.maximum(law.at(sizes) + moved + rest[np.asarray(places)], 0.0))
     said = drawn[0] + drawn[1] * float(target) ** -drawn[2]
     ends = [[float(np.percentile(x, end)) for x in (*drawn, said)] for end in _INTERVAL]
     return Extrapolation(

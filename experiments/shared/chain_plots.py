@@ -124,7 +124,10 @@ def growth(
         axes.errorbar([law.target], [law.loss], whiskers, color=color, capsize=3, linewidth=1)
         below.plot(sizes, microseconds[name], **look)
     axes.set_xscale("log")
-    axes.axvspan(sizes[-1], axes.get_xlim()[1], color="0.95", zorder=0)
+    target = next(iter(laws.values())).target
+    end = 2 * max(target, sizes[-1])
+    axes.axvspan(sizes[-1], end, color="0.95", zorder=0)
+    axes.set_xlim(sizes[0] / 1.5, end)
     axes.set(ylabel="cross-entropy (nats a token)")
     axes.set_title(
         "Loss against training text; dashes are power laws, grey is extrapolated", fontsize="medium"
@@ -132,6 +135,5 @@ def growth(
     below.set(xlabel="training tokens", ylabel="microseconds a\ntraining token", yscale="log")
     for panel in (axes, below):
         panel.grid(alpha=0.3)
-    target = next(iter(laws.values())).target
     axes.legend(title=f"model: extrapolated to {target:,.0f} tokens")
     plots.save(figure, path)
