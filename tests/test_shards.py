@@ -317,7 +317,7 @@ def test_a_run_on_the_disk_goes_on_in_memory(made, tmp_path):
     done = chain.evaluate(key, MODELS["online"], held, **how, on_step=seen.append)
     assert seen[0].done > 1000
     np.testing.assert_array_equal(done.nats, whole.nats)
-    with pytest.raises(ValueError, match="other work, which differs in train"):
+    with pytest.raises(ValueError, match="other work, which differs in network, train"):
         chain.evaluate(key, MODELS["online"], stored._replace(train=stored.train.first(1400)), **how)
 
 
