@@ -2,8 +2,8 @@
 
 python tests/shards_memory.py SHARDS RESUME RESULT MEBIBYTES {stored,held}
 
-The limit (RLIMIT_DATA, ``ulimit -d``) is set after a small corpus has been trained, so that it holds what a
-second run takes: its model, the copies of a save, and the corpus. 0 sets none.
+The limit (RLIMIT_DATA, ``ulimit -d``) is set after a small corpus has been trained, so that it holds what
+another run takes: its model, the copies of a save and of a restore, and the corpus. 0 sets none.
 """
 
 import dataclasses
@@ -39,7 +39,8 @@ def main(folder: str, resume: str, result: str, mebibytes: str, kind: str) -> No
     corpus, key = shards.read(folder), jax.random.key(0)
     small = corpus._replace(train=corpus.train.first(50_000), test=corpus.test.first(20_000))
     with tempfile.TemporaryDirectory() as place:
-        chain.evaluate(key, CONFIG, small, resume=place)
+        for _ in range(2):  # the second one restores, so that the threads that read exist before the limit
+            chain.evaluate(key, CONFIG, small, resume=place)
     if limit := int(mebibytes) << 20:
         resource.setrlimit(resource.RLIMIT_DATA, (used() + limit, used() + limit))
     taken = text.in_memory(corpus) if kind == "held" else corpus

@@ -372,17 +372,18 @@ def until(process, ready):
 def test_a_corpus_larger_than_its_memory_is_trained_killed_and_resumed(tmp_path):
     rng = np.random.default_rng(0)
     words = np.array(["tables", "read", "bits", "and", "write", "cells.", "of", "trees,", "then"])
-    source, folder, limit = tmp_path / "rows.jsonl", tmp_path / "shards", 192
+    source, folder, limit = tmp_path / "rows.jsonl", tmp_path / "shards", 256
     with source.open("w") as file:
-        for i in range(200):
+        for i in range(400):
             file.write(json.dumps({"text": f"{i} " + " ".join(rng.choice(words, 6000))}) + "\n")
     config = config_of(source, test_share=0.02, validation_share=0, shard_tokens=1 << 19)
     corpus = sharding.write(folder, config)
-    assert len(corpus.train) > 5_000_000
+    assert len(corpus.train) > 12_000_000
     working = child(folder, tmp_path / "resume", tmp_path / "stored.npy", limit, "stored")
     assert until(working, (tmp_path / "resume" / "steps" / "2").exists), working.stderr.read().decode()
     working.send_signal(signal.SIGKILL)
     working.wait()
+    shutil.copytree(tmp_path / "resume", tmp_path / "held")
     again = child(folder, tmp_path / "resume", tmp_path / "stored.npy", limit, "stored")
     assert again.wait() == 0, again.stderr.read().decode()
     # The same ids in memory: within the limit they do not fit, and without it they give the same bits.
