@@ -262,6 +262,7 @@ def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:
         np.asarray(scores.best),
         corpus.test,
         text.count_first(corpus, len(corpus.test)),
+        text.count_words(corpus, corpus.test),
     )
     right = metrics.bit_accuracy(np.exp(np.asarray(one)), np.asarray(task.evaluated.targets))
     return {**summary._asdict(), "bit_accuracy": right.tolist()}

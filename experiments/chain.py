@@ -20,10 +20,13 @@ from wnn_jax import chain, checks
 from wnn_jax import transformer as transformers
 from wnn_jax.checks import Limits
 from wnn_jax.data import text
+from wnn_jax.data.shards import ShardedCorpus
+from wnn_jax.data.tokens import Tokens
 from wnn_jax.gates import chain_scores, on_chain
 from wnn_jax.lm import bitwise, ngram
 from wnn_jax.saving import progress
 
+AnyCorpus = text.Corpus | ShardedCorpus
 PRESETS: dict[str, chain.ChainConfig | chain.MixtureConfig] = {
     "static": chain.STATIC,
     "fast": chain.FAST,
@@ -56,6 +59,8 @@ class Run:
         mixed. bytes_fast, bytes_best: online, for texts of bytes.
       accuracy: whether to find the most probable token at each scored place; without it the accuracy is
         unknown. It is not looked for in a mixture of two trees, where it takes hours.
+      kneser_ney: whether to count Kneser-Ney and its cache, which hold the whole training text in memory;
+        without them, the ids of a folder of shards stay on the disk.
       transformer_epochs: the most epochs of a small transformer that is trained for comparison; 0 trains
         none.
       gate_places: the number of scored places on which token and dual gates are evaluated.
@@ -72,6 +77,7 @@ class Run:
 
     preset: tuple[Preset, ...] = ("static", "fast")
     accuracy: bool = True
+    kneser_ney: bool = True
     transformer_epochs: int = 0
     gate_places: int = 512
     curve_points: int = 0
@@ -108,7 +114,7 @@ def main(options) -> None:
     if run.resume:
         progress.parts(run.resume, "chain")
     workdir = tables.make_workdir(options.common.workdir)
-    corpus = text.load(options.text)
+    corpus = text.opened(options.text)
     if not len(corpus.test):
         raise ValueError(f"{corpus.description} leaves no token to evaluate: give a longer test text")
     gating.check(chain_scores.CONTEXT, corpus.vocabulary)
@@ -120,7 +126,7 @@ def main(options) -> None:
     settings["chain"]["seed"] = seed
     results = tables.begin("chain", workdir, corpus, settings, seed)
     if run.ablate:
-        ablate(results, options, configs[run.preset[0]], corpus, workdir)
+        ablate(results, options, configs[run.preset[0]], text.in_memory(corpus), workdir)
     else:
         compare(results, options, configs, corpus, workdir)
     print(f"results in {workdir}")
@@ -145,20 +151,13 @@ def kind_of(config: chain.ChainConfig | chain.MixtureConfig) -> str:
     return "online" if config.mode == "online" else "in_context" if config.in_context else "static"
 
 
-def compare(results: tables.Results, options, configs, corpus: text.Corpus, workdir: pathlib.Path) -> None:
+def compare(results: tables.Results, options, configs, corpus: AnyCorpus, workdir: pathlib.Path) -> None:
     """Add the rows of all models and baselines, and draw them."""
     run, networks = options.run, {}
-    known = baselines.add(
-        results,
-        corpus,
-        orders=(5,),
-        cache=True,
-        more=lambda name: {"kind": "in_context" if "cache" in name else "static"},
-    )
+    cached = add_baselines(results, corpus, run.kneser_ney)
     if run.transformer_epochs:
-        add_transformer(results, corpus, options.common.seed, run.transformer_epochs)
+        add_transformer(results, text.in_memory(corpus), options.common.seed, run.transformer_epochs)
     curves, calibrations, done = {}, {}, None
-    cached = next(name for name in known if "cache" in name)
     for preset, config in configs.items():
         done = None  # frees the tables of the last model before the next one is made
         done = evaluate(options, preset, config, corpus, wire(config, corpus, networks))
@@ -167,14 +166,13 @@ def compare(results: tables.Results, options, configs, corpus: text.Corpus, work
         if done.reliability:
             calibrations[row_name(preset)] = done.reliability
         if options.gating.kinds and preset == "static":
-            add_gated(results, options, done, corpus)
+            add_gated(results, options, done, text.in_memory(corpus))
     results.print(KINDS)
     for row in results.rows:
         if row.get("tokens_per_second"):
             speeds = (f"{name} {speed:,.0f} tokens/s" for name, speed in row["tokens_per_second"].items())
             print(f"{row['row']}: {', '.join(speeds)}")
-    curves[cached] = known[cached].nats
-    chain_plots.along_text(workdir / "along_text.png", curves, grey=[cached])
+    chain_plots.along_text(workdir / "along_text.png", {**curves, **cached}, grey=[*cached])
     if calibrations:
         chain_plots.reliability(workdir / "reliability.png", calibrations)
     if run.checkpoint and done:
@@ -185,10 +183,33 @@ def compare(results: tables.Results, options, configs, corpus: text.Corpus, work
         config = next(iter(configs.values()))
         config = config.first if isinstance(config, chain.MixtureConfig) else config
         network = wire(config, corpus, networks)
-        draw_curve(results, workdir, chain.training_cost(config, network, corpus.train, run.curve_points))
+        draw_curve(results, workdir, chain.training_cost(config, network, corpus.train[:], run.curve_points))
 
 
-def wire(config, corpus: text.Corpus, made: dict[Any, chain.Network]) -> Any:
+def add_baselines(results: tables.Results, corpus: AnyCorpus, kneser_ney: bool) -> dict[str, np.ndarray]:
+    """Add the rows of the baselines, and return the nats of the best of them, by its name."""
+    if kneser_ney:
+        whole = text.in_memory(corpus)
+        more = lambda name: {"kind": "in_context" if "cache" in name else "static"}  # noqa: E731
+        known = baselines.add(results, whole, orders=(5,), cache=True, more=more)
+        return {name: guess.nats for name, guess in known.items() if "cache" in name}
+    counts, test = counted(corpus), corpus.test[:]
+    for name, guess in (
+        ("uniform", ngram.uniform(corpus.vocabulary, test)),
+        ("unigram (add 0.1)", ngram.frequencies(counts, test)),
+    ):
+        baselines.add_row(results, corpus, name, guess, kind="static")
+    return {}
+
+
+def counted(corpus: AnyCorpus) -> np.ndarray:
+    """Return how often each id occurs in the training text, ``int64 [V]``."""
+    windows = Tokens.of(corpus.train).windows()
+    counts = (np.bincount(window, minlength=corpus.vocabulary) for window in windows)
+    return sum(counts, np.zeros(corpus.vocabulary, np.int64))
+
+
+def wire(config, corpus: AnyCorpus, made: dict[Any, chain.Network]) -> Any:
     """Return the wiring of a model, or the two of a mixture; what two presets share is built once."""
     if isinstance(config, chain.MixtureConfig):
         return wire(config.first, corpus, made), wire(config.second, corpus, made)
@@ -196,7 +217,8 @@ def wire(config, corpus: text.Corpus, made: dict[Any, chain.Network]) -> Any:
     if key not in made:
         started = time.perf_counter()
         made[key] = chain.build(config, corpus)
-        bits = np.diff(np.asarray(made[key].tree.start))[corpus.train].mean()
+        turns, times = np.diff(np.asarray(made[key].tree.start)), counted(corpus)
+        bits = turns @ times / times.sum()
         neurons = len(config.described)
         print(
             f"token tree: {bits:.1f} turns a training token, built in {time.perf_counter() - started:.1f} s; "
@@ -205,7 +227,7 @@ def wire(config, corpus: text.Corpus, made: dict[Any, chain.Network]) -> Any:
     return made[key]
 
 
-def evaluate(options, preset: str, config, corpus: text.Corpus, network) -> chain.Evaluation[Any]:
+def evaluate(options, preset: str, config, corpus: AnyCorpus, network) -> chain.Evaluation[Any]:
     """Train and score one model, from the start or from saved progress."""
     run = options.run
     with bars.bar(preset, unit="token") as show:
@@ -226,11 +248,11 @@ def row_name(preset: str) -> str:
     return f"chain, {preset.replace('_', ' ')}"
 
 
-def add_model(results: tables.Results, corpus: text.Corpus, preset: str, config, done) -> None:
+def add_model(results: tables.Results, corpus: AnyCorpus, preset: str, config, done) -> None:
     """Add the row of one model, and for a single static one the rows of its counts without the readout."""
     kind = kind_of(config)
     if preset == "static":
-        for readout, nats in chain.unweighted(done.model, corpus).items():
+        for readout, nats in chain.unweighted(done.model, text.in_memory(corpus)).items():
             guess = ngram.Prediction(nats, np.full(len(nats), -1))
             baselines.add_row(results, corpus, f"the same counts, {readout}", guess, kind=kind)
     more = {"kind": kind, "tokens_per_second": done.tokens_per_second}

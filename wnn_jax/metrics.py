@@ -21,6 +21,8 @@ class Summary(NamedTuple):
       ppl: perplexity, ``exp(ce)``; infinite above 709 nats.
       accuracy: the share of tokens that were the model's best guess.
       bits_per_byte: the bits of all tokens, divided by the number of UTF-8 bytes that the tokens stand for.
+      word_ppl: perplexity of a word, the exponential of the nats of all tokens, divided by the number of
+        words of the raw text; NaN if the text has no word. It does not depend on the tokenizer.
 
     Source: docs/glossary.md
     """
@@ -29,9 +31,10 @@ class Summary(NamedTuple):
     ppl: float
     accuracy: float
     bits_per_byte: float
+    word_ppl: float
 
 
-def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, size: int) -> Summary:
+def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, size: int, words: int) -> Summary:
     """Summarise the scores of N tokens.
 
     Args:
@@ -39,12 +42,14 @@ def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, size: int)
       best: ``int [N]``, the id that the model held most probable.
       tokens: ``int [N]``, the ids of the text.
       size: the number of UTF-8 bytes that the tokens stand for (`wnn_jax.data.text.count_bytes`).
+      words: the number of words of the text (`wnn_jax.data.text.count_words`).
 
     Returns:
       The means.
 
     Raises:
-      ValueError: lengths differ, there is no token, a score is NaN, or the size is less than 1.
+      ValueError: lengths differ, there is no token, a score is NaN, the size is less than 1, or the number
+        of words is negative.
 
     Source: docs/glossary.md
     """
@@ -58,15 +63,18 @@ def summarize(nats: np.ndarray, best: np.ndarray, tokens: np.ndarray, size: int)
         raise ValueError(
             f"{np.isnan(nats).sum()} of {len(nats)} scores are NaN, and all must be numbers: check the model"
         )
+    checks.integer("size", size, Limits(least=1, most=1 << 62))
+    checks.integer("words", words, Limits(least=0, most=1 << 62))
     ce = float(nats.mean())
     with np.errstate(over="ignore"):
         ppl = float(np.exp(ce))
-    checks.integer("size", size, Limits(least=1, most=1 << 62))
+        word_ppl = float(np.exp(nats.sum() / words)) if words else float("nan")
     return Summary(
         ce=ce,
         ppl=ppl,
         accuracy=float(np.mean(np.asarray(best) == tokens)),
         bits_per_byte=float(nats.sum() / np.log(2) / size),
+        word_ppl=word_ppl,
     )
 
 

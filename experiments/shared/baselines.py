@@ -9,6 +9,7 @@ import numpy as np
 from experiments.shared import tables
 from wnn_jax import metrics
 from wnn_jax.data import text
+from wnn_jax.data.shards import ShardedCorpus
 from wnn_jax.lm import bitwise, ngram
 
 
@@ -44,7 +45,7 @@ def add(
 
 def add_row(
     results: tables.Results,
-    corpus: text.Corpus,
+    corpus: text.Corpus | ShardedCorpus,
     name: str,
     prediction: ngram.Prediction | bitwise.Scores,
     seconds: float = float("nan"),
@@ -57,8 +58,8 @@ def add_row(
     """
     nats, best = np.asarray(prediction.nats, np.float64), np.asarray(prediction.best)
     tokens = corpus.test[: len(nats)]
-    size = text.count_first(corpus, len(tokens))
-    summary = metrics.summarize(nats, best, tokens, size)._asdict()
+    size, words = text.count_first(corpus, len(tokens)), text.count_words(corpus, tokens)
+    summary = metrics.summarize(nats, best, tokens, size, words)._asdict()
     if best[0] < 0:
         summary["accuracy"] = float("nan")
     results.add(name, **summary, seconds=seconds, **more)

@@ -9,6 +9,7 @@ from matplotlib.ticker import FuncFormatter
 
 from experiments.shared import plots
 from wnn_jax import chain, metrics
+from wnn_jax import growth as laws_of
 
 # Okabe and Ito's colours, which people with any kind of colour vision tell apart; marks and dashes help too.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -93,4 +94,46 @@ def worth(path: pathlib.Path, found: Mapping[str, chain.Worth], title: str) -> N
     axes.set_title(title, fontsize="medium")
     axes.margins(y=0.01)
     axes.grid(alpha=0.3, axis="x")
+    plots.save(figure, path)
+
+
+def growth(
+    path: pathlib.Path,
+    sizes: Sequence[int],
+    losses: Mapping[str, Sequence[float]],
+    microseconds: Mapping[str, Sequence[float]],
+    laws: Mapping[str, laws_of.Extrapolation],
+) -> None:
+    """Draw losses and training times against the training tokens, and the laws up to their target.
+
+    Args:
+      path: the file to write.
+      sizes: the numbers of training tokens ``[P]``.
+      losses: the mean nats of a token at each size, by the name of the model.
+      microseconds: the time of training a token at each size.
+      laws: the law of each model; dashes and whiskers say where it is extrapolated.
+    """
+    figure, (axes, below) = plt.subplots(2, 1, figsize=(7.6, 8.4), sharex=True, height_ratios=(3, 1.3))
+    for i, (name, values) in enumerate(losses.items()):
+        law, color = laws[name], COLORS[i % len(COLORS)]
+        look = {"color": color, "marker": MARKS[i % len(MARKS)], "markersize": 5, "linewidth": 1.4}
+        axes.plot(sizes, values, label=f"{name}: {law.loss:.2f}", **look)
+        far = np.geomspace(sizes[0], law.target, 100)
+        axes.plot(far, law.law.at(far), color=color, linestyle="--", linewidth=1)
+        whiskers = [[max(0.0, law.loss - law.loss_low)], [max(0.0, law.loss_high - law.loss)]]
+        axes.errorbar([law.target], [law.loss], whiskers, color=color, capsize=3, linewidth=1)
+        below.plot(sizes, microseconds[name], **look)
+    axes.set_xscale("log")
+    target = next(iter(laws.values())).target
+    end = 2 * max(target, sizes[-1])
+    axes.axvspan(sizes[-1], end, color="0.95", zorder=0)
+    axes.set_xlim(sizes[0] / 1.5, end)
+    axes.set(ylabel="cross-entropy (nats a token)")
+    axes.set_title(
+        "Loss against training text; dashes are power laws, grey is extrapolated", fontsize="medium"
+    )
+    below.set(xlabel="training tokens", ylabel="microseconds a\ntraining token", yscale="log")
+    for panel in (axes, below):
+        panel.grid(alpha=0.3)
+    axes.legend(title=f"model: extrapolated to {target:,.0f} tokens")
     plots.save(figure, path)

@@ -33,7 +33,8 @@ def add(
     tokens = targets_of(windows)
     guesses = np.full(len(tokens), -1) if best is None else best
     size = text.count_bytes(corpus, tokens, windows[:, :-1].ravel())
-    summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, size)._asdict()
+    words = text.count_words(corpus, tokens)
+    summary = metrics.summarize(np.asarray(nats, np.float64), guesses, tokens, size, words)._asdict()
     summary["accuracy"] = float("nan") if best is None else summary["accuracy"]
     results.add(row, **summary, seconds=seconds, **more)
 

@@ -11,9 +11,16 @@ from typing import Any
 from experiments.shared import machine
 from wnn_jax import files
 from wnn_jax.data import text
+from wnn_jax.data.shards import ShardedCorpus
 
-COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "seconds")
-_FORMATS = {"ce": "{:.4f}", "ppl": "{:,.1f}", "accuracy": "{:.2%}", "bits_per_byte": "{:.4f}"}
+COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "word_ppl", "seconds")
+_FORMATS = {
+    "ce": "{:.4f}",
+    "ppl": "{:,.1f}",
+    "accuracy": "{:.2%}",
+    "bits_per_byte": "{:.4f}",
+    "word_ppl": "{:,.1f}",
+}
 
 
 def make_workdir(path: str) -> pathlib.Path:
@@ -79,7 +86,7 @@ class Results:
             if rows:
                 print(f"{'':{width}}{heads}")
             for row in rows:
-                values = ((_FORMATS.get(name, "{:.1f}"), row[name]) for name in COLUMNS)
+                values = ((_FORMATS.get(name, "{:.1f}"), row.get(name)) for name in COLUMNS)
                 cells = ("-" if value is None else form.format(value) for form, value in values)
                 print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
 
@@ -94,7 +101,11 @@ def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[
 
 
 def begin(
-    experiment: str, workdir: pathlib.Path, corpus: text.Corpus, config: Mapping[str, Any], seed: int
+    experiment: str,
+    workdir: pathlib.Path,
+    corpus: text.Corpus | ShardedCorpus,
+    config: Mapping[str, Any],
+    seed: int,
 ) -> Results:
     """Start the results of a command that scores the test text of a corpus, and print the sizes of the texts.
 

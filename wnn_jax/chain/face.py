@@ -24,6 +24,7 @@ from wnn_jax.chain.config import ChainConfig, MixtureConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel, Evaluation, OnStep, TextScore
 from wnn_jax.chain.mixing import MixtureModel
+from wnn_jax.data.shards import ShardedCorpus
 from wnn_jax.data.text import Corpus, TextConfig
 from wnn_jax.saving import checkpoint
 
@@ -36,11 +37,13 @@ def _loops(kind: Any) -> Any:
 
 
 @overload
-def build(config: ChainConfig, corpus: Corpus) -> Network: ...
+def build(config: ChainConfig, corpus: Corpus | ShardedCorpus) -> Network: ...
 @overload
-def build(config: MixtureConfig, corpus: Corpus) -> tuple[Network, Network]: ...
+def build(config: MixtureConfig, corpus: Corpus | ShardedCorpus) -> tuple[Network, Network]: ...
 @checks.classes
-def build(config: ChainConfig | MixtureConfig, corpus: Corpus) -> Network | tuple[Network, Network]:
+def build(
+    config: ChainConfig | MixtureConfig, corpus: Corpus | ShardedCorpus
+) -> Network | tuple[Network, Network]:
     """Makes the wiring of a model for a corpus; a clustered token tree is made from its training text.
 
     Args:
@@ -59,7 +62,7 @@ def build(config: ChainConfig | MixtureConfig, corpus: Corpus) -> Network | tupl
 def fit(
     key: jax.Array,
     config: ChainConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
@@ -68,7 +71,7 @@ def fit(
 def fit(
     key: jax.Array,
     config: MixtureConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
@@ -77,7 +80,7 @@ def fit(
 def fit(
     key: jax.Array,
     config: ChainConfig | MixtureConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     resume: str | pathlib.Path | None = None,
     on_step: OnStep | None = None,
@@ -105,7 +108,7 @@ def fit(
 def evaluate(
     key: jax.Array,
     config: ChainConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     network: Network | None = None,
     argmax: bool = False,
@@ -118,7 +121,7 @@ def evaluate(
 def evaluate(
     key: jax.Array,
     config: MixtureConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     network: tuple[Network, Network] | None = None,
     argmax: bool = False,
@@ -131,7 +134,7 @@ def evaluate(
 def evaluate(
     key: jax.Array,
     config: ChainConfig | MixtureConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     network: Any = None,
     argmax: bool = False,

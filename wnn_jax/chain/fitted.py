@@ -26,8 +26,10 @@ from wnn_jax.chain.constants import ORDERS
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
 from wnn_jax.chain.online import OnlineMemory
+from wnn_jax.data.shards import ShardedCorpus
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
+from wnn_jax.data.tokens import Tokens
 from wnn_jax.saving import folders
 from wnn_jax.saving.progress import Progress, digest
 
@@ -116,7 +118,7 @@ class Evaluation(NamedTuple, Generic[Model]):
 
 
 @checks.classes
-def build(config: ChainConfig, corpus: Corpus) -> Network:
+def build(config: ChainConfig, corpus: Corpus | ShardedCorpus) -> Network:
     """Makes the wiring of a model for a corpus; a clustered token tree is made from its training text.
 
     Raises:
@@ -127,7 +129,7 @@ def build(config: ChainConfig, corpus: Corpus) -> Network:
     return wired(config, corpus.train, corpus.pieces)
 
 
-def wired(config: ChainConfig, train: np.ndarray, pieces: list[bytes]) -> Network:
+def wired(config: ChainConfig, train: np.ndarray | Tokens, pieces: list[bytes]) -> Network:
     """Makes the wiring of a model for a training text; see `build`.
 
     Args:
@@ -220,7 +222,7 @@ def unweighted(model: ChainModel, corpus: Corpus) -> dict[str, np.ndarray]:
 def evaluate(
     key: jax.Array,
     config: ChainConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     network: Network | None = None,
     argmax: bool = False,
@@ -253,7 +255,7 @@ def evaluate(
     checks.integer("save_every", save_every, checks.Limits(least=1))
     network = build(config, corpus) if network is None else network
     given.network(network)
-    tokens = np.concatenate([given.tokens(network, part) for part in (corpus.train, corpus.test)])
+    tokens = given.texts(network, corpus.train, corpus.test)
     saved = None if resume is None else Progress(resume, _describe(key, config, corpus, network, argmax))
     model = ChainModel(config, corpus.tokenizer, network, empty(config, network))
     run = _Run(model, tokens, scored_from=len(corpus.train), argmax=argmax)
@@ -284,15 +286,15 @@ def evaluate(
 
 
 def _describe(
-    key: jax.Array, config: ChainConfig, corpus: Corpus, network: Network, argmax: bool
+    key: jax.Array, config: ChainConfig, corpus: Corpus | ShardedCorpus, network: Network, argmax: bool
 ) -> dict[str, Any]:
     """Returns JSON data that is different for different work."""
 
     return {
         "chain": dataclasses.asdict(config),
         "network": digest(*jax.tree.leaves(network)),
-        "train": digest(corpus.train),
-        "test": digest(corpus.test),
+        "train": Tokens.of(corpus.train).digest,
+        "test": Tokens.of(corpus.test).digest,
         "argmax": argmax,
         "seed": np.asarray(jax.random.key_data(key)).tolist(),
     }
@@ -301,7 +303,7 @@ def _describe(
 class _Run:
     """The run of a model through a text: its place, its results and its time."""
 
-    def __init__(self, model: ChainModel, tokens: np.ndarray, scored_from: int, argmax: bool):
+    def __init__(self, model: ChainModel, tokens: np.ndarray | Tokens, scored_from: int, argmax: bool):
         self.model, self.tokens, self.scored_from, self.argmax = model, tokens, scored_from, argmax
         scored = len(tokens) - scored_from
         self.nats, self.best = np.zeros(scored), np.full(scored, -1, np.int32)

@@ -53,6 +53,7 @@ from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.checks import Limits
+from wnn_jax.data.tokens import Tokens
 from wnn_jax.ram.backend import MOST_THREADS
 
 # A step of Adagrad moves a weight by at most the rate, so at rates of at most 1 no weight comes near to these
@@ -326,14 +327,42 @@ def tokens(wiring: Network, given: np.ndarray | jax.Array | Sequence[int]) -> np
 
     Source: docs/semantics/chain.md
     """
-    ids, vocabulary = np.asarray(given), wiring.lexicon.shape[0]
+    return _ids(np.asarray(given), wiring.lexicon.shape[0], 0)
+
+
+def texts(wiring: Network, *given: np.ndarray | Tokens) -> Tokens:
+    """Return the ids of texts, one after another. Stored ids are checked, and stay on the disk.
+
+    Args:
+      wiring: the network, which knows the vocabulary.
+      *given: ids ``int [N]``.
+
+    Raises:
+      ValueError: see `tokens`.
+
+    Source: docs/semantics/chain.md
+    """
+    for x in given:
+        if isinstance(x, Tokens):
+            place = 0
+            for window in x.windows():
+                place += len(_ids(window, wiring.lexicon.shape[0], place))
+    return Tokens.of(*(x if isinstance(x, Tokens) else tokens(wiring, x) for x in given))
+
+
+def _ids(ids: np.ndarray, vocabulary: int, place: int) -> np.ndarray:
+    """Return ids as ``int32 [N]``; ``place`` is that of the first one, for the message.
+
+    Raises:
+      ValueError: the ids are no integers, have more than one axis, or are outside the vocabulary.
+    """
     if not ids.size:
         ids = ids.astype(np.int32)
     checks.array("tokens", ids, "integers", {"N": None})
     bad = np.flatnonzero((ids < 0) | (ids >= vocabulary))
     if bad.size:
         raise ValueError(
-            f"token {ids[bad[0]]} at place {bad[0]} is outside the {vocabulary} ids: give ids from 0 to "
-            f"{vocabulary - 1}"
+            f"token {ids[bad[0]]} at place {place + bad[0]} is outside the {vocabulary} ids: give ids from 0 "
+            f"to {vocabulary - 1}"
         )
     return ids.astype(np.int32)

@@ -21,7 +21,9 @@ from wnn_jax.chain.config import ChainConfig, MixtureConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, OnStep, TextScore
 from wnn_jax.chain.mixing import MixtureModel
+from wnn_jax.data.shards import ShardedCorpus
 from wnn_jax.data.text import Corpus
+from wnn_jax.data.tokens import Tokens
 from wnn_jax.saving import progress
 from wnn_jax.saving.progress import Progress, digest
 
@@ -29,7 +31,7 @@ HELD_OUT = 50_000  # the most tokens at the end of the training text from which 
 _BLOCK = 256  # tokens between two looks at the clock while the best tokens are searched for
 
 
-def build(config: MixtureConfig, corpus: Corpus) -> tuple[Network, Network]:
+def build(config: MixtureConfig, corpus: Corpus | ShardedCorpus) -> tuple[Network, Network]:
     """Makes the wiring of both models.
 
     Raises:
@@ -43,7 +45,7 @@ def build(config: MixtureConfig, corpus: Corpus) -> tuple[Network, Network]:
 def evaluate(
     key: jax.Array,
     config: MixtureConfig,
-    corpus: Corpus,
+    corpus: Corpus | ShardedCorpus,
     *,
     network: tuple[Network, Network] | None = None,
     argmax: bool = False,
@@ -80,7 +82,7 @@ def evaluate(
     }
     if argmax:
         saved = run.found(wired, corpus)
-        nats, best, model = _with_best(model, corpus.test, saved, save_seconds, on_step)
+        nats, best, model = _with_best(model, np.asarray(corpus.test), saved, save_seconds, on_step)
     return Evaluation(nats, best, model, run.seconds, speeds, reliability=None)
 
 
@@ -91,12 +93,11 @@ class _Run:
         self.seconds = 0.0
         self.key, self.config, self.folder, self.saving, self.on_step = key, config, folder, saving, on_step
 
-    def both(self, name: str, wired: tuple[Network, Network], corpus: Corpus):
+    def both(self, name: str, wired: tuple[Network, Network], corpus: Corpus | ShardedCorpus):
         """Evaluates both models on a corpus. Online models also score the training text, for the weight."""
         learnt, online = len(corpus.train), self.config.mode == "online"
         if online:
-            whole = np.concatenate([corpus.train, corpus.test])
-            corpus = corpus._replace(train=corpus.train[:0], test=whole)
+            corpus = _scored_whole(corpus)
 
         def show(step: ChainStep) -> None:
             if online and step.done <= learnt:
@@ -119,25 +120,33 @@ class _Run:
         self.seconds += max(x.seconds for x in done)
         return done
 
-    def held_out_balance(self, corpus: Corpus) -> float:
+    def held_out_balance(self, corpus: Corpus | ShardedCorpus) -> float:
         """Learns the weight of static models on the end of the training text, which they have not seen."""
         end = len(corpus.train) - min(HELD_OUT, len(corpus.train) // 10)
         parted = corpus._replace(train=corpus.train[:end], test=corpus.train[end:])
         first, second = self.both("held_out_", build(self.config, parted), parted)
         return mixing.constant_balance(first.nats, second.nats)
 
-    def found(self, wired: tuple[Network, Network], corpus: Corpus) -> Progress | None:
+    def found(self, wired: tuple[Network, Network], corpus: Corpus | ShardedCorpus) -> Progress | None:
         """Opens the folder of the best tokens that were found."""
         if self.folder is None:
             return None
         about = {
             "mixture": dataclasses.asdict(self.config),
             "networks": digest(*jax.tree.leaves(wired)),
-            "train": digest(corpus.train),
-            "test": digest(corpus.test),
+            "train": Tokens.of(corpus.train).digest,
+            "test": Tokens.of(corpus.test).digest,
             "seed": np.asarray(jax.random.key_data(self.key)).tolist(),
         }
         return Progress(self.folder / "best", about)
+
+
+def _scored_whole(corpus: Corpus | ShardedCorpus) -> Corpus | ShardedCorpus:
+    """Returns a corpus whose test text is the training text and the test text."""
+    if isinstance(corpus, Corpus):
+        whole = np.concatenate([corpus.train, corpus.test])
+        return corpus._replace(train=corpus.train[:0], test=whole)
+    return corpus._replace(train=Tokens([]), test=Tokens.of(corpus.train, corpus.test))
 
 
 def score(

@@ -11,6 +11,7 @@ own, which spells them byte by byte, so that the counts of letters serve tokens 
 Source: docs/semantics/chain.md
 """
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ import scipy.sparse.linalg
 from wnn_jax import checks
 from wnn_jax.chain.constants import CODE_BITS, OWN_KINDS
 from wnn_jax.checks import Limits
+from wnn_jax.data.tokens import WINDOW, Tokens
 
 Array = np.ndarray | jax.Array
 
@@ -101,11 +103,11 @@ def plain(vocabulary: int) -> TokenTree:
     return _finish(build, vocabulary, np.ones(vocabulary), np.full(vocabulary, vocabulary))
 
 
-def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTree:
+def clustered(train: np.ndarray | Tokens, pieces: list[bytes], rare: int = 16) -> TokenTree:
     """Makes a tree that splits frequent tokens by their neighbours in a text, and spells the others.
 
     Args:
-      train: ids ``int [N]`` of the training text.
+      train: ids ``int [N]`` of the training text, of which one window at a time is in memory.
       pieces: the bytes of each of the V ids; those of spelled tokens must differ.
       rare: tokens that occur fewer times than this are spelled. So are tokens that occur in fewer than 3 (or
         ``rare``, if that is less) of 10 equal parts of the text: in text that is left out or still to come
@@ -117,13 +119,11 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
 
     Source: docs/semantics/chain.md
     """
-    vocabulary, train = len(pieces), np.asarray(train)
+    vocabulary = len(pieces)
     _check_size(vocabulary)
     checks.integer("rare", rare, Limits(least=0))
-    checks.array("train", train, "integers", {"N": None}, Limits(least=0, most=vocabulary - 1))
-    counts = np.bincount(train, minlength=vocabulary)
-    parts = np.array_split(train, _PARTS)
-    spread = sum(np.bincount(part, minlength=vocabulary) > 0 for part in parts)
+    whole = train if isinstance(train, Tokens) else Tokens.of(_checked(np.asarray(train), vocabulary))
+    counts, spread = _counted(whole, vocabulary)
     often = (counts >= rare) & (spread >= min(_SPREAD, rare))
     frequent, spelled = np.flatnonzero(often), np.flatnonzero(~often)
     if len({pieces[i] for i in spelled}) != len(spelled):
@@ -136,7 +136,7 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
     root = build.add() if both else None
     ends = [0, 0]
     if len(frequent):
-        ends[0] = _split(build, frequent, _embed(train, frequent, counts), np.sqrt(counts[frequent] + 1.0))
+        ends[0] = _split(build, frequent, _embed(whole, frequent, counts), np.sqrt(counts[frequent] + 1.0))
     if len(spelled):
         ends[1] = _spell(build, spelled.tolist(), pieces, b"")
     if root is not None:
@@ -144,6 +144,25 @@ def clustered(train: np.ndarray, pieces: list[bytes], rare: int = 16) -> TokenTr
     rank = np.empty(vocabulary)
     rank[np.argsort(-counts, kind="stable")] = np.arange(vocabulary)
     return _finish(build, vocabulary, counts, rank)
+
+
+def _checked(train: np.ndarray, vocabulary: int) -> np.ndarray:
+    checks.array("train", train, "integers", {"N": None}, Limits(least=0, most=vocabulary - 1))
+    return train
+
+
+def _counted(train: Tokens, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how often each token occurs ``int64 [V]``, and in how many parts of the text ``int64 [V]``."""
+    size, rest = divmod(len(train), _PARTS)
+    borders = [part * size + min(part, rest) for part in range(_PARTS + 1)]
+    counts, spread = np.zeros(vocabulary, np.int64), np.zeros(vocabulary, np.int64)
+    for begin, end in itertools.pairwise(borders):
+        found = np.zeros(vocabulary, np.int64)
+        for window in train.windows(begin, end):
+            _checked(window, vocabulary)
+            found += np.bincount(window, minlength=vocabulary)
+        counts, spread = counts + found, spread + (found > 0)
+    return counts, spread
 
 
 def _check_size(vocabulary: int) -> None:
@@ -162,7 +181,7 @@ def _halve(build: _Builder, ids: np.ndarray) -> int:
     return node
 
 
-def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.ndarray:
+def _embed(train: Tokens, frequent: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Returns a vector for each frequent token: positive PMI with its neighbours, truncated SVD, unit length.
 
     Vectors of tokens with fewer than 20 neighbours are shorter.
@@ -172,15 +191,12 @@ def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.nd
     column = np.full(len(counts), -1)
     common = frequent[np.argsort(-counts[frequent], kind="stable")[:_CONTEXTS]]
     column[common] = np.arange(len(common))
-    rows, columns = [], []
-    for block, offset in enumerate(_NEIGHBOURS):
-        center, other = (train[:-offset], train[offset:]) if offset > 0 else (train[-offset:], train[:offset])
-        kept = (place[center] >= 0) & (column[other] >= 0)
-        rows.append(place[center[kept]])
-        columns.append(column[other[kept]] + block * len(common))
     shape = len(frequent), len(_NEIGHBOURS) * len(common)
-    row, col = np.concatenate(rows), np.concatenate(columns)
-    seen = scipy.sparse.coo_matrix((np.ones(len(row)), (row, col)), shape=shape).tocsr().tocoo()
+    seen = scipy.sparse.csr_matrix(shape)
+    for begin in range(0, len(train), WINDOW):
+        # The sums are whole numbers, so they do not depend on the windows.
+        seen = seen + _neighbours(train[begin : begin + WINDOW + 2], place, column, shape)
+    seen = seen.tocoo()
     total = np.bincount(seen.row, seen.data, shape[0]) + 1, np.bincount(seen.col, seen.data, shape[1]) + 1
     pmi = np.log(seen.data * max(seen.data.sum(), 1) / (total[0][seen.row] * total[1][seen.col]))
     matrix = scipy.sparse.coo_matrix((np.maximum(pmi, 0), (seen.row, seen.col)), shape=shape).tocsr()
@@ -194,6 +210,20 @@ def _embed(train: np.ndarray, frequent: np.ndarray, counts: np.ndarray) -> np.nd
     # The directions of tokens that were seen a few times are mostly noise: their vectors are shortened.
     trust = np.sqrt(np.minimum(1.0, total[0] / 20))
     return vectors / (np.linalg.norm(vectors, axis=1, keepdims=True) + 1e-6) * trust[:, None]
+
+
+def _neighbours(window: np.ndarray, place: np.ndarray, column: np.ndarray, shape: tuple[int, int]):
+    """Counts the neighbours of the tokens of one window, which ends with the two tokens after it."""
+    rows, columns = [], []
+    for block, offset in enumerate(_NEIGHBOURS):
+        apart = abs(offset)
+        former, latter = window[:-apart][:WINDOW], window[apart:][:WINDOW]
+        center, other = (former, latter) if offset > 0 else (latter, former)
+        kept = (place[center] >= 0) & (column[other] >= 0)
+        rows.append(place[center[kept]])
+        columns.append(column[other[kept]] + block * (shape[1] // len(_NEIGHBOURS)))
+    row, col = np.concatenate(rows), np.concatenate(columns)
+    return scipy.sparse.coo_matrix((np.ones(len(row)), (row, col)), shape=shape).tocsr()
 
 
 def _split(build: _Builder, ids: np.ndarray, vectors: np.ndarray, weights: np.ndarray) -> int:

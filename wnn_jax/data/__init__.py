@@ -1,12 +1,26 @@
 """Data: texts as token ids, tokenizers, windows of a stream of tokens, ratings of films, and tables.
 
     corpus = data.text.load(data.TextConfig("my.txt", tokenizer="bpe:4096"))   # train, validation, test
+    corpus = data.shards.read("folder")                                        # larger than memory
     ratings = data.movielens.load("ml-latest-small")
+
+`sharding`, which makes folders of shards, is imported by its name.
 
 Source: docs/architecture.md.
 """
 
-from wnn_jax.data import history, movielens, streams, tables, text, tokenizers
+from wnn_jax.data import documents, history, movielens, shards, streams, tables, text, tokenizers
 from wnn_jax.data.text import Corpus, TextConfig
 
-__all__ = ["Corpus", "TextConfig", "history", "movielens", "streams", "tables", "text", "tokenizers"]
+__all__ = [
+    "Corpus",
+    "TextConfig",
+    "documents",
+    "history",
+    "movielens",
+    "shards",
+    "streams",
+    "tables",
+    "text",
+    "tokenizers",
+]

@@ -30,11 +30,11 @@ def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name
     size = min(length, len(held_out), len(train))
     if size == 0:
         return
-    blocks = _window_hashes(held_out, size)[::size]
+    blocks = window_hashes(held_out, size)[::size]
     found = np.zeros(len(blocks), bool)
     for start in range(0, len(train) - size + 1, _WINDOWS):
         # kind="sort", because NumPy 2.0 overflows when it looks up a few large unsigned integers in a table.
-        hashes = _window_hashes(train[start : start + _WINDOWS + size - 1], size)
+        hashes = window_hashes(train[start : start + _WINDOWS + size - 1], size)
         found |= np.isin(blocks, hashes, kind="sort")
     if found.any():
         raise ValueError(
@@ -44,8 +44,18 @@ def check_disjoint(train: bytes | np.ndarray, held_out: bytes | np.ndarray, name
         )
 
 
-def _window_hashes(data: bytes | np.ndarray, size: int) -> np.ndarray:
-    """Hash every run of ``size`` bytes or ids by a 64-bit polynomial, from hashes of runs of 2^i items."""
+def window_hashes(data: bytes | np.ndarray, size: int) -> np.ndarray:
+    """Hash every run of ``size`` items by a 64-bit polynomial, from hashes of runs of 2^i items.
+
+    Args:
+      data: bytes, or ids ``int [N]``; at least ``size`` items.
+      size: the number of items of a run.
+
+    Returns:
+      ``uint64 [N - size + 1]``.
+
+    Source: docs/architecture.md.
+    """
     items = np.frombuffer(data, np.uint8) if isinstance(data, bytes) else data
     values = items.astype(np.uint64) + np.uint64(1)
     count = len(values) - size + 1

@@ -7,18 +7,18 @@ Source: docs/architecture.md.
 """
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wnn_jax import checks, files, optional
+from wnn_jax import checks
 from wnn_jax.checks import Limits
-from wnn_jax.data import lines, overlap, tokenizers
-
-OVERLAP_LINE = 40  # shorter lines are phrases that two texts may share by chance
+from wnn_jax.data import documents, lines, overlap, shards, splits, tokenizers
+from wnn_jax.data.held_out import LINE
+from wnn_jax.data.shards import ShardedCorpus
+from wnn_jax.data.splits import Splits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +27,12 @@ class TextConfig:
 
     Attributes:
       corpus: the text. ``builtin``: the documentation inside CPython, on every machine. ``wikitext2``: the
-        files in ``$WNN_JAX_DATA/wikitext2`` if they are there, else a download from Hugging Face. Otherwise
-        the path of a UTF-8 text or of a token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
+        files in ``$WNN_JAX_DATA/wikitext2`` if they are there, else a download from Hugging Face. ``stdlib``,
+        a folder, a pattern such as ``src/**/*.py``, or a ``.jsonl`` or ``.parquet`` file: documents, split
+        80/10/10 by their words (`documents.SourceConfig`), in an order that is as good as random; they are
+        compared one by one, as for shards. A folder
+        that ``experiments.shards`` made: its ids and its split. Otherwise the path of a UTF-8 text or of a
+        token file (``.npy`` or ``.bin``, see `tokenizers.read_token_file`).
       tokenizer: ``gpt2``; ``bytes``, one id for each byte; ``bpe:SIZE``, learnt from the training text; or
         ``sp:PATH``, a SentencePiece model. sp encodes each document (the text between two blank lines) by
         itself, after a BOS id; it loses text, because newlines and runs of spaces become one space.
@@ -100,13 +104,6 @@ class Corpus(NamedTuple):
         return self.tokenizer.token_bytes
 
 
-class _Splits(NamedTuple):
-    train: str
-    validation: str
-    test: str
-    description: str
-
-
 def load(config: TextConfig = TextConfig()) -> Corpus:
     """Read a text, split it, and turn its parts into ids.
 
@@ -121,11 +118,14 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
 
     Source: docs/architecture.md; WikiText-2: Merity et al. 2016, "Pointer Sentinel Mixture Models".
     """
+    if shards.is_folder(config.corpus):
+        return in_memory(_sharded(config))
     tokenizer, train_tokens = config.tokenizer, config.train_tokens
     if any(tokenizers.is_token_file(name) for name in (config.corpus, config.eval_corpus) if name):
         return _token_files(config)
     tokenizer_for = tokenizers.parse_tokenizer(tokenizer)
-    one_stream = config.corpus != "wikitext2" and config.eval_corpus is None
+    split = config.corpus == "wikitext2" or documents.is_source(config.corpus)
+    one_stream = not split and config.eval_corpus is None
     if one_stream and train_tokens is not None:
         if tokenizer.startswith("bpe"):
             raise ValueError(
@@ -133,18 +133,68 @@ def load(config: TextConfig = TextConfig()) -> Corpus:
                 "the training text before it can count tokens: set eval_corpus, or leave train_tokens out"
             )
         return _cut_stream(config, tokenizer_for(""))
-    splits = _kept(_splits(config.corpus, config.eval_corpus), config.overlap)
-    for name, part in (("validation", splits.validation), ("test", splits.test)):
-        overlap.check_disjoint(splits.train.encode(), part.encode(), name)
-    made = tokenizer_for(splits.train)
-    train, validation, test = (tokenizers.cached_ids(made, part) for part in splits[:3])
+    parted = _parted(config)
+    made = tokenizer_for(parted.train)
+    train, validation, test = (tokenizers.cached_ids(made, part) for part in parted[:3])
     if train_tokens is not None and train_tokens > len(train):
         raise ValueError(
             f"train_tokens={train_tokens} is too many: the training text has {len(train)} tokens, give at "
             "most that number"
         )
     parts = train[:train_tokens], validation, test
-    return _made(config, parts, (splits.validation, splits.test), made, splits.description)
+    return _made(config, parts, (parted.validation, parted.test), made, parted.description)
+
+
+def opened(config: TextConfig) -> Corpus | ShardedCorpus:
+    """Do as `load`, but leave the ids of a folder of shards on the disk.
+
+    Args:
+      config: the text, the tokenizer and the split.
+
+    Raises:
+      ValueError: see `load`, and `shards.read`.
+
+    Source: docs/architecture.md.
+    """
+    return _sharded(config) if shards.is_folder(config.corpus) else load(config)
+
+
+def _sharded(config: TextConfig) -> ShardedCorpus:
+    """Open a folder of shards.
+
+    Raises:
+      ValueError: the settings do not fit the shards, or these are damaged.
+    """
+    found = shards.read(config.corpus)
+    made_with = shards.about(config.corpus)["config"]["tokenizer"]
+    if config.tokenizer != made_with:
+        raise ValueError(
+            f"the shards in {config.corpus} hold ids of {made_with}, not of {config.tokenizer}: use "
+            f"tokenizer={made_with}, or make other shards"
+        )
+    if config.eval_corpus is not None:
+        raise ValueError(
+            f"eval_corpus={config.eval_corpus} has no use: the shards in {config.corpus} hold their own test "
+            "text; leave it out"
+        )
+    size = len(found.train) if config.train_tokens is None else config.train_tokens
+    if size > len(found.train):
+        raise ValueError(
+            f"train_tokens={size} is too many: the training text has {len(found.train)} tokens, give at most "
+            "that number"
+        )
+    return found._replace(train=found.train.first(size))
+
+
+def in_memory(corpus: Corpus | ShardedCorpus) -> Corpus:
+    """Return a corpus with all its ids in memory.
+
+    Source: docs/architecture.md.
+    """
+    if isinstance(corpus, Corpus):
+        return corpus
+    train, validation, test = (np.asarray(x) for x in corpus[:3])
+    return Corpus(train, validation, test, corpus.tokenizer, corpus.description)
 
 
 def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
@@ -158,8 +208,10 @@ def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
 
     Source: docs/architecture.md.
     """
+    if shards.is_folder(config.corpus):
+        return _sharded(config).tokenizer
     learns = config.tokenizer.startswith("bpe")
-    text = _kept(_splits(config.corpus, config.eval_corpus), config.overlap).train if learns else ""
+    text = _parted(config).train if learns else ""
     return tokenizers.parse_tokenizer(config.tokenizer)(text)
 
 
@@ -185,7 +237,9 @@ def check_ids_mean(tokenizer: tokenizers.Tokenizer, digest: str | None, config: 
         )
 
 
-def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray, place: int | None = None) -> int:
+def count_bytes(
+    corpus: Corpus | ShardedCorpus, tokens: np.ndarray, previous: np.ndarray, place: int | None = None
+) -> int:
     """Count the UTF-8 bytes that tokens stand for, which is the divisor of bits/byte.
 
     For an sp tokenizer these are the bytes of the normalised text, as SentencePiece decodes it: the space
@@ -226,7 +280,7 @@ def count_bytes(corpus: Corpus, tokens: np.ndarray, previous: np.ndarray, place:
     return int(sizes.sum(dtype=np.int64))
 
 
-def count_first(corpus: Corpus, count: int) -> int:
+def count_first(corpus: Corpus | ShardedCorpus, count: int) -> int:
     """Count the UTF-8 bytes of the first ``count`` tokens of the test text, as `count_bytes` does.
 
     Source: docs/architecture.md.
@@ -236,7 +290,35 @@ def count_first(corpus: Corpus, count: int) -> int:
     return count_bytes(corpus, tokens, np.r_[before, tokens[:-1]], place=0)
 
 
-def _unknown_bytes(corpus: Corpus, tokens: np.ndarray, signs: np.ndarray, place: int | None) -> np.ndarray:
+def count_words(corpus: Corpus | ShardedCorpus, tokens: np.ndarray) -> int:
+    """Count the words of the text that tokens stand for, which is the divisor of the perplexity of a word.
+
+    A word is a run of characters between two places of white space, as ``str.split`` finds them. Marks at the
+    ends of lines, which published perplexities of WikiText count as words, are not counted. sp changes no
+    word's borders, apart from rare characters that it normalises to spaces.
+
+    Args:
+      corpus: the corpus that the tokens belong to.
+      tokens: integers ``[N]``, a run of tokens. Words that it holds in part count as words.
+
+    Raises:
+      ValueError: a token is not an id of the corpus.
+
+    Source: docs/glossary.md.
+    """
+    ids = np.asarray(tokens)
+    checks.array("tokens", ids, "integers", {"N": None}, Limits(least=0, most=corpus.vocabulary - 1))
+    pieces, marks = corpus.pieces, corpus.tokenizer.documents
+    if marks is not None:
+        said = zip(pieces, marks.boundary, strict=True)
+        pieces = [b"\n" if boundary else piece for piece, boundary in said]
+        pieces[marks.unknown] = b"?"
+    return len(b"".join(pieces[i] for i in ids.tolist()).decode(errors="replace").split())
+
+
+def _unknown_bytes(
+    corpus: Corpus | ShardedCorpus, tokens: np.ndarray, signs: np.ndarray, place: int | None
+) -> np.ndarray:
     """Return the bytes of each unknown id of a run of tokens, or those of its sign where no text is known.
 
     Raises:
@@ -245,7 +327,8 @@ def _unknown_bytes(corpus: Corpus, tokens: np.ndarray, signs: np.ndarray, place:
     unknown = corpus.tokenizer.documents.unknown if corpus.tokenizer.documents else -1
     if not corpus.unknown_bytes:
         return signs
-    for part, sizes in ((corpus.test, corpus.unknown_bytes[1]), (corpus.validation, corpus.unknown_bytes[0])):
+    parts = np.asarray(corpus.test), np.asarray(corpus.validation)
+    for part, sizes in zip(parts, corpus.unknown_bytes[::-1], strict=True):
         found = None
         for at in _places(part, tokens) if place is None else (place,):
             start = int((part[:at] == unknown).sum())
@@ -286,13 +369,18 @@ def _made(
     return Corpus(train, validation, test, tokenizer, f"{description}; {config.tokenizer}", tuple(sizes))
 
 
-def _kept(splits: _Splits, todo: str) -> _Splits:
-    if todo == "refuse":
-        return splits
-    held_out = splits.validation, splits.test
-    kept = lines.without(splits.train, held_out, OVERLAP_LINE)
-    _check_kept(kept, splits.description)
-    return splits._replace(train=kept)
+def _parted(config: TextConfig) -> Splits:
+    """Read and split a text, and compare its parts."""
+    if documents.is_source(config.corpus) and config.eval_corpus is None:
+        return splits.by_documents(config.corpus, config.overlap)
+    parted = splits.split(config.corpus, config.eval_corpus)
+    if config.overlap == "drop":
+        kept = lines.without(parted.train, (parted.validation, parted.test), LINE)
+        _check_kept(kept, parted.description)
+        parted = parted._replace(train=kept)
+    for name, part in (("validation", parted.validation), ("test", parted.test)):
+        overlap.check_disjoint(parted.train.encode(), part.encode(), name)
+    return parted
 
 
 def _check_kept(kept: str, description: str) -> None:
@@ -304,7 +392,7 @@ def _check_kept(kept: str, description: str) -> None:
 
 
 def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
-    text, description = _stream(config.corpus)
+    text, description = splits.stream(config.corpus)
     ids, size = tokenizers.cached_ids(tokenizer, text), config.train_tokens or 0
     if size >= len(ids):
         raise ValueError(
@@ -319,7 +407,7 @@ def _cut_stream(config: TextConfig, tokenizer: tokenizers.Tokenizer) -> Corpus:
     if config.overlap == "drop":
         # A character that the cut divides is in neither text, and all its bytes are test text.
         tail = data[cut:].decode(errors="ignore")
-        kept = lines.without(data[:cut].decode(errors="ignore"), (tail,), OVERLAP_LINE)
+        kept = lines.without(data[:cut].decode(errors="ignore"), (tail,), LINE)
         _check_kept(kept, description)
         overlap.check_disjoint(kept.encode(), data[cut:], "test")
         train = tokenizers.cached_ids(tokenizer, kept)
@@ -382,90 +470,3 @@ def _document_start(ids: np.ndarray, bos: int, fraction: float) -> int:
     """
     place, starts = int(len(ids) * fraction), np.flatnonzero(ids[1:] == bos) + 1
     return next((int(x) for x in starts if x >= place), len(ids)) if starts.size else place
-
-
-def _splits(corpus: str, eval_corpus: str | None) -> _Splits:
-    if corpus == "wikitext2":
-        splits = _wikitext2()
-        if eval_corpus is None:
-            return splits
-        text, description = splits.train, splits.description
-    else:
-        text, description = _stream(corpus)
-    if eval_corpus is not None:
-        test, where = _stream(eval_corpus)
-        return _Splits(text, "", test, f"{description} -> {where}")
-    train, validation, test = lines.cut(text, 0.8, 0.9)
-    if not (train.strip() and validation.strip() and test.strip()):
-        raise ValueError(
-            f"{description} is too short to split 80/10/10: it has {len(text)} characters, and a part would "
-            "hold none but spaces; give a longer text, or an eval_corpus"
-        )
-    return _Splits(train, validation, test, f"{description} split 80/10/10")
-
-
-def _stream(corpus: str) -> tuple[str, str]:
-    if corpus == "builtin":
-        return _builtin(), "builtin"
-    path = pathlib.Path(corpus)
-    return _read(path), path.name
-
-
-def _read(path: pathlib.Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read the corpus {path}: {error.strerror}") from error
-    if not data.strip():
-        raise ValueError(f"the corpus {path} is empty: give a file with text")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"the corpus {path} is not UTF-8: byte 0x{data[error.start]:02x} at offset "
-            f"{error.start} (line {data.count(10, 0, error.start) + 1}): convert it to UTF-8"
-        ) from error
-
-
-def _builtin() -> str:
-    """Return the topics of CPython's ``help()``, each paragraph once.
-
-    Topics repeat each other at length: "compound" holds all of "if", "for" and more. If repeated paragraphs
-    stayed, most of the test split would be training text.
-    """
-    from pydoc_data.topics import topics
-
-    seen, kept = set(), []
-    for name in sorted(topics):
-        for paragraph in topics[name].split("\n\n"):
-            words = " ".join(paragraph.split())
-            if words and words not in seen:
-                seen.add(words)
-                kept.append(paragraph.strip("\n"))
-    return "\n\n".join(kept) + "\n"
-
-
-def _wikitext2() -> _Splits:
-    root = os.environ.get("WNN_JAX_DATA")
-    folder = pathlib.Path(root or ".") / "wikitext2"
-    names = ("wiki.train.raw", "wiki.train.1MB.raw")
-    test, validation = folder / "wiki.test.raw", folder / "wiki.validation.raw"
-    with files.reaching(folder, "read"):
-        train = next((folder / name for name in names if (folder / name).exists()), None)
-        tested, validated = test.exists(), validation.exists()
-    if root and train is not None and tested:
-        held_out = _read(validation) if validated else ""
-        return _Splits(_read(train), held_out, _read(test), f"{train.name} -> {test.name}")
-    datasets = optional.need("datasets", "text")
-    try:
-        rows = datasets.load_dataset("Salesforce/wikitext", "wikitext-2-raw-v1")
-        # Rows end in a newline already. The predecessor joined all rows, blank ones too, with one more
-        # newline, and so its splits are reproduced.
-        parts = ["\n".join(rows[name]["text"]) for name in ("train", "validation", "test")]
-    except Exception as error:
-        raise ValueError(
-            f"wikitext2 could not be downloaded ({type(error).__name__}): put wiki.train.raw, "
-            f"wiki.test.raw and, if you have it, wiki.validation.raw in a folder wikitext2/ and "
-            "set WNN_JAX_DATA to the folder above it"
-        ) from error
-    return _Splits(parts[0], parts[1], parts[2], "wikitext-2-raw-v1")

@@ -156,11 +156,28 @@ def unigram(train: np.ndarray, tokens: np.ndarray, vocabulary: int, add: float =
 
     Source: docs/glossary.md
     """
-    train, tokens = check_ids("train", train, vocabulary), check_ids("tokens", tokens, vocabulary)
-    add = checks.number("add", add, Limits(above=0))
-    counts = np.bincount(train, minlength=vocabulary) + add
-    nats = -np.log(counts / counts.sum())
-    return Prediction(nats[tokens], np.full(len(tokens), counts.argmax(), np.int32))
+    counts = np.bincount(check_ids("train", train, vocabulary), minlength=vocabulary)
+    return frequencies(counts, tokens, add)
+
+
+def frequencies(counts: np.ndarray, tokens: np.ndarray, add: float = 0.1) -> Prediction:
+    """Do as `unigram` with the counts of a training text.
+
+    Args:
+      counts: ``int [V]``, how often each id occurs.
+      tokens: ``int [N]``, the text to score.
+      add: see `unigram`.
+
+    Raises:
+      ValueError: see `unigram`.
+
+    Source: docs/glossary.md
+    """
+    checks.array("counts", np.asarray(counts), "integers", {"V": None}, Limits(least=0))
+    tokens, add = check_ids("tokens", tokens, len(counts)), checks.number("add", add, Limits(above=0))
+    smoothed = counts + add
+    nats = -np.log(smoothed / smoothed.sum())
+    return Prediction(nats[tokens], np.full(len(tokens), smoothed.argmax(), np.int32))
 
 
 def fit_kneser_ney(train: np.ndarray, order: int, vocabulary: int) -> KneserNey:
