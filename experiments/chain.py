@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import bars, baselines, chain_plots, gates, machine, plots, tables
+from experiments.shared import bars, baselines, chain_plots, chain_writing, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import chain, checks
 from wnn_jax import transformer as transformers
@@ -70,6 +70,8 @@ class Run:
         the tree (parts), of the first preset, on a sample of the training text, instead of scoring the
         evaluated text.
       ablate_tokens: size of this sample in tokens; its last quarter is scored.
+      writing_tokens: the number of tokens that each model draws by each of some rules of drawing, to measure
+        its speed; 0 measures none.
       checkpoint: folder to save the model of the last preset to, with its tables.
       resume: folder to save the progress to, and to continue from.
       save_every: the number of chunks between two saves to --resume.
@@ -83,6 +85,7 @@ class Run:
     curve_points: int = 0
     ablate: Literal["contexts", "parts"] | None = None
     ablate_tokens: int = 100_000
+    writing_tokens: int = 0
     checkpoint: str | None = None
     resume: str | None = None
     save_every: int = 16
@@ -94,6 +97,7 @@ class Run:
             gate_places=Limits(least=1),
             curve_points=Limits(least=0, most=31),
             ablate_tokens=Limits(least=8),
+            writing_tokens=Limits(least=0, most=1 << 20),
             save_every=Limits(least=1),
         )
         if not self.preset:
@@ -157,7 +161,7 @@ def compare(results: tables.Results, options, configs, corpus: AnyCorpus, workdi
     cached = add_baselines(results, corpus, run.kneser_ney)
     if run.transformer_epochs:
         add_transformer(results, text.in_memory(corpus), options.common.seed, run.transformer_epochs)
-    curves, calibrations, done = {}, {}, None
+    curves, calibrations, written, done = {}, {}, {}, None
     for preset, config in configs.items():
         done = None  # frees the tables of the last model before the next one is made
         done = evaluate(options, preset, config, corpus, wire(config, corpus, networks))
@@ -167,11 +171,15 @@ def compare(results: tables.Results, options, configs, corpus: AnyCorpus, workdi
             calibrations[row_name(preset)] = done.reliability
         if options.gating.kinds and preset == "static":
             add_gated(results, options, done, text.in_memory(corpus))
+        if run.writing_tokens:
+            seed = options.common.seed
+            written[row_name(preset)] = chain_writing.speeds(seed, done.model, run.writing_tokens)
     results.print(KINDS)
     for row in results.rows:
         if row.get("tokens_per_second"):
             speeds = (f"{name} {speed:,.0f} tokens/s" for name, speed in row["tokens_per_second"].items())
             print(f"{row['row']}: {', '.join(speeds)}")
+    chain_writing.add(results, written)
     chain_plots.along_text(workdir / "along_text.png", {**curves, **cached}, grey=[*cached])
     if calibrations:
         chain_plots.reliability(workdir / "reliability.png", calibrations)

@@ -11,6 +11,7 @@ from wnn_jax import chain
 from wnn_jax.chain import (
     audit,
     backend,
+    drawing,
     fields,
     ledger,
     reader,
@@ -88,15 +89,14 @@ def _read(rng, wiring, memory):
 
 
 def _sample(rng, wiring, memory):
-    some = numbers(rng, count=4, temperature=1.0, top_p=0.9)
+    some = numbers(rng, count=4)
     some["count"] = 4 if isinstance(some["count"], int) and 0 < some["count"] < 2**22 else some["count"]
-    # The compiled program depends on these two: only a few values are accepted ones.
-    fine = {"temperature": (0.5, 1.0, 1.5), "top_p": (0.5, 0.9, 1.0)}
-    for name, known in fine.items():
-        x = some[name]
-        accepted = isinstance(x, int | float | np.number) and not isinstance(x, bool) and 1e-6 <= x <= 1e3
-        some[name] = known[1] if accepted and x not in known and (name != "top_p" or x <= 1) else x
-    return lambda: chain.sample(KEY, wiring, memory, **some)
+    rules = (
+        chain.WritingConfig(),
+        chain.WritingConfig(temperature=0.5, top_p=0.9),
+        chain.WritingConfig(top_k=3, repetition_penalty=2.0, repetition_window=5),
+    )
+    return lambda: chain.sample(KEY, wiring, memory, **some, writing=rules[rng.integers(len(rules))])
 
 
 def _distribution(rng, wiring, memory):
@@ -209,21 +209,28 @@ def reading(rng, kind, mode, learn=False):
     depth = network().tree.depth
     callback = chain.BitCallback(lambda one: int(rng.random() < 0.5)) if mode == "decoded" else None
     some = {"learn": learn, "argmax": bool(rng.random() < 0.3), "callback": callback}
-    some["temperature"], some["top_p"] = (
-        float(rng.choice([1e-6, 1.0, 1e3])),
-        float(rng.choice([1e-6, 0.5, 1])),
-    )
+    rules = {
+        "temperature": float(rng.choice([1e-6, 1.0, 1e3])),
+        "repetition_penalty": float(rng.choice([1.0, 2.0, 1e6])),
+        "top_k": int(rng.choice([0, 1, 5, 1 << 24])),
+        "top_p": float(rng.choice([1e-6, 0.5, 1])),
+        "min_p": float(rng.choice([0, 0.1, 1])),
+    }
+    writing = chain.WritingConfig(**rules, repetition_window=7)
+    some["writing"] = writing
     settings = reader.kernel_settings(memory, chain.ReadSettings(mode, **some))
     none = jnp.zeros(0, jnp.int32), jnp.zeros((0, 0), jnp.float32)
     given = ids(rng, BLOCK) if mode == "given" else none[0]
-    chance = fuzz.contents(rng, (BLOCK, depth), np.float32) if mode == "sampled" else none[1]
+    numbers = BLOCK, drawing.columns(writing, depth)
+    chance = fuzz.contents(rng, numbers, np.float32) if mode == "sampled" else none[1]
+    recent = jnp.concatenate([jnp.full(3, -1, jnp.int32), ids(rng, 4)])
     count = jnp.int32(BLOCK if rng.random() < 0.9 else fuzz.contents(rng, (), np.int32))
     sizes = {"block": BLOCK, "depth": depth, "settings": settings}
     read = backend.read_on
     if kind == "online":
         read = functools.partial(backend.read_online, learn=learn)
     wiring = wiring if kind == "online" else static_inputs.wired(wiring)
-    moved = read(wiring, memory, given, jnp.asarray(chance), count, **sizes)
+    moved = read(wiring, memory, given, jnp.asarray(chance), recent, count, **sizes)
     jax.block_until_ready(moved)
     del callback  # it must live until the kernel has ended
     return moved

@@ -18,6 +18,10 @@ from wnn_jax.chain.config import SETS
 from wnn_jax.ram import backend
 
 LOG_SLOTS = 12
+RULES = (
+    chain.WritingConfig(),
+    chain.WritingConfig(repetition_penalty=2.0, repetition_window=9, top_p=0.9, min_p=0.02, temperature=1.3),
+)
 
 
 # Models of few neurons and sets.
@@ -153,9 +157,9 @@ def test_sampling():
         shares = chain.distribution(NETWORK, again)
         best.append(int(shares.argmax()))
         again, _ = chain.read(NETWORK, again, np.array(best[-1:]))
-    for options in ({"top_p": 1e-6}, {"temperature": 0.01, "top_p": 0.5}):
-        _, greedy = chain.sample(jax.random.key(4), NETWORK, memory, 10, **options)
-        assert greedy.tolist()[: len(best)] == best or options.get("temperature")
+    for writing in (chain.WritingConfig(top_p=1e-6), chain.WritingConfig(top_k=1)):
+        _, greedy = chain.sample(jax.random.key(4), NETWORK, memory, 10, writing)
+        assert greedy.tolist() == best
     draws = [chain.sample(jax.random.key(i), NETWORK, memory, 1)[1][0] for i in range(300)]
     shares = chain.distribution(NETWORK, memory)
     often = shares.argmax()
@@ -245,7 +249,7 @@ def test_a_memory_with_numbers_that_no_memory_has_is_refused(name, value, limits
             call()
 
 
-@pytest.mark.parametrize("name", ["temperature", "top_p", "count", "block"])
+@pytest.mark.parametrize("name", ["count", "block"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1, 0, 1e38, None, "1", True])
 def test_numbers_out_of_range_are_refused(name, value):
     if name == "count" and value == 0 and value is not True:
@@ -317,8 +321,8 @@ def everything():
     memory, found = read(TEXT[:160], argmax=True)
     out = numbers_of(memory, found) | {"best": np.asarray(found.best)}
     out["distribution"] = chain.distribution(NETWORK, memory)
-    memory, out["nucleus"] = chain.sample(jax.random.key(0), NETWORK, memory, 8, 0.8, 0.7)
-    memory, out["sampled"] = chain.sample(jax.random.key(1), NETWORK, memory, 8)
+    for number, writing in enumerate(RULES):
+        memory, out[str(writing)] = chain.sample(jax.random.key(number), NETWORK, memory, 12, writing)
     return out
 
 

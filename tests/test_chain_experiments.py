@@ -46,7 +46,7 @@ def test_chain_end_to_end(tmp_path, corpus):
     assert drawn.returncode == 0, drawn.stderr
     assert drawn.stdout.startswith("tables read")
     assert len(drawn.stdout.rstrip("\n").encode()) >= 70
-    assert "tokens/s" in drawn.stderr
+    assert "characters in" in drawn.stderr
 
 
 NEURONS = "--neurons=node,node token1,node token1 token2,node token2"
@@ -72,9 +72,11 @@ def test_two_trees_are_compared_drawn_saved_and_continued(tmp_path, little):
     assert rows["chain, two trees"]["ce"] < rows["unigram (add 0.1)"]["ce"]
     for name in ("along_text", "reliability"):
         assert (tmp_path / "run" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    drawn = call("generate", f"--checkpoint={model}", "--prompt=tables", "--tokens=5")
+    asked = [f"--checkpoint={model}", "--prompt=tables", "--tokens=5", "--continuations=2"]
+    drawn = call("generate", *asked, "--repetition_penalty=2", "--stop=\\n,zebra")
     assert drawn.returncode == 0, drawn.stderr
-    assert drawn.stdout.startswith("tables")
+    assert drawn.stdout.startswith("1: tables")
+    assert "\n2: tables" in drawn.stdout
     refused = call("chain", *flags[:2], "--preset=fast", *SMALL, f"--checkpoint={model}")
     assert refused.returncode == 2
     assert "choose another folder" in refused.stderr

@@ -252,14 +252,15 @@ def test_an_error_in_one_model_ends_the_other(model, corpus, monkeypatch):
 
 
 def test_draws_are_those_of_the_mixture(model):
-    one = chain.generate(jax.random.key(2), model, "bits ", 30, top_p=0.9)
-    assert one == chain.generate(jax.random.key(2), model, "bits ", 30, top_p=0.9)
-    assert chain.generate(jax.random.key(2), model, "bits ", 40, top_p=0.9).startswith(one)
-    pieces = []
-    free = chain.generate(jax.random.key(3), model, "bits ", 40, temperature=0.8, on_text=pieces.append)
+    nucleus = chain.WritingConfig(top_p=0.9, repetition_penalty=1.5)
+    one = chain.generate(jax.random.key(2), model, "bits ", 30, nucleus)
+    assert one == chain.generate(jax.random.key(2), model, "bits ", 30, nucleus)
+    assert chain.generate(jax.random.key(2), model, "bits ", 40, nucleus).startswith(one)
+    pieces, warm = [], chain.WritingConfig(temperature=0.8)
+    free = chain.generate(jax.random.key(3), model, "bits ", 40, warm, on_text=pieces.append)
     assert free == "bits " + "".join(pieces)
     # The nucleus of almost no probability is the best token.
-    greedy = chain.generate(jax.random.key(4), model, "bits ", 8, top_p=1e-6).encode()
+    greedy = chain.generate(jax.random.key(4), model, "bits ", 8, chain.WritingConfig(top_p=1e-6)).encode()
     ids = list(greedy)
     frozen = model
     if model.config.mode == "static":  # an online model would learn the prompt in scoring
@@ -269,29 +270,23 @@ def test_draws_are_those_of_the_mixture(model):
 
 def test_draws_have_the_frequencies_of_the_mixture(model):
     shares = joint.shares(model, 1.0)
-    drawn = [joint.draw(jax.random.key(seed), model, 1.0, 1.0)[1] for seed in range(100)]
+    plain, before = chain.WritingConfig(), np.zeros(0, np.int32)
+    drawn = [joint.draw(jax.random.key(seed), model, plain, before)[1] for seed in range(100)]
     found = np.bincount(drawn, minlength=len(shares)) / 100
     # Half the sum of differences; 100 draws of this distribution differ by less than 0.3.
     assert 0.5 * np.abs(found - shares).sum() < 0.3
 
 
-@given(
-    st.lists(st.integers(1, 50), min_size=2, max_size=30),
-    st.floats(1e-6, 1),
-    st.floats(0, 1, exclude_max=True),
-)
-@settings(deadline=None)
-def test_a_nucleus_holds_the_fewest_most_probable_tokens(counts, top_p, chance):
-    shares = np.array(counts) / sum(counts)
-    kept, mass = [], 0.0
-    for token in sorted(range(len(counts)), key=lambda x: (-counts[x], x)):
-        kept.append(token)
-        mass += shares[token]
-        if mass >= top_p - 1e-12:
-            break
-    token = joint.nucleus(shares, top_p, chance)
-    assert token in kept or shares[token] == shares[kept[-1]]
-    assert joint.nucleus(shares, top_p, 0.0) == kept[0]
+def test_a_penalty_in_a_mixture_divides_the_probability_of_recent_tokens(model):
+    """At this penalty a recent token is never drawn, by proposals or from all probabilities."""
+    often = np.argsort(-joint.shares(model, 1.0))[:3].astype(np.int32)
+    for writing in (
+        chain.WritingConfig(repetition_penalty=1e6),
+        chain.WritingConfig(repetition_penalty=1e6, top_k=2),
+    ):
+        drawn = {joint.draw(jax.random.key(seed), model, writing, often)[1] for seed in range(12)}
+        assert not drawn & set(often.tolist())
+        assert len(drawn) <= (writing.top_k or len(drawn))
 
 
 def test_a_saved_mixture_is_the_same_mixture(model, words, corpus, tmp_path):
@@ -328,7 +323,5 @@ def test_a_mixture_refuses_what_makes_none(model, corpus):
         chain.score(model, [300])
     with pytest.raises(ValueError, match="balance=nan is out of range"):
         chain.score(model._replace(balance=math.nan), [3])
-    with pytest.raises(ValueError, match=r"top_p=0\.0 is out of range"):
-        chain.generate(KEY, model, "x", top_p=0.0)
     with pytest.raises(ValueError, match="prompt=3 is of type int: give a str"):
         chain.generate(KEY, model, 3)

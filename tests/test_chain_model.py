@@ -65,8 +65,9 @@ def test_a_model_is_not_changed_by_what_is_asked_of_it(model, corpus):
     assert np.isfinite(found.nats).all()
     assert np.mean(found.best == corpus.test) > 0.5
     assert (again.best == -1).all()
-    one = chain.generate(jax.random.key(2), model, "bits ", 70, top_p=0.9)
-    assert one == chain.generate(jax.random.key(2), model, "bits ", 70, top_p=0.9)
+    nucleus = chain.WritingConfig(top_p=0.9)
+    one = chain.generate(jax.random.key(2), model, "bits ", 70, nucleus)
+    assert one == chain.generate(jax.random.key(2), model, "bits ", 70, nucleus)
     jax.tree.map(np.testing.assert_array_equal, model.memory, before)
     # The model that is returned has read the text; an online model has also learnt it.
     second = chain.score(found.model, corpus.test[:300]).nats.mean()
@@ -128,15 +129,26 @@ def test_a_saved_model_is_the_same_model(model, words, corpus, tmp_path):
     later = tmp_path / "later"
     path = chain.save(later, model, words)
     hostile.resealed(path, lambda about: about["about"]["config"].update(edition=9))
-    with pytest.raises(ValueError, match="edition 9, but this wnn_jax reads edition 5"):
+    with pytest.raises(ValueError, match="edition 9, but this wnn_jax reads edition 6"):
         chain.load(later)
+
+
+@pytest.mark.parametrize("model", ["static"], indirect=True)
+def test_a_saved_model_keeps_its_books(model, words, corpus, tmp_path):
+    gone = corpus.test[:40]
+    counted = chain.count(model, [corpus.train[:90], gone])
+    chain.save(tmp_path / "model", counted, words)
+    loaded = chain.load(tmp_path / "model")
+    jax.tree.map(np.testing.assert_array_equal, loaded.books, counted.books)
+    one, other = (chain.forget(x, gone).memory for x in (loaded, counted))
+    jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
 @pytest.mark.parametrize("mode", ["static", "online"])
 def test_a_model_with_other_cells_is_refused_by_its_edition(tmp_path, mode):
     with tarfile.open(GOLDEN) as file:
         file.extractall(tmp_path, filter="data")
-    with pytest.raises(ValueError, match="edition 1, which this wnn_jax cannot continue: it reads edition 5"):
+    with pytest.raises(ValueError, match="edition 1, which this wnn_jax cannot continue: it reads edition 6"):
         chain.load(tmp_path / mode)
 
 

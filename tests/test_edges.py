@@ -131,7 +131,7 @@ CONFIGS = [
     mixing.SoftmaxAttention(), mixing.Convolution(), mixing.MovingAverage(), pointwise.Mlp(8), STEPS,
     pointwise.WordGraph(8), pointwise.WordGate(8), pointwise.Experts(2, 8), pointwise.TopK(8),
     vocab.ComparisonConfig(), text.TextConfig(train_tokens=9), chain.ChainConfig(), chain.ReadoutConfig(),
-    chain.ReadSettings(),
+    chain.WritingConfig(),
 ]  # fmt: skip
 
 

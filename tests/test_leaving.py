@@ -40,17 +40,15 @@ def changed(path):
     path.write_text(path.read_text().replace("a", "\0").replace("e", "a").replace("\0", "e"))
 
 
-def test_a_chain_model_is_refused_when_its_ids_mean_something_else(corpus, tmp_path):
+def test_a_chain_model_keeps_its_ids_when_its_text_changes(corpus, tmp_path):
     config = text.TextConfig(str(corpus), "bpe:300")
     settings = chain.ChainConfig("online", memory_mib=1, chunk=256)
     model = chain.fit(jax.random.key(0), settings, text.load(config))
     chain.save(tmp_path / "model", model, config)
-    assert chain.load(tmp_path / "model").tokenizer.digest == model.tokenizer.digest
     changed(corpus)
+    assert chain.load(tmp_path / "model").tokenizer.digest == model.tokenizer.digest
     done = call("generate", f"--checkpoint={tmp_path / 'model'}", "--tokens=3")
-    assert done.returncode == 2
-    assert "gives ids another meaning" in done.stderr
-    assert f"the text {corpus} has changed" in done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_bitwise_model_is_refused_when_its_ids_mean_something_else(corpus, tmp_path):

@@ -40,10 +40,11 @@ def chain():
     fixed = static.fit(KEY, network, chain.empty_static(network, 4), tokens, readout)
     online = chain.empty_online(network, 4, room=128)
     online, reading = chain.read(network, online, tokens, learn=True, argmax=True, block=64)
+    writing = chain.WritingConfig(temperature=0.7, top_p=0.8, repetition_penalty=1.5)
     for memory in (fixed, online):
         found.append(chain.read(network, memory, tokens[:64], argmax=True, block=64)[1])
         found.append(chain.sample(KEY, network, memory, 64)[1])
-        found.append(chain.sample(KEY, network, memory, 64, temperature=0.7, top_p=0.8)[1])
+        found.append(chain.sample(KEY, network, memory, 64, writing)[1])
         found.append(chain.distribution(network, memory))
     assert reading.ones.dtype == np.float32
     return fixed, online, reading, static.unweighted_nats(network, fixed, tokens), found

@@ -66,6 +66,12 @@ ffi::Error CheckTokens(const Buffer& tokens, int64_t count, int64_t vocabulary) 
   WNN_REQUIRE(Dim(bit, 0) == Dim(node, 0), "node and bit must have the same length");               \
   WNN_CHECK(CheckTree(tree, Dim(node, 0)))
 
+#define WNN_DRAWING_PARAMETERS float temperature, float top_p, float min_p, float weight, int64_t top_k
+#define WNN_DRAWING_ATTRIBUTES                                                                     \
+  .Attr<float>("temperature").Attr<float>("top_p").Attr<float>("min_p").Attr<float>("weight")      \
+      .Attr<int64_t>("top_k")
+#define WNN_DRAWING Drawing{temperature, top_p, min_p, weight, top_k}
+
 // A result that begins as a copy of an operand; XLA may have given both the same memory.
 template <typename In, typename Out>
 auto* Carried(const In& in, Out& out) {
@@ -112,15 +118,22 @@ inline ffi::Error CheckRequest(const Request& request, Reading& reading, const T
   WNN_REQUIRE(request.count >= 0 && request.count <= block, "count must be 0 to " + std::to_string(block));
   for (int64_t v = 0; v < tree.vocabulary; ++v)
     WNN_REQUIRE(tree.start[v + 1] - tree.start[v] <= depth, "the results need room for the longest path");
-  WNN_REQUIRE(request.mode >= kModeGiven && request.mode < kModeRows && request.temperature > 0 && request.top_p > 0,
-              "mode, temperature or top_p is out of range");
+  const Drawing& drawing = request.drawing;
+  WNN_REQUIRE(request.mode >= kModeGiven && request.mode < kModeRows && drawing.temperature > 0 &&
+                  drawing.top_p > 0 && drawing.min_p >= 0 && drawing.min_p <= 1 && drawing.weight > 0 &&
+                  drawing.weight <= 1 && drawing.top_k >= 0,
+              "mode, temperature, top_p, min_p, weight or top_k is out of range");
   if (request.mode == kModeGiven) {
     WNN_REQUIRE(Dim(request.tokens, 0) == block, "tokens must have the length of the block");
     WNN_CHECK(CheckTokens(request.tokens, request.count, tree.vocabulary));
   }
-  if (request.mode == kModeSampled)
-    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) == depth,
-                "chance must have one number for each bit of a path");
+  if (request.mode == kModeSampled) {
+    WNN_REQUIRE(Dim(request.chance, 0) == block && Dim(request.chance, 1) >= depth,
+                "chance must have a number for each bit of a path");
+    for (int64_t i = 0; i < Dim(request.recent, 0); ++i)
+      WNN_REQUIRE(request.recent.typed_data()[i] >= -1 && request.recent.typed_data()[i] < tree.vocabulary,
+                  "a recent token must be -1 or an id");
+  }
   if (request.mode == kModeDecoded) WNN_REQUIRE(request.callback != nullptr, "decoding needs a callback");
   return ffi::Error::Success();
 }

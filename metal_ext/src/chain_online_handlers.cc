@@ -101,12 +101,12 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
   WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, I32 sets, U32Cells slots,     \
       U32Cube lists, F32Cube maps, F32Cube run_maps, F32Cube match_maps, F32Cube recent, U32 recent_at, \
       F32Matrix weights, F32Matrix sums, U8 visited, F32Matrix finals, U32 final_visits, F32Cube refined, I32 text, I32Matrix match_table, \
-      U32 position, U32 registers, U32Cube followed, U32Matrix line, I32 tokens, F32Matrix chance, I32 count
+      U32 position, U32 registers, U32Cube followed, U32Matrix line, I32 tokens, F32Matrix chance, I32 recent_tokens, I32 count
 #define WNN_ONLINE_ARGUMENTS                                                                             \
   WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>().Arg<I32>().Arg<U32Cells>()             \
       .Arg<U32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<F32Cube>().Arg<U32>().Arg<F32Matrix>()             \
       .Arg<F32Matrix>().Arg<U8>().Arg<F32Matrix>().Arg<U32>().Arg<F32Cube>().Arg<I32>().Arg<I32Matrix>()           \
-      .Arg<U32>().Arg<U32>().Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>()
+      .Arg<U32>().Arg<U32>().Arg<U32Cube>().Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>().Arg<I32>()
 #define WNN_ONLINE_MOVES                                                                                 \
   ffi::Result<I32> text_out, ffi::Result<I32Matrix> match_table_out, ffi::Result<U32> position_out,      \
       ffi::Result<U32> registers_out, ffi::Result<U32Cube> followed_out, ffi::Result<U32Matrix> line_out, \
@@ -114,11 +114,10 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
 #define WNN_ONLINE_MOVED                                                                                 \
   .Ret<I32>().Ret<I32Matrix>().Ret<U32>().Ret<U32>().Ret<U32Cube>().Ret<U32Matrix>()                     \
       .Ret<I32>().Ret<F32Matrix>().Ret<I32>()
-#define WNN_ONLINE_SETTINGS \
-  int64_t mode, int64_t argmax, float temperature, float top_p, int64_t callback, int64_t threads
+#define WNN_ONLINE_SETTINGS int64_t mode, int64_t argmax, WNN_DRAWING_PARAMETERS, int64_t callback, int64_t threads
 #define WNN_ONLINE_ATTRIBUTES                                                                            \
-  .Attr<int64_t>("mode").Attr<int64_t>("argmax").Attr<float>("temperature").Attr<float>("top_p")         \
-      .Attr<int64_t>("callback").Attr<int64_t>("threads")
+  .Attr<int64_t>("mode").Attr<int64_t>("argmax") WNN_DRAWING_ATTRIBUTES.Attr<int64_t>("callback")        \
+      .Attr<int64_t>("threads")
 #define WNN_CHECK_ONLINE                                                                                 \
   WNN_MAKE_TREE;                                                                                         \
   WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));                                             \
@@ -135,8 +134,8 @@ ffi::Error CheckText(const Buffers& buffers, const Tree& tree) {
   WNN_CHECK(SameShape(line, line_out));                                                                  \
   WNN_REQUIRE(Dim(count, 0) == 1, "count must be one number");                                           \
   WNN_REQUIRE(threads >= 1 && threads <= kMostThreads, "threads must be 1 to 16");                       \
-  const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,      \
-                        top_p, reinterpret_cast<Callback>(callback)};                                    \
+  const Request request{tokens, chance,       recent_tokens, count.typed_data()[0],                      \
+                        mode,   argmax != 0, WNN_DRAWING,   reinterpret_cast<Callback>(callback)};       \
   Reading reading{read, ones, best};                                                                     \
   WNN_CHECK(CheckRequest(request, reading, tree));                                                       \
   const Neurons neurons{connections.typed_data(), view.typed_data(), Dim(view, 0), Dim(connections, 1)}; \

@@ -73,10 +73,10 @@ ffi::Error StaticCells(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slot
 // wnn_jax/chain/backend.py passes the same arguments in the same order.
 ffi::Error ReadStatic(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connections, I32 view, Slots slots,
                       F32Matrix weights, F32Matrix finals, U32 registers, U32Cube followed, U32Matrix line,
-                      I32 tokens, F32Matrix chance, I32 count, ffi::Result<U32> registers_out,
+                      I32 tokens, F32Matrix chance, I32 recent, I32 count, ffi::Result<U32> registers_out,
                       ffi::Result<U32Cube> followed_out, ffi::Result<U32Matrix> line_out, ffi::Result<I32> read,
                       ffi::Result<F32Matrix> ones, ffi::Result<I32> best, int64_t log_slots, int64_t mode,
-                      int64_t argmax, float temperature, float top_p, int64_t callback) {
+                      int64_t argmax, WNN_DRAWING_PARAMETERS, int64_t callback) {
   WNN_MAKE_TREE;
   WNN_CHECK(CheckStaticSlots(slots, view, log_slots));
   WNN_CHECK(CheckNeurons(tree.vocabulary, lexicon, connections, view));
@@ -95,8 +95,8 @@ ffi::Error ReadStatic(WNN_TREE_PARAMETERS, U32Matrix lexicon, I32Matrix connecti
               "the weights must be [" + std::to_string(rows) + ", " + std::to_string(inputs) + "] and [" +
                   std::to_string(final_rows) + ", " + std::to_string(kStaticSetRows) + "]");
   WNN_REQUIRE(Dim(count, 0) == 1, "count must be one number");
-  const Request request{tokens,      chance, count.typed_data()[0], mode, argmax != 0, temperature,
-                        top_p, reinterpret_cast<Callback>(callback)};
+  const Request request{tokens, chance,      recent,      count.typed_data()[0],
+                        mode,   argmax != 0, WNN_DRAWING, reinterpret_cast<Callback>(callback)};
   Reading reading{read, ones, best};
   WNN_CHECK(CheckRequest(request, reading, tree));
   const Neurons neurons{connections.typed_data(), view.typed_data(), neurons_count, Dim(connections, 1)};
@@ -124,10 +124,10 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainStaticCells, StaticCells,
 XLA_FFI_DEFINE_HANDLER_SYMBOL(WnnChainReadStatic, ReadStatic,
                               ffi::Ffi::Bind() WNN_TREE_ARGUMENTS.Arg<U32Matrix>().Arg<I32Matrix>().Arg<I32>()
                                   .Arg<Slots>().Arg<F32Matrix>().Arg<F32Matrix>().Arg<U32>().Arg<U32Cube>()
-                                  .Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>().Ret<U32>()
+                                  .Arg<U32Matrix>().Arg<I32>().Arg<F32Matrix>().Arg<I32>().Arg<I32>().Ret<U32>()
                                   .Ret<U32Cube>().Ret<U32Matrix>().Ret<I32>().Ret<F32Matrix>().Ret<I32>()
-                                  .Attr<int64_t>("log_slots").Attr<int64_t>("mode").Attr<int64_t>("argmax")
-                                  .Attr<float>("temperature").Attr<float>("top_p").Attr<int64_t>("callback"));
+                                  .Attr<int64_t>("log_slots").Attr<int64_t>("mode")
+                                  .Attr<int64_t>("argmax") WNN_DRAWING_ATTRIBUTES.Attr<int64_t>("callback"));
 
 }  // namespace chain
 }  // namespace wnn

@@ -32,12 +32,14 @@ from wnn_jax.chain.config import (
     ChainConfig,
     MixtureConfig,
     ReadoutConfig,
+    WritingConfig,
 )
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.costs import TrainingCost, training_cost
 from wnn_jax.chain.face import (
     build,
     check_target,
+    continuations,
     evaluate,
     fit,
     generate,
@@ -94,11 +96,13 @@ __all__ = [
     "TextScore",
     "TrainingCost",
     "Worth",
+    "WritingConfig",
     "ablate",
     "build",
     "check_target",
     "compress",
     "constant_balance",
+    "continuations",
     "count",
     "decode",
     "decompress",

@@ -175,14 +175,15 @@ def read_cells(network, slots, hashes, tokens, *, log_slots: int, bits: int):
     return call(*operands, log_slots=np.int64(log_slots))
 
 
-def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, settings):
+def read_on(network, memory, tokens, chance, recent, count, *, block: int, depth: int, settings):
     """Does the work of `reader.read_on` for a static memory with the native kernel.
 
     Args:
       network: the wiring, from `static_inputs.wired`.
       memory: the memory that reads.
       tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
-      chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
+      chance: the random numbers of each token, or ``[0, 0]`` if the tokens are not drawn.
+      recent: ``int32 [W]``, the last tokens, -1 for none.
       count: ``int32 []``, the number of tokens to read, at most ``block``.
       block: the number of rows of the result.
       depth: D, the number of turns of the longest path.
@@ -195,7 +196,7 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, s
     """
     operands = [*_tree(network.tree), network.lexicon, network.connections, network.view]
     first = len(operands)
-    operands += [*(getattr(memory, name) for name in _STATIC), tokens, chance, count[None]]
+    operands += [*(getattr(memory, name) for name in _STATIC), tokens, chance, recent, count[None]]
     results = [jax.ShapeDtypeStruct(getattr(memory, name).shape, jnp.uint32) for name in MOVES]
     results += [jax.ShapeDtypeStruct((block,), jnp.int32), jax.ShapeDtypeStruct((block, depth), jnp.float32)]
     results += [jax.ShapeDtypeStruct((block,), jnp.int32)]
@@ -207,7 +208,9 @@ def read_on(network, memory, tokens, chance, count, *, block: int, depth: int, s
     return memory._replace(**dict(zip(MOVES, arrays, strict=True))), (read, ones, best)
 
 
-def read_online(network, memory, tokens, chance, count, *, block: int, depth: int, learn: bool, settings):
+def read_online(
+    network, memory, tokens, chance, recent, count, *, block: int, depth: int, learn: bool, settings
+):
     """Does the work of `reader.read_on` for an online memory with the native kernel.
 
     The parts of the memory that change are changed in place where XLA may reuse their buffers.
@@ -216,7 +219,8 @@ def read_online(network, memory, tokens, chance, count, *, block: int, depth: in
       network: the wiring.
       memory: the `online.OnlineMemory` that reads.
       tokens: ``int32 [block]``, or ``[0]`` if the tokens are not given.
-      chance: ``float32 [block, D]``, or ``[0, 0]`` if the tokens are not drawn.
+      chance: the random numbers of each token, or ``[0, 0]`` if the tokens are not drawn.
+      recent: ``int32 [W]``, the last tokens, -1 for none.
       count: ``int32 []``, the number of tokens to read, at most ``block``.
       block: the number of rows of the result.
       depth: D, the number of turns of the longest path.
@@ -231,7 +235,7 @@ def read_online(network, memory, tokens, chance, count, *, block: int, depth: in
     changed = memory._fields if learn else FOLLOWING
     operands = [*_tree(network.tree), network.lexicon, network.connections, network.view, network.sets]
     first = len(operands)
-    operands += [*memory, tokens, chance, count[None]]
+    operands += [*memory, tokens, chance, recent, count[None]]
     results = [
         jax.ShapeDtypeStruct(getattr(memory, name).shape, getattr(memory, name).dtype) for name in changed
     ]

@@ -195,6 +195,61 @@ class MixtureConfig:
         return self.first.in_context or self.second.in_context
 
 
+@dataclasses.dataclass(frozen=True)
+class WritingConfig:
+    """How a model continues a text: the rules by which tokens are drawn, in their order, and where it stops.
+
+    Attributes:
+      temperature: number that divides the log-odds of each turn; below 1 makes probable tokens more probable,
+        1 draws from the model's own distribution. In a mixture it applies before the two models mix.
+      repetition_penalty: number that divides the probability of each token that is among the last ones; 1 for
+        no penalty. The penalty of other programs that is subtracted from log-odds is the log of this number.
+      repetition_window: number of last tokens, of the prompt and of those drawn, that the penalty is for.
+      top_k: number of most probable tokens to draw from; 0 draws from all.
+      top_p: draw only from the most probable tokens, as few as have this part of the probability together;
+        after top_k, this part of what it leaves.
+      min_p: draw only from tokens that have at least this part of the probability of the most probable one.
+      stop: texts that end the writing; the first of them that is complete is cut off.
+
+    Raises:
+      ValueError: a number is out of range, or a text of ``stop`` is empty.
+
+    Source: docs/semantics/chain.md
+    """
+
+    temperature: float = 1.0
+    repetition_penalty: float = 1.0
+    repetition_window: int = 64
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self):
+        checks.fields(
+            self,
+            temperature=given.TEMPERATURE,
+            repetition_penalty=Limits(least=1, most=1e6),
+            repetition_window=Limits(least=1, most=1 << 16),
+            top_k=Limits(least=0, most=1 << 24),
+            top_p=given.TOP_P,
+            min_p=Limits(least=0, most=1),
+        )
+        if "" in self.stop:
+            raise ValueError("stop has an empty text, which would end the writing at once: leave it out")
+
+    @property
+    def plain(self) -> bool:
+        """Whether any token may be drawn, with the probability that the temperature gives it."""
+        cuts = self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+        return not cuts and self.repetition_penalty == 1
+
+    @property
+    def remembered(self) -> int:
+        """W, the number of last tokens that decide what is drawn."""
+        return 0 if self.repetition_penalty == 1 else self.repetition_window
+
+
 # The best static models found, without and with what the text so far says (docs/results/chain.md).
 STATIC = ChainConfig(neurons=STATIC_WORDS, memory_mib=4096)
 STATIC_IN_CONTEXT = ChainConfig(neurons=(*STATIC_WORDS, *IN_CONTEXT), memory_mib=4096)

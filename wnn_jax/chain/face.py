@@ -9,7 +9,6 @@ model, `mixture` and `stored_mixture` for two.
 Source: docs/semantics/chain.md
 """
 
-import codecs
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, overload
@@ -18,9 +17,9 @@ import jax
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import fitted, mixture, stored, stored_mixture
+from wnn_jax.chain import fitted, mixture, stored, stored_mixture, streaming
 from wnn_jax.chain import model as models
-from wnn_jax.chain.config import ChainConfig, MixtureConfig
+from wnn_jax.chain.config import ChainConfig, MixtureConfig, WritingConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel, Evaluation, OnStep, TextScore
 from wnn_jax.chain.mixing import MixtureModel
@@ -226,9 +225,8 @@ def generate(
     model: ChainModel | MixtureModel,
     prompt: str = "",
     tokens: int = 200,
+    writing: WritingConfig = WritingConfig(),
     *,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
     on_text: Callable[[str], None] | None = None,
 ) -> str:
     """Continues a prompt, which itself continues what the model has read; the model stays as it was.
@@ -237,31 +235,66 @@ def generate(
       key: the random key of the draws.
       model: a fitted model or mixture.
       prompt: the text to continue; without one the model continues the text that it has read.
-      tokens: the number of tokens to draw.
-      temperature: divides the log-odds of every turn, in a mixture before the two models mix; 1 draws from
-        the model's own distribution.
-      top_p: draws from the fewest most probable tokens that together have this probability; 1 draws from all.
-      on_text: called with the text of each token as soon as it is drawn.
+      tokens: the most tokens to draw; fewer are drawn where a text of ``writing.stop`` ends the writing.
+      writing: the rules of drawing, and the texts to stop at.
+      on_text: called with more of the continuation as soon as it is certain: never with a part of a
+        character, nor with a text to stop at.
 
     Returns:
-      the prompt and its continuation; bytes that are not UTF-8 are replaced.
+      the prompt and its continuation; bytes that are not UTF-8 are replaced, and a character that the last
+      token leaves incomplete is left out.
 
     Raises:
-      ValueError: ``tokens``, ``temperature`` or ``top_p`` is out of range, the prompt is no text, or an array
-        of the model is not of one.
+      ValueError: ``tokens`` is out of range, the prompt is no text, or an array of the model is not of one.
+
+    Source: docs/semantics/chain.md
+    """
+    show = None if on_text is None else lambda _, text: on_text(text)
+    return continuations([key], model, prompt, tokens, writing, on_text=show)[0]
+
+
+@checks.classes
+def continuations(
+    keys: jax.Array | Sequence[jax.Array],
+    model: ChainModel | MixtureModel,
+    prompt: str = "",
+    tokens: int = 200,
+    writing: WritingConfig = WritingConfig(),
+    *,
+    on_text: Callable[[int, str], None] | None = None,
+) -> list[str]:
+    """Continues a prompt several times, and reads it once. Each text is that of `generate` with its key.
+
+    Args:
+      keys: the random keys ``[N]`` of the draws, one for each continuation.
+      model: see `generate`.
+      prompt: see `generate`.
+      tokens: the most tokens of each continuation.
+      writing: see `generate`.
+      on_text: called with the place of a continuation and more of its text, one continuation after another.
+
+    Returns:
+      the N texts, each with the prompt.
+
+    Raises:
+      ValueError: see `generate`.
 
     Source: docs/semantics/chain.md
     """
     checks.integer("tokens", tokens, checks.Limits(least=1))
     if not isinstance(prompt, str):
         raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
-    decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
-    written = [prompt]
-    for token in _loops(model).drawn(key, model, prompt, tokens, temperature, top_p):
-        written.append(decode(model.tokenizer.pieces[token]))
-        if on_text:
-            on_text(written[-1])
-    return "".join(written)
+    loops, pieces = _loops(model), model.tokenizer.pieces
+    before = model.tokenizer.encode(prompt) if prompt else np.zeros(0, np.int32)
+    ready, texts = loops.follow(model, before), []
+    for place, key in enumerate(keys):
+        drawn = loops.drawn(key, ready, before, tokens, writing)
+        texts.append(prompt)
+        for part in streaming.texts(drawn, pieces, writing.stop):
+            texts[place] += part
+            if on_text:
+                on_text(place, part)
+    return texts
 
 
 @checks.classes
@@ -293,7 +326,7 @@ def save(
     Args:
       path: the folder of the checkpoint; that of a mixture holds one for each of its models.
       model: the fitted model or mixture.
-      text: the settings of the text that it was fitted on; `load` makes the tokenizer from them again.
+      text: the settings of the text that it was fitted on, which are kept as a record.
       metrics: JSON data to keep with the model, such as its scores.
 
     Raises:

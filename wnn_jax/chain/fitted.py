@@ -21,7 +21,7 @@ from wnn_jax.chain import given, online, readout, static, tokentree
 from wnn_jax.chain import memory as memories
 from wnn_jax.chain import model as models
 from wnn_jax.chain.audit import Books
-from wnn_jax.chain.config import ChainConfig
+from wnn_jax.chain.config import ChainConfig, WritingConfig
 from wnn_jax.chain.constants import ORDERS
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory, StaticMemory
@@ -411,23 +411,36 @@ def _tally(network: Network, reading: models.Reading) -> np.ndarray:
     return np.stack([np.bincount(place, x, _BINS) for x in (one, bits[there], None)])
 
 
-def drawn(
-    key: jax.Array, model: ChainModel, prompt: str, tokens: int, temperature: float, top_p: float
-) -> Iterator[int]:
-    """Yields the tokens that continue a prompt, see `face.generate`.
+def follow(model: ChainModel, tokens: np.ndarray) -> ChainModel:
+    """Returns a model after tokens that become context and are not learnt.
 
     Raises:
-      ValueError: ``temperature`` or ``top_p`` is out of range, or an array of the model is not of one.
+      ValueError: a token is outside the vocabulary, or an array of the model is not of one.
 
     Source: docs/semantics/chain.md
     """
-    network, memory = model.network, model.memory
-    given.network(network)
-    given.memory(network, memory)
-    block = models.DRAWN_BLOCK
-    given.drawing(block, temperature, top_p)
-    if prompt:
-        memory, _ = models.read(network, memory, model.tokenizer.encode(prompt))
+    return model._replace(memory=models.read(model.network, model.memory, tokens)[0])
+
+
+def drawn(
+    key: jax.Array, model: ChainModel, before: np.ndarray, tokens: int, writing: WritingConfig
+) -> Iterator[int]:
+    """Yields tokens that continue what a model from `follow` has read.
+
+    They are drawn in blocks of 128, each with a key of its own.
+
+    Args:
+      key: the random key of the draws.
+      model: the model, which stays as it was.
+      before: ids ``int32 [N]`` of the prompt, which the repetition penalty is for too.
+      tokens: the number of tokens.
+      writing: the rules of drawing.
+
+    Source: docs/semantics/chain.md
+    """
+    memory, block = models.own(model.memory), models.DRAWN_BLOCK
     for call in range(-(-tokens // block)):
-        memory, found = models.draw(jax.random.fold_in(key, call), network, memory, block, temperature, top_p)
-        yield from found[: tokens - call * block]
+        count, block_key = min(block, tokens - call * block), jax.random.fold_in(key, call)
+        memory, found = models.draw(block_key, model.network, memory, count, writing, before)
+        before = np.concatenate([before, found])
+        yield from found.tolist()

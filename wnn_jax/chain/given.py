@@ -297,22 +297,18 @@ def _shares(maps: jax.Array) -> Any:
     return maps[..., 0] if isinstance(maps, Tracer) else np.asarray(maps)[..., 0]
 
 
-def drawing(count: int, temperature: float, top_p: float) -> None:
-    """Check the numbers of a draw.
+def count(drawn: int) -> None:
+    """Check the number of tokens to draw in a call.
 
     Args:
-      count: the number of tokens.
-      temperature: divides the log-odds of every turn.
-      top_p: the probability of the tokens to draw from.
+      drawn: the number of tokens.
 
     Raises:
-      ValueError: a number is out of range.
+      ValueError: the number is out of range.
 
     Source: docs/architecture.md
     """
-    checks.integer("count", count, _DRAWN)
-    checks.number("temperature", temperature, TEMPERATURE)
-    checks.number("top_p", top_p, TOP_P)
+    checks.integer("count", drawn, _DRAWN)
 
 
 def tokens(wiring: Network, given: np.ndarray | jax.Array | Sequence[int]) -> np.ndarray:

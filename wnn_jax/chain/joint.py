@@ -3,22 +3,26 @@
 Source: docs/semantics/chain.md
 """
 
+import dataclasses
 import functools
 
 import jax
 import numpy as np
 
-from wnn_jax.chain import mixing, reader
+from wnn_jax.chain import drawing, mixing, reader
 from wnn_jax.chain import model as models
+from wnn_jax.chain.config import WritingConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
 from wnn_jax.chain.memory import Memory
 from wnn_jax.chain.mixing import MixtureModel
 
+_PROPOSALS = 8  # draws of a token before all probabilities are computed
+
 
 @functools.partial(jax.jit, static_argnames="temperature")
 def _shares(network: Network, memory: Memory, temperature: float) -> jax.Array:
-    one = reader.with_temperature(reader.node_chances(network, memory), temperature)
+    one = drawing.with_temperature(reader.node_chances(network, memory), temperature)
     return reader.token_chances(network.tree, one)
 
 
@@ -95,32 +99,47 @@ def follow(model: MixtureModel, tokens: np.ndarray) -> MixtureModel:
     return model._replace(first=moved(model.first), second=moved(model.second))
 
 
-def draw(key: jax.Array, model: MixtureModel, temperature: float, top_p: float) -> tuple[MixtureModel, int]:
+def draw(
+    key: jax.Array, model: MixtureModel, writing: WritingConfig, recent: np.ndarray
+) -> tuple[MixtureModel, int]:
     """Draws the next token of the mixture, which becomes context and is not learnt.
 
-    With ``top_p`` 1 one of the models is drawn by the weight, and then its token. Below 1 the fewest most
-    probable tokens that together have the probability ``top_p`` are kept, the lower id first on a tie, and
-    one of them is drawn in proportion.
+    Without a rule that cuts, one of the models is drawn by the weight, and then its token; one more number
+    decides whether a recent token stays. After 8 tokens that did not stay, and wherever a rule cuts, one
+    number chooses among all tokens that are kept.
 
     Args:
       key: the random key.
       model: the mixture at the place to continue.
-      temperature: divides the log-odds of every turn of both models; 1 changes nothing.
-      top_p: the probability of the tokens to draw from.
+      writing: the rules of drawing.
+      recent: ids ``int32 [N]``, the tokens that the repetition penalty is for.
 
     Returns:
       the mixture after the token, and the token.
 
     Source: docs/semantics/chain.md
     """
-    which, turns = jax.random.split(key)
-    chance = float(jax.random.uniform(which, (), "float32"))
-    if top_p < 1:
-        token = nucleus(shares(model, temperature), top_p, chance)
-    else:
-        one = model.first if chance < model.weight else model.second
-        token = int(models.draw(turns, one.network, one.memory, 1, temperature, 1.0)[1][0])
+    last, *keys = jax.random.split(key, _PROPOSALS + 1)
+    if dataclasses.replace(writing, repetition_penalty=1.0).plain:
+        for one in keys:
+            token, chance = _proposed(one, model, writing.temperature)
+            if token not in recent or chance < drawing.factor(writing):
+                return _after(model, token), token
+    weights = shares(model, writing.temperature)
+    weights[recent] *= drawing.factor(writing)
+    order, mass, size = drawing.kept(weights, writing, np)
+    token = int(drawing.chosen(order, mass, size, float(jax.random.uniform(last, (), "float32")), np))
     return _after(model, token), token
+
+
+def _proposed(key: jax.Array, model: MixtureModel, temperature: float) -> tuple[int, float]:
+    """Draws a token of the mixture, and a number in [0, 1)."""
+    which, turns = jax.random.split(key)
+    choice, chance = np.asarray(jax.random.uniform(which, (2,), "float32"), np.float64)
+    one = model.first if choice < model.weight else model.second
+    writing = WritingConfig(temperature=temperature)
+    _, tokens = models.draw(turns, one.network, models.own(one.memory), 1, writing, np.zeros(0, np.int32))
+    return int(tokens[0]), float(chance)
 
 
 def _after(model: MixtureModel, token: int) -> MixtureModel:
@@ -131,19 +150,3 @@ def _after(model: MixtureModel, token: int) -> MixtureModel:
         for one in (model.first, model.second)
     )
     return model._replace(first=first, second=second)
-
-
-def nucleus(shares: np.ndarray, top_p: float, chance: float) -> int:
-    """Draws one of the fewest most probable ids that together have the probability ``top_p``.
-
-    Args:
-      shares: ``float64 [V]``, the probability of every id; the lower id comes first on a tie.
-      top_p: a probability, above 0 and at most 1.
-      chance: the random number in [0, 1) that chooses.
-
-    Source: docs/semantics/chain.md
-    """
-    order = np.argsort(-shares, kind="stable")
-    mass = np.cumsum(shares[order])
-    last = min(int(np.searchsorted(mass, top_p)), len(mass) - 1)
-    return int(order[min(int(np.searchsorted(mass, chance * mass[last], side="right")), last)])

@@ -17,7 +17,7 @@ import numpy as np
 
 from wnn_jax import checks, files
 from wnn_jax.chain import fitted, given, joint, mixing, together
-from wnn_jax.chain.config import ChainConfig, MixtureConfig
+from wnn_jax.chain.config import ChainConfig, MixtureConfig, WritingConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, OnStep, TextScore
 from wnn_jax.chain.mixing import MixtureModel
@@ -221,24 +221,33 @@ def _known(best: Any, most: int) -> np.ndarray:
     return np.array(best)
 
 
-def drawn(
-    key: jax.Array, model: MixtureModel, prompt: str, tokens: int, temperature: float, top_p: float
-) -> Iterator[int]:
-    """Yields the tokens that continue a prompt. The temperature divides the log-odds of both models' turns.
-
-    With ``top_p`` 1 a token takes the time of three short calls. Below 1 it needs all V probabilities of both
-    models.
+def follow(model: MixtureModel, tokens: np.ndarray) -> MixtureModel:
+    """Returns a mixture after tokens that become context and are not learnt; the weight stays.
 
     Raises:
-      ValueError: ``temperature`` or ``top_p`` is out of range, or an array of a model is not of one.
+      ValueError: a token is outside the vocabulary, or an array of a model is not of one.
 
     Source: docs/semantics/chain.md
     """
     mixing.check(model)
-    given.drawing(1, temperature, top_p)
-    pair = joint.follow(model, model.tokenizer.encode(prompt) if prompt else np.zeros(0, np.int32))
+    return joint.follow(model, tokens)
+
+
+def drawn(
+    key: jax.Array, model: MixtureModel, before: np.ndarray, tokens: int, writing: WritingConfig
+) -> Iterator[int]:
+    """Yields tokens that continue what a mixture from `follow` has read, see `fitted.drawn`.
+
+    Without a rule that cuts, a token takes the time of a few short calls. Rules that cut need all V
+    probabilities of both models.
+
+    Source: docs/semantics/chain.md
+    """
+    size = writing.remembered
     for place in range(tokens):
-        pair, token = joint.draw(jax.random.fold_in(key, place), pair, temperature, top_p)
+        recent = before[len(before) - min(size, len(before)) :]
+        model, token = joint.draw(jax.random.fold_in(key, place), model, writing, recent)
+        before = np.append(before, np.int32(token))
         yield token
 
 

@@ -33,8 +33,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import contexts, given, lexicon, reader, tokentree
-from wnn_jax.chain.config import SETS
+from wnn_jax.chain import contexts, drawing, given, lexicon, reader, tokentree
+from wnn_jax.chain.config import SETS, WritingConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.memory import Memory
 from wnn_jax.chain.neurons import WORDS
@@ -43,7 +43,7 @@ from wnn_jax.chain.reader import BitCallback, M, Reading, ReadSettings
 from wnn_jax.ram import backend
 
 BLOCK = 16384  # tokens in a call; the compiled program reads every shorter text too
-DRAWN_BLOCK = 64
+DRAWN_BLOCK = 128  # drawn tokens in a call, which checks the whole tree first
 
 
 def network(
@@ -130,12 +130,12 @@ def read_ids(
     Source: docs/semantics/chain.md
     """
     settings = ReadSettings(learn=learn, argmax=argmax)
-    moved: Any = memory
+    moved: Any = memory if learn else own(memory)
     found = []
     for at in range(0, len(ids), block):
         part = ids[at : at + block]
         padded = jnp.asarray(np.pad(part, (0, block - len(part))))
-        moved, reading = _advance(network, moved, padded, None, len(part), block, settings)
+        moved, reading = _advance(network, moved, {"tokens": padded}, len(part), block, settings)
         found.append([np.asarray(x)[: len(part)] for x in reading])
     if not found:
         nothing = np.zeros((0, network.tree.depth), np.float32)
@@ -144,7 +144,7 @@ def read_ids(
 
 
 def sample(
-    key: jax.Array, network: Network, memory: M, count: int, temperature: float = 1.0, top_p: float = 1.0
+    key: jax.Array, network: Network, memory: M, count: int, writing: WritingConfig = WritingConfig()
 ) -> tuple[M, np.ndarray]:
     """Draws tokens one after another. A drawn token becomes context, but is not written into the cells.
 
@@ -153,36 +153,58 @@ def sample(
       network: the wiring.
       memory: the memory at the place to continue.
       count: the number of tokens.
-      temperature: divides the log-odds of every turn; 1 draws from the model's own distribution.
-      top_p: draws from the fewest most probable tokens that together have this probability; 1 draws from all.
+      writing: the rules of drawing. The repetition penalty is for tokens that this call draws.
 
     Returns:
       the memory after the tokens, and the tokens ``int32 [count]``.
 
     Raises:
-      ValueError: ``count``, ``temperature`` or ``top_p`` is out of range, or an array of the network or the
-        memory is not of one.
+      ValueError: ``count`` is out of range, an array of the network or the memory is not of one, or
+        ``writing`` has texts to stop at, which single tokens do not show.
 
     Source: docs/semantics/chain.md
     """
     given.network(network)
     given.memory(network, memory)
-    given.drawing(count, temperature, top_p)
-    return draw(key, network, memory, count, temperature, top_p)
+    given.count(count)
+    if writing.stop:
+        raise ValueError(f"sample draws tokens and cannot stop at {writing.stop[0]!r}: use chain.generate")
+    return draw(key, network, own(memory), count, writing, np.zeros(0, np.int32))
+
+
+def own(memory: M) -> M:
+    """Returns a memory that `draw` may consume: what follows the text is copied.
+
+    Source: docs/semantics/chain.md
+    """
+    parts = reader.changing(memory, learn=False)
+    return memory._replace(**{name: jnp.copy(x) for name, x in parts.items()})
 
 
 def draw(
-    key: jax.Array, network: Network, memory: M, count: int, temperature: float, top_p: float
+    key: jax.Array, network: Network, memory: M, count: int, writing: WritingConfig, before: np.ndarray
 ) -> tuple[M, np.ndarray]:
     """Does the work of `sample`, whose arguments have been checked.
+
+    Args:
+      key: the random key of the draws.
+      network: the wiring.
+      memory: the memory at the place to continue. What follows the text is consumed, see `own`.
+      count: the number of tokens.
+      writing: the rules of drawing.
+      before: ids ``int32 [N]``, the tokens before, which the repetition penalty is for too.
 
     Source: docs/semantics/chain.md
     """
     block = max(1, -(-count // DRAWN_BLOCK)) * DRAWN_BLOCK
-    chance = np.asarray(jax.random.uniform(key, (count, network.tree.depth), jnp.float32))
-    chance = jnp.asarray(np.pad(chance, ((0, block - count), (0, 0))))
-    settings = ReadSettings("sampled", temperature=temperature, top_p=top_p)
-    memory, found = _advance(network, memory, None, chance, count, block, settings)
+    columns = drawing.columns(writing, network.tree.depth)
+    chance = jax.random.uniform(key, (block, columns), jnp.float32)
+    size = writing.remembered
+    recent = before[len(before) - min(size, len(before)) :]
+    recent = np.concatenate([np.full(size - len(recent), -1, np.int32), recent])
+    settings = ReadSettings("sampled", writing=dataclasses.replace(writing, stop=()))
+    origin = {"chance": chance, "recent": jnp.asarray(recent)}
+    memory, found = _advance(network, memory, origin, count, block, settings)
     return memory, np.asarray(found.tokens)[:count]
 
 
@@ -209,22 +231,29 @@ def decode(
     checks.integer("count", count, checks.Limits(least=0, most=block))
     settings = ReadSettings("decoded", learn=True, callback=choose)
     with choose.guarded():
-        memory, _ = _advance(network, memory, None, None, count, block, settings)
+        memory, _ = _advance(network, memory, {}, count, block, settings)
         return jax.block_until_ready(memory)
 
 
-def _advance(network: Network, memory: Any, tokens, chance, count: int, block: int, settings: ReadSettings):
-    """Calls the compiled `reader.read_on`; only the first ``count`` rows of the `Reading` are filled."""
+def _advance(network: Network, memory: Any, origin: dict, count: int, block: int, settings: ReadSettings):
+    """Calls the compiled `reader.read_on`; only the first ``count`` rows of the `Reading` are filled.
+
+    The memory is consumed: all of it with learning, and else what follows the text.
+    """
     operands = {
-        "tokens": jnp.zeros(0, jnp.int32) if tokens is None else tokens,
-        "chance": jnp.zeros((0, 0), jnp.float32) if chance is None else chance,
+        "tokens": jnp.zeros(0, jnp.int32),
+        "chance": jnp.zeros((0, 0), jnp.float32),
+        "recent": jnp.zeros(0, jnp.int32),
         "count": np.int32(count),
+        **origin,
     }
     settings = dataclasses.replace(settings, threads=backend.threads())
     sizes = {"block": block, "depth": network.tree.depth, "settings": settings}
     if settings.learn:
         return _read_learning(network, memory, **operands, **sizes)
-    moved, reading = _read_frozen(network, memory, **operands, **sizes)
+    moving = reader.changing(memory, learn=False)
+    fixed = memory._replace(**dict.fromkeys(moving))
+    moved, reading = _read_frozen(network, fixed, moving, **operands, **sizes)
     return memory._replace(**moved), reading
 
 
@@ -232,15 +261,16 @@ _SIZES = ("block", "depth", "settings")
 
 
 @functools.partial(jax.jit, static_argnames=_SIZES, donate_argnames="memory")
-def _read_learning(network, memory, *, tokens, chance, count, block, depth, settings):
+def _read_learning(network, memory, *, tokens, chance, recent, count, block, depth, settings):
     sizes = {"block": block, "depth": depth, "settings": settings}
-    return reader.read_on(network, memory, tokens, chance, count, **sizes)
+    return reader.read_on(network, memory, tokens, chance, recent, count, **sizes)
 
 
-@functools.partial(jax.jit, static_argnames=_SIZES)
-def _read_frozen(network, memory, *, tokens, chance, count, block, depth, settings):
+@functools.partial(jax.jit, static_argnames=_SIZES, donate_argnames="moving")
+def _read_frozen(network, fixed, moving, *, tokens, chance, recent, count, block, depth, settings):
     sizes = {"block": block, "depth": depth, "settings": settings}
-    memory, reading = reader.read_on(network, memory, tokens, chance, count, **sizes)
+    memory = fixed._replace(**moving)
+    memory, reading = reader.read_on(network, memory, tokens, chance, recent, count, **sizes)
     return reader.changing(memory, learn=False), reading
 
 

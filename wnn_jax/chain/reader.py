@@ -21,8 +21,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks
-from wnn_jax.chain import backend, fields, given, learner, static_inputs, static_mixer, tokentree
+from wnn_jax.chain import backend, drawing, fields, given, learner, static_inputs, static_mixer, tokentree
 from wnn_jax.chain import memory as memories
+from wnn_jax.chain.config import WritingConfig
 from wnn_jax.chain.constants import Mode
 from wnn_jax.chain.contexts import Network, hash_fields
 from wnn_jax.chain.memory import Memory
@@ -121,13 +122,12 @@ class ReadSettings:
         each turn. ``decoded``: a callback gets P(bit = 1) and returns each bit.
       learn: whether the tokens are written and the mixer adapts; needs an online memory.
       argmax: whether to find the most probable token at every place.
-      temperature: divides the log-odds of every drawn turn.
-      top_p: draws from the fewest most probable tokens that together have this probability.
+      writing: the rules by which tokens are drawn.
       callback: the callback of ``decoded``.
       threads: the number of threads of the native kernel of an online memory. It changes no number.
 
     Raises:
-      ValueError: a number is out of range.
+      ValueError: drawn tokens are to be learnt.
 
     Source: docs/semantics/chain.md
     """
@@ -135,18 +135,14 @@ class ReadSettings:
     mode: Literal["given", "sampled", "decoded"] = "given"
     learn: bool = False
     argmax: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
+    writing: WritingConfig = WritingConfig()
     callback: BitCallback | None = None
     threads: int = 1
 
     def __post_init__(self):
-        checks.fields(
-            self,
-            temperature=given.TEMPERATURE,
-            top_p=given.TOP_P,
-            threads=given.THREADS,
-        )
+        checks.fields(self, threads=given.THREADS)
+        if self.learn and self.mode == "sampled":
+            raise ValueError("a model does not learn what it draws: read the drawn tokens with learn=True")
 
 
 def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
@@ -160,7 +156,10 @@ def kernel_settings(memory: Memory, settings: ReadSettings) -> dict[str, Any]:
     else:
         numbers["log_slots"] = memories.log_slots(memory)
     numbers["callback"] = settings.callback.address if settings.callback else 0
-    rates = {"temperature": settings.temperature, "top_p": settings.top_p}
+    writing = settings.writing
+    numbers["top_k"] = writing.top_k
+    rates = {"temperature": writing.temperature, "top_p": writing.top_p, "min_p": writing.min_p}
+    rates["weight"] = drawing.factor(writing)
     return {k: np.int64(v) for k, v in numbers.items()} | {k: np.float32(v) for k, v in rates.items()}
 
 
@@ -185,7 +184,7 @@ def distribution(network: Network, memory: Memory) -> jax.Array:
 
     Source: docs/semantics/chain.md
     """
-    return _shares(network, *_begin_token(network, memory), 1.0)
+    return token_chances(network.tree, node_chances(network, memory))
 
 
 def node_chances(network: Network, memory: Memory) -> jax.Array:
@@ -231,15 +230,12 @@ def _node_chances(network: Network, memory: Any, place: Any) -> jax.Array:
     return static_mixer.predict(wiring, memory, place, nodes, depths(network.tree))
 
 
-def _shares(network: Network, memory: Memory, place: Any, temperature: float) -> jax.Array:
-    return token_chances(network.tree, with_temperature(_node_chances(network, memory, place), temperature))
-
-
 def read_on(
     network: Network,
     memory: M,
     tokens: jax.Array,
     chance: jax.Array,
+    recent: jax.Array,
     count: jax.Array,
     *,
     block: int,
@@ -252,7 +248,8 @@ def read_on(
       network: the wiring.
       memory: a static or an online memory.
       tokens: ``int32 [block]`` if the tokens are given, else ``[0]``. Entries from ``count`` on are ignored.
-      chance: ``float32 [block, D]`` in [0, 1) if the tokens are drawn, else ``[0, 0]``.
+      chance: ``float32 [block, drawing.columns]`` in [0, 1) if the tokens are drawn, else ``[0, 0]``.
+      recent: ``int32 [W]``, the last tokens, -1 where there is none yet; ``[0]`` if no rule is for them.
       count: ``int32 []``, the number of tokens, at most ``block``.
       block: the number of rows of the result. The compiled program depends on it and not on ``count``.
       depth: D, the number of turns of the longest path.
@@ -265,7 +262,7 @@ def read_on(
     """
     if backend.native():
         numbers = kernel_settings(memory, settings)
-        operands = network, memory, tokens, chance, count
+        operands = network, memory, tokens, chance, recent, count
         sizes: dict[str, Any] = {"block": block, "depth": depth, "settings": numbers}
         if isinstance(memory, OnlineMemory):
             memory, found = backend.read_online(*operands, **sizes, learn=settings.learn)
@@ -274,17 +271,19 @@ def read_on(
         return memory, Reading(*found)
 
     def one_token(index, carry):
-        moved, reading = carry
+        moved, reading, recent = carry
         memory = _put(fixed, moved)
-        memory, token, ones, best = _read_token(network, memory, index, tokens, chance, depth, settings)
-        read = Reading(token, ones, best)
-        return changing(memory, settings.learn), jax.tree.map(lambda x, y: x.at[index].set(y), reading, read)
+        origin = tokens, chance, recent
+        memory, token, ones, best = _read_token(network, memory, index, origin, depth, settings)
+        reading = jax.tree.map(lambda x, y: x.at[index].set(y), reading, Reading(token, ones, best))
+        recent = jnp.append(recent, token)[1:] if len(recent) else recent
+        return changing(memory, settings.learn), reading, recent
 
     fixed = memory
     none = jnp.full(block, -1, jnp.int32)
     nothing = Reading(none, jnp.zeros((block, depth), jnp.float32), none)
-    start = changing(memory, settings.learn), nothing
-    moved, reading = jax.lax.fori_loop(0, count, one_token, start)
+    start = changing(memory, settings.learn), nothing, recent
+    moved, reading, _ = jax.lax.fori_loop(0, count, one_token, start)
     return _put(fixed, moved), reading
 
 
@@ -305,29 +304,31 @@ def _put(memory: M, parts: dict[str, jax.Array]) -> M:
     return memory._replace(**parts)
 
 
-def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int, settings: ReadSettings):
-    """Reads one more token.
+def _read_token(network: Network, memory: Any, index, origin, depth: int, settings: ReadSettings):
+    """Reads one more token. ``origin`` holds the operands of `read_on` from which it comes.
 
     Returns:
       the memory after it, the token, P(bit = 1) ``[D]`` at its turns, and the most probable token.
     """
-    tree = network.tree
+    tree, writing = network.tree, settings.writing
+    tokens, chance, recent = origin
     memory, place = _begin_token(network, memory)
     best, token = jnp.int32(-1), jnp.int32(-1)
-    nucleus = settings.mode == "sampled" and settings.top_p < 1
+    ruled = settings.mode == "sampled" and not writing.plain
     if settings.argmax:
-        best = jnp.argmax(_shares(network, memory, place, 1.0)).astype(jnp.int32)
-    if nucleus:
-        shares = _shares(network, memory, place, settings.temperature)
-        token = _draw_nucleus(shares, settings.top_p, chance[index, 0])
+        best = jnp.argmax(token_chances(tree, _node_chances(network, memory, place))).astype(jnp.int32)
+    if ruled:
+        one = drawing.with_temperature(_node_chances(network, memory, place), writing.temperature)
+        token = drawing.draw(tree, one, token_chances(tree, one), recent, chance[index], writing, depth)
     if settings.mode == "given":
         token = tokens[index]
 
     def choose(at, one):
-        if settings.mode == "given" or nucleus:
+        if settings.mode == "given" or ruled:
             return tree.bit[tree.start[token] + at]
         if settings.mode == "sampled":
-            return (chance[index, at] < with_temperature(one, settings.temperature)).astype(jnp.int32)
+            one = drawing.with_temperature(one, writing.temperature)
+            return (chance[index, at] < one).astype(jnp.int32)
         assert settings.callback is not None  # `decode` gives one
         shape = jax.ShapeDtypeStruct((), jnp.int32)
         return jax.experimental.io_callback(settings.callback, shape, one, ordered=True)
@@ -358,25 +359,3 @@ def _read_token(network: Network, memory: Any, index, tokens, chance, depth: int
     leaf, _, moved, ones = jax.lax.while_loop(lambda carry: carry[0] >= 0, turn, first)
     token = -1 - leaf
     return _end_token(network, _put(fixed, moved), place, token, settings.learn), token, ones, best
-
-
-def with_temperature(one: jax.Array, temperature: float) -> jax.Array:
-    """Divides the log-odds of a bit's probability by a temperature.
-
-    Args:
-      one: ``float32 [...]``, P(bit = 1).
-      temperature: a positive number; 1 changes nothing.
-
-    Source: docs/semantics/chain.md
-    """
-    if temperature == 1.0:
-        return one
-    return jax.nn.sigmoid(jnp.clip(jnp.log(one / (1.0 - one)) / temperature, -30.0, 30.0))
-
-
-def _draw_nucleus(shares: jax.Array, top_p: float, chance: jax.Array) -> jax.Array:
-    """Draws one of the fewest most probable ids that together have the probability ``top_p``."""
-    order = jnp.argsort(-shares, stable=True)
-    mass = jnp.cumsum(shares[order])
-    last = jnp.minimum(jnp.sum(mass < top_p), len(shares) - 1)
-    return order[jnp.minimum(jnp.sum(mass <= chance * mass[last]), last)].astype(jnp.int32)

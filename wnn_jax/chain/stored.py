@@ -7,20 +7,26 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wnn_jax import checks, files
 from wnn_jax.chain import given, tokentree
+from wnn_jax.chain.audit import Books
 from wnn_jax.chain.config import ChainConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel
+from wnn_jax.chain.ledger import Ledger
 from wnn_jax.chain.memory import StaticMemory
 from wnn_jax.chain.online import OnlineMemory
-from wnn_jax.data import text as texts
+from wnn_jax.data import tokenizers
 from wnn_jax.data.text import TextConfig
+from wnn_jax.data.tokenizers import Tokenizer
 from wnn_jax.saving import checkpoint
 
-# Editions 1 to 4 had other cells, other fields and another mixer: they cannot go on here.
-EDITION = 5
+# Editions 1 to 5 had other cells, other fields or no tokenizer: they cannot go on here.
+EDITION = 6
+_WIRING = ("lexicon", "view", "sets")
+_BOOKS = (*Ledger._fields, "lost", "spill")
 
 
 def save(
@@ -31,10 +37,12 @@ def save(
 ) -> pathlib.Path:
     """Writes a model, with its tables, as the next version of a checkpoint, and returns its folder.
 
+    The checkpoint is complete: it holds the tokenizer too, and `load` reads no other file.
+
     Args:
       path: the folder of the checkpoint.
       model: the fitted model.
-      text: the settings of the text that it was fitted on; `load` makes the tokenizer from them again.
+      text: the settings of the text that it was fitted on, which are kept as a record.
       metrics: JSON data to keep with the model, such as its scores.
 
     Raises:
@@ -45,6 +53,7 @@ def save(
     config = {
         "edition": EDITION,
         "text": dataclasses.asdict(text),
+        "tokenizer": model.tokenizer.name,
         "ids": model.tokenizer.digest,
         "chain": dataclasses.asdict(model.config),
     }
@@ -59,7 +68,7 @@ def load(path: str | pathlib.Path) -> ChainModel:
 
     Raises:
       ValueError: there is no checkpoint, it is damaged or incomplete, it holds no chain model or one of
-        another edition, or its tokenizer cannot be made again.
+        another edition, or its tokenizer cannot be made again, because a package is missing or has changed.
 
     Source: docs/architecture.md
     """
@@ -81,19 +90,19 @@ def load(path: str | pathlib.Path) -> ChainModel:
     arrays = found.table or {}
     kind = OnlineMemory if config.mode == "online" else StaticMemory
     trees = tokentree.TokenTree._fields
-    missing = {*(f"tree_{name}" for name in trees), *kind._fields, "lexicon", "view", "sets"} - set(arrays)
+    missing = {
+        *(f"tree_{name}" for name in trees),
+        *kind._fields,
+        "lexicon",
+        "view",
+        "sets",
+        "tokenizer",
+    } - set(arrays)
     if missing:
         raise ValueError(
             f"{path} holds an incomplete chain model, which lacks {', '.join(sorted(missing))}: save it again"
         )
-    text = checks.made(TextConfig, found.config.get("text"), f"the checkpoint {path}")
-    tokenizer = texts.tokenizer_of(text)
-    ids = len(arrays["tree_codes"])
-    if len(tokenizer.pieces) != ids:
-        raise ValueError(
-            f"{path} was fitted with {ids} ids, but its tokenizer now has {len(tokenizer.pieces)}: the text "
-            f"{text.corpus} has changed; restore it"
-        )
+    tokenizer = _tokenizer(path, found.config, arrays)
     with files.contents(str(path)):
         network = Network(
             tree=tokentree.TokenTree(**{name: arrays[f"tree_{name}"] for name in trees}),
@@ -105,13 +114,39 @@ def load(path: str | pathlib.Path) -> ChainModel:
         memory = kind(**{name: jnp.asarray(arrays[name]) for name in kind._fields})
         given.network(network)
         given.memory(network, memory)
-    texts.check_ids_mean(tokenizer, found.config.get("ids"), text)
-    return ChainModel(config, tokenizer, network, memory)
+        books = _books(arrays)
+    return ChainModel(config, tokenizer, network, memory, books)
 
 
-def _arrays(model: ChainModel) -> dict[str, jax.Array]:
+def _tokenizer(path: str | pathlib.Path, config: dict[str, Any], arrays: dict[str, jax.Array]) -> Tokenizer:
+    """Makes the tokenizer again from what the checkpoint holds of it."""
+    with files.contents(str(path)):
+        name, kept = str(config["tokenizer"]), np.asarray(arrays["tokenizer"], np.uint8)
+    tokenizer = tokenizers.restored(name, kept.tobytes())
+    if tokenizer.digest != config.get("ids") or len(tokenizer.pieces) != len(arrays["tree_codes"]):
+        raise ValueError(
+            f"{path} holds the tokenizer {name}, but the package that reads it here gives ids another "
+            "meaning than when the model was saved: install the version of then, or fit the model again"
+        )
+    return tokenizer
+
+
+def _books(arrays: dict[str, jax.Array]) -> Books | None:
+    """Returns the books of a static model that has some."""
+    kept = {name: arrays[f"books_{name}"] for name in _BOOKS if f"books_{name}" in arrays}
+    if len(kept) < len(_BOOKS):
+        return None
+    entries = Ledger(*(kept.pop(name) for name in Ledger._fields))
+    return Books(entries, **kept)
+
+
+def _arrays(model: ChainModel) -> dict[str, Any]:
     """Returns all arrays of a model except its connections, by name."""
-    network = model.network
+    network, books = model.network, model.books
     tree = {f"tree_{name}": x for name, x in network.tree._asdict().items()}
-    wiring = {name: getattr(network, name) for name in ("lexicon", "view", "sets")}
-    return {**model.memory._asdict(), **tree, **wiring}
+    wiring = {name: getattr(network, name) for name in _WIRING}
+    kept = {"tokenizer": np.frombuffer(model.tokenizer.model, np.uint8)}
+    if books:
+        held = {**books.ledger._asdict(), "lost": books.lost, "spill": books.spill}
+        kept |= {f"books_{name}": held[name] for name in _BOOKS}
+    return {**model.memory._asdict(), **tree, **wiring, **kept}

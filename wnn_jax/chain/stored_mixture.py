@@ -32,7 +32,7 @@ def save(
     Args:
       path: the folder of the mixture.
       model: the fitted mixture.
-      text: the settings of the text that it was fitted on; `load` makes the tokenizer from them again.
+      text: the settings of the text that it was fitted on, which are kept as a record.
       metrics: JSON data to keep with the model, such as its scores.
 
     Raises:

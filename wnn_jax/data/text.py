@@ -197,24 +197,6 @@ def in_memory(corpus: Corpus | ShardedCorpus) -> Corpus:
     return Corpus(train, validation, test, corpus.tokenizer, corpus.description)
 
 
-def tokenizer_of(config: TextConfig) -> tokenizers.Tokenizer:
-    """Make the tokenizer that `load` would use; text is read only if the tokenizer learns from it.
-
-    Args:
-      config: the text, the tokenizer and the split.
-
-    Raises:
-      ValueError: see `load`.
-
-    Source: docs/architecture.md.
-    """
-    if shards.is_folder(config.corpus):
-        return _sharded(config).tokenizer
-    learns = config.tokenizer.startswith("bpe")
-    text = _parted(config).train if learns else ""
-    return tokenizers.parse_tokenizer(config.tokenizer)(text)
-
-
 def check_ids_mean(tokenizer: tokenizers.Tokenizer, digest: str | None, config: TextConfig) -> None:
     """Check that a tokenizer, made again for a saved model, gives ids the meaning that they had.
 

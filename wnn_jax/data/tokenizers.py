@@ -10,6 +10,7 @@ Learners". SentencePiece: Kudo and Richardson 2018.
 import contextlib
 import hashlib
 import importlib.metadata
+import json
 import os
 import pathlib
 import tempfile
@@ -25,6 +26,7 @@ _GPT2_FILES = (
     "6d1cbeee0f20b3d9449abfede4726ed8212e3aee (vocab.bpe), "
     "6c7ea1a7e38e3a7f062df639a5b80947f075ffe6 (encoder.json)"
 )
+_GPT2_WORDS = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 _CACHE = 1  # the schema of files in the cache
 _CACHE_HEAD = 200  # the most bytes of their first line
 _BIN_MAGIC, _BIN_VERSION, _BIN_HEADER = 20240520, 1, 256
@@ -69,6 +71,8 @@ class Tokenizer(NamedTuple):
       documents: how documents are marked; None except for sp.
       prefix: a function from a text and its first ids to the number of characters that those ids stand for;
         None except for sp.
+      model: what `restored` needs to make the tokenizer again beside its kind: the merges of a BPE as JSON,
+        or the SentencePiece model.
 
     Source: docs/architecture.md.
     """
@@ -78,6 +82,7 @@ class Tokenizer(NamedTuple):
     pieces: list[bytes]
     documents: Documents | None = None
     prefix: Callable[[str, np.ndarray], int] | None = None
+    model: bytes = b""
 
     @property
     def token_bytes(self) -> np.ndarray:
@@ -115,11 +120,37 @@ def parse_tokenizer(name: str) -> Callable[[str], Tokenizer]:
     if kind == "bpe" and size.isdecimal() and int(size) >= 256:
         return lambda train: _bpe(train, int(size))
     if kind == "sp" and size:
-        made = _sentencepiece(pathlib.Path(size))
+        made = _read_sentencepiece(pathlib.Path(size))
         return lambda _: made
     raise ValueError(
         f"unknown tokenizer {name!r}: use gpt2, bytes, bpe:SIZE with SIZE at least 256, or sp:PATH"
     )
+
+
+def restored(name: str, model: bytes) -> Tokenizer:
+    """Make a tokenizer again from what was kept of it. No other file is read, and nothing is downloaded.
+
+    Args:
+      name: its `Tokenizer.name`.
+      model: its `Tokenizer.model`.
+
+    Raises:
+      ValueError: the name is unknown, the model is none of this kind, or the package of this kind is missing.
+
+    Source: docs/architecture.md.
+    """
+    kind = name.partition(" ")[0].partition(":")[0]
+    if kind == "bytes":
+        return _bytes()
+    if kind == "gpt2":
+        return _gpt2_of(_gpt2_encoding(model))
+    if kind == "bpe":
+        tokenizers = optional.need("tokenizers", "text")
+        with files.contents(f"the tokenizer {name}"):
+            return _bpe_of(tokenizers.Tokenizer.from_str(model.decode()), name)
+    if kind == "sp":
+        return _sentencepiece(model, f"the tokenizer {name}")
+    raise ValueError(f"unknown tokenizer {name!r}: use gpt2, bytes, bpe:SIZE or sp:PATH")
 
 
 def _bytes() -> Tokenizer:
@@ -139,12 +170,28 @@ def _gpt2() -> Tokenizer:
             f"the GPT-2 vocabulary could not be downloaded ({type(error).__name__}): put the files "
             f"{_GPT2_FILES} in a folder and set TIKTOKEN_CACHE_DIR to it"
         ) from error
+    return _gpt2_of(encoding)
+
+
+def _gpt2_of(encoding) -> Tokenizer:
     pieces = [encoding.decode_single_token_bytes(i) for i in range(encoding.n_vocab)]
 
     def encode(text: str) -> np.ndarray:
         return np.array(encoding.encode_ordinary(text), np.int32)
 
-    return Tokenizer("gpt2", encode, pieces)
+    # A merge's rank is its id, so the pieces in their order are all that there is to keep.
+    model = json.dumps([piece.hex() for piece in pieces]).encode()
+    return Tokenizer("gpt2", encode, pieces, model=model)
+
+
+def _gpt2_encoding(model: bytes):
+    """Return the encoding of pieces that were kept; the last one marks the end of a text."""
+    tiktoken = optional.need("tiktoken", "text")
+    with files.contents("the tokenizer gpt2"):
+        *pieces, end = (bytes.fromhex(piece) for piece in json.loads(model))
+        ranks = {piece: rank for rank, piece in enumerate(pieces)}
+        special = {end.decode(): len(pieces)}
+        return tiktoken.Encoding("gpt2", pat_str=_GPT2_WORDS, mergeable_ranks=ranks, special_tokens=special)
 
 
 def _bpe(train: str, size: int) -> Tokenizer:
@@ -167,6 +214,10 @@ def _bpe(train: str, size: int) -> Tokenizer:
         model.train_from_iterator([train], trainer)
         _keep(path, "tokenizer", model.to_str().encode())
 
+    return _bpe_of(model, name)
+
+
+def _bpe_of(model, name: str) -> Tokenizer:
     byte = _byte_characters()
     pieces = [
         bytes(byte[character] for character in model.id_to_token(i) or "")
@@ -176,7 +227,7 @@ def _bpe(train: str, size: int) -> Tokenizer:
     def encode(text: str) -> np.ndarray:
         return np.array(model.encode(text).ids, np.int32)
 
-    return Tokenizer(name, encode, pieces)
+    return Tokenizer(name, encode, pieces, model=model.to_str().encode())
 
 
 def _trained(tokenizers, data: bytes | None, size: int):
@@ -202,13 +253,17 @@ def _byte_characters() -> dict[str, int]:
     return {chr(byte): byte for byte in printable} | {chr(256 + i): byte for i, byte in enumerate(others)}
 
 
-def _sentencepiece(path: pathlib.Path) -> Tokenizer:
-    sentencepiece = optional.need("sentencepiece", "text")
-
+def _read_sentencepiece(path: pathlib.Path) -> Tokenizer:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ValueError(f"cannot read the SentencePiece model {path}: {error.strerror}") from error
+    return _sentencepiece(data, str(path))
+
+
+def _sentencepiece(data: bytes, path: str) -> Tokenizer:
+    sentencepiece = optional.need("sentencepiece", "text")
+
     model = sentencepiece.SentencePieceProcessor()
     try:
         model.load_from_serialized_proto(data)
@@ -265,7 +320,7 @@ def _sentencepiece(path: pathlib.Path) -> Tokenizer:
     name = f"sp sentencepiece=={version} model {hashlib.sha256(data).hexdigest()}"
     sizes = np.array(first, np.int32), np.array(later, np.int32)
     documents = Documents(bos, unknown, *sizes, np.array(control), unknown_bytes)
-    return Tokenizer(name, encode, pieces, documents, prefix)
+    return Tokenizer(name, encode, pieces, documents, prefix, data)
 
 
 def _spaced(piece: str) -> str:

@@ -28,7 +28,7 @@ from wnn_jax.checks import Limits
 from wnn_jax.ram import cells, xla
 
 _KINDS = {"ternary": 0, "quad_binary": 1, "quad_weighted": 1, "count": 2, "true_wins": 3}
-EDITION = 7  # edition of the kernels' arguments; metal_ext must have the same
+EDITION = 8  # edition of the kernels' arguments; metal_ext must have the same
 MOST_THREADS = 16
 MAX_WORDS = 32  # most words of input that the native kernels take: 1,024 bits
 
