@@ -282,7 +282,8 @@ def everything(tokens):
     found |= met._asdict()
     memory, reading = chain.read(NETWORK, memory, tokens[:30], argmax=True)
     found |= {"ones": reading.ones, "best": reading.best, "distribution": chain.distribution(NETWORK, memory)}
-    found["nucleus"] = chain.sample(jax.random.key(0), NETWORK, memory, 8, 0.8, 0.7)[1]
+    writing = chain.WritingConfig(temperature=0.8, top_p=0.7)
+    found["nucleus"] = chain.sample(jax.random.key(0), NETWORK, memory, 8, writing)[1]
     memory, found["drawn"] = chain.sample(jax.random.key(1), NETWORK, memory, 8)
     found |= {name: getattr(memory, name) for name in ("registers", "followed", "line")}
     found |= static.unweighted_nats(NETWORK, memory, tokens[:20])
