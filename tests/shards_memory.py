@@ -3,7 +3,7 @@
 python tests/shards_memory.py SHARDS RESUME RESULT MEBIBYTES {stored,held}
 
 The limit (RLIMIT_DATA, ``ulimit -d``) is set after a small corpus has been trained, so that it holds what
-another run takes: its model, the copies of a save and of a restore, and the corpus. 0 sets none.
+another run takes: its model, the copies of a save and of a restore, and the corpus.
 """
 
 import dataclasses
@@ -41,8 +41,8 @@ def main(folder: str, resume: str, result: str, mebibytes: str, kind: str) -> No
     with tempfile.TemporaryDirectory() as place:
         for _ in range(2):  # the second one restores, so that the threads that read exist before the limit
             chain.evaluate(key, CONFIG, small, resume=place)
-    if limit := int(mebibytes) << 20:
-        resource.setrlimit(resource.RLIMIT_DATA, (used() + limit, used() + limit))
+    limit = used() + (int(mebibytes) << 20)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     taken = text.in_memory(corpus) if kind == "held" else corpus
     done = chain.evaluate(key, CONFIG, taken, resume=resume, save_every=64)
     np.save(result, done.nats)
