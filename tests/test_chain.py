@@ -282,6 +282,13 @@ def test_no_text_at_all():
     assert (len(reading.tokens), len(model.nats(NETWORK, reading))) == (0, 0)
 
 
+def test_a_small_integer_of_numpy_counts_as_any_other():
+    """`np.int8` holds no block of 128 tokens."""
+    memory = online(4, room=100)
+    draws = [chain.sample(jax.random.key(3), NETWORK, memory, count)[1] for count in (np.int8(5), 5)]
+    np.testing.assert_array_equal(*draws)
+
+
 def test_settings_name_the_modes_of_the_kernel():
     callback = chain.BitCallback(lambda one: 0)
     numbers = reader.kernel_settings(counting(4), chain.ReadSettings("decoded", callback=callback))

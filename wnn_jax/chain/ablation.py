@@ -82,7 +82,7 @@ def ablate(
     """
     if which not in ("contexts", "parts"):
         raise ValueError(f"which={which!r} is unknown: choose contexts or parts")
-    checks.integer("tokens", tokens, checks.Limits(least=2 * _SCORED, most=len(corpus.train)))
+    tokens = checks.integer("tokens", tokens, checks.Limits(least=2 * _SCORED, most=len(corpus.train)))
     cut = tokens - tokens // _SCORED
     sample = corpus._replace(train=corpus.train[:cut], test=corpus.train[cut:tokens])
     room = min(config.memory_mib, _ROOM * len(config.described))

@@ -45,7 +45,7 @@ def training_cost(config: ChainConfig, network: Network, tokens: np.ndarray, poi
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("points", points, checks.Limits(least=0, most=31))
+    points = checks.integer("points", points, checks.Limits(least=0, most=31))
     tokens = given.tokens(network, tokens)
     sizes = [len(tokens) >> shift for shift in range(points - 1, -1, -1)]
     if sizes and not sizes[0]:

@@ -281,7 +281,7 @@ def continuations(
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("tokens", tokens, checks.Limits(least=1))
+    tokens = checks.integer("tokens", tokens, checks.Limits(least=1))
     if not isinstance(prompt, str):
         raise ValueError(f"prompt={prompt!r} is of type {type(prompt).__name__}: give a str")
     loops, pieces = _loops(model), model.tokenizer.pieces

@@ -252,7 +252,7 @@ def evaluate(
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("save_every", save_every, checks.Limits(least=1))
+    save_every = checks.integer("save_every", save_every, checks.Limits(least=1))
     network = build(config, corpus) if network is None else network
     given.network(network)
     tokens = given.texts(network, corpus.train, corpus.test)

@@ -41,7 +41,7 @@ def context_bounds(neurons: int, fields: int) -> Bounds:
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("fields", fields, Limits(least=1, most=len(FIELDS)))
+    fields = checks.integer("fields", fields, Limits(least=1, most=len(FIELDS)))
     return Bounds(INPUTS, max_neurons=neurons, max_bits=1 + fields)
 
 

@@ -297,8 +297,8 @@ def _shares(maps: jax.Array) -> Any:
     return maps[..., 0] if isinstance(maps, Tracer) else np.asarray(maps)[..., 0]
 
 
-def count(drawn: int) -> None:
-    """Check the number of tokens to draw in a call.
+def count(drawn: int) -> int:
+    """Return the number of tokens to draw in a call.
 
     Args:
       drawn: the number of tokens.
@@ -308,7 +308,7 @@ def count(drawn: int) -> None:
 
     Source: docs/architecture.md
     """
-    checks.integer("count", drawn, _DRAWN)
+    return checks.integer("count", drawn, _DRAWN)
 
 
 def tokens(wiring: Network, given: np.ndarray | jax.Array | Sequence[int]) -> np.ndarray:

@@ -70,9 +70,9 @@ def log_slots_for(memory_mib: int, neurons: int, cell: int) -> int:
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("memory_mib", memory_mib, Limits(least=1, most=1 << 20))
-    checks.integer("neurons", neurons, Limits(least=1))
-    checks.integer("cell", cell, Limits(least=1))
+    memory_mib = checks.integer("memory_mib", memory_mib, Limits(least=1, most=1 << 20))
+    neurons = checks.integer("neurons", neurons, Limits(least=1))
+    cell = checks.integer("cell", cell, Limits(least=1))
     cells = (memory_mib << 20) // (cell * neurons)
     if cells < BUCKET:
         raise ValueError(
@@ -112,5 +112,5 @@ def empty_slots(neurons: int, log_slots: int) -> jax.Array:
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("log_slots", log_slots, Limits(least=2, most=28))
+    log_slots = checks.integer("log_slots", log_slots, Limits(least=2, most=28))
     return backend.zeros((ORDERS + neurons, 1 << log_slots - 2, BUCKET, STATIC_CELL))

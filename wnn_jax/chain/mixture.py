@@ -64,7 +64,7 @@ def evaluate(
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("save_every", save_every, checks.Limits(least=1))
+    save_every = checks.integer("save_every", save_every, checks.Limits(least=1))
     folder = None if resume is None else progress.parts(resume, "a mixture")
     run = _Run(key, config, folder, {"save_every": save_every, "save_seconds": save_seconds}, on_step)
     balance = run.held_out_balance(corpus) if config.mode == "static" else 0.0

@@ -116,7 +116,7 @@ def read(
     given.network(network)
     given.memory(network, memory)
     ids = given.tokens(network, tokens)
-    checks.integer("block", block, given.BLOCK)
+    block = checks.integer("block", block, given.BLOCK)
     if learn and not isinstance(memory, OnlineMemory):
         raise ValueError("learn=True needs an online memory, got a static one: write it with `static.count`")
     return read_ids(network, memory, ids, learn=learn, argmax=argmax, block=block)
@@ -166,7 +166,7 @@ def sample(
     """
     given.network(network)
     given.memory(network, memory)
-    given.count(count)
+    count = given.count(count)
     if writing.stop:
         raise ValueError(f"sample draws tokens and cannot stop at {writing.stop[0]!r}: use chain.generate")
     return draw(key, network, own(memory), count, writing, np.zeros(0, np.int32))
@@ -227,8 +227,8 @@ def decode(
     """
     given.network(network)
     given.memory(network, memory)
-    checks.integer("block", block, given.BLOCK)
-    checks.integer("count", count, checks.Limits(least=0, most=block))
+    block = checks.integer("block", block, given.BLOCK)
+    count = checks.integer("count", count, checks.Limits(least=0, most=block))
     settings = ReadSettings("decoded", learn=True, callback=choose)
     with choose.guarded():
         memory, _ = _advance(network, memory, {}, count, block, settings)

@@ -140,8 +140,8 @@ def empty_online(
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("log_slots", log_slots, Limits(least=2, most=28))
-    checks.integer("room", room, Limits(above=2 * MATCH_LONGEST, most=1 << 28))
+    log_slots = checks.integer("log_slots", log_slots, Limits(least=2, most=28))
+    room = checks.integer("room", room, Limits(above=2 * MATCH_LONGEST, most=1 << 28))
     n, nodes = network.view.shape[0], network.tree.children.shape[0]
     listing = n if lists else 0
     log_lists = max(log_slots - SLOTS_A_LIST.bit_length() + 1, 0)

@@ -272,7 +272,7 @@ def unweighted_nats(
 
     Source: docs/semantics/chain_static.md
     """
-    checks.integer("block", block, given.BLOCK)
+    block = checks.integer("block", block, given.BLOCK)
     _check_memory(network, memory)
     tokens = given.tokens(network, tokens)
     widths = np.asarray((network.connections >= 0).sum(axis=1))

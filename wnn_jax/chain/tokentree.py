@@ -96,7 +96,7 @@ def plain(vocabulary: int) -> TokenTree:
 
     Source: docs/semantics/chain.md
     """
-    checks.integer("vocabulary", vocabulary, Limits(most=1 << 24))
+    vocabulary = checks.integer("vocabulary", vocabulary, Limits(most=1 << 24))
     _check_size(vocabulary)
     build = _Builder()
     _halve(build, np.arange(vocabulary))
@@ -121,7 +121,7 @@ def clustered(train: np.ndarray | Tokens, pieces: list[bytes], rare: int = 16) -
     """
     vocabulary = len(pieces)
     _check_size(vocabulary)
-    checks.integer("rare", rare, Limits(least=0))
+    rare = checks.integer("rare", rare, Limits(least=0))
     whole = train if isinstance(train, Tokens) else Tokens.of(_checked(np.asarray(train), vocabulary))
     counts, spread = _counted(whole, vocabulary)
     often = (counts >= rare) & (spread >= min(_SPREAD, rare))
