@@ -344,23 +344,20 @@ def draw_curve(results: tables.Results, workdir: pathlib.Path, cost: chain.Train
     plots.training_cost(workdir / "training_cost.png", cost.tokens, cost.microseconds)
 
 
+READOUT = {
+    "folds": "readout_folds",
+    "tokens": "readout_tokens",
+    "batch": "readout_batch",
+    "step_size": "readout_rate",
+    "decay": "readout_decay",
+}
+CHAIN = Group(chain.ChainConfig, names=READOUT, given=("mode",), over="as in the preset")
 COMMAND = Command(
     "chain",
     __doc__,
     main,
     text=Group(text.TextConfig),
-    chain=Group(
-        chain.ChainConfig,
-        names={
-            "folds": "readout_folds",
-            "tokens": "readout_tokens",
-            "batch": "readout_batch",
-            "step_size": "readout_rate",
-            "decay": "readout_decay",
-        },
-        given=("mode",),
-        over="as in the preset",
-    ),
+    chain=CHAIN,
     run=Group(Run),
     gating=gates.GROUP,
 )

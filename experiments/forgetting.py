@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.chain import READOUT
 from experiments.shared import tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import chain, checks, transformer
@@ -38,7 +39,7 @@ _ORDER = 5  # of Kneser-Ney
 
 @dataclasses.dataclass(frozen=True)
 class Planting:
-    """What is planted, and how the transformer forgets.
+    """The sizes of what is planted, and how the transformer forgets.
 
     Attributes:
       document_tokens: number of tokens at the end of the training text that are the document.
@@ -244,14 +245,12 @@ def main(options: Any) -> None:
 
 
 _NAMES = {name: f"transformer_{name}" for name in ("epochs", "batch", "rate", "patience")}
-_READOUT = {name: f"readout_{name}" for name in ("folds", "tokens", "batch", "decay")}
-_READOUT |= {"step_size": "readout_rate"}
 COMMAND = Command(
     "forgetting",
     __doc__,
     main,
     text=Group(text.TextConfig),
-    chain=Group(chain.ChainConfig, given=("mode",), names=_READOUT),
+    chain=Group(chain.ChainConfig, given=("mode",), names=READOUT),
     planting=Group(Planting),
     fitting=Group(transformer.FitConfig, names=_NAMES),
 )

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments.chain import PRESETS, Preset, kind_of, row_name, with_flags
+from experiments.chain import CHAIN, PRESETS, Preset, kind_of, row_name, with_flags
 from experiments.shared import bars, baselines, chain_plots, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import chain, checks, growth
@@ -60,7 +60,7 @@ class Options:
 
 
 class Point(NamedTuple):
-    """What one model made of one amount of training text."""
+    """The scores of one model that was fitted to one amount of training text."""
 
     name: str
     kind: str
@@ -165,18 +165,7 @@ COMMAND = Command(
     __doc__,
     main,
     text=Group(text.TextConfig),
-    chain=Group(
-        chain.ChainConfig,
-        names={
-            "folds": "readout_folds",
-            "tokens": "readout_tokens",
-            "batch": "readout_batch",
-            "step_size": "readout_rate",
-            "decay": "readout_decay",
-        },
-        given=("mode",),
-        over="as in the preset",
-    ),
+    chain=CHAIN,
     run=Group(Options),
 )
 

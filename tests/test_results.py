@@ -101,6 +101,9 @@ def test_rows_that_are_kept_are_read_back(tmp_path, monkeypatch):
         ({"tolerance": 0.01}, {"tiers": [{"ce": 1.0}]}, {"tiers": [{"ce": 1.0}, {"ce": 2.0}]}, math.inf),
         ({"tolerance": 0.01}, {"tiers": [{"ce": 1.0}]}, {"tiers": [{"ce": 1.02}]}, 2),
         ({"tolerance": 0.01}, {"ce": None}, {"ce": 1.0}, math.inf),
+        ({"tolerance": 0.01}, {"ce": 1.0}, {"ce": 1.0, "accuracy": 0.5}, math.inf),
+        ({}, {"ce": 1.0}, {"ce": 1.0, "word_ppl": 9.0}, 0),
+        ({}, {"ce": 1.0, "word_ppl": 9.0}, {"ce": 1.0}, math.inf),
         ({"tolerance": 0.01}, {"share": 0.0001}, {"share": 0.0006}, 0.5),
         # The change of a loss: another processor's rounding moves it by as much as the loss.
         ({"tolerance": 0.01}, {"copy": -0.0003}, {"copy": 0.0047}, 0.5),

@@ -23,6 +23,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "results"
 _SMALL = 0.1  # differences of smaller numbers are judged as those of this one
 # Differences of two losses in nats: however small, each is known only as well as the losses.
 _OF_LOSSES = ("gap", "int8", "copy", "nats", "change")
+_YOUNG = ("word_ppl",)  # measures that rows of earlier versions lack
 DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data sets
 # Rows of programs that take no seed, or may not be installed.
 _UNSEEDED = ("wisardpkg", "zstd --ultra -22", "zpaq -m5")
@@ -197,8 +198,10 @@ def narrowed(
 
 def _distance(run: Run, published: Mapping[str, Any], new: Mapping[str, Any]) -> float:
     farthest = 0.0
-    for key in published:  # a measure that the published row does not have yet is not compared
-        if key in new and varies(key):
+    for key in published.keys() | new.keys():
+        if key in _YOUNG and key not in published:
+            continue
+        if key in published and key in new and varies(key):
             if run.factor and published[key] and new[key]:
                 ratio = max(published[key] / new[key], new[key] / published[key])
                 farthest = max(farthest, float("inf") if ratio > run.factor else 0.5)

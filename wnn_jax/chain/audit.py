@@ -1,4 +1,4 @@
-"""What the cells of a static chain model cannot tell: the sum of the discounts, and cells without a place.
+"""Keeps what the cells of a static chain model lack: the sums of their discounts, and cells without a place.
 
 A cell keeps the share that its discounts leave, in 16 bits, and a full bucket drops cells. To take a document
 out of the cells, the numbers behind both are needed: what the counts of each cell lost, and the *spill*, the

@@ -93,9 +93,7 @@ def load(path: str | pathlib.Path) -> ChainModel:
     missing = {
         *(f"tree_{name}" for name in trees),
         *kind._fields,
-        "lexicon",
-        "view",
-        "sets",
+        *_WIRING,
         "tokenizer",
     } - set(arrays)
     if missing:

@@ -140,15 +140,11 @@ def read(config: SourceConfig, source: Source, skip: int = 0) -> Iterator[str]:
 
     Source: docs/architecture.md.
     """
-    texts = _read(config, source.name, skip)
-    while True:
-        try:
-            text = next(texts)
-        except StopIteration:
-            return
-        except OSError as error:
-            raise ValueError(f"cannot read {source.name}: {error.strerror or error}") from error
-        yield text.strip("\r\n")
+    try:
+        for text in _read(config, source.name, skip):
+            yield text.strip("\r\n")
+    except OSError as error:
+        raise ValueError(f"cannot read {source.name}: {error.strerror or error}") from error
 
 
 def _read(config: SourceConfig, name: str, skip: int) -> Iterator[str]:

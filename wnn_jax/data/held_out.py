@@ -1,4 +1,4 @@
-"""What training documents must not share with held-out documents, where neither are in memory as a whole.
+"""Removes from training documents the text of held-out documents, where neither are in memory as a whole.
 
 It is the rule of `lines.without` and `overlap.check_disjoint`, by hashes of 64 bits: a walk over the source
 collects those of the held-out documents, and then each training document is compared by itself.
