@@ -149,5 +149,20 @@ inline ffi::Error CheckStaticSlots(const StaticSlots& slots, const I32& view, in
   return ffi::Error::Success();
 }
 
+// The followers of the contexts of some rows of a table, the first of which is `first`.
+inline ffi::Error CheckFollowers(const Tree& tree, const I32& view, const I32& first, const U32Matrix& hashes,
+                                 const I32Matrix& tokens, const I32Matrix& counts, const U32Matrix& discounts) {
+  const int64_t rows = Dim(hashes, 0), length = Dim(hashes, 1);
+  WNN_REQUIRE(Dim(first, 0) == 1 && first.typed_data()[0] >= 0 && first.typed_data()[0] + rows <= Dim(view, 0),
+              "the rows must be rows of the table");
+  WNN_REQUIRE(Dim(tokens, 0) == rows && Dim(tokens, 1) == length && Dim(counts, 0) == rows &&
+                  Dim(counts, 1) == length && Dim(discounts, 0) == rows && Dim(discounts, 1) == 3,
+              "hashes, tokens, counts and discounts differ in their rows or lengths");
+  WNN_CHECK(CheckTokens(tokens, rows * length, tree.vocabulary));
+  for (int64_t i = 0; i < rows * length; ++i)
+    WNN_REQUIRE(counts.typed_data()[i] >= 0, "a count must be at least 0");
+  return ffi::Error::Success();
+}
+
 }  // namespace chain
 }  // namespace wnn

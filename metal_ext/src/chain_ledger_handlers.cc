@@ -56,14 +56,7 @@ ffi::Error AuditRows(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots 
   WNN_MAKE_TREE;
   WNN_CHECK(CheckStaticSlots(slots, view, log_slots));
   const int64_t rows = Dim(hashes, 0), length = Dim(hashes, 1), room = Dim(*spill, 1);
-  WNN_REQUIRE(Dim(first, 0) == 1 && first.typed_data()[0] >= 0 && first.typed_data()[0] + rows <= Dim(view, 0),
-              "the rows must be rows of the table");
-  WNN_REQUIRE(Dim(tokens, 0) == rows && Dim(tokens, 1) == length && Dim(counts, 0) == rows &&
-                  Dim(counts, 1) == length && Dim(discounts, 0) == rows && Dim(discounts, 1) == 3,
-              "hashes, tokens, counts and discounts differ in their rows or lengths");
-  WNN_CHECK(CheckTokens(tokens, rows * length, tree.vocabulary));
-  for (int64_t i = 0; i < rows * length; ++i)
-    WNN_REQUIRE(counts.typed_data()[i] >= 0, "a count must be at least 0");
+  WNN_CHECK(CheckFollowers(tree, view, first, hashes, tokens, counts, discounts));
   WNN_CHECK(SameShape(lost, lost_out));
   WNN_REQUIRE(Dim(lost, 0) == Dim(slots, 0) && Dim(lost, 1) == Dim(slots, 1) && Dim(lost, 2) == kBucket &&
                   Dim(lost, 3) == 2 && Dim(*spill, 0) == rows && Dim(*spill, 2) == kSpilled && room > 0 &&

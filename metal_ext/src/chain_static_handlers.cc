@@ -20,14 +20,7 @@ ffi::Error Followers(ffi::ThreadPool pool, WNN_TREE_PARAMETERS, I32 view, Slots 
   WNN_CHECK(CheckStaticSlots(slots, view, log_slots));
   WNN_CHECK(SameShape(slots, result));
   const int64_t rows = Dim(hashes, 0), length = Dim(hashes, 1);
-  WNN_REQUIRE(Dim(first, 0) == 1 && first.typed_data()[0] >= 0 && first.typed_data()[0] + rows <= Dim(view, 0),
-              "the rows must be rows of the table");
-  WNN_REQUIRE(Dim(tokens, 0) == rows && Dim(tokens, 1) == length && Dim(counts, 0) == rows &&
-                  Dim(counts, 1) == length && Dim(discounts, 0) == rows && Dim(discounts, 1) == 3,
-              "hashes, tokens, counts and discounts differ in their rows or lengths");
-  WNN_CHECK(CheckTokens(tokens, rows * length, tree.vocabulary));
-  for (int64_t i = 0; i < rows * length; ++i)
-    WNN_REQUIRE(counts.typed_data()[i] >= 0, "a count must be at least 0");
+  WNN_CHECK(CheckFollowers(tree, view, first, hashes, tokens, counts, discounts));
   uint32_t* out = Carried(slots, result);
   return Ended(Parallel(pool, rows, [&] {
     return [&](int64_t begin, int64_t end) {
