@@ -54,6 +54,18 @@ def factor(writing: WritingConfig) -> float:
     return float(np.float32(1.0 / writing.repetition_penalty))
 
 
+def recent(before: np.ndarray, writing: WritingConfig) -> np.ndarray:
+    """Returns the last tokens, which the repetition penalty is for; fewer at the start of a text.
+
+    Args:
+      before: ids ``int32 [N]``.
+      writing: the settings of drawing.
+
+    Source: docs/semantics/chain.md
+    """
+    return before[max(0, len(before) - writing.remembered) :]
+
+
 def kept(weights: Any, writing: WritingConfig, xp: Any) -> tuple[Any, Any, Any]:
     """Sorts all tokens and finds how many of them the rules keep.
 

@@ -83,22 +83,6 @@ def _read(one: ChainModel, token: np.ndarray) -> tuple[ChainModel, np.ndarray]:
     return one._replace(memory=memory), models.nats(one.network, reading)
 
 
-def follow(model: MixtureModel, tokens: np.ndarray) -> MixtureModel:
-    """Returns the mixture after tokens that become context and are not learnt; the weight stays.
-
-    Args:
-      model: the mixture.
-      tokens: ids ``int [N]``.
-
-    Source: docs/semantics/chain.md
-    """
-
-    def moved(one: ChainModel) -> ChainModel:
-        return one._replace(memory=models.read(one.network, one.memory, tokens)[0])
-
-    return model._replace(first=moved(model.first), second=moved(model.second))
-
-
 def draw(
     key: jax.Array, model: MixtureModel, writing: WritingConfig, recent: np.ndarray
 ) -> tuple[MixtureModel, int]:

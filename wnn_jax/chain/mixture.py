@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from wnn_jax import checks, files
-from wnn_jax.chain import fitted, given, joint, mixing, together
+from wnn_jax.chain import drawing, fitted, given, joint, mixing, together
 from wnn_jax.chain.config import ChainConfig, MixtureConfig, WritingConfig
 from wnn_jax.chain.contexts import Network
 from wnn_jax.chain.fitted import ChainModel, ChainStep, Evaluation, OnStep, TextScore
@@ -230,7 +230,8 @@ def follow(model: MixtureModel, tokens: np.ndarray) -> MixtureModel:
     Source: docs/semantics/chain.md
     """
     mixing.check(model)
-    return joint.follow(model, tokens)
+    first, second = (fitted.follow(one, tokens) for one in (model.first, model.second))
+    return model._replace(first=first, second=second)
 
 
 def drawn(
@@ -243,11 +244,10 @@ def drawn(
 
     Source: docs/semantics/chain.md
     """
-    size = writing.remembered
     for place in range(tokens):
-        recent = before[len(before) - min(size, len(before)) :]
+        recent = drawing.recent(before, writing)
         model, token = joint.draw(jax.random.fold_in(key, place), model, writing, recent)
-        before = np.append(before, np.int32(token))
+        before = np.append(recent, np.int32(token))
         yield token
 
 

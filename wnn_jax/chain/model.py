@@ -199,9 +199,8 @@ def draw(
     block = max(1, -(-count // DRAWN_BLOCK)) * DRAWN_BLOCK
     columns = drawing.columns(writing, network.tree.depth)
     chance = jax.random.uniform(key, (block, columns), jnp.float32)
-    size = writing.remembered
-    recent = before[len(before) - min(size, len(before)) :]
-    recent = np.concatenate([np.full(size - len(recent), -1, np.int32), recent])
+    recent = drawing.recent(before, writing)
+    recent = np.concatenate([np.full(writing.remembered - len(recent), -1, np.int32), recent])
     settings = ReadSettings("sampled", writing=dataclasses.replace(writing, stop=()))
     origin = {"chance": chance, "recent": jnp.asarray(recent)}
     memory, found = _advance(network, memory, origin, count, block, settings)
