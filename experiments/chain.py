@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from experiments.shared import bars, baselines, chain_plots, chain_writing, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
+from experiments.shared.pace import Pace
 from wnn_jax import chain, checks
 from wnn_jax import transformer as transformers
 from wnn_jax.checks import Limits
@@ -164,8 +165,9 @@ def compare(results: tables.Results, options, configs, corpus: AnyCorpus, workdi
     curves, calibrations, written, done = {}, {}, {}, None
     for preset, config in configs.items():
         done = None  # frees the tables of the last model before the next one is made
-        done = evaluate(options, preset, config, corpus, wire(config, corpus, networks))
-        add_model(results, corpus, preset, config, done)
+        pace = Pace("reading")
+        done = evaluate(options, preset, config, corpus, wire(config, corpus, networks), pace)
+        add_model(results, corpus, preset, config, done, pace.tenths())
         curves[row_name(preset)] = done.nats
         if done.reliability:
             calibrations[row_name(preset)] = done.reliability
@@ -235,10 +237,15 @@ def wire(config, corpus: AnyCorpus, made: dict[Any, chain.Network]) -> Any:
     return made[key]
 
 
-def evaluate(options, preset: str, config, corpus: AnyCorpus, network) -> chain.Evaluation[Any]:
+def evaluate(options, preset: str, config, corpus: AnyCorpus, network, pace: Pace) -> chain.Evaluation[Any]:
     """Train and score one model, from the start or from saved progress."""
     run = options.run
     with bars.bar(preset, unit="token") as show:
+
+        def on_step(step: chain.ChainStep) -> None:
+            show(*step)
+            pace.note(step.stage, step.done)
+
         return chain.evaluate(
             jax.random.key(options.common.seed),
             config,
@@ -247,7 +254,7 @@ def evaluate(options, preset: str, config, corpus: AnyCorpus, network) -> chain.
             argmax=run.accuracy and not isinstance(config, chain.MixtureConfig),
             resume=run.resume and pathlib.Path(run.resume, preset),
             save_every=run.save_every,
-            on_step=lambda step: show(*step),
+            on_step=on_step,
         )
 
 
@@ -256,7 +263,9 @@ def row_name(preset: str) -> str:
     return f"chain, {preset.replace('_', ' ')}"
 
 
-def add_model(results: tables.Results, corpus: AnyCorpus, preset: str, config, done) -> None:
+def add_model(
+    results: tables.Results, corpus: AnyCorpus, preset: str, config, done, pace: list[float] | None
+) -> None:
     """Add the row of one model, and for a single static one the rows of its counts without the readout."""
     kind = kind_of(config)
     if preset == "static":
@@ -264,6 +273,8 @@ def add_model(results: tables.Results, corpus: AnyCorpus, preset: str, config, d
             guess = ngram.Prediction(nats, np.full(len(nats), -1))
             baselines.add_row(results, corpus, f"the same counts, {readout}", guess, kind=kind)
     more = {"kind": kind, "tokens_per_second": done.tokens_per_second}
+    if pace:
+        more["tokens_per_second_by_tenth"] = pace
     if isinstance(done.model, chain.MixtureModel):
         more["weight"] = done.model.weight
     scores = ngram.Prediction(done.nats, done.best)

@@ -201,8 +201,8 @@ def _distance(run: Run, published: Mapping[str, Any], new: Mapping[str, Any]) ->
     for key in published.keys() | new.keys():
         if key in _YOUNG and key not in published:
             continue
-        if key in published and key in new and varies(key):
-            if run.factor and published[key] and new[key]:
+        if varies(key):
+            if run.factor and published.get(key) and new.get(key):
                 ratio = max(published[key] / new[key], new[key] / published[key])
                 farthest = max(farthest, float("inf") if ratio > run.factor else 0.5)
             continue
