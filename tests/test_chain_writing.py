@@ -1,6 +1,7 @@
 """Drawing by rules, against all probabilities; texts to stop at; checkpoints that need no other file."""
 
 import dataclasses
+import functools
 import itertools
 import shutil
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from wnn_jax import chain
 from wnn_jax.chain import drawing, model, reader, static, streaming
 from wnn_jax.data import text, tokenizers
+from wnn_jax.ram import backend
 
 DEPTH = NETWORK.tree.depth
 RULES = [
@@ -103,6 +105,19 @@ def test_draws_are_those_from_all_probabilities(memories, kind, writing):
         assert found[place] == wanted, f"place {place}"
         memory, _ = chain.read(NETWORK, memory, [wanted])
         recent = [*recent, wanted][-writing.repetition_window :]
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_any_number_of_threads_draws_the_same_tokens(memories, threads, monkeypatch):
+    if backend.chosen() == "xla":
+        pytest.skip("the native kernels are not installed")
+    for writing in (chain.WritingConfig(top_p=0.9, temperature=1.4), chain.WritingConfig(top_k=6)):
+        monkeypatch.delenv("WNN_JAX_THREADS", raising=False)
+        draw = functools.partial(chain.sample, jax.random.key(2), NETWORK, memories["online"], 60, writing)
+        _, wanted = draw()
+        monkeypatch.setenv("WNN_JAX_THREADS", str(threads))
+        _, ours = draw()
+        np.testing.assert_array_equal(ours, wanted)
 
 
 @pytest.mark.parametrize("writing", RULES, ids=str)

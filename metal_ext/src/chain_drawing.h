@@ -159,7 +159,7 @@ class Drawer {
       int32_t node = 0;
       double mass = 1.0;
       for (int depth = 0; node >= 0; ++depth) {
-        const double one = Turn(node, depth);
+        const double one = Opened(node, depth);
         const bool bit = chance[at++] < one;
         mass *= bit ? one : 1.0 - one;
         node = tree_.children[2 * node + bit];
@@ -197,10 +197,15 @@ class Drawer {
     bool operator<(const Subtree& other) const { return density < other.density; }
   };
 
+  // P(bit = 1) at a node of which a child is needed next.
+  double Opened(int32_t node, int depth) {
+    if (turns_[node].token != token_) FetchChildren(reader_, tree_, node);
+    return Turn(node, depth);
+  }
+
   double Turn(int32_t node, int depth) {
     Predicted& turn = turns_[node];
     if (turn.token != token_) {
-      FetchChildren(reader_, tree_, node);
       const float one = reader_.Peek(node, depth);
       turn = {token_, one, WithTemperature(one, drawing_.temperature)};
     }
@@ -211,13 +216,16 @@ class Drawer {
 
   // Whether the rules keep a token. Its own weight decides which others matter. They are looked for in subtrees that
   // may change the answer, those of the largest mean weight first (by measurement, it takes the fewest nodes), and no
-  // longer than it takes to be sure.
+  // longer than it takes to be sure. Some nodes are read at once, which takes less time than
+  // one after the other.
   //
   // A token is in the nucleus if the tokens above it have less than top_p of all weight, which is the same as
   // top_p * (the weight of itself and of all tokens below it) - (1 - top_p) * (the weight above it) > 0: `nucleus`.
   bool Kept(int32_t token, double weight) {
     sums_ = {};
     open_.clear();
+    opened_.clear();
+    size_t ready = 0;
     double mass = 1.0;
     for (int32_t j = tree_.start[token]; j < tree_.start[token + 1]; ++j) {  // its own turns are known
       const int depth = j - tree_.start[token];
@@ -233,10 +241,12 @@ class Drawer {
       if (drawing_.top_p < 1 && sums_.most <= 0) return false;
       const bool ranked = !drawing_.top_k || sums_.above + sums_.unsure_above < drawing_.top_k;
       if (ranked && (drawing_.top_p >= 1 || sums_.least > 0) && !sums_.refuters) return true;
-      if (open_.empty()) return drawing_.top_p >= 1 || sums_.least > 0;
-      std::pop_heap(open_.begin(), open_.end());
-      const Subtree best = open_.back();
-      open_.pop_back();
+      if (ready == opened_.size()) {
+        if (open_.empty()) return drawing_.top_p >= 1 || sums_.least > 0;
+        OpenSome();
+        ready = 0;
+      }
+      const Subtree best = opened_[ready++];
       sums_.least -= best.least;
       sums_.most -= best.most;
       sums_.unsure_above -= best.above;
@@ -245,6 +255,26 @@ class Drawer {
       for (int bit = 0; bit < 2; ++bit)
         Meet(2 * best.node + bit, best.mass * (bit ? one : 1.0 - one), best.depth + 1, token, weight);
     }
+  }
+
+  // Takes the first of the open subtrees, and predicts at their nodes.
+  void OpenSome() {
+    opened_.clear();
+    nodes_.clear();
+    depths_.clear();
+    while (!open_.empty() && opened_.size() < static_cast<size_t>(reader_.at_once())) {
+      std::pop_heap(open_.begin(), open_.end());
+      opened_.push_back(open_.back());
+      open_.pop_back();
+      const Subtree& last = opened_.back();
+      if (turns_[last.node].token == token_) continue;
+      nodes_.push_back(last.node);
+      depths_.push_back(last.depth);
+    }
+    ones_.resize(nodes_.size());
+    reader_.PeekAll(nodes_.data(), depths_.data(), static_cast<int>(nodes_.size()), ones_.data());
+    for (size_t i = 0; i < nodes_.size(); ++i)
+      turns_[nodes_[i]] = {token_, ones_[i], WithTemperature(ones_[i], drawing_.temperature)};
   }
 
   // Adds the child at a place of `children` to the sums: exactly, or by its bounds until it is opened.
@@ -288,7 +318,7 @@ class Drawer {
     const double enough = drawing_.top_k || drawing_.top_p >= 1 ? 2.0 : drawing_.top_p * Whole();
     double sum = 0;
     Enumerate(
-        tree_, [this](int32_t node, int depth) { return Turn(node, depth); },
+        tree_, [this](int32_t node, int depth) { return Opened(node, depth); },
         [this](int32_t token, double mass) { return Weigh(token, mass); },
         [&](int32_t token, double weight) {
           if (!both && kept.size() && weight < drawing_.min_p * kept[0].second) return true;
@@ -344,7 +374,9 @@ class Drawer {
   uint32_t token_ = 0;
   std::vector<Predicted> turns_;  // [nodes]
   std::vector<int32_t> leaves_;   // [2 * nodes], of each child
-  std::vector<Subtree> open_;
+  std::vector<Subtree> open_, opened_;
+  std::vector<int32_t> nodes_, depths_;
+  std::vector<float> ones_;
   Sums sums_;
 };
 

@@ -77,6 +77,7 @@ struct Online {
   uint8_t alive[kMostNeurons];
   bool narrowed;                    // whether `alive` has only tokens whose paths reach the node
   int32_t listed[kMostNeurons][kListed], listed_end[kMostNeurons][kListed];  // the paths of the listed tokens
+  const uint32_t* on_lists;         // [M]: `now` + 1 at the nodes of listed tokens, or null if they are not marked
 
   // The turn.
   int32_t node, depth, zone;

@@ -177,6 +177,12 @@ inline void ReadCells(Online& o, Part& part) {
 // The lists: how often the listed tokens that are still possible came, by what they would do at this node.
 inline void ReadLists(Online& o, const Part& part) {
   const int64_t from = part.neuron, count = part.last_neuron - from;
+  float* inputs = o.x + 3 * o.shape.neurons + from;
+  if (o.on_lists && o.on_lists[o.node] != o.now + 1) {
+    const float none = Log(All(kListSmooth / kListSmooth))[0];
+    for (int64_t k = 0; k < count; ++k) inputs[k] = none;
+    return;
+  }
   Terms terms;
   for (int64_t k = 0; k < count; ++k) {
     const int64_t c = from + k;
@@ -189,7 +195,7 @@ inline void ReadLists(Online& o, const Part& part) {
     }
     terms.Set(k, static_cast<float>(counts[1]) + kListSmooth, static_cast<float>(counts[0]) + kListSmooth);
   }
-  terms.Put(count, o.x + 3 * o.shape.neurons + from);
+  terms.Put(count, inputs);
 }
 
 // The matches: how often a match of this length was right. Finds the longest that reaches this node.
@@ -221,6 +227,19 @@ inline void ReadRecent(Online& o, Terms& terms) {
   }
 }
 
+// Finds the maps that refine what is predicted at the node, and fetches them.
+inline void LocateRefined(Online& o) {
+  const uint32_t name = o.tree.names[o.node], spelled = o.tree.names[2 * o.tree.nodes + o.node];
+  const uint32_t guessed = o.longest < 0 ? 0u : 1u + static_cast<uint32_t>(o.guess[o.longest]);
+  const uint32_t places[kRefinements] = {name, Mix(o.token1, name), Mix(Mix(o.token1, o.token2), name),
+                                         Mix(guessed, name), Mix(o.word, spelled)};
+  for (int k = 0; k < kRefinements; ++k) {
+    const int64_t place = (static_cast<int64_t>(k) << kRefinedLog) + (places[k] >> (32 - kRefinedLog));
+    o.refine[k] = o.memory.refined + place * kRefineSteps;
+    for (int step = 0; step < kRefineSteps; step += 16) __builtin_prefetch(o.refine[k] + step);
+  }
+}
+
 void Read(Online& o, Part& part) {
   ReadCells(o, part);
   if (o.shape.log_lists >= 0) ReadLists(o, part);
@@ -229,6 +248,7 @@ void Read(Online& o, Part& part) {
   float *at = o.x + sources * o.shape.neurons, *centred = at + kMatches + kRecencies;
   Terms terms;
   ReadMatches(o, terms, centred);
+  LocateRefined(o);
   ReadRecent(o, terms);
   terms.Put(kMatches + kRecencies, at);
   centred[kMatches] = kBias;
@@ -334,14 +354,9 @@ inline float Refined(Online& o, float mixed) {
   const float z = Between(All(mixed * (1.0f / kRefineWidth)), -kRefineEdge, kRefineEdge)[0] + kRefineSteps / 2;
   const int step = static_cast<int>(z);
   o.fraction = z - static_cast<float>(step);
-  const uint32_t name = o.tree.names[o.node], spelled = o.tree.names[2 * o.tree.nodes + o.node];
-  const uint32_t guessed = o.longest < 0 ? 0u : 1u + static_cast<uint32_t>(o.guess[o.longest]);
-  const uint32_t places[kRefinements] = {name, Mix(o.token1, name), Mix(Mix(o.token1, o.token2), name),
-                                         Mix(guessed, name), Mix(o.word, spelled)};
   float sum = 0.0f;
-  for (int k = 0; k < kRefinements; ++k) {
-    const int64_t place = (static_cast<int64_t>(k) << kRefinedLog) + (places[k] >> (32 - kRefinedLog));
-    const float* map = o.refine[k] = o.memory.refined + place * kRefineSteps + step;
+  for (float*& map : o.refine) {
+    map += step;
     sum += map[0] * (1.0f - o.fraction) + map[1] * o.fraction;
   }
   return kMixedShare * Sigmoid(All(mixed))[0] + (1.0f - kMixedShare) / kRefinements * sum;

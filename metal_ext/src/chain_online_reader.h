@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <vector>
 
 #include "chain_fields.h"
 #include "chain_online.h"
@@ -88,6 +89,9 @@ class OnlineReader {
     o.byte_before = fields[kFieldBytes2] >> 8;
     o.now = text_.position[0];
     o.located[0].node = o.located[1].node = -1;
+    o.on_lists = nullptr;
+    peeks_ = 0;
+    prepared_ = false;
     Start(Job::kBegin, 0);
   }
 
@@ -100,7 +104,22 @@ class OnlineReader {
   }
 
   float Predict(int32_t node, int depth) { return At(node, depth, learn_); }
-  float Peek(int32_t node, int depth) { return At(node, depth, false); }
+
+  float Peek(int32_t node, int depth) {
+    CountPeeks(1);
+    return At(node, depth, false);
+  }
+
+  // Each thread peeks at some of the nodes, with all neurons.
+  int at_once() const { return 4 * team_.size(); }
+  void PeekAll(const int32_t* nodes, const int32_t* depths, int count, float* ones) {
+    CountPeeks(count);
+    asked_ = {nodes, depths, count, ones};
+    PreparePeekers();
+    Start(Job::kPeek, -1);
+    team_.Wait();
+    online_->located[0].node = online_->located[1].node = -1;
+  }
 
   void Learn(int bit) {
     bit_ = bit;
@@ -128,7 +147,14 @@ class OnlineReader {
   }
 
  private:
-  enum class Job { kBegin, kLocate, kRead, kWeigh, kLearn, kEnd };
+  enum class Job { kBegin, kLocate, kRead, kWeigh, kLearn, kEnd, kPeek };
+
+  // Nodes at which all threads peek.
+  struct Asked {
+    const int32_t *nodes, *depths;
+    int count;
+    float* ones;
+  };
 
   // Begins a job of all parts. `next` is the node of the next Predict, or negative if that is not known.
   void Start(Job job, int32_t next) {
@@ -156,6 +182,9 @@ class OnlineReader {
       case Job::kEnd:
         EndLists(part);
         break;
+      case Job::kPeek:
+        PeekOwn(index);
+        break;
       default:
         break;
     }
@@ -176,6 +205,52 @@ class OnlineReader {
     Start(Job::kRead, -1);
     Start(Job::kWeigh, -1);
     team_.Wait();
+    return kernel_.finish(o);
+  }
+
+  void CountPeeks(int count) {
+    if (peeks_ < kManyPeeks && peeks_ + count >= kManyPeeks && online_->shape.log_lists >= 0) MarkLists();
+    peeks_ += count;
+  }
+
+  // Gives each of several threads what is known of the token.
+  void PreparePeekers() {
+    if (team_.size() == 1) return;
+    team_.Wait();
+    if (peekers_.empty())
+      for (int i = 0; i < team_.size(); ++i) peekers_.push_back(std::make_unique<Online>());
+    for (std::unique_ptr<Online>& peeker : peekers_) {
+      if (!prepared_) {
+        *peeker = *online_;
+        peeker->parts[0] = {0, peeker->shape.neurons, 0, peeker->shape.sets, true, 0, 0};
+        peeker->part_count = 1;
+      }
+      peeker->on_lists = online_->on_lists;
+    }
+    prepared_ = true;
+  }
+
+  // Peeks at a thread's nodes. The cells of the next one are on their way from memory meanwhile.
+  void PeekOwn(int thread) {
+    const int threads = team_.size();
+    Online& o = threads == 1 ? *online_ : *peekers_[thread];
+    if (thread < asked_.count) kernel_.locate(o, o.parts[0], asked_.nodes[thread]);
+    for (int i = thread; i < asked_.count; i += threads) {
+      o.found_at = o.next_at;
+      o.next_at = 1 - o.next_at;
+      if (i + threads < asked_.count) kernel_.locate(o, o.parts[0], asked_.nodes[i + threads]);
+      asked_.ones[i] = OneAt(o, asked_.nodes[i], asked_.depths[i]);
+    }
+  }
+
+  // P(bit = 1) at a node whose cells are located, read by one thread.
+  float OneAt(Online& o, int32_t node, int depth) {
+    o.node = node;
+    o.depth = depth;
+    o.zone = o.tree.spelled[node];
+    o.narrowed = false;
+    kernel_.read(o, o.parts[0]);
+    kernel_.weigh(o, o.parts[0]);
     return kernel_.finish(o);
   }
 
@@ -245,6 +320,19 @@ class OnlineReader {
     }
   }
 
+  // Marks the nodes of the listed tokens: most other nodes need not look at the lists.
+  void MarkLists() {
+    team_.Wait();
+    Online& o = *online_;
+    marks_.resize(o.tree.nodes);
+    for (int64_t c = 0; c < o.shape.neurons; ++c)
+      for (uint32_t left = o.alive[c]; left; left &= left - 1) {
+        const int i = __builtin_ctz(left);
+        for (int32_t j = o.listed[c][i]; j < o.listed_end[c][i]; ++j) marks_[o.tree.node[j]] = o.now + 1;
+      }
+    o.on_lists = marks_.data();
+  }
+
   // Moves the token to the front of the lists of the part's contexts.
   void EndLists(const Part& part) {
     for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
@@ -276,6 +364,12 @@ class OnlineReader {
   Job job_ = Job::kBegin;
   int32_t at_ = -1, next_ = -1, token_ = 0;
   int bit_ = 0;
+  static constexpr int kManyPeeks = 24;  // from here on it pays to mark the nodes of the lists
+  int peeks_ = 0;
+  std::vector<uint32_t> marks_;                   // [M]
+  Asked asked_ = {};
+  std::vector<std::unique_ptr<Online>> peekers_;  // one for each of several threads
+  bool prepared_ = false;                         // whether they know the token
   uint32_t seen_[kFieldRows];
   Team team_;  // last: its threads end before what they read
 };

@@ -2,7 +2,8 @@
 // for each token.
 //
 // A reader has Begin() and End(token) for each token, Predict(node, depth) for P(bit = 1) on the way of a walk and
-// Peek(node, depth) elsewhere, Learn(bit) for the node of the last Predict, Fetch(node) for cells that may be read soon, Next(node) for the node of the next Predict, and
+// Peek(node, depth) elsewhere, PeekAll(nodes, depths, count, ones) for at_once() nodes or fewer, Learn(bit) for the node
+// of the last Predict, Fetch(node) for cells that may be read soon, Next(node) for the node of the next Predict, and
 // learns().
 
 #pragma once

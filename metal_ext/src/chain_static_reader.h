@@ -98,6 +98,12 @@ class StaticReader {
 
   float Peek(int32_t node, int depth) { return Predict(node, depth); }
 
+  int at_once() const { return 4; }
+  void PeekAll(const int32_t* nodes, const int32_t* depths, int count, float* ones) {
+    for (int i = 0; i < count; ++i) Fetch(nodes[i]);
+    for (int i = 0; i < count; ++i) ones[i] = Peek(nodes[i], depths[i]);
+  }
+
   // Predicts P(bit = 1) at a node.
   float Predict(int32_t node, int depth) {
     int hits = 0, many = 0;
