@@ -41,58 +41,97 @@ int Compare(const One& one, int64_t i, const Other& other, int64_t j) {
   return a == b ? 0 : a < b ? -1 : 1;
 }
 
+// Takes entries out of a row, which are given in ascending order; zeros follow the others.
+inline void Close(OwnEntries& all, const std::vector<int64_t>& gone) {
+  if (gone.empty()) return;
+  const auto close = [&](auto* values) {
+    if (!values) return;
+    int64_t kept = gone[0];
+    for (size_t k = 0; k < gone.size(); ++k) {
+      const int64_t begin = gone[k] + 1, end = k + 1 < gone.size() ? gone[k + 1] : all.size;
+      std::memmove(values + kept, values + begin, sizeof(*values) * static_cast<size_t>(end - begin));
+      kept += end - begin;
+    }
+    std::memset(values + kept, 0, sizeof(*values) * gone.size());
+  };
+  close(all.hashes);
+  close(all.longer);
+  close(all.tokens);
+  close(all.counts);
+  all.size -= static_cast<int64_t>(gone.size());
+}
+
+// The first entry from `from` on that does not stand before entry j of a part. It looks farther and farther ahead, and
+// then between: a part is much smaller than a ledger.
+template <typename All>
+int64_t Seek(const All& all, int64_t from, const KnownEntries& part, int64_t j) {
+  int64_t low = from, high = from, step = 1;
+  while (high < all.size && Compare(all, high, part, j) < 0) {
+    low = high + 1;
+    high += step;
+    step *= 2;
+  }
+  high = std::min(high, all.size);
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (Compare(all, middle, part, j) < 0)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low;
+}
+
 // The number of entries of a part that a ledger has not, or not as often.
 inline int32_t Lacking(const KnownEntries& all, const KnownEntries& part) {
   int32_t lacking = 0;
   for (int64_t i = 0, j = 0; j < part.size; ++j) {
-    while (i < all.size && Compare(all, i, part, j) < 0) ++i;
+    i = Seek(all, i, part, j);
     const bool there = i < all.size && Compare(all, i, part, j) == 0;
     lacking += !there || all.counts[i] < part.counts[j];
   }
   return lacking;
 }
 
-// Takes a part out of a ledger; zeros follow the entries that are left. Calls change(hash, token, before, after) for
-// each pair of the part, with its counts; in a continued row these are the numbers of entries of the pair.
+// Takes the counts of a part out of a ledger. Calls change(hash, token, before, after) for each pair of the part, with
+// its counts; in a continued row these are the numbers of entries of the pair. The entries that are empty then leave
+// the ledger, and zeros follow the others.
 template <typename Change>
 void Subtract(OwnEntries& all, const KnownEntries& part, bool continued, Change change) {
-  int64_t kept = 0, j = 0;
-  for (int64_t i = 0, next; i < all.size; i = next) {
-    const uint32_t hash = all.hashes[i];
-    const int32_t token = all.tokens[i];
-    for (next = i + 1; next < all.size && all.hashes[next] == hash && all.tokens[next] == token;) ++next;
+  std::vector<int64_t> empty;
+  int64_t i = 0;
+  for (int64_t j = 0, next; j < part.size; j = next) {
+    const uint32_t hash = part.hashes[j];
+    const int32_t token = part.tokens[j];
+    const auto pair = [&](const auto& entries, int64_t k) {
+      return k < entries.size && entries.hashes[k] == hash && entries.tokens[k] == token;
+    };
+    for (next = j + 1; pair(part, next);) ++next;
+    i = Seek(all, i, part, j);
+    while (i > 0 && pair(all, i - 1)) --i;  // the pair begins where its shortest longer hash stands
     int64_t before = 0, after = 0;
     bool met = false;
-    for (int64_t k = i; k < next; ++k) {
-      while (j < part.size && Compare(all, k, part, j) > 0) ++j;
-      int64_t count = std::max(all.counts[k], 0);
+    for (int64_t k = j; pair(all, i); ++i) {
+      int64_t count = std::max(all.counts[i], 0);
       before += continued ? 1 : count;
-      if (j < part.size && Compare(all, k, part, j) == 0) {
-        count -= Within<int64_t>(part.counts[j], 0, count);
+      while (k < next && Compare(all, i, part, k) > 0) ++k;
+      if (k < next && Compare(all, i, part, k) == 0) {
+        count -= Within<int64_t>(part.counts[k], 0, count);
+        all.counts[i] = static_cast<int32_t>(count);
         met = true;
       }
-      if (count == 0) continue;
-      after += continued ? 1 : count;
-      if (kept < k) {
-        all.hashes[kept] = hash;
-        all.tokens[kept] = token;
-        if (all.longer) all.longer[kept] = all.longer[k];
-      }
-      all.counts[kept++] = static_cast<int32_t>(count);
+      if (count > 0)
+        after += continued ? 1 : count;
+      else if (empty.empty() || empty.back() < i)  // in a ledger that is not sorted, a pair may be met again
+        empty.push_back(i);
     }
     if (met && before != after) change(hash, token, before, after);
   }
-  for (int64_t i = kept; i < all.size; ++i) {
-    all.hashes[i] = 0;
-    all.tokens[i] = all.counts[i] = 0;
-    if (all.longer) all.longer[i] = 0;
-  }
-  all.size = kept;
+  Close(all, empty);
 }
 
 // Cells that found no place in their full buckets: ascending by bucket, and then the highest tag first. They end at
 // the first tag of 0.
-constexpr int64_t kAround = 512;
 constexpr int kSpilled = 6;  // the bucket, the tag, zeros, ones, and what both lost
 
 struct Spill {
@@ -112,18 +151,44 @@ struct Spill {
     return {cells, low, buckets, {}};
   }
   uint32_t* At(int64_t i) const { return cells + i * kSpilled; }
-  // The first cell that does not stand before a cell of a bucket and a tag.
+  // About where the cells of a bucket stand: buckets come from a hash, so a bucket's share of all buckets says it.
+  int64_t Guess(uint32_t bucket) const {
+    const double share = static_cast<double>(bucket) / static_cast<double>(buckets);
+    return Within<int64_t>(static_cast<int64_t>(share * static_cast<double>(size)), 0, size - 1);
+  }
+  void Fetch(uint32_t bucket) const {
+    if (size) __builtin_prefetch(At(Guess(bucket)));
+  }
+  // The first cell that does not stand before a cell of a bucket and a tag. It is looked for from the guess, farther
+  // and farther away, after the buckets that stand there have told twice how far the guess is off.
   int64_t Find(uint32_t bucket, uint32_t tag) const {
-    int64_t low = 0, high = size;
-    // Buckets come from a hash, so a bucket's share of all buckets says about where its cells stand.
-    const int64_t guess = static_cast<int64_t>(static_cast<double>(bucket) / buckets * size);
-    const int64_t from = Within<int64_t>(guess - kAround, 0, size), to = Within<int64_t>(guess + kAround, 0, size);
-    if (from < to && At(from)[0] < bucket) low = from;
-    if (low < to && to < size && At(to)[0] > bucket) high = to;
+    if (!size) return 0;
+    const auto before = [&](int64_t i) {
+      const uint32_t* cell = At(i);
+      return cell[0] < bucket || (cell[0] == bucket && cell[1] > tag);
+    };
+    int64_t at = Guess(bucket);
+    for (int k = 0; k < 2; ++k) {
+      const double off = (static_cast<double>(bucket) - At(at)[0]) / static_cast<double>(buckets);
+      at = Within<int64_t>(at + static_cast<int64_t>(off * static_cast<double>(size)), 0, size - 1);
+    }
+    int64_t low = at, high = at;
+    if (before(at)) {
+      low = high = at + 1;
+      for (int64_t step = 1; high < size && before(high); step *= 2) {
+        low = high + 1;
+        high += step;
+      }
+      high = std::min(high, size);
+    } else {
+      for (int64_t step = 1; low > 0 && !before(low - 1); step *= 2) {
+        high = low - 1;
+        low = std::max<int64_t>(low - 1 - step, 0);
+      }
+    }
     while (low < high) {
       const int64_t middle = (low + high) / 2;
-      const uint32_t* cell = At(middle);
-      if (cell[0] < bucket || (cell[0] == bucket && cell[1] > tag))
+      if (before(middle))
         low = middle + 1;
       else
         high = middle;
@@ -218,7 +283,7 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
     uint32_t count, lost;  // what is taken away
   };
   constexpr size_t kAhead = 128;  // turns whose cells are fetched before they are changed
-  std::vector<Turn> turns;
+  std::vector<Turn> turns, elsewhere;
   std::vector<int64_t> emptied;
   const auto take = [&] {
     for (const Turn& turn : turns) {
@@ -232,6 +297,11 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
         if (!(cell[1] | cell[2])) emptied.push_back(a.bucket / kBucket);
         continue;
       }
+      spill.Fetch(static_cast<uint32_t>(a.bucket / kBucket));
+      elsewhere.push_back(turn);
+    }
+    for (const Turn& turn : elsewhere) {
+      const Address a = turn.address;
       const uint32_t bucket = static_cast<uint32_t>(a.bucket / kBucket);
       const int64_t i = spill.Find(bucket, a.tag);
       if (i == spill.size || spill.At(i)[0] != bucket || spill.At(i)[1] != a.tag) continue;
@@ -241,6 +311,7 @@ inline void Forget(const Tree& tree, int view, int log_slots, const uint32_t* di
     }
     for (int64_t bucket : emptied) Settle(bucket, row, lost, spill);
     turns.clear();
+    elsewhere.clear();
     emptied.clear();
   };
   const uint32_t* names = tree.names + view * tree.nodes;
