@@ -22,9 +22,9 @@ HERE = pathlib.Path(__file__).parent
 SOURCES = HERE.parent / "metal_ext"
 SYSTEMS = [fuzz_ram, fuzz_models, fuzz_chain]
 CALLS = {
-    fuzz_ram: 5_000,
-    fuzz_models: 1_500,
-    fuzz_chain: 3_500,
+    fuzz_ram: 2_500,
+    fuzz_models: 750,
+    fuzz_chain: 1_750,
 }  # of the long run
 SANITIZERS = "-O1 -g -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -DWNN_CLONES="
 

@@ -48,10 +48,12 @@ struct Part {
   int seen, hits;
 };
 
-// Where the cells of the neurons at one node are.
-struct Located {
-  int32_t node;
+// A turn that is predicted: its node, where the cells of the neurons are, and what these and all else say.
+struct Turn {
+  int32_t node, depth, zone;
+  bool narrowed;  // whether `alive` has only tokens whose paths reach the node
   uint32_t bucket[kMostNeurons], tag[kMostNeurons];
+  float x[kMostInputs];
 };
 
 // What a model knows while it predicts the turns of one token.
@@ -75,21 +77,17 @@ struct Online {
   uint32_t class1, class2, class9, shape1, token1, token2, word, byte, byte_before;
   uint32_t* list[kMostNeurons];
   uint8_t alive[kMostNeurons];
-  bool narrowed;                    // whether `alive` has only tokens whose paths reach the node
   int32_t listed[kMostNeurons][kListed], listed_end[kMostNeurons][kListed];  // the paths of the listed tokens
   const uint32_t* on_lists;         // [M]: `now` + 1 at the nodes of listed tokens, or null if they are not marked
 
-  // The turn.
-  int32_t node, depth, zone;
-  int found_at, next_at;            // the places in `located` of this turn and of the next
-  Located located[2];
+  // The turn and the next one, by turns.
+  Turn turns[2];
   uint32_t* cell[kMostNeurons];
   float* map[kMostNeurons];         // null where the context is unknown
   float* run_map[kMostNeurons];     // null where both bits came, or none
   float* match_map[kMatches];
   int32_t expected[kMatches];       // -1 where a match does not reach the node
   int longest;                      // the longest match that does, or -1
-  float x[kMostInputs];
   int64_t row[kWeightSetRows];
   const float* used[kWeightSetRows];  // the weights that predicted
   float begun[kWeightSetRows][kMostInputs];  // those of a row that was never visited, while the model learns
@@ -100,20 +98,21 @@ struct Online {
   float fraction;
 };
 
-// The work of a turn. A team does the functions of a part at once, and `finish` after all of them.
+// The work of a turn. A team does the functions of a part at once, and `finish` after all of them. A part may read the
+// next turn after it has learnt this one: what it knows of the turn is of its own neurons, or the first part's alone.
 struct OnlineKernel {
-  // Computes where the cells of a node are, and fetches them.
-  void (*locate)(Online&, const Part&, int32_t node);
+  // Computes where the cells of the turn's node are, and fetches them.
+  void (*locate)(const Online&, const Part&, Turn&);
   // Fetches the cells of a node.
   void (*fetch)(const Online&, int32_t node);
-  // Reads what the part's neurons know at `o.node`, `o.depth` turns below the root.
-  void (*read)(Online&, Part&);
+  // Reads what the part's neurons know at the node.
+  void (*read)(Online&, Part&, Turn&);
   // Weighs what all parts read, once for each of the part's sets.
-  void (*weigh)(Online&, const Part&);
+  void (*weigh)(Online&, const Part&, const Turn&);
   // P(bit = 1) at the node.
-  float (*finish)(Online&);
+  float (*finish)(Online&, const Turn&);
   // Learns the bit at the node.
-  void (*learn)(Online&, const Part&, int bit);
+  void (*learn)(Online&, const Part&, const Turn&, int bit);
 };
 
 extern const OnlineKernel kOnlineBase, kOnlineLevel3;

@@ -68,19 +68,18 @@ void Fetch(const Online& o, int32_t node) {
   }
 }
 
-void Locate(Online& o, const Part& part, int32_t node) {
-  Located& next = o.located[o.next_at];
+void Locate(const Online& o, const Part& part, Turn& t) {
   uint32_t names[3], name[kMostNeurons];
-  Names(o, node, names);
+  Names(o, t.node, names);
   for (int64_t c = part.neuron; c < part.last_neuron; ++c) name[c] = names[o.view[c]];
   const int log_slots = o.shape.log_slots;
   for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
     const Address a = AddressOf(Mix(o.context[c], name[c]), log_slots);
-    next.bucket[c] = static_cast<uint32_t>(a.bucket);
-    next.tag[c] = a.tag;
+    t.bucket[c] = static_cast<uint32_t>(a.bucket);
+    t.tag[c] = a.tag;
   }
   for (int64_t c = part.neuron; c < part.last_neuron; ++c)
-    __builtin_prefetch(RowOf(o, c) + next.bucket[c] * kWideCell);
+    __builtin_prefetch(RowOf(o, c) + t.bucket[c] * kWideCell);
 }
 
 inline uint32_t* Find(uint32_t* bucket, uint32_t tag) {
@@ -124,16 +123,15 @@ struct Terms {
 };
 
 // The cells: counts, fading counts, and the place in each neuron's map.
-inline void ReadCells(Online& o, Part& part) {
+inline void ReadCells(Online& o, Part& part, Turn& t) {
   const int64_t n = o.shape.neurons, from = part.neuron, count = part.last_neuron - from;
-  const Located& here = o.located[o.found_at];
   const uint32_t tick = o.now >> kTickLog;
-  const int zone = o.zone * (kZones / 2) + Least(o.depth / 2, kZones / 2 - 1);
+  const int zone = t.zone * (kZones / 2) + Least(t.depth / 2, kZones / 2 - 1);
   Terms counts, fading, mapped;
   part.seen = part.hits = 0;
   for (int64_t i = 0; i < count; ++i) {
     const int64_t c = from + i;
-    uint32_t* cell = Find(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
+    uint32_t* cell = Find(RowOf(o, c) + t.bucket[c] * kWideCell, t.tag[c]);
     o.cell[c] = cell;
     o.map[c] = nullptr;
     o.run_map[c] = nullptr;
@@ -161,24 +159,24 @@ inline void ReadCells(Online& o, Part& part) {
     ++part.seen;
     if (c < kHitNeurons) part.hits |= 1 << c;
   }
-  counts.Put(count, o.x + from);
-  fading.Put(count, o.x + n + from);
+  counts.Put(count, t.x + from);
+  fading.Put(count, t.x + n + from);
   const auto maps = [&](float* const* map, int64_t source) {
     for (int64_t i = 0; i < count; ++i) {
       const float p = map[from + i] ? map[from + i][0] : 0.5f;
       mapped.Set(i, p, 1.0f - p);
     }
-    mapped.Put(count, o.x + source * n + from);
+    mapped.Put(count, t.x + source * n + from);
   };
   maps(o.map, 2);
   if (o.shape.runs) maps(o.run_map, o.shape.log_lists < 0 ? 3 : 4);
 }
 
 // The lists: how often the listed tokens that are still possible came, by what they would do at this node.
-inline void ReadLists(Online& o, const Part& part) {
+inline void ReadLists(const Online& o, const Part& part, Turn& t) {
   const int64_t from = part.neuron, count = part.last_neuron - from;
-  float* inputs = o.x + 3 * o.shape.neurons + from;
-  if (o.on_lists && o.on_lists[o.node] != o.now + 1) {
+  float* inputs = t.x + 3 * o.shape.neurons + from;
+  if (o.on_lists && o.on_lists[t.node] != o.now + 1) {
     const float none = Log(All(kListSmooth / kListSmooth))[0];
     for (int64_t k = 0; k < count; ++k) inputs[k] = none;
     return;
@@ -189,8 +187,8 @@ inline void ReadLists(Online& o, const Part& part) {
     uint32_t counts[2] = {0, 0};
     for (uint32_t left = o.alive[c]; left; left &= left - 1) {
       const int i = __builtin_ctz(left);
-      const int32_t j = o.listed[c][i] + o.depth;
-      if (!o.narrowed && (j >= o.listed_end[c][i] || o.tree.node[j] != o.node)) continue;
+      const int32_t j = o.listed[c][i] + t.depth;
+      if (!t.narrowed && (j >= o.listed_end[c][i] || o.tree.node[j] != t.node)) continue;
       counts[o.tree.bit[j]] += o.list[c][1 + i] & kListMost;
     }
     terms.Set(k, static_cast<float>(counts[1]) + kListSmooth, static_cast<float>(counts[0]) + kListSmooth);
@@ -199,17 +197,17 @@ inline void ReadLists(Online& o, const Part& part) {
 }
 
 // The matches: how often a match of this length was right. Finds the longest that reaches this node.
-inline void ReadMatches(Online& o, Terms& terms, float* centred) {
+inline void ReadMatches(Online& o, const Turn& t, Terms& terms, float* centred) {
   o.longest = -1;
   for (int m = 0; m < kMatches; ++m) {
     o.expected[m] = -1;
     terms.Set(m, 1.0f, 1.0f);
     centred[m] = 0.0f;
     if (o.guess[m] < 0) continue;
-    const int32_t j = o.tree.start[o.guess[m]] + o.depth;
-    if (j >= o.tree.start[o.guess[m] + 1] || o.tree.node[j] != o.node) continue;
+    const int32_t j = o.tree.start[o.guess[m]] + t.depth;
+    if (j >= o.tree.start[o.guess[m] + 1] || o.tree.node[j] != t.node) continue;
     const int bit = o.expected[m] = o.tree.bit[j];
-    const int state = (o.match_step[m] * 2 + o.zone) * 16 + Least(o.depth, 15);
+    const int state = (o.match_step[m] * 2 + t.zone) * 16 + Least(t.depth, 15);
     o.match_map[m] = o.memory.match_maps + (m * kMatchStates + state) * 2;
     const float p = o.match_map[m][0], centre = 4.0f * (p - 0.5f);
     terms.Set(m, bit ? p : 1.0f - p, bit ? 1.0f - p : p);
@@ -218,9 +216,9 @@ inline void ReadMatches(Online& o, Terms& terms, float* centred) {
   }
 }
 
-inline void ReadRecent(Online& o, Terms& terms) {
-  const float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
-  const uint32_t passed = o.now - o.memory.recent_at[o.node];
+inline void ReadRecent(const Online& o, const Turn& t, Terms& terms) {
+  const float* counts = o.memory.recent + t.node * static_cast<int64_t>(kRecencies * 2);
+  const uint32_t passed = o.now - o.memory.recent_at[t.node];
   for (int k = 0; k < kRecencies; ++k) {
     const float d = RecentDecay(k, passed);
     terms.Set(kMatches + k, counts[2 * k + 1] * d + kRecentSmooth, counts[2 * k] * d + kRecentSmooth);
@@ -228,8 +226,8 @@ inline void ReadRecent(Online& o, Terms& terms) {
 }
 
 // Finds the maps that refine what is predicted at the node, and fetches them.
-inline void LocateRefined(Online& o) {
-  const uint32_t name = o.tree.names[o.node], spelled = o.tree.names[2 * o.tree.nodes + o.node];
+inline void LocateRefined(Online& o, const Turn& t) {
+  const uint32_t name = o.tree.names[t.node], spelled = o.tree.names[2 * o.tree.nodes + t.node];
   const uint32_t guessed = o.longest < 0 ? 0u : 1u + static_cast<uint32_t>(o.guess[o.longest]);
   const uint32_t places[kRefinements] = {name, Mix(o.token1, name), Mix(Mix(o.token1, o.token2), name),
                                          Mix(guessed, name), Mix(o.word, spelled)};
@@ -240,30 +238,30 @@ inline void LocateRefined(Online& o) {
   }
 }
 
-void Read(Online& o, Part& part) {
-  ReadCells(o, part);
-  if (o.shape.log_lists >= 0) ReadLists(o, part);
+void Read(Online& o, Part& part, Turn& t) {
+  ReadCells(o, part, t);
+  if (o.shape.log_lists >= 0) ReadLists(o, part, t);
   if (!part.first) return;
   const int64_t sources = 3 + (o.shape.log_lists >= 0) + o.shape.runs;
-  float *at = o.x + sources * o.shape.neurons, *centred = at + kMatches + kRecencies;
+  float *at = t.x + sources * o.shape.neurons, *centred = at + kMatches + kRecencies;
   Terms terms;
-  ReadMatches(o, terms, centred);
-  LocateRefined(o);
-  ReadRecent(o, terms);
+  ReadMatches(o, t, terms, centred);
+  LocateRefined(o, t);
+  ReadRecent(o, t, terms);
   terms.Put(kMatches + kRecencies, at);
   centred[kMatches] = kBias;
-  for (float* rest = centred + kMatches + 1; rest < o.x + o.shape.inputs; ++rest) *rest = 0.0f;
+  for (float* rest = centred + kMatches + 1; rest < t.x + o.shape.inputs; ++rest) *rest = 0.0f;
 }
 
 // Computes the row of each kind of set.
-inline void RowsOf(const Online& o, int64_t (&rows)[kWeightSetRows]) {
+inline void RowsOf(const Online& o, const Turn& t, int64_t (&rows)[kWeightSetRows]) {
   int hits = 0, seen = 0;
   for (int p = 0; p < o.part_count; ++p) {
     hits |= o.parts[p].hits;
     seen += o.parts[p].seen;
   }
-  const int match = (o.longest < 0 ? 0 : (1 + o.expected[o.longest]) * 16 + o.match_step[o.longest]) + 48 * o.zone;
-  const int zone = o.zone, kind = o.tree.kind[o.node];
+  const int match = (o.longest < 0 ? 0 : (1 + o.expected[o.longest]) * 16 + o.match_step[o.longest]) + 48 * t.zone;
+  const int zone = t.zone, kind = o.tree.kind[t.node];
   const int class4 = o.class1 ? static_cast<int>(o.class1 - 1) >> 2 : 0;
   const int seen_step = Least(seen * kSeenSteps / static_cast<int>(o.shape.neurons + 1), kSeenSteps - 1);
   const int64_t found[kWeightSetRows] = {
@@ -273,14 +271,14 @@ inline void RowsOf(const Online& o, int64_t (&rows)[kWeightSetRows]) {
       o.class1 + kClasses * zone,
       o.class2 + kClasses * zone,
       match,
-      Least(o.depth, 31) + 32 * zone,
-      seen_step + kSeenSteps * (zone + 2 * Least(o.depth / 2, 7)),
+      Least(t.depth, 31) + 32 * zone,
+      seen_step + kSeenSteps * (zone + 2 * Least(t.depth / 2, 7)),
       o.class9,
       o.shape1 + kShapes * zone,
       (o.token1 * 0x9E3779B1u) >> (32 - kTokenRowsLog),
       o.byte + 256 * zone,
       o.byte_before,
-      o.shape1 + kShapes * (zone + 2 * Least(o.depth, 31)),
+      o.shape1 + kShapes * (zone + 2 * Least(t.depth, 31)),
       kind < kTopKinds ? kind * 16 + class4 : kTopKinds * 16 + class4 + 16 * zone,
   };
   std::memcpy(rows, found, sizeof(found));
@@ -312,10 +310,10 @@ inline void Move(float* weights, const float* x, float step, int64_t size) {
   for (int64_t i = 0; i < size; i += kLane) Store(weights + i, Load(weights + i) + by * Load(x + i));
 }
 
-void Weigh(Online& o, const Part& part) {
+void Weigh(Online& o, const Part& part, const Turn& t) {
   const OnlineShape& shape = o.shape;
   int64_t rows[kWeightSetRows];
-  RowsOf(o, rows);
+  RowsOf(o, t, rows);
   for (int64_t k = part.set; k < part.last_set; ++k) {
     // A row that was never visited is the row of its parent. The first set has one row, and no parent.
     int64_t row = o.row[k] = o.first_row[k] + rows[o.set[k]];
@@ -324,7 +322,7 @@ void Weigh(Online& o, const Part& part) {
       row = o.first_row[up] + rows[o.set[up]];
     }
     o.used[k] = o.memory.weights + row * shape.inputs;
-    o.logit[k] = Dot(o.used[k], o.x, shape.inputs);
+    o.logit[k] = Dot(o.used[k], t.x, shape.inputs);
     // Its parent may belong to another part, which moves it while this one learns.
     if (o.learns && row != o.row[k]) std::memcpy(o.begun[k], o.used[k], sizeof(float) * shape.inputs);
   }
@@ -362,7 +360,7 @@ inline float Refined(Online& o, float mixed) {
   return kMixedShare * Sigmoid(All(mixed))[0] + (1.0f - kMixedShare) / kRefinements * sum;
 }
 
-float Finish(Online& o) {
+float Finish(Online& o, const Turn&) {
   const float one = Refined(o, Mixed(o));
   return Between(All(one), kLeast, 1.0f - kLeast)[0];
 }
@@ -375,8 +373,7 @@ inline void MoveMap(float* map, float target) {
   if (visits < kMapLimit) map[1] = visits + 1.0f;
 }
 
-inline void LearnCells(Online& o, const Part& part, int bit) {
-  const Located& here = o.located[o.found_at];
+inline void LearnCells(Online& o, const Part& part, const Turn& t, int bit) {
   const uint32_t tick = o.now >> kTickLog;
   const float target = static_cast<float>(bit);
   for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
@@ -384,7 +381,7 @@ inline void LearnCells(Online& o, const Part& part, int bit) {
     if (o.run_map[c]) MoveMap(o.run_map[c], target);
     uint32_t* cell = o.cell[c];
     if (!cell) {
-      cell = Claim(RowOf(o, c) + here.bucket[c] * kWideCell, here.tag[c]);
+      cell = Claim(RowOf(o, c) + t.bucket[c] * kWideCell, t.tag[c]);
       cell[3] = tick & 0xFFFF;
     }
     const int own = bit ? 0 : 16, other = 16 - own;  // the shifts of the halves of a word
@@ -401,25 +398,25 @@ inline void LearnCells(Online& o, const Part& part, int bit) {
   }
 }
 
-inline void LearnLists(Online& o, const Part& part, int bit) {
+inline void LearnLists(Online& o, const Part& part, const Turn& t, int bit) {
   for (int64_t c = part.neuron; c < part.last_neuron; ++c) {
     for (uint32_t left = o.alive[c]; left; left &= left - 1) {
       const int i = __builtin_ctz(left);
-      if (o.tree.bit[o.listed[c][i] + o.depth] != bit) o.alive[c] &= static_cast<uint8_t>(~(1u << i));
+      if (o.tree.bit[o.listed[c][i] + t.depth] != bit) o.alive[c] &= static_cast<uint8_t>(~(1u << i));
     }
   }
 }
 
-inline void LearnNode(Online& o, int bit) {
-  float* counts = o.memory.recent + o.node * static_cast<int64_t>(kRecencies * 2);
-  const uint32_t passed = o.now - o.memory.recent_at[o.node];
+inline void LearnNode(Online& o, const Turn& t, int bit) {
+  float* counts = o.memory.recent + t.node * static_cast<int64_t>(kRecencies * 2);
+  const uint32_t passed = o.now - o.memory.recent_at[t.node];
   for (int k = 0; k < kRecencies; ++k) {
     const float d = RecentDecay(k, passed);
     counts[2 * k] *= d;
     counts[2 * k + 1] *= d;
     counts[2 * k + bit] += 1.0f;
   }
-  o.memory.recent_at[o.node] = o.now;
+  o.memory.recent_at[t.node] = o.now;
   for (int m = 0; m < kMatches; ++m) {
     if (o.expected[m] < 0) continue;
     float* map = o.match_map[m];
@@ -444,20 +441,20 @@ inline void LearnFinals(Online& o, int bit) {
   }
 }
 
-void Learn(Online& o, const Part& part, int bit) {
+void Learn(Online& o, const Part& part, const Turn& t, int bit) {
   const OnlineShape& shape = o.shape;
   for (int64_t k = part.set; k < part.last_set; ++k) {
     float* w = o.memory.weights + o.row[k] * shape.inputs;
     if (w != o.used[k]) std::memcpy(w, o.begun[k], sizeof(float) * shape.inputs);
     o.memory.visited[o.row[k]] = 1;
-    Adapt(w, o.memory.sums + o.row[k] * shape.inputs, o.x, static_cast<float>(bit) - o.one[k], shape.inputs);
+    Adapt(w, o.memory.sums + o.row[k] * shape.inputs, t.x, static_cast<float>(bit) - o.one[k], shape.inputs);
   }
   if (part.first) {
     LearnFinals(o, bit);
-    LearnNode(o, bit);
+    LearnNode(o, t, bit);
   }
-  if (shape.log_lists >= 0) LearnLists(o, part, bit);
-  LearnCells(o, part, bit);
+  if (shape.log_lists >= 0) LearnLists(o, part, t, bit);
+  LearnCells(o, part, t, bit);
 }
 
 }  // namespace

@@ -62,9 +62,12 @@ class OnlineReader {
       row += kSetRows[kFinalSets[k]];
     }
     o.part_count = team_.size();
-    for (int64_t p = 0, all = o.part_count; p < all; ++p)
-      o.parts[p] = {shape.neurons * p / all, shape.neurons * (p + 1) / all, shape.sets * p / all,
-                    shape.sets * (p + 1) / all, !p, 0, 0};
+    const auto border = [&](int64_t count, int64_t once, int64_t p) {
+      return std::max<int64_t>((count + once) * p / o.part_count - once, 0);
+    };
+    for (int64_t p = 0; p < o.part_count; ++p)
+      o.parts[p] = {border(shape.neurons, kOnceAsNeurons, p), border(shape.neurons, kOnceAsNeurons, p + 1),
+                    border(shape.sets, kOnceAsSets, p), border(shape.sets, kOnceAsSets, p + 1), !p, 0, 0};
   }
 
   bool learns() const { return learn_; }
@@ -88,20 +91,18 @@ class OnlineReader {
     o.byte = fields[kFieldBytes1];
     o.byte_before = fields[kFieldBytes2] >> 8;
     o.now = text_.position[0];
-    o.located[0].node = o.located[1].node = -1;
     o.on_lists = nullptr;
     peeks_ = 0;
     prepared_ = false;
-    Start(Job::kBegin, 0);
+    Turn& next = Next(0, 0, learn_);
+    stage_ = Stage::kLocated;
+    Start(Job::kBegin, &next);
   }
 
   void Fetch(int32_t node) const { kernel_.fetch(*online_, node); }
 
-  // A reader that learns finds the cells of the next node before it learns the bit of this one.
-  void Next(int32_t node) {
-    next_ = node;
-    if (!learn_) Start(Job::kLocate, node);
-  }
+  // A reader that learns reads the next turn while it learns this one.
+  void Next(int32_t node) { known_ = node; }
 
   float Predict(int32_t node, int depth) { return At(node, depth, learn_); }
 
@@ -116,22 +117,27 @@ class OnlineReader {
     CountPeeks(count);
     asked_ = {nodes, depths, count, ones};
     PreparePeekers();
-    Start(Job::kPeek, -1);
+    Start(Job::kPeek);
     team_.Wait();
-    online_->located[0].node = online_->located[1].node = -1;
+    stage_ = Stage::kNone;
   }
 
   void Learn(int bit) {
     bit_ = bit;
-    Start(Job::kLearn, next_);
-    next_ = -1;
+    Turn* next = nullptr;
+    if (known_ >= 0) {
+      next = &Next(known_, Now().depth + 1, true);
+      stage_ = Stage::kRead;
+      known_ = -1;
+    }
+    Start(Job::kLearn, next);
   }
 
   // Remembers a token after it was read.
   void End(int32_t token) {
     if (learn_ && online_->shape.log_lists >= 0) {
       token_ = token;
-      Start(Job::kEnd, -1);
+      Start(Job::kEnd);
     }
     uint32_t* position = text_.position;
     const uint32_t room = static_cast<uint32_t>(text_.room);
@@ -147,7 +153,10 @@ class OnlineReader {
   }
 
  private:
-  enum class Job { kBegin, kLocate, kRead, kWeigh, kLearn, kEnd, kPeek };
+  enum class Job { kBegin, kRead, kWeigh, kLearn, kEnd, kPeek };
+  // What the first part does once takes as long as these many neurons and sets, so it has fewer of its own.
+  static constexpr int64_t kOnceAsNeurons = 6, kOnceAsSets = 1;
+  enum class Stage { kNone, kLocated, kRead };  // how far the next turn is
 
   // Nodes at which all threads peek.
   struct Asked {
@@ -156,12 +165,22 @@ class OnlineReader {
     float* ones;
   };
 
-  // Begins a job of all parts. `next` is the node of the next Predict, or negative if that is not known.
-  void Start(Job job, int32_t next) {
+  Turn& Now() { return online_->turns[at_]; }
+  // Describes the next turn, which becomes the present one by At.
+  Turn& Next(int32_t node, int depth, bool narrowed) { return Describe(online_->turns[1 - at_], node, depth, narrowed); }
+  Turn& Describe(Turn& turn, int32_t node, int depth, bool narrowed) const {
+    turn.node = node;
+    turn.depth = depth;
+    turn.zone = online_->tree.spelled[node];
+    turn.narrowed = narrowed;
+    return turn;
+  }
+
+  // Begins a job of all parts.
+  void Start(Job job, Turn* next = nullptr) {
     team_.Wait();
     job_ = job;
-    if (next >= 0) online_->located[online_->next_at].node = next;
-    at_ = next;
+    next_ = next;
     team_.Start();
   }
 
@@ -172,12 +191,19 @@ class OnlineReader {
       case Job::kBegin:
         for (int64_t c = part.neuron; c < part.last_neuron; ++c) o.context[c] = HashFields(neurons_, c, seen_);
         if (o.shape.log_lists >= 0) BeginLists(part);
+        kernel_.locate(o, part, *next_);
         break;
       case Job::kRead:
-        kernel_.read(o, part);
+        if (stage_ == Stage::kNone) kernel_.locate(o, part, *next_);
+        kernel_.read(o, part, *next_);
         break;
       case Job::kWeigh:
-        kernel_.weigh(o, part);
+        kernel_.weigh(o, part, Now());
+        break;
+      case Job::kLearn:
+        if (next_) kernel_.locate(o, part, *next_);
+        kernel_.learn(o, part, Now(), bit_);
+        if (next_) kernel_.read(o, part, *next_);
         break;
       case Job::kEnd:
         EndLists(part);
@@ -185,27 +211,23 @@ class OnlineReader {
       case Job::kPeek:
         PeekOwn(index);
         break;
-      default:
-        break;
     }
-    if (at_ >= 0) kernel_.locate(o, part, at_);
-    if (job_ == Job::kLearn) kernel_.learn(o, part, bit_);
   }
 
   float At(int32_t node, int depth, bool narrowed) {
     Online& o = *online_;
-    if (o.located[o.next_at].node != node) Start(Job::kLocate, node);
+    const Turn& there = o.turns[1 - at_];
+    if (stage_ != Stage::kNone && (there.node != node || there.narrowed != narrowed)) {
+      team_.Wait();
+      stage_ = Stage::kNone;
+    }
+    if (stage_ != Stage::kRead) Start(Job::kRead, &Next(node, depth, narrowed));
     team_.Wait();
-    o.found_at = o.next_at;
-    o.next_at = 1 - o.next_at;
-    o.node = node;
-    o.depth = depth;
-    o.zone = o.tree.spelled[node];
-    o.narrowed = narrowed;
-    Start(Job::kRead, -1);
-    Start(Job::kWeigh, -1);
+    at_ = 1 - at_;
+    stage_ = Stage::kNone;
+    Start(Job::kWeigh);
     team_.Wait();
-    return kernel_.finish(o);
+    return kernel_.finish(o, Now());
   }
 
   void CountPeeks(int count) {
@@ -234,24 +256,17 @@ class OnlineReader {
   void PeekOwn(int thread) {
     const int threads = team_.size();
     Online& o = threads == 1 ? *online_ : *peekers_[thread];
-    if (thread < asked_.count) kernel_.locate(o, o.parts[0], asked_.nodes[thread]);
+    const auto locate = [&](int i) {
+      kernel_.locate(o, o.parts[0], Describe(o.turns[i / threads % 2], asked_.nodes[i], asked_.depths[i], false));
+    };
+    if (thread < asked_.count) locate(thread);
     for (int i = thread; i < asked_.count; i += threads) {
-      o.found_at = o.next_at;
-      o.next_at = 1 - o.next_at;
-      if (i + threads < asked_.count) kernel_.locate(o, o.parts[0], asked_.nodes[i + threads]);
-      asked_.ones[i] = OneAt(o, asked_.nodes[i], asked_.depths[i]);
+      if (i + threads < asked_.count) locate(i + threads);
+      Turn& turn = o.turns[i / threads % 2];
+      kernel_.read(o, o.parts[0], turn);
+      kernel_.weigh(o, o.parts[0], turn);
+      asked_.ones[i] = kernel_.finish(o, turn);
     }
-  }
-
-  // P(bit = 1) at a node whose cells are located, read by one thread.
-  float OneAt(Online& o, int32_t node, int depth) {
-    o.node = node;
-    o.depth = depth;
-    o.zone = o.tree.spelled[node];
-    o.narrowed = false;
-    kernel_.read(o, o.parts[0]);
-    kernel_.weigh(o, o.parts[0]);
-    return kernel_.finish(o);
   }
 
   // Finds an earlier place of the text after the same tokens as now: a table has the last place of each hash of some
@@ -362,7 +377,10 @@ class OnlineReader {
   std::unique_ptr<Online> online_;
   // The job that the team does, and what it needs.
   Job job_ = Job::kBegin;
-  int32_t at_ = -1, next_ = -1, token_ = 0;
+  Turn* next_ = nullptr;
+  int at_ = 0;  // the place in `turns` of the present turn
+  Stage stage_ = Stage::kNone;
+  int32_t known_ = -1, token_ = 0;  // known: the node of the next Predict, or negative
   int bit_ = 0;
   static constexpr int kManyPeeks = 24;  // from here on it pays to mark the nodes of the lists
   int peeks_ = 0;
