@@ -255,8 +255,10 @@ inline void Settle(int64_t bucket, uint32_t* row, uint32_t* lost, Spill& spill) 
   const bool full = cells[(kBucket - 1) * kStaticCell] != 0;
   for (int k = 0; k < kBucket; ++k) {
     if (!(cells[k * kStaticCell + 1] | cells[k * kStaticCell + 2])) continue;
-    std::memmove(cells + kept * kStaticCell, cells + k * kStaticCell, sizeof(uint32_t) * kStaticCell);
-    std::memmove(gone + kept * 2, gone + k * 2, sizeof(uint32_t) * 2);
+    if (kept < k) {
+      std::memcpy(cells + kept * kStaticCell, cells + k * kStaticCell, sizeof(uint32_t) * kStaticCell);
+      std::memcpy(gone + kept * 2, gone + k * 2, sizeof(uint32_t) * 2);
+    }
     ++kept;
   }
   int64_t i = full && kept < kBucket ? spill.Find(static_cast<uint32_t>(bucket), 0xFFFF) : spill.size;
