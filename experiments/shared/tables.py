@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.shared import machine
+from experiments.shared import machine, running
 from wnn_jax import files
 from wnn_jax.data import text
 from wnn_jax.data.shards import ShardedCorpus
@@ -55,6 +55,8 @@ class Results:
             "backend": machine.backend_name(),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+        if running.line():
+            self._common["command"] = running.line()
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: str, **values: Any) -> None:
