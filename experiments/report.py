@@ -2,18 +2,20 @@
 
 python -m experiments.report runs/chain runs/bitwise --output=report.html
 python -m experiments.report results --output=report.html
+python -m experiments.report runs --live
 python -m experiments.report --docs
 
 RUNS are workdirs of commands, folders that hold some, or the folder results of the repository. The page is
-one file: it needs no network and no server. Without RUNS, the command checks the pages of the docs and the
-README; their templates stand in results/pages, their rows in results/*.jsonl.
+one file: it needs no network and no server. With --live the page is served on this machine instead, and shows
+new steps of commands that work in the folders as they come. Without RUNS, the command checks the pages of the
+docs and the README; their templates stand in results/pages, their rows in results/*.jsonl.
 """
 
 import dataclasses
 import pathlib
 import sys
 
-from experiments.reporting import onepage, pages, rows
+from experiments.reporting import live, onepage, pages, rows
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, files
 
@@ -26,25 +28,36 @@ class Options:
       runs: folders of runs; none: the pages of the docs are checked.
       output: the file of the page.
       title: the title of the page.
+      live: serve the page instead of writing it, and push new steps to it.
+      host: with --live, the address to listen at; any other than 127.0.0.1 shows the runs to the network.
+      port: with --live, the port; 0 takes a free one.
       docs: write the pages of the docs that differ from their rows; without it they are only named.
 
     Raises:
-      ValueError: a value is out of range, or --docs is given with runs.
+      ValueError: a value is out of range, --docs is given with runs, or --live without.
     """
 
     runs: tuple[str, ...] = ()
     output: str = "report.html"
     title: str = "Runs"
+    live: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8765
     docs: bool = False
 
     def __post_init__(self):
-        checks.fields(self)
+        checks.fields(self, port=checks.Limits(least=0, most=65535))
+        if self.live and not self.runs:
+            raise ValueError("--live needs runs to show: give folders of runs")
         if self.runs and self.docs:
             raise ValueError(f"--docs takes no runs, got {self.runs[0]!r}: leave out one of them")
 
 
 def main(options) -> int:
     """Write the page of runs, or look after the pages of the docs."""
+    if options.report.live:
+        live.serve(options.report.runs, *(getattr(options.report, x) for x in ("title", "host", "port")))
+        return 0
     if options.report.runs:
         return show(options.report)
     return documents(options.report.docs)

@@ -1,35 +1,16 @@
 """The page of runs: what it shows, what it does not compare, what it survives, how it works in a browser."""
 
 import json
-import os
 import pathlib
 import re
-import shutil
-import time
 
 import pytest
+from report_runs import BASELINES, COMMON, TEXT, shot, size, until, write
 
 from experiments import report
 from experiments.reporting import charts, comparing, onepage, reading, rows
-
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-TEXT = {"corpus": "a.txt", "tokenizer": "gpt2", "eval_corpus": None, "overlap": "refuse"}
-COMMON = {"experiment": "bitwise", "train_tokens": 900, "eval_tokens": 100, "seed": 0}
-COMMON |= {"config": {"text": TEXT}, "time": "2026-01-02T03:04:05+00:00", "versions": {"jax": "0.10.2"}}
-COMMON |= {
-    "device": "cpu: a processor",
-    "backend": "XLA",
-    "command": "python -m experiments.bitwise --seed=0",
-}
-BASELINES = {"uniform": 9.0, "unigram (add 0.1)": 7.0, "Kneser-Ney 5": 6.0}
-
-
-def write(folder: pathlib.Path, losses: dict[str, float], **changed) -> pathlib.Path:
-    """Write the rows of a run: the baselines and some systems."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lines = [json.dumps({"row": row, "ce": ce, **COMMON, **changed}) for row, ce in losses.items()]
-    (folder / "results.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
+from experiments.shared import tables as results
+from experiments.shared.commandline import Command
 
 
 def tables(*folders: pathlib.Path) -> list[comparing.Table]:
@@ -128,7 +109,7 @@ def test_bad_lines_are_named_and_the_rest_is_shown(tmp_path):
     assert named == [5, 6, 7, 8, 9, 10, 11, 12, 14]
     page = onepage.page([tmp_path])
     assert "results.jsonl line 5 is not a whole row: it is left out" in page
-    assert "results.jsonl holds no rows" in page
+    assert "empty holds no rows" in page
     assert "model" in page
 
 
@@ -213,43 +194,6 @@ def test_the_command_writes_the_page_and_refuses_what_is_no_folder(tmp_path, cap
     assert "--docs takes no runs" in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def browser():
-    """A headless Chromium."""
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("no chromium with a chromedriver: the page is not opened in a browser")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.binary_location = CHROMIUM
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(DRIVER, service_args=["--log-level=OFF"])
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-def until(found, seconds: float = 10.0):
-    """Wait until a function gives something, and return that."""
-    end = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < end, "the page did not come so far"
-        time.sleep(0.05)
-    return value
-
-
-def shot(browser, name: str) -> None:
-    """Keep a screenshot where CI asks for them."""
-    if folder := os.environ.get("WNN_JAX_SCREENSHOTS"):
-        browser.save_screenshot(str(pathlib.Path(folder) / f"{name}.png"))
-
-
-def size(browser, width: int, height: int) -> None:
-    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-
-
 def column(browser, table: str, number: int) -> list[str]:
     """The cells of a column that are shown, from the top."""
     script = """return [...document.querySelectorAll(`#${arguments[0]} tbody tr`)].filter(r => !r.hidden)
@@ -331,3 +275,17 @@ def test_a_page_of_200_runs_opens_within_two_seconds(tmp_path, browser):
     timing = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
     assert 0 < until(lambda: browser.execute_script(timing)) < 2000
     assert len(column(browser, "overview", 0)) == 200
+
+
+def test_rows_hold_the_command_line_and_kept_rows_do_not(tmp_path):
+    def main(options):
+        folder = results.make_workdir(options.common.workdir)
+        results.Results(folder, {"experiment": "made"}).add("row", ce=1.0)
+
+    command = Command("made", "Made.", main)
+    assert command.run([f"--workdir={tmp_path}/a b", "--seed=3"]) == 0
+    (run,) = reading.read([tmp_path / "a b"])[0]
+    assert run.head["command"] == f"python -m experiments.made '--workdir={tmp_path}/a b' --seed=3"
+    assert comparing.flags(run.head["command"])["seed"] == "3"
+    head, kept = rows.read_workdir(tmp_path / "a b")
+    assert not any("command" in record for record in (head, *kept))

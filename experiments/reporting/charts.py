@@ -203,6 +203,35 @@ def growth(runs: Sequence[Run]) -> list[Chart]:
     return charts
 
 
+def progress(run: Run) -> Chart | None:
+    """The progress of a run: the losses of its search, or the share of its work that is done."""
+    points = run.progress.new(0) if run.progress else []
+    if not points:
+        return None
+    thin = np.unique(np.linspace(0, len(points) - 1, min(len(points), _LINES * _POINTS)).astype(int))
+    names = list(dict.fromkeys(point["line"] for point in points))
+    kept = [point | {"line": _short(point["line"])} for point in (points[i] for i in thin)]
+    kept = [point for point in kept if point["line"] in [_short(name) for name in names[:_LINES]]]
+    losses = any("best" in step for step in run.progress.steps) if run.progress else False
+    about = "Progress", "seconds since it began", "loss (nats)" if losses else "share that is done (%)"
+    note = _left(len(names) - _LINES, "kinds of work")
+    spec = _lines(kept, *about[1:], False)
+    return Chart(f"Progress, {run.name}", _alt(about, names[:_LINES], len(kept)), spec, note)
+
+
+def live(losses: bool) -> dict[str, Any]:
+    """The specification of a picture of progress whose points come later.
+
+    Args:
+      losses: whether the points are losses of a search, or else shares of work that is done.
+    """
+    spec = _lines([], "seconds since it began", "loss (nats)" if losses else "share that is done (%)", False)
+    for layer in spec["layer"]:
+        for channel in ("color", "strokeDash"):
+            layer["encoding"][channel]["scale"] = {"range": list(COLOURS if channel == "color" else _DASHES)}
+    return spec
+
+
 def _alt(about: Sequence[str], names: Sequence[str], points: int) -> str:
     return f"Lines of {about[2]} against {about[1]}: {', '.join(names)}; {points} points."
 
@@ -215,7 +244,7 @@ def _lines(data: list[dict[str, Any]], x: str, y: str, log: bool) -> dict[str, A
     names = list(dict.fromkeys(point["line"] for point in data))
     across: dict[str, Any] = {"field": "x", "type": "quantitative", "axis": {"title": x, "tickCount": 6}}
     across["scale"] = {"type": "log", "nice": False} if log else {"zero": False, "nice": False}
-    if not log and max(point["x"] for point in data) <= 20:
+    if not log and max((point["x"] for point in data), default=21) <= 20:
         across["axis"] |= {"tickMinStep": 1, "format": "d"}
     up = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": y, "tickCount": 5}}
     legend = {

@@ -45,14 +45,14 @@ def page(paths: Sequence[str | pathlib.Path], title: str = "Runs") -> str:
     raise ValueError(f"the page of {count} runs has {size:,} bytes, more than {MOST:,}: give fewer runs")
 
 
-def render(runs: Sequence[Run], problems: Sequence[str], title: str, connect: str = "'none'") -> str:
+def render(runs: Sequence[Run], problems: Sequence[str], title: str, live: bool = False) -> str:
     """The page of runs that were read.
 
     Args:
       runs: the runs.
       problems: a line for everything that could not be read.
       title: the title of the page.
-      connect: whom the page may talk to, in the words of a content security policy.
+      live: whether the page asks the server that it came from for new steps.
     """
     jinja = optional.need("jinja2", "report")
     safe = optional.need("markupsafe", "report").Markup
@@ -66,12 +66,13 @@ def render(runs: Sequence[Run], problems: Sequence[str], title: str, connect: st
     pictures: list[charts.Chart] = []
     shown = [_table(table, tables, pictures) for table in tables]
     first = len(pictures)
+    pictures += [chart for run in runs if (chart := charts.progress(run))]
     pictures += charts.growth(runs) + charts.curves(runs)
     large = [run for run in runs if run.more]
     more = [f"{run.name}: {run.more:,} rows after the first {len(run.rows):,} are not shown" for run in large]
     made = environment.get_template("page.html.j2").render(
         title=title,
-        connect=safe(connect),
+        live=live,
         problems=[*problems, *more],
         runs=[_overview(run) for run in runs],
         count=f"{sum(len(run.rows) + run.more for run in runs):,}",
@@ -81,6 +82,7 @@ def render(runs: Sequence[Run], problems: Sequence[str], title: str, connect: st
         charts=list(enumerate(pictures))[first:],
         style=safe((FOLDER / "page.css").read_text(encoding="utf-8")),
         script=safe((FOLDER / "page.js").read_text(encoding="utf-8")),
+        live_script=safe((FOLDER / "live.js").read_text(encoding="utf-8")),
         bundle=safe(_bundle()),
         data=safe(_data(runs, pictures)),
         footer="Made by experiments.report of wnn_jax. Every number stands in a row of a run.",
@@ -125,13 +127,20 @@ def _overview(run: Run) -> dict[str, Any]:
         "rows": len(run.rows) + run.more,
         "seconds": _plain(took),
         "took": measures.DASH if took is None else f"{took:,.1f}",
-        "state": "ended",
+        "state": _state(run),
         "where": ", ".join(words),
         "place": run.place,
         "printed": str(head.get("printed", "")),
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "line": line if isinstance(line, str) else "",
     }
+
+
+def _state(run: Run) -> str:
+    """Whether the command of a run works, ended, failed or was stopped, where that is known."""
+    if run.progress:
+        return run.progress.state
+    return "ended" if "command_seconds" in run.head else measures.DASH
 
 
 def _experiment(line: Any) -> str:
@@ -213,7 +222,7 @@ def _data(runs: Sequence[Run], pictures: Sequence[charts.Chart]) -> str:
     configs: dict[str, int] = {}
     kept = []
     for run in runs:
-        config = json.dumps(_clean(run.head.get("config") or {}), sort_keys=True)
+        config = json.dumps(clean(run.head.get("config") or {}), sort_keys=True)
         config = config if len(config) <= _CONFIG else '{"settings": "too long to show"}'
         keys = (key for row in run.rows for key in row if key != "config")
         columns = list(dict.fromkeys(["row", *keys]))[:60]
@@ -221,7 +230,7 @@ def _data(runs: Sequence[Run], pictures: Sequence[charts.Chart]) -> str:
         place = configs.setdefault(config, len(configs))
         kept.append({"name": run.name, "config": place, "columns": columns, "rows": rows, "more": run.more})
     data = {
-        "charts": [_clean(chart.spec) for chart in pictures],
+        "charts": [clean(chart.spec) for chart in pictures],
         "configs": [json.loads(config) for config in configs],
         "runs": kept,
     }
@@ -235,16 +244,16 @@ def _cell(value: Any) -> Any:
         return float(f"{value:.6g}") if isinstance(value, float) or abs(value) > 1 << 53 else value
     if value is None or isinstance(value, float):
         return None
-    text = value if isinstance(value, str) else json.dumps(_clean(value), ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(clean(value), ensure_ascii=False)
     return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"
 
 
-def _clean(value: Any) -> Any:
+def clean(value: Any) -> Any:
     """JSON data without what JSON has no word for, NaN and infinity, and with six digits of each number."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _clean(inner) for key, inner in value.items()}
+        return {key: clean(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_clean(inner) for inner in value]
+        return [clean(inner) for inner in value]
     return value

@@ -4,15 +4,15 @@ A report shows what can be read. A line that is not a row is named and left out;
 """
 
 import dataclasses
-import json
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from experiments.reporting import lines
+from experiments.reporting.following import Progress
 from experiments.reporting.rows import HEAD
+from experiments.shared.running import PROGRESS
 
-_LONGEST = 1 << 20  # bytes of a line; a longer one is no row of ours
-_NAMED = 10  # bad lines of a file that are named one by one
 _DEEP = 3  # folders below a given one that are looked into
 _NAME = 200  # characters of the name of a row that are kept
 
@@ -28,6 +28,7 @@ class Run:
       head: what all rows share: the command, the settings, the versions, the device, the seed, the time.
       rows: the rows, in the order they were written.
       more: the number of rows behind the last one that is kept here.
+      progress: the progress of the command that works in the folder, or last worked in it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Run:
     head: dict[str, Any]
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     more: int = 0
+    progress: Progress | None = None
 
     def records(self) -> list[dict[str, Any]]:
         """The rows, each with what all rows of the run share."""
@@ -68,32 +70,50 @@ def read(paths: Sequence[str | pathlib.Path], most: int = 1000) -> tuple[list[Ru
         folder = pathlib.Path(given)
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder: give folders that hold a results.jsonl")
-        found = _files(folder)
-        if not found:
+        places = kept_files(folder) or workdirs(folder)
+        if not places:
             problems.append(f"{folder} holds no results.jsonl")
-        for path in found:
-            own = _kept(path, most, problems) if path.name != "results.jsonl" else _run(path, most, problems)
+        for place in places:
+            own = _kept(place, most, problems) if place.is_file() else _workdir(place, most, problems)
             if not own:
-                problems.append(f"{path} holds no rows")
+                problems.append(f"{place} holds no rows")
             runs += own
     return runs, problems
 
 
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The files of rows in a folder, or in the folders below it."""
-    if (folder / "results.jsonl").is_file():
-        return [folder / "results.jsonl"]
-    if (folder / "runs.toml").is_file():
-        return sorted(folder.glob("*.jsonl"))
-    levels = ("*/" * deep + "results.jsonl" for deep in range(1, _DEEP + 1))
-    return sorted(path for level in levels for path in folder.glob(level) if path.is_file())
+def kept_files(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The files of rows in a folder of kept results; none where it is no such folder."""
+    return sorted(folder.glob("*.jsonl")) if (folder / "runs.toml").is_file() else []
+
+
+def workdirs(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The workdirs of commands: the folder itself, or those below it."""
+    if any((folder / name).is_file() for name in ("results.jsonl", PROGRESS)):
+        return [folder]
+    below = ("*/" * deep + name for deep in range(1, _DEEP + 1) for name in ("results.jsonl", PROGRESS))
+    return sorted({path.parent for pattern in below for path in folder.glob(pattern)})
+
+
+def _workdir(folder: pathlib.Path, most: int, problems: list[str]) -> list[Run]:
+    """The runs of a workdir; one without rows where a command has not written any yet."""
+    path, progress = folder / "results.jsonl", Progress(folder / PROGRESS)
+    runs = _run(path, most, problems) if path.is_file() else []
+    if progress.update():
+        if not runs or progress.command not in (None, runs[-1].head.get("command")):
+            name = folder.name or folder.resolve().name
+            head = {"command": progress.command, "time": progress.began}
+            runs.append(
+                Run(f"{name} ({len(runs) + 1})" if runs else name, name, str(folder / PROGRESS), head)
+            )
+        runs[-1].progress = progress
+    return runs
 
 
 def _run(path: pathlib.Path, most: int, problems: list[str]) -> list[Run]:
     """The runs that wrote into one folder, one after another."""
     runs: list[Run] = []
     known = None
-    for number, record in _records(path, problems):
+    for number, record in lines.records(path, problems):
         if not isinstance(record.get("row"), str):
             problems.append(f"{path} line {number} is not a row: it has no name")
             continue
@@ -114,7 +134,7 @@ def _run(path: pathlib.Path, most: int, problems: list[str]) -> list[Run]:
 def _kept(path: pathlib.Path, most: int, problems: list[str]) -> list[Run]:
     """The runs of one file of kept rows."""
     runs: dict[str, Run] = {}
-    for number, record in _records(path, problems):
+    for number, record in lines.records(path, problems):
         name = record.pop("run", None)
         if not isinstance(name, str):
             problems.append(f"{path} line {number} is not a row: it names no run")
@@ -125,41 +145,3 @@ def _kept(path: pathlib.Path, most: int, problems: list[str]) -> list[Run]:
         else:
             problems.append(f"{path} line {number} is not a row of a run that has a head")
     return list(runs.values())
-
-
-def _records(path: pathlib.Path, problems: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The records of a file with the numbers of their lines; a bad line is named in ``problems``."""
-    bad = 0
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(_lines(file), 1):
-                record = _record(line)
-                if record is not None:
-                    yield number, record
-                elif line is None or line.strip():
-                    bad += 1
-                    if bad <= _NAMED:
-                        problems.append(f"{path} line {number} is not a whole row: it is left out")
-    except OSError as error:
-        problems.append(f"{path} cannot be read: {error.strerror}")
-    if bad > _NAMED:
-        problems.append(f"{path} has {bad - _NAMED:,} more lines that are not rows")
-
-
-def _lines(file: Any) -> Iterator[bytes | None]:
-    """The lines of a file; None in place of one that is too long."""
-    while line := file.readline(_LONGEST):
-        if len(line) == _LONGEST and not line.endswith(b"\n"):
-            while (rest := file.readline(_LONGEST)) and not rest.endswith(b"\n"):
-                pass
-            yield None
-        else:
-            yield line
-
-
-def _record(line: bytes | None) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line) if line else None
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None

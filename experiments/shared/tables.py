@@ -40,6 +40,7 @@ def make_workdir(path: str) -> pathlib.Path:
             raise ValueError(f"cannot write {rows}: choose another --workdir")
     except OSError as error:
         raise ValueError(f"cannot write to the workdir {folder}: {error.strerror}") from error
+    running.work_in(folder)
     return folder
 
 

@@ -101,12 +101,15 @@
       fold(inner);
     }
   };
+  window.embed = (place, spec) => {
+    const own = structuredClone(spec);
+    if (narrow.matches) fold(own);
+    return vegaEmbed(place, own, { actions: false, renderer: "svg", config, tooltip: { theme: "dark" } });
+  };
   const draw = (place) => {
     if (place.dataset.drawn) return;
     place.dataset.drawn = "yes";
-    const spec = structuredClone(data.charts[Number(place.dataset.chart)]);
-    if (narrow.matches) fold(spec);
-    vegaEmbed(place, spec, { actions: false, renderer: "svg", config, tooltip: { theme: "dark" } }).then(
+    embed(place, data.charts[Number(place.dataset.chart)]).then(
       () => (place.style.minHeight = ""),
       () => (place.textContent = "This picture cannot be drawn."),
     );
