@@ -78,7 +78,8 @@ def corpus(tmp_path):
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
     if not chromium or not driver:
         pytest.skip("no chromium with a chromedriver: the page is not opened in a browser")
     webdriver = pytest.importorskip("selenium.webdriver")

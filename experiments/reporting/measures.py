@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 DASH = "-"  # in place of an unknown number
+_LONG = 1e9  # larger numbers are written with an exponent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Measure:
         """The number as text; a dash where it is unknown."""
         if not is_number(value):
             return DASH
-        return format(self.factor * value, self.form) + (" %" if self.factor == 100 else "")
+        form = self.form if abs(value) < _LONG else ".3e"
+        return format(self.factor * value, form) + (" %" if self.factor == 100 else "")
 
 
 # Measures of quality, the first that a row has ranks it.

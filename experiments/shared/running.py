@@ -76,7 +76,9 @@ class Lines:
         self._writes = True
 
     def note(self, work: str, done: int, total: int | None, unit: str, **numbers: float | None) -> None:
-        """Write how far the work is, unless the last line is too young.
+        """Write how far the work is.
+
+        Where the last line is young, only the last step and validated ones are written.
 
         Args:
           work: the kind of work.
@@ -88,7 +90,7 @@ class Lines:
         if self._began is None:
             self._begin()
         now = time.perf_counter()
-        if now < self._next and done != total:
+        if now < self._next and done != total and numbers.get("validation") is None:
             return
         known = {key: x for key, x in numbers.items() if x is not None and math.isfinite(x)}
         seconds = round(now - (self._began or now), 3)

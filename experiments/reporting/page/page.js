@@ -190,13 +190,15 @@
     find("#every").replaceChildren(frame);
     if (run.more) find("#every").append(made("p", `${run.more.toLocaleString("en")} more rows of this run are not shown.`));
   };
-  if (data.runs.length) {
+  if (left) {
     options(left, 0);
     options(right, Math.max(1, data.runs.findIndex((run) => run.config !== data.runs[0].config)));
-    options(which, 0);
     [left, right].forEach((select) => select.addEventListener("change", compare));
-    which.addEventListener("change", list);
     compare();
+  }
+  if (data.runs.length) {
+    options(which, 0);
+    which.addEventListener("change", list);
     list();
   }
 })();
