@@ -202,7 +202,8 @@ def column(browser, table: str, number: int) -> list[str]:
     return browser.execute_script(script, table, number)
 
 
-def test_the_page_works_in_a_browser(tmp_path, browser):
+def opened(browser, tmp_path: pathlib.Path) -> None:
+    """Open the page of two runs from the disk, on a wide screen."""
     losses = {"<script>": 6.5, "model": 5.0, "model, other": 5.5}
     for seed in range(2):
         write(
@@ -216,6 +217,9 @@ def test_the_page_works_in_a_browser(tmp_path, browser):
     size(browser, 1280, 900)
     browser.get(page.as_uri())
 
+
+def test_a_table_is_sorted_by_the_keyboard_and_filtered(tmp_path, browser):
+    opened(browser, tmp_path)
     heads = browser.find_elements("css selector", "#t1 thead button")
     assert column(browser, "t1", 0)[:3] == ["Kneser-Ney 5", "unigram (add 0.1)", "uniform"]
     heads[1].send_keys("\n")  # by the keyboard
@@ -230,6 +234,11 @@ def test_the_page_works_in_a_browser(tmp_path, browser):
     assert column(browser, "t1", 0) == ["★ model", "model, other"]
     assert browser.find_element("css selector", "output[for=filter-t1]").text == "2 of 6 rows"
 
+    assert browser.get_log("browser") == []
+
+
+def test_pictures_settings_dark_pages_and_narrow_screens_work(tmp_path, browser):
+    opened(browser, tmp_path)
     browser.execute_script("document.querySelector('.chart').scrollIntoView()")
     point = until(
         lambda: browser.find_elements("css selector", ".chart svg path[aria-roledescription=point]")
