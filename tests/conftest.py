@@ -73,3 +73,22 @@ def corpus(tmp_path):
     path = tmp_path / "corpus.txt"
     path.write_text(" ".join(rng.choice(words, 4000)))
     return path
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium with a chromedriver: the page is not opened in a browser")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.binary_location = chromium
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(driver, service_args=["--log-level=OFF"])
+    opened = webdriver.Chrome(options=options, service=service)
+    yield opened
+    opened.quit()

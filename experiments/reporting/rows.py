@@ -28,8 +28,8 @@ DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data
 # Rows of programs that take no seed, or may not be installed.
 _UNSEEDED = ("wisardpkg", "zstd --ultra -22", "zpaq -m5")
 # Keys of a record that all rows of a run share; `Results` writes them into each.
-_HEAD = ("experiment", "train_tokens", "eval_tokens", "data", "config", "seed", "seeds", "versions", "device")
-_HEAD += ("backend", "time")
+HEAD = ("experiment", "train_tokens", "eval_tokens", "data", "config", "seed", "seeds", "versions", "device")
+HEAD += ("backend", "time")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,9 @@ def read_workdir(workdir: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, 
     records = [_without_folders(line) for line in _lines(path)] if path.exists() else []
     if not records:
         raise ValueError(f"{path} holds no rows")
-    head = {key: records[0][key] for key in _HEAD if key in records[0]}
+    for one in records:
+        one.pop("command", None)  # names the folders of this machine; the plan has the command
+    head = {key: records[0][key] for key in HEAD if key in records[0]}
     # A row of a command with many seeds says which one it is of.
     own = {key for record in records for key in head if record.get(key) != head[key]}
     head = {key: value for key, value in head.items() if key not in own}

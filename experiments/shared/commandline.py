@@ -11,23 +11,20 @@ docstring of the class is the help of the flag. The class refuses bad values whe
 share a flag, which then sets the fields of both.
 """
 
-import contextlib
 import dataclasses
 import functools
 import inspect
 import re
-import signal
 import sys
 import textwrap
-import threading
 import types
 import typing
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from absl import flags, logging
 
+from experiments.shared import running
 from wnn_jax import checks
 
 _WIDTH = 110
@@ -66,6 +63,7 @@ class Group:
         Of any other flag the last occurrence counts.
       over: words for the origin of the defaults, if the command chooses a config itself, such as a preset.
         The option is then a function that gets this config and returns it with the values of the given flags.
+      words: the field of many values that takes the arguments without a flag; it has no flag of its own.
     """
 
     config: Any
@@ -73,6 +71,7 @@ class Group:
     given: tuple[str, ...] = ()
     repeats: tuple[str, ...] = ()
     over: str = ""
+    words: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,7 +169,9 @@ class Command:
 
     def help(self) -> str:
         """Return the help: all flags, by group, with their defaults."""
-        lines = [f"python -m experiments.{self.name} [--flag=value ...]", "", self._about.strip(), ""]
+        words = "".join(f" [{group.words.upper()} ...]" for group in self._groups.values() if group.words)
+        usage = f"python -m experiments.{self.name}{words} [--flag=value ...]"
+        lines = [usage, "", self._about.strip(), ""]
         for title, found in self.flags.items():
             source = None
             for flag in sorted(
@@ -205,11 +206,13 @@ class Command:
             rest = values([self.name, *arguments])
         except flags.Error as error:
             raise ValueError(str(error)) from error
-        if len(rest) > 1:
+        if len(rest) > 1 and not any(group.words for group in self._groups.values()):
             raise ValueError(f"unexpected argument {rest[1]!r}: give every option as --flag=value")
         parsed = {}
         for title, group in self._groups.items():
             chosen = {flag.path: flag.parse(values[flag.name].value) for flag in self.flags[title]}
+            if group.words:
+                chosen[group.words,] = tuple(rest[1:])
             make = functools.partial(_make_group, group, chosen)
             parsed[title] = make if group.given or group.over else make()
         return types.SimpleNamespace(**parsed)
@@ -231,7 +234,7 @@ class Command:
         # jax and orbax log much at INFO and WARNING; the output of a command is its table.
         logging.set_verbosity(logging.ERROR)
         try:
-            with _interrupts(), _warnings():
+            with running.command(self.name, arguments):
                 return self._main(self.parse(arguments)) or 0
         except (ValueError, OSError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -243,62 +246,6 @@ class Command:
             return 2
         except KeyboardInterrupt:
             return 130
-
-
-@contextlib.contextmanager
-def _warnings() -> Iterator[None]:
-    """Print the warnings of the library in one line each, without the line of code that gave them."""
-    usual = warnings.formatwarning
-
-    def one_line(message, category, *place, **more) -> str:
-        if category is not UserWarning:
-            return usual(message, category, *place, **more)
-        return f"warning: {' '.join(str(message).split())}\n"
-
-    warnings.formatwarning = one_line
-    try:
-        yield
-    finally:
-        warnings.formatwarning = usual
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[None]:
-    """Raise an interrupt as a KeyboardInterrupt, again each second until one is handled.
-
-    The first may be lost: JAX calls Python at each garbage collection, where Python ignores what is raised.
-    """
-    main = threading.get_ident()
-    if main != threading.main_thread().ident:
-        yield
-        return
-    left, begun = threading.Event(), threading.Event()
-
-    def repeat() -> None:
-        while not left.wait(1.0):
-            found = sys._current_exceptions().get(main)
-            handled = found[1] if isinstance(found, tuple) else found  # Python 3.11 has tuples
-            if not isinstance(handled, KeyboardInterrupt):  # while one is handled, the work is being saved
-                signal.pthread_kill(main, signal.SIGINT)
-
-    def interrupted(*_) -> None:
-        if not begun.is_set():
-            begun.set()
-            threading.Thread(target=repeat, daemon=True).start()
-        raise KeyboardInterrupt
-
-    def unraisable(ignored) -> None:
-        if not issubclass(ignored.exc_type, KeyboardInterrupt):
-            hook(ignored)
-
-    handler, hook = signal.signal(signal.SIGINT, interrupted), sys.unraisablehook
-    sys.unraisablehook = unraisable
-    try:
-        yield
-    finally:
-        left.set()
-        sys.unraisablehook = hook
-        signal.signal(signal.SIGINT, handler or signal.SIG_DFL)
 
 
 def plain(options: types.SimpleNamespace, *titles: str) -> dict[str, Any]:
@@ -328,7 +275,7 @@ def _flags(group: Group):
     config = group.config if isinstance(group.config, type) else type(group.config)
     said, hints = documented(config), typing.get_type_hints(config)
     for field in dataclasses.fields(config):
-        if field.name in group.given:
+        if field.name in group.given or field.name == group.words:
             continue
         default = _default(group.config, field)
         if dataclasses.is_dataclass(default):

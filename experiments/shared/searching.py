@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.shared import plots
+from experiments.shared import plots, running
 from experiments.shared.commandline import Group
 from wnn_jax import checks, lm, ram, search
 
@@ -71,7 +71,7 @@ def run(options: Any, model: lm.BitwiseConfig, train: ram.Examples, start: jax.A
     if not quiet:
         votes = search.votes_mebibytes(config, made, *train.targets.shape)
         print(f"search: {votes:.0f} MiB for the votes that are kept")
-    reports: list[search.Report] = []
+    lines, reports = running.lines(), list[search.Report]()
     bars: dict[str, tqdm] = {}
 
     def show(report: search.Report) -> None:
@@ -82,6 +82,10 @@ def run(options: Any, model: lm.BitwiseConfig, train: ram.Examples, start: jax.A
             bars[report.phase] = tqdm(desc=report.phase, unit="gen", leave=False, disable=quiet, **begun)
         bars[report.phase].set_postfix_str(f"best {report.best:.4f} mean {report.mean:.4f}")
         bars[report.phase].update()
+        if lines and not quiet:
+            total = 1 if report.phase == "grid" else config.steps
+            losses = {"best": report.best, "mean": report.mean, "validation": report.validation}
+            lines.note(report.phase, report.step, total, "gen", **losses, mebibits=report.mebibits)
         reports.append(report)
 
     key, resume = jax.random.key(options.common.seed), options.search_run.resume

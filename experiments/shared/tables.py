@@ -8,7 +8,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.shared import machine
+from experiments.shared import machine, running
 from wnn_jax import files
 from wnn_jax.data import text
 from wnn_jax.data.shards import ShardedCorpus
@@ -40,6 +40,7 @@ def make_workdir(path: str) -> pathlib.Path:
             raise ValueError(f"cannot write {rows}: choose another --workdir")
     except OSError as error:
         raise ValueError(f"cannot write to the workdir {folder}: {error.strerror}") from error
+    running.work_in(folder)
     return folder
 
 
@@ -55,6 +56,8 @@ class Results:
             "backend": machine.backend_name(),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
+        if running.line():
+            self._common["command"] = running.line()
         self.rows: list[dict[str, Any]] = []
 
     def add(self, row: str, **values: Any) -> None:
