@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from experiments.benchmarking import cases, classify, export
+from experiments.benchmarking import cases, chain, classify, export
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, ram
@@ -33,7 +33,8 @@ class Choice:
     Attributes:
       bits: the numbers of address bits T of a neuron.
       table: the tables to print. classify is the rows that classifiers learn and classify in a second; export
-        is what exported classifiers cost.
+        is what exported classifiers cost; chain what a second thread of the chain model is worth, and what
+        it takes to forget a document.
       case: a single case, as TABLE:WAY:OPERATION:T; it is timed in this process and printed as JSON.
 
     Raises:
@@ -41,7 +42,7 @@ class Choice:
     """
 
     bits: tuple[int, ...] = (12, 16, 20)
-    table: tuple[Literal["orders", "cells", "search", "classify", "export"], ...] = (
+    table: tuple[Literal["orders", "cells", "search", "classify", "export", "chain"], ...] = (
         "orders",
         "cells",
         "search",
@@ -79,6 +80,8 @@ def main(options: Any) -> None:
         classify.show(found)
     if "export" in choice.table:
         export.show(found)
+    if "chain" in choice.table:
+        chain.show(found)
 
 
 def plan(choice: Choice) -> list[str]:
@@ -101,6 +104,8 @@ def plan(choice: Choice) -> list[str]:
         planned += classify.planned()
     if "export" in choice.table:
         planned += export.planned()
+    if "chain" in choice.table:
+        planned += chain.planned()
     return planned
 
 
@@ -115,7 +120,12 @@ def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
     table, way = case.split(":")[:2]
     on_native = way.startswith(("native", "bound"))
     env = {**os.environ}
-    if table not in ("search", "classify", "export"):  # these run on the default backend, as a user's do
+    if table not in (
+        "search",
+        "classify",
+        "export",
+        "chain",
+    ):  # these run on the default backend, as a user's do
         env["WNN_JAX_BACKEND"] = "cpu" if on_native else "xla"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode == -signal.SIGKILL:

@@ -10,8 +10,10 @@ import time
 import pytest
 from commands import call, rows_of, run
 
+from experiments.benchmarking import chain as timed
 from wnn_jax import chain
 from wnn_jax.chain import archive
+from wnn_jax.data import text
 
 QUICK = ["--memory_mib=30", "--chunk=2000", "--readout_tokens=3000", "--epochs=1"]
 
@@ -237,3 +239,19 @@ def test_forgetting_end_to_end(tmp_path, corpus):
     refused = call("forgetting", f"--corpus={corpus}", f"--workdir={tmp_path}", "--document_tokens=99999999")
     assert refused.returncode == 2
     assert "document_tokens=99999999 is out of range" in refused.stderr
+
+
+@pytest.mark.long
+def test_the_benchmark_forgets_and_reads_with_two_threads(monkeypatch, capsys):
+    whole = text.load(text.TextConfig(corpus="builtin", tokenizer="bpe:1024"))
+    monkeypatch.setattr(timed.text, "load", lambda _: whole._replace(train=whole.train[:60_000]))
+    monkeypatch.setattr(timed, "_MEMORY", 64)
+    monkeypatch.setenv("WNN_JAX_THREADS", "1")
+    found = {case: timed.run(0, *case.split(":")[1:3]) for case in timed.planned()[:2]}
+    found[timed.planned()[2]] = timed.run(0, "forget", "4000")
+    assert all(numbers["tokens_per_second"] > 0 for numbers in list(found.values())[:2])
+    forgotten = found[timed.planned()[2]]
+    assert forgotten["counted_tokens"] == 56_000
+    assert 0 < forgotten["seconds"] < forgotten["recount_seconds"]
+    timed.show(found)
+    assert "a document of 4,000 tokens is forgotten in" in capsys.readouterr().out

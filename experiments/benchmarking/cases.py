@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarking import classify, export
+from experiments.benchmarking import chain, classify, export
 from wnn_jax import checks, ram, search
 from wnn_jax.lm import bitwise, objective
 from wnn_jax.ram import backend, connectivity
@@ -115,6 +115,8 @@ def run_case(
         return classify.run(seed, way, operation)
     if table == "export":
         return export.run(seed, way, operation)
+    if table == "chain":
+        return chain.run(seed, way, operation)
     if way == "bound one":
         return run_bound(sizes, int(PACKED[operation] * 2 ** int(address_bits)))
     neurons = sizes.neurons

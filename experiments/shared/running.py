@@ -27,7 +27,7 @@ from wnn_jax import files
 
 PROGRESS = "progress.jsonl"
 _PAUSE = 0.5  # seconds between two lines of progress, at the least
-_SHARE = 100  # a line may take one part of so many of the time of the work
+_SHARE = 100  # the time between two lines is at least this many times what a line took
 _LINE: contextvars.ContextVar[str | None] = contextvars.ContextVar("line", default=None)
 _LINES: contextvars.ContextVar["Lines | None"] = contextvars.ContextVar("lines", default=None)
 
