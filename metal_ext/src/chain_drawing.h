@@ -159,7 +159,7 @@ class Drawer {
       int32_t node = 0;
       double mass = 1.0;
       for (int depth = 0; node >= 0; ++depth) {
-        const double one = Opened(node, depth);
+        const double one = OnWay(node, depth);
         const bool bit = chance[at++] < one;
         mass *= bit ? one : 1.0 - one;
         node = tree_.children[2 * node + bit];
@@ -198,7 +198,7 @@ class Drawer {
   };
 
   // P(bit = 1) at a node of which a child is needed next.
-  double Opened(int32_t node, int depth) {
+  double OnWay(int32_t node, int depth) {
     if (turns_[node].token != token_) FetchChildren(reader_, tree_, node);
     return Turn(node, depth);
   }
@@ -216,8 +216,7 @@ class Drawer {
 
   // Whether the rules keep a token. Its own weight decides which others matter. They are looked for in subtrees that
   // may change the answer, those of the largest mean weight first (by measurement, it takes the fewest nodes), and no
-  // longer than it takes to be sure. Some nodes are read at once, which takes less time than
-  // one after the other.
+  // longer than it takes to be sure. Some nodes are read at once, which takes less time than one after the other.
   //
   // A token is in the nucleus if the tokens above it have less than top_p of all weight, which is the same as
   // top_p * (the weight of itself and of all tokens below it) - (1 - top_p) * (the weight above it) > 0: `nucleus`.
@@ -318,7 +317,7 @@ class Drawer {
     const double enough = drawing_.top_k || drawing_.top_p >= 1 ? 2.0 : drawing_.top_p * Whole();
     double sum = 0;
     Enumerate(
-        tree_, [this](int32_t node, int depth) { return Opened(node, depth); },
+        tree_, [this](int32_t node, int depth) { return OnWay(node, depth); },
         [this](int32_t token, double mass) { return Weigh(token, mass); },
         [&](int32_t token, double weight) {
           if (!both && kept.size() && weight < drawing_.min_p * kept[0].second) return true;

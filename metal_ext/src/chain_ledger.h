@@ -41,45 +41,47 @@ int Compare(const One& one, int64_t i, const Other& other, int64_t j) {
   return a == b ? 0 : a < b ? -1 : 1;
 }
 
-// Takes entries out of a row, which are given in ascending order; zeros follow the others.
-inline void Close(OwnEntries& all, const std::vector<int64_t>& gone) {
-  if (gone.empty()) return;
-  const auto close = [&](auto* values) {
-    if (!values) return;
-    int64_t kept = gone[0];
-    for (size_t k = 0; k < gone.size(); ++k) {
-      const int64_t begin = gone[k] + 1, end = k + 1 < gone.size() ? gone[k + 1] : all.size;
-      std::memmove(values + kept, values + begin, sizeof(*values) * static_cast<size_t>(end - begin));
-      kept += end - begin;
-    }
-    std::memset(values + kept, 0, sizeof(*values) * gone.size());
-  };
-  close(all.hashes);
-  close(all.longer);
-  close(all.tokens);
-  close(all.counts);
-  all.size -= static_cast<int64_t>(gone.size());
-}
-
-// The first entry from `from` on that does not stand before entry j of a part. It looks farther and farther ahead, and
-// then between: a part is much smaller than a ledger.
-template <typename All>
-int64_t Seek(const All& all, int64_t from, const KnownEntries& part, int64_t j) {
-  int64_t low = from, high = from, step = 1;
-  while (high < all.size && Compare(all, high, part, j) < 0) {
-    low = high + 1;
-    high += step;
-    step *= 2;
-  }
-  high = std::min(high, all.size);
+// The first of some places of which `before` is false; it is true of all places below that one.
+template <typename Before>
+int64_t FirstNot(int64_t low, int64_t high, Before before) {
   while (low < high) {
     const int64_t middle = (low + high) / 2;
-    if (Compare(all, middle, part, j) < 0)
+    if (before(middle))
       low = middle + 1;
     else
       high = middle;
   }
   return low;
+}
+
+// The same, for a place that is near `low`: it looks farther and farther ahead, and then between.
+template <typename Before>
+int64_t FirstNotFrom(int64_t low, int64_t size, Before before) {
+  int64_t high = low;
+  for (int64_t step = 1; high < size && before(high); step *= 2) {
+    low = high + 1;
+    high += step;
+  }
+  return FirstNot(low, std::min(high, size), before);
+}
+
+// Takes some of `size` items out, which are given in ascending order; zeros follow the others.
+template <typename Value>
+void Close(Value* values, int64_t size, const std::vector<int64_t>& gone, int64_t width = 1) {
+  if (!values || gone.empty()) return;
+  int64_t kept = gone[0];
+  for (size_t k = 0; k < gone.size(); ++k) {
+    const int64_t begin = gone[k] + 1, end = k + 1 < gone.size() ? gone[k + 1] : size;
+    std::memmove(values + kept * width, values + begin * width, sizeof(Value) * width * (end - begin));
+    kept += end - begin;
+  }
+  std::memset(values + kept * width, 0, sizeof(Value) * width * gone.size());
+}
+
+// The first entry from `from` on that does not stand before entry j of a part, which is much smaller than a ledger.
+template <typename All>
+int64_t Seek(const All& all, int64_t from, const KnownEntries& part, int64_t j) {
+  return FirstNotFrom(from, all.size, [&](int64_t i) { return Compare(all, i, part, j) < 0; });
 }
 
 // The number of entries of a part that a ledger has not, or not as often.
@@ -127,7 +129,11 @@ void Subtract(OwnEntries& all, const KnownEntries& part, bool continued, Change 
     }
     if (met && before != after) change(hash, token, before, after);
   }
-  Close(all, empty);
+  Close(all.hashes, all.size, empty);
+  Close(all.longer, all.size, empty);
+  Close(all.tokens, all.size, empty);
+  Close(all.counts, all.size, empty);
+  all.size -= static_cast<int64_t>(empty.size());
 }
 
 // Cells that found no place in their full buckets: ascending by bucket, and then the highest tag first. They end at
@@ -140,15 +146,8 @@ struct Spill {
   std::vector<int64_t> empty;  // cells that have no counts any more; some may stand there twice
 
   static Spill Of(uint32_t* cells, int64_t room, int64_t buckets) {
-    int64_t low = 0, high = room;
-    while (low < high) {
-      const int64_t middle = (low + high) / 2;
-      if (cells[middle * kSpilled + 1])
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    return {cells, low, buckets, {}};
+    const int64_t size = FirstNot(0, room, [&](int64_t i) { return cells[i * kSpilled + 1] != 0; });
+    return {cells, size, buckets, {}};
   }
   uint32_t* At(int64_t i) const { return cells + i * kSpilled; }
   // About where the cells of a bucket stand: buckets come from a hash, so a bucket's share of all buckets says it.
@@ -172,42 +171,20 @@ struct Spill {
       const double off = (static_cast<double>(bucket) - At(at)[0]) / static_cast<double>(buckets);
       at = Within<int64_t>(at + static_cast<int64_t>(off * static_cast<double>(size)), 0, size - 1);
     }
+    if (before(at)) return FirstNotFrom(at + 1, size, before);
     int64_t low = at, high = at;
-    if (before(at)) {
-      low = high = at + 1;
-      for (int64_t step = 1; high < size && before(high); step *= 2) {
-        low = high + 1;
-        high += step;
-      }
-      high = std::min(high, size);
-    } else {
-      for (int64_t step = 1; low > 0 && !before(low - 1); step *= 2) {
-        high = low - 1;
-        low = std::max<int64_t>(low - 1 - step, 0);
-      }
+    for (int64_t step = 1; low > 0 && !before(low - 1); step *= 2) {
+      high = low - 1;
+      low = std::max<int64_t>(low - 1 - step, 0);
     }
-    while (low < high) {
-      const int64_t middle = (low + high) / 2;
-      if (before(middle))
-        low = middle + 1;
-      else
-        high = middle;
-    }
-    return low;
+    return FirstNot(low, high, before);
   }
   // Drops the empty cells; zeros follow the others.
   void Shrink() {
     std::sort(empty.begin(), empty.end());
     empty.erase(std::unique(empty.begin(), empty.end()), empty.end());
-    if (empty.empty()) return;
-    int64_t kept = empty[0];
-    for (size_t k = 0; k < empty.size(); ++k) {
-      const int64_t begin = empty[k] + 1, end = k + 1 < empty.size() ? empty[k + 1] : size;
-      std::memmove(At(kept), At(begin), sizeof(uint32_t) * kSpilled * (end - begin));
-      kept += end - begin;
-    }
-    std::memset(At(kept), 0, sizeof(uint32_t) * kSpilled * (size - kept));
-    size = kept;
+    Close(cells, size, empty, kSpilled);
+    size -= static_cast<int64_t>(empty.size());
   }
 };
 

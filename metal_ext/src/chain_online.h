@@ -110,7 +110,7 @@ struct OnlineKernel {
   // Weighs what all parts read, once for each of the part's sets.
   void (*weigh)(Online&, const Part&, const Turn&);
   // P(bit = 1) at the node.
-  float (*finish)(Online&, const Turn&);
+  float (*finish)(Online&);
   // Learns the bit at the node.
   void (*learn)(Online&, const Part&, const Turn&, int bit);
 };

@@ -227,7 +227,7 @@ class OnlineReader {
     stage_ = Stage::kNone;
     Start(Job::kWeigh);
     team_.Wait();
-    return kernel_.finish(o, Now());
+    return kernel_.finish(o);
   }
 
   void CountPeeks(int count) {
@@ -265,7 +265,7 @@ class OnlineReader {
       Turn& turn = o.turns[i / threads % 2];
       kernel_.read(o, o.parts[0], turn);
       kernel_.weigh(o, o.parts[0], turn);
-      asked_.ones[i] = kernel_.finish(o, turn);
+      asked_.ones[i] = kernel_.finish(o);
     }
   }
 
