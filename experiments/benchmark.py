@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from experiments.benchmarking import cases, chain, classify, export
+from experiments.benchmarking import cases
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, ram
@@ -76,12 +76,9 @@ def main(options: Any) -> None:
         print_cells(choice.bits, sizes, found)
     if "search" in choice.table:
         print_search(choice.bits, found)
-    if "classify" in choice.table:
-        classify.show(found)
-    if "export" in choice.table:
-        export.show(found)
-    if "chain" in choice.table:
-        chain.show(found)
+    for table, module in cases.OTHERS.items():
+        if table in choice.table:
+            module.show(found)
 
 
 def plan(choice: Choice) -> list[str]:
@@ -100,12 +97,9 @@ def plan(choice: Choice) -> list[str]:
         planned += [f"cells:{way}:{kind}:{most}" for kind in cases.CELLS for way in ways]
     if "search" in choice.table:
         planned += [f"search:{way}:{kind}:{most}" for kind in cases.CELLS for way in cases.SEARCH_WAYS]
-    if "classify" in choice.table:
-        planned += classify.planned()
-    if "export" in choice.table:
-        planned += export.planned()
-    if "chain" in choice.table:
-        planned += chain.planned()
+    for table, module in cases.OTHERS.items():
+        if table in choice.table:
+            planned += module.planned()
     return planned
 
 
@@ -120,12 +114,7 @@ def run_child(case: str, sizes: cases.Sizes, seed: int) -> dict[str, float]:
     table, way = case.split(":")[:2]
     on_native = way.startswith(("native", "bound"))
     env = {**os.environ}
-    if table not in (
-        "search",
-        "classify",
-        "export",
-        "chain",
-    ):  # these run on the default backend, as a user's do
+    if table not in ("search", *cases.OTHERS):  # these run on the default backend, as a user's do
         env["WNN_JAX_BACKEND"] = "cpu" if on_native else "xla"
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode == -signal.SIGKILL:

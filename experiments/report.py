@@ -22,7 +22,7 @@ from wnn_jax import checks, files
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to show, and where to write it.
+    """The runs to show, and the place to write them to.
 
     Attributes:
       runs: folders of runs; none: the pages of the docs are checked.

@@ -19,6 +19,8 @@ from wnn_jax.lm import bitwise, objective
 from wnn_jax.ram import backend, connectivity
 from wnn_jax.search import evaluate
 
+# Tables that are not of RAM neurons: each module lists its cases, runs one and shows all.
+OTHERS = {"classify": classify, "export": export, "chain": chain}
 OPERATIONS = ("fused write", "write", "lookup")
 CELLS: tuple[ram.CellKind, ...] = ("ternary", "count", "quad_weighted")
 TABLE_BYTES = 1 << 32
@@ -111,12 +113,8 @@ def run_case(
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     if table == "search":
         return run_search(sizes, seed, way, operation, int(address_bits))
-    if table == "classify":
-        return classify.run(seed, way, operation)
-    if table == "export":
-        return export.run(seed, way, operation)
-    if table == "chain":
-        return chain.run(seed, way, operation)
+    if table in OTHERS:
+        return OTHERS[table].run(seed, way, operation)
     if way == "bound one":
         return run_bound(sizes, int(PACKED[operation] * 2 ** int(address_bits)))
     neurons = sizes.neurons

@@ -91,7 +91,7 @@ class Table:
 
     @property
     def title(self) -> str:
-        """What was tested, in words."""
+        """The text and the numbers that were tested, in words."""
         shown = dict(self.context)
         return f"{shown.pop('test text')}: {', '.join(shown.values())}"
 
@@ -144,7 +144,7 @@ def unfit(record: Mapping[str, Any], measure: Measure | None) -> str:
 
 
 def context(record: Mapping[str, Any]) -> Context:
-    """What a row shares with all rows that it may be compared with, but for the number of seeds."""
+    """The facts that a row shares with all rows that it may be compared with, but for the number of seeds."""
     if "file" in record:
         shown = {"test text": str(record["file"]), "size": f"{measures.write(record.get('size'))} bytes"}
     elif isinstance(record.get("data"), str):

@@ -98,7 +98,7 @@ class Server(http.server.ThreadingHTTPServer):
 def _news(
     folder: pathlib.Path, progress: Progress, sent: dict[pathlib.Path, tuple[int, str, str]]
 ) -> dict[str, Any] | None:
-    """What is new of a workdir since it was sent; None where nothing is."""
+    """The news of a workdir since it was sent; None where nothing is."""
     if not progress.update():
         return None
     seen, state, began = sent.get(folder, (0, "", ""))

@@ -1,4 +1,4 @@
-"""What the numbers of rows mean: titles, units, the better direction, and how they are written."""
+"""The meaning of the numbers of rows: titles, units, the better direction, and how they are written."""
 
 import dataclasses
 import math

@@ -150,7 +150,7 @@ def _experiment(line: Any) -> str:
 
 
 def _table(table: Table, tables: Sequence[Table], pictures: list[charts.Chart]) -> dict[str, Any]:
-    """What the template needs of a table of results; its picture is added to ``pictures``."""
+    """The parts of a table that the template needs of results; its picture is added to ``pictures``."""
     columns = _columns(table)
     verdicts = {id(system): line for system, line in comparing.verdicts(table, tables)}
     rows = [_row(i, table, columns, verdicts) for i in range(min(len(table.systems), _SHOWN))]

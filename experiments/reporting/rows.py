@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from experiments.reporting import lines
 from wnn_jax import files
 
 _MOST = 1 << 30  # bytes of a file of rows
@@ -23,7 +24,7 @@ FOLDER = pathlib.Path(__file__).parents[2] / "results"
 _SMALL = 0.1  # differences of smaller numbers are judged as those of this one
 # Differences of two losses in nats: however small, each is known only as well as the losses.
 _OF_LOSSES = ("gap", "int8", "copy", "nats", "change")
-_YOUNG = ("word_ppl",)  # measures that rows of earlier versions lack
+_YOUNG = ("word_ppl", "tokens_per_second_by_tenth")  # measures that rows of earlier versions lack
 DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data sets
 # Rows of programs that take no seed, or may not be installed.
 _UNSEEDED = ("wisardpkg", "zstd --ultra -22", "zpaq -m5")
@@ -146,8 +147,8 @@ def record(run: Run, workdir: pathlib.Path, seconds: float, folder: pathlib.Path
     new = [json.dumps(first), *(json.dumps({"run": run.name, **row}) for row in rows)]
     order = {name: position for position, name in enumerate(plan(folder))}
     # Lines of a run stay in their order: the sort is stable.
-    lines = sorted(kept + new, key=lambda line: order.get(json.loads(line)["run"], -1))
-    files.write(path, ("\n".join(lines) + "\n").encode())
+    sorted_lines = sorted(kept + new, key=lambda line: order.get(json.loads(line)["run"], -1))
+    files.write(path, ("\n".join(sorted_lines) + "\n").encode())
 
 
 def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -158,10 +159,10 @@ def _lines(path: pathlib.Path) -> list[dict[str, Any]]:
     """
     records = []
     for number, line in enumerate(files.read(path, _MOST).splitlines(), 1):
-        try:
-            records.append(dict(json.loads(line)))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise ValueError(f"{path} line {number} is not a whole row: remove that line") from error
+        found = lines.record(line)
+        if found is None:
+            raise ValueError(f"{path} line {number} is not a whole row: remove that line")
+        records.append(found)
     return records
 
 
@@ -203,8 +204,8 @@ def _distance(run: Run, published: Mapping[str, Any], new: Mapping[str, Any]) ->
     for key in published.keys() | new.keys():
         if key in _YOUNG and key not in published:
             continue
-        if varies(key):
-            if run.factor and published.get(key) and new.get(key):
+        if key in published and key in new and varies(key):
+            if run.factor and published[key] and new[key]:
                 ratio = max(published[key] / new[key], new[key] / published[key])
                 farthest = max(farthest, float("inf") if ratio > run.factor else 0.5)
             continue

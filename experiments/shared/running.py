@@ -1,4 +1,4 @@
-"""What surrounds a command while it runs: its command line, progress, interrupts and warnings.
+"""The surroundings of a command while it runs: its command line, progress, interrupts and warnings.
 
 The progress is a file of lines in the workdir, which `experiments.report --live` reads: the first says which
 process works, each further one how far it is, and the last how it ended. A process that was killed writes no

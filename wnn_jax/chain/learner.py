@@ -5,7 +5,7 @@ of the neurons (`cells`), the maps of their states (`maps`), their lists of toke
 (`matches`), the recent bits of the node (`recency`), the weights that mix all these (`weights`), and the maps
 that refine the result (`refinement`).
 
-This is the contract of the native kernels (metal_ext/src/chain_online_kernel.h and chain_online_reader.h).
+This is the contract of the native kernels (metal_ext/src/chain_online_predicting.h, _learning.h and _reader.h).
 Counts, hashes and choices agree to the bit. Probabilities agree to a few units in the sixth digit, because
 XLA adds floats in its own order.
 
