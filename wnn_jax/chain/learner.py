@@ -5,9 +5,9 @@ of the neurons (`cells`), the maps of their states (`maps`), their lists of toke
 (`matches`), the recent bits of the node (`recency`), the weights that mix all these (`weights`), and the maps
 that refine the result (`refinement`).
 
-This is the contract of the native kernels (metal_ext/src/chain_online_predicting.h, _learning.h and _reader.h).
-Counts, hashes and choices agree to the bit. Probabilities agree to a few units in the sixth digit, because
-XLA adds floats in its own order.
+This is the contract of the native kernels (metal_ext/src/chain_online_kernel.h and what it includes, and
+chain_online_reader.h). Counts, hashes and choices agree to the bit. Probabilities agree to a few units in the
+sixth digit, because XLA adds floats in its own order.
 
 Every write of a large array depends on all that was read from it in the turn. Otherwise XLA could not be sure
 that it may write in place, and would copy the array in every turn. So a prediction has all that was read.
