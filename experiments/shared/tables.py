@@ -90,8 +90,13 @@ class Results:
                 print(f"{'':{width}}{heads}")
             for row in rows:
                 values = ((_FORMATS.get(name, "{:.1f}"), row.get(name)) for name in COLUMNS)
-                cells = ("-" if value is None else form.format(value) for form, value in values)
-                print(f"{row['row']:{width}}" + "".join(f"{cell:>15}" for cell in cells))
+                print(f"{row['row']:{width}}" + "".join(f"{_cell(*pair):>15}" for pair in values))
+
+
+def _cell(form: str, value: float | None) -> str:
+    """Write a number; one that would touch its neighbour has three digits and an exponent."""
+    written = "-" if value is None else form.format(value)
+    return written if len(written) < 15 or value is None else f"{value:.3g}"
 
 
 def print_grid(title: str, rows: Mapping[str, Sequence[str]], columns: Sequence[str]) -> None:
