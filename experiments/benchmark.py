@@ -15,10 +15,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from experiments.benchmarking import cases
-from experiments.shared import machine, tables
+from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, ram
 from wnn_jax.ram import backend
@@ -67,7 +65,7 @@ def main(options: Any) -> None:
     results = tables.Results(workdir, {"experiment": "benchmark", "config": settings, "seed": seed})
     print(f"{machine.device()}; {machine.versions()}; copy {cases.copy_bandwidth() / 1e9:.1f} GB/s")
     found: Found = {}
-    for case in tqdm(plan(choice), unit="case", leave=False):
+    for case in bars.each(plan(choice), "benchmark", "case"):
         found[case] = run_child(case, sizes, seed)
         results.add(case, **found[case])
     if "orders" in choice.table:

@@ -6,16 +6,16 @@ python -m experiments.bitwise --corpus=wikitext2 --tokenizer=gpt2 --cells=count 
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from experiments.shared import bars, baselines, gates, machine, plots, searching, tables
 from experiments.shared.commandline import Command, Group, plain
@@ -232,24 +232,22 @@ def add_baselines(results: tables.Results, config: bitwise.BitwiseConfig, task: 
 
 def fit_votes(key, config, connections, train: np.ndarray, task: ScoredText) -> jax.Array:
     """Call `fitting.votes` with a progress bar."""
-    with lookup_bar(config, len(train) + len(task.corpus.test)) as (bar, lookups):
-        words = task.evaluated.words
-        return fitting.votes(key, config, connections, train, words, lambda _: bar.update(lookups))
+    with lookup_bar(config, len(train) + len(task.corpus.test)) as on_cluster:
+        return fitting.votes(key, config, connections, train, task.evaluated.words, on_cluster)
 
 
 def fit_table(key, config, connections, train: np.ndarray) -> ram.Table:
     """Call `fitting.fit` with a progress bar."""
-    with lookup_bar(config, len(train)) as (bar, lookups):
-        return fitting.fit(key, config, train, connections, lambda _: bar.update(lookups)).table
+    with lookup_bar(config, len(train)) as on_cluster:
+        return fitting.fit(key, config, train, connections, on_cluster).table
 
 
 @contextlib.contextmanager
-def lookup_bar(config: bitwise.BitwiseConfig, tokens: int) -> Iterator[tuple[tqdm, int]]:
-    """Show a progress bar that counts table lookups; give the bar and the number of lookups of a cluster."""
-    lookups = config.neurons * (tokens - config.context)
-    total = config.clusters * lookups
-    with tqdm(total=total, unit="lookup", unit_scale=True, leave=False, desc="fit") as bar:
-        yield bar, lookups
+def lookup_bar(config: bitwise.BitwiseConfig, tokens: int) -> Iterator[Callable[[Any], None]]:
+    """Show a progress bar that counts table lookups; give a callback for each cluster that is done."""
+    lookups, done = config.neurons * (tokens - config.context), itertools.count(1)
+    with bars.bar("fit", "lookup") as on_step:
+        yield lambda _: on_step("", next(done) * lookups, config.clusters * lookups)
 
 
 def score(config, connections, votes, task: ScoredText) -> dict[str, Any]:

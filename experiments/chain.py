@@ -12,7 +12,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from experiments.shared import bars, baselines, chain_plots, chain_writing, gates, machine, plots, tables
 from experiments.shared.commandline import Command, Group, plain
@@ -311,11 +310,10 @@ def ablate(results: tables.Results, options, config, corpus: text.Corpus, workdi
 def add_transformer(results: tables.Results, corpus: text.Corpus, seed: int, epochs: int) -> None:
     """Add the row of a small transformer; the loss on the end of the training text decides when it stops."""
     config, begun = transformers.TransformerConfig(corpus.vocabulary), time.perf_counter()
-    with tqdm(total=100, unit="%", leave=False, desc="transformer") as bar:
+    with bars.bar("transformer", "%") as on_step:
 
         def show(reached: transformers.HeldOut) -> None:
-            bar.update(int(100 * reached.share) - bar.n)
-            bar.set_postfix_str(f"held out {reached.nats:.4f}")
+            on_step("", int(100 * reached.share), 100, validation=reached.nats)
 
         fitting = transformers.FitConfig(epochs=epochs)
         fitted = transformers.fit(jax.random.key(seed), config, fitting, corpus.train, show)

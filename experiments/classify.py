@@ -12,13 +12,12 @@ from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.classifying import baselines, choosing, detection, drift, models, pictures
 from experiments.classifying.baselines import Name
 from experiments.classifying.models import Cells, Fitted, Search, Settings
 from experiments.recommending.common import mean_range
-from experiments.shared import machine, tables
+from experiments.shared import bars, machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, export
 from wnn_jax.checks import Limits
@@ -124,7 +123,7 @@ def settings_for(options: Any, data: TableData) -> Settings:
 def add_baselines(results: tables.Results, run: ClassifyRun, data: TableData, seed: int) -> dict[str, Any]:
     """Run the baselines, and add their rows."""
     found = {}
-    for name in tqdm(run.baselines, unit="baseline", leave=False):
+    for name in bars.each(run.baselines, "baselines", "baseline"):
         scored = baselines.run(name, data, seed)
         if scored is None:
             print(f"no row for {name}: it is not installed")
@@ -176,9 +175,8 @@ def fit_all(
 ) -> dict[str, dict[float, list[Fitted]]]:
     """Fit the models of a list of name, kind, size and settings, one for each seed."""
     found: dict[str, dict[float, list[Fitted]]] = {}
-    for (name, kind, size, settings), seed in tqdm(
-        list(itertools.product(work, seeds)), "models", leave=False
-    ):
+    models_to_fit = list(itertools.product(work, seeds))
+    for (name, kind, size, settings), seed in bars.each(models_to_fit, "models", "model"):
         fit: Any = models.fit_genome if kind in models.GENOMES else models.fit
         fit = fit if data.labels else models.fit_number
         one = fit(jax.random.key(seed), settings, data, kind, size)

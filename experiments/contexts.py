@@ -13,11 +13,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments.shared import plots, tables
+from experiments.shared import bars, plots, searching, tables
 from experiments.shared.commandline import Command, Group, plain
-from wnn_jax import chain, search
+from wnn_jax import chain
 from wnn_jax.data import text
 
 
@@ -41,13 +40,8 @@ def main(options: Any) -> None:
     about = plain(options, "text")
     about |= {"chain": dataclasses.asdict(config), "contexts": dataclasses.asdict(settings)}
     results = tables.begin("contexts", workdir, corpus, about, seed)
-    with tqdm(total=settings.run.steps, unit="step", leave=False) as bar:
-
-        def show(report: search.Report) -> None:
-            bar.update(report.step - bar.n)
-            said = "" if report.validation is None else f", validation {report.validation:.4f}"
-            bar.set_postfix_str(f"best {report.best:.4f}{said}")
-
+    with bars.bar(unit="step") as on_step:
+        show = searching.shown(on_step, settings.run)
         key, resume = jax.random.key(seed), options.run.resume
         found = chain.search_contexts(key, config, corpus, settings, resume=resume, on_step=show)
     result = found.result

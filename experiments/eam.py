@@ -5,15 +5,13 @@ python -m experiments.eam --corpus=movie_reviews.txt --tokenizer=sp:fineweb_1024
 
 import dataclasses
 import sys
-from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.associating import study_rows
-from experiments.shared import machine, scoring, tables
+from experiments.shared import bars, machine, scoring, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, eam, files
 from wnn_jax.data import text
@@ -68,7 +66,12 @@ def main(options) -> None:
     )
     scoring.add_baselines(results, corpus, texts.train, texts.scored)
     key = jax.random.key(seed)
-    model = eam.fit(key, config, texts.train, resume=chosen.resume, on_step=bars())
+    with bars.bar(unit="epoch or batch") as on_step:
+
+        def show(step: eam.StageStep) -> None:
+            on_step(step.stage, step.done, step.total, loss=step.loss)
+
+        model = eam.fit(key, config, texts.train, resume=chosen.resume, on_step=show)
     nats = add_parts(results, corpus, model, texts)
     path = workdir / "model.eam"
     packed = eam.pack(config.student(repaired=True), model.student())
@@ -95,24 +98,6 @@ def prepare(options: Options, corpus: text.Corpus) -> tuple[eam.EamConfig, eam.E
     )
     amounts = amounts._replace(train=options.tokens or amounts.train)
     return config, eam.cut_texts(corpus, config.window, amounts)
-
-
-def bars() -> Callable[[eam.StageStep], None]:
-    """Make a callback that shows a progress bar for each stage."""
-    bar = tqdm(disable=True)
-
-    def show(step: eam.StageStep) -> None:
-        nonlocal bar
-        if bar.disable or bar.desc != step.stage:
-            unit = "batch" if step.stage == "memory" else "epoch"
-            bar = tqdm(total=step.total, desc=step.stage, unit=unit)
-        if step.loss is not None:
-            bar.set_postfix_str(f"loss {step.loss:.3f}")
-        bar.update(step.done - bar.n)
-        if step.done == step.total:
-            bar.close()
-
-    return show
 
 
 def add_parts(

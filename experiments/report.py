@@ -1,7 +1,7 @@
 """Show runs as one page, or write the pages of the docs from the rows behind their numbers.
 
 python -m experiments.report runs/chain runs/bitwise --output=report.html
-python -m experiments.report results --output=report.html
+python -m experiments.report results --output=report.html --pictures=pictures
 python -m experiments.report runs --live
 python -m experiments.report --docs
 
@@ -15,7 +15,7 @@ import dataclasses
 import pathlib
 import sys
 
-from experiments.reporting import live, onepage, pages, rows
+from experiments.reporting import drawings, live, onepage, pages, rows
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks, files
 
@@ -27,6 +27,7 @@ class Options:
     Attributes:
       runs: folders of runs; none: the pages of the docs are checked.
       output: the file of the page.
+      pictures: a folder to write each picture of the page to as an SVG file; by default none are written.
       title: the title of the page.
       live: serve the page instead of writing it, and push new steps to it.
       host: with --live, the address to listen at; any other than 127.0.0.1 shows the runs to the network.
@@ -34,11 +35,13 @@ class Options:
       docs: write the pages of the docs that differ from their rows; without it they are only named.
 
     Raises:
-      ValueError: a value is out of range, --docs is given with runs, or --live without.
+      ValueError: a value is out of range, --docs is given with runs, or --live or
+        --pictures without.
     """
 
     runs: tuple[str, ...] = ()
     output: str = "report.html"
+    pictures: str | None = None
     title: str = "Runs"
     live: bool = False
     host: str = "127.0.0.1"
@@ -49,6 +52,8 @@ class Options:
         checks.fields(self, port=checks.Limits(least=0, most=65535))
         if self.live and not self.runs:
             raise ValueError("--live needs runs to show: give folders of runs")
+        if self.pictures and (self.live or not self.runs):
+            raise ValueError("--pictures needs runs, and no --live: give folders of runs")
         if self.runs and self.docs:
             raise ValueError(f"--docs takes no runs, got {self.runs[0]!r}: leave out one of them")
 
@@ -64,10 +69,13 @@ def main(options) -> int:
 
 
 def show(options: Options) -> int:
-    """Write the page of some runs."""
+    """Write the page of some runs, and their pictures where they are asked for."""
     made = onepage.page(options.runs, options.title).encode()
     files.write(pathlib.Path(options.output), made)
     print(f"{options.output}: {len(made):,} bytes; open it in a browser")
+    if options.pictures:
+        written = drawings.write(options.runs, pathlib.Path(options.pictures))
+        print(f"{options.pictures}: {len(written)} pictures")
     return 0
 
 

@@ -10,9 +10,8 @@ import types
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments.shared import machine, plots, scoring, tables
+from experiments.shared import bars, machine, plots, scoring, tables
 from experiments.shared.commandline import Command, Group, plain
 from wnn_jax import checks, files, training, vocab
 from wnn_jax.data import text
@@ -93,12 +92,11 @@ def train(
 ) -> tuple[vocab.VocabModel, training.Trained]:
     """Train a model, or continue from saved progress. Return the model and the last report of training."""
     reports: list[training.Trained] = []
-    with tqdm(total=options.training.steps, desc=variant.name, unit="step") as bar:
+    with bars.bar(variant.name, "step") as on_step:
 
         def show(report: training.Trained) -> None:
             reports.append(report)
-            bar.set_postfix_str(f"loss {report.losses[-1]:.3f}")
-            bar.update(report.done - bar.n)
+            on_step("", report.done, options.training.steps, loss=report.losses[-1])
 
         key, resume = jax.random.key(options.common.seed), options.run.resume
         model = vocab.train(key, variant, corpus, options.training, resume=resume, on_step=show)

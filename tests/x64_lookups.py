@@ -68,7 +68,7 @@ def searches(names=("tabu",), kinds=("bitwise",)):
         for kind in kinds:
             problem = test_search.planted(kind, rate=0.5)
             result = test_search.whole(problem, names=(name,))
-            found += [result.genome, result.loss, [line[:-1] for line in result.history]]
+            found += [result.genome, result.loss, [line._replace(seconds=0.0) for line in result.history]]
     return found
 
 

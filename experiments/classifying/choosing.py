@@ -7,11 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.classifying import baselines, models
 from experiments.classifying.models import Cells, Settings
-from experiments.shared import tables
+from experiments.shared import bars, tables
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data.tables import TableData
@@ -164,7 +163,7 @@ def choose(
     fit = models.fit if data.labels else models.fit_number
     possible = [one for one in choices(config, settings, kinds) if _fits(one, data, kib)]
     best, found = -np.inf, None
-    for one in tqdm(possible, unit="setting", leave=False):
+    for one in bars.each(possible, f"choice of {kib:g} KiB", "setting"):
         scores = []
         for number, part in enumerate(parts):
             for mapping in range(config.mappings):

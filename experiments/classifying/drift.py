@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.classifying import pictures
-from experiments.shared import tables
+from experiments.shared import bars, tables
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.classify import bleaching, counts, encoders, layer
@@ -151,7 +151,7 @@ def _mapping(encoder: encoders.Encoder, seed: int) -> layer.Mapping:
 def run(config: DriftConfig, results: tables.Results, workdir: pathlib.Path, seeds: range) -> None:
     """Run the stream for each seed; print the accuracy before the drift and at its end, and draw it."""
     found: dict[str, list[np.ndarray]] = {}
-    for seed in seeds:
+    for seed in bars.each(seeds, "streams", "seed"):
         for name, curve in curves(config, seed).items():
             found.setdefault(name, []).append(curve)
             before, after = shares(config, curve)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from experiments.recommending import common
-from experiments.shared import plots, tables
+from experiments.shared import bars, plots, tables
 from wnn_jax.recommender import categories, protocol
 
 CONFIG = categories.CategoriesConfig()
@@ -15,7 +15,7 @@ CONFIG = categories.CategoriesConfig()
 def bucketing(study: common.Study) -> None:
     """Compare ways to treat genres and tags that the encoder does not know (`categories.bucketing`)."""
     table: dict[str, list[categories.Bucketed]] = {}
-    for seed in study.seeds:
+    for seed in bars.each(study.seeds, "bucketing", "seed"):
         for row, (bits, values) in _answers(study, categories.bucketing, seed).items():
             found = categories.Bucketed(bits, protocol.RatingScores(*values))
             study.results.add(f"bucketing, {row}", seed=seed, bits=found.bits, **found.scores._asdict())
@@ -27,8 +27,8 @@ def bucketing(study: common.Study) -> None:
         for row, found in table.items()
     }
     tables.print_grid("names the encoder does not know", cells, ["bits", "within one", "auc", "rmse"])
-    bars = {row: [x.scores.within_one for x in found] for row, found in table.items()}
-    plots.bars(study.workdir / "bucketing.png", bars, "within one star")
+    shown = {row: [x.scores.within_one for x in found] for row, found in table.items()}
+    plots.bars(study.workdir / "bucketing.png", shown, "within one star")
 
 
 def _answers(study: common.Study, work: Callable, seed: int) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def addition(study: common.Study) -> None:
     """Compare ways to add a bit for a genre after agents have learnt (`categories.addition`)."""
     genre = CONFIG.added
     table: dict[str, list[categories.Added]] = {}
-    for seed in study.seeds:
+    for seed in bars.each(study.seeds, "addition", "seed"):
         for name, values in _answers(study, categories.addition, seed).items():
             found = categories.Added(*values)
             study.results.add(
@@ -51,5 +51,5 @@ def addition(study: common.Study) -> None:
     cells = {name: [common.mean_range(x) for x in zip(*rows, strict=True)] for name, rows in table.items()}
     heads = [f"{genre}: within one", "others", f"{genre}: rmse", "others", "change of others"]
     tables.print_grid(f"{genre} gets a bit after learning", cells, heads)
-    bars = {name: [x.within_one for x in rows] for name, rows in table.items()}
-    plots.bars(study.workdir / "addition.png", bars, f"within one star, {genre} films")
+    shown = {name: [x.within_one for x in rows] for name, rows in table.items()}
+    plots.bars(study.workdir / "addition.png", shown, f"within one star, {genre} films")

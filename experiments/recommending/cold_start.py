@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from experiments.recommending import common
-from experiments.shared import plots, tables
+from experiments.shared import bars, plots, tables
 from wnn_jax.data import movielens
 from wnn_jax.recommender import cold_start, protocol
 
@@ -40,7 +39,7 @@ def _rows(
 ) -> Rows:
     rows = []
     sizes = cold_start.sizes(config, study.data.ratings)
-    for size in tqdm(sizes, desc=f"cold start, {kind}", unit="size"):
+    for size in bars.each(sizes, f"cold start, {kind}", "size"):
         for seed in study.seeds:
             name = f"cold start, {kind}, {size} {seed}"
             found = study.answers.get(name, lambda at=(size, seed): _judged(study, config, *at, wrong))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from experiments.recommending import common
-from experiments.shared import plots, tables
+from experiments.shared import bars, plots, tables
 from wnn_jax.recommender import drift
 
 
@@ -13,7 +13,7 @@ def run(study: common.Study) -> None:
     config = drift.DriftConfig()
     curves: dict[str, list[np.ndarray]] = {}
     real: dict[str, list[float]] = {}
-    for seed in study.seeds:
+    for seed in bars.each(study.seeds, "drift", "seed"):
         key = jax.random.key(seed)
         kept = study.answers.get(f"drift {seed}", lambda key=key: drift.compare(key, config, study.data))
         found = drift.Drift(*kept)

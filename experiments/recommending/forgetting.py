@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from experiments.recommending import common
-from experiments.shared import plots, tables
+from experiments.shared import bars, plots, tables
 from wnn_jax.recommender import forgetting
 
 
@@ -16,7 +16,7 @@ def run(study: common.Study) -> None:
     """
     config = forgetting.ForgettingConfig()
     table: dict[str, list[list[float]]] = {}
-    for seed in study.seeds:
+    for seed in bars.each(study.seeds, "forgetting", "seed"):
         key = jax.random.key(seed)
         kept = study.answers.get(
             f"forgetting {seed}", lambda key=key: forgetting.compare(key, config, study.data)

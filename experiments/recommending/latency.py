@@ -3,7 +3,7 @@
 import jax
 
 from experiments.recommending import common
-from experiments.shared import machine, plots, tables
+from experiments.shared import bars, machine, plots, tables
 from wnn_jax.recommender import agent, latency
 
 
@@ -18,7 +18,7 @@ def run(study: common.Study) -> None:
 def _by_rows(study: common.Study, key: jax.Array, config: agent.AgentConfig) -> None:
     curves: dict[str, list[float]] = {}
     for width in latency.WIDTHS:
-        for rows in latency.ROWS:
+        for rows in bars.each(latency.ROWS, f"agents of {width} bits", "size"):
             agents = latency.random_agents(key, 1, rows, width)
             took = machine.clock(latency.one_answer(key, config, agents), 50)
             size = sum(x.nbytes for x in agents)

@@ -1,4 +1,4 @@
-"""Pictures of a run. Each function takes arrays and writes one PNG file."""
+"""Pictures of a run. Each function takes arrays and writes one PNG file, and its numbers beside it."""
 
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 
+from experiments.shared import views
 from wnn_jax import files, metrics, search
 
 matplotlib.use("Agg")
@@ -24,6 +25,7 @@ def save(figure, path: pathlib.Path) -> None:
 def _write(figure, path: pathlib.Path) -> None:
     with files.writing(path) as file:
         figure.savefig(file, dpi=120, format="png")
+    views.keep(figure, path)
     plt.close(figure)
 
 

@@ -75,7 +75,7 @@ class Lines:
         self._next = 0.0
         self._writes = True
 
-    def note(self, work: str, done: int, total: int | None, unit: str, **numbers: float | None) -> None:
+    def note(self, work: str, done: int, total: int | None, unit: str, **numbers: Any) -> None:
         """Write how far the work is.
 
         Where the last line is young, only the last step and validated ones are written.
@@ -85,14 +85,15 @@ class Lines:
           done: the number of pieces that are done.
           total: the number of all pieces; None where it is not known.
           unit: what a piece is.
-          numbers: more numbers of this step, such as losses; unknown ones are left out.
+          numbers: more numbers of this step, such as losses, and lists of numbers; those that are None or
+            not finite are left out.
         """
         if self._began is None:
             self._begin()
         now = time.perf_counter()
         if now < self._next and done != total and numbers.get("validation") is None:
             return
-        known = {key: x for key, x in numbers.items() if x is not None and math.isfinite(x)}
+        known = {key: x for key, x in numbers.items() if _known(x)}
         seconds = round(now - (self._began or now), 3)
         self._write({"work": work, "done": done, "total": total, "unit": unit, "seconds": seconds, **known})
         self._next = time.perf_counter() + max(_PAUSE, _SHARE * (time.perf_counter() - now))
@@ -114,6 +115,10 @@ class Lines:
                 files.append(self._path, json.dumps(record))
             except ValueError:  # work goes on where nobody can watch it
                 self._writes = False
+
+
+def _known(value: Any) -> bool:
+    return value is not None and (isinstance(value, list | tuple) or math.isfinite(value))
 
 
 def work_in(folder: pathlib.Path) -> None:

@@ -2,13 +2,13 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from experiments.shared import plots, running
+from experiments.shared import bars, plots, views
 from experiments.shared.commandline import Group
 from wnn_jax import checks, lm, ram, search
 
@@ -71,33 +71,32 @@ def run(options: Any, model: lm.BitwiseConfig, train: ram.Examples, start: jax.A
     if not quiet:
         votes = search.votes_mebibytes(config, made, *train.targets.shape)
         print(f"search: {votes:.0f} MiB for the votes that are kept")
-    lines, reports = running.lines(), list[search.Report]()
-    bars: dict[str, tqdm] = {}
-
-    def show(report: search.Report) -> None:
-        if report.phase not in bars:
-            for bar in bars.values():
-                bar.close()
-            begun = {"total": 1 if report.phase == "grid" else config.steps, "initial": report.step - 1}
-            bars[report.phase] = tqdm(desc=report.phase, unit="gen", leave=False, disable=quiet, **begun)
-        bars[report.phase].set_postfix_str(f"best {report.best:.4f} mean {report.mean:.4f}")
-        bars[report.phase].update()
-        if lines and not quiet:
-            total = 1 if report.phase == "grid" else config.steps
-            losses = {"best": report.best, "mean": report.mean, "validation": report.validation}
-            lines.note(report.phase, report.step, total, "gen", **losses, mebibits=report.mebibits)
-        reports.append(report)
-
+    checked = list[float]()
     key, resume = jax.random.key(options.common.seed), options.search_run.resume
     try:
-        return search.run(key, made, train, config, start=start, resume=resume, on_step=show)
+        with bars.bar(unit="gen", quiet=quiet) as on_step:
+            show = shown(on_step, config, checked)
+            return search.run(key, made, train, config, start=start, resume=resume, on_step=show)
     except KeyboardInterrupt:
-        checked = [report.validation for report in reports if report.validation is not None]
         print(f"stopped; best so far: validation {min(checked):.4f}" if checked else "stopped")
         raise
-    finally:
-        for bar in bars.values():
-            bar.close()
+
+
+def shown(
+    on_step: bars.Shown, config: search.RunConfig, checked: list[float] | None = None
+) -> Callable[[search.Report], None]:
+    """Make the callback of a search that shows its steps with a bar; it adds validation losses to a list."""
+
+    def show(report: search.Report) -> None:
+        total = 1 if report.phase == "grid" else config.steps
+        losses = {"best": report.best, "mean": report.mean, "validation": report.validation}
+        counts = {"candidates": report.candidates, "accepted": report.accepted, "searched": report.seconds}
+        sizes = {"mebibits": report.mebibits, "population": report.population}
+        on_step(report.phase, report.step, total, **losses, **counts, **sizes)
+        if checked is not None and report.validation is not None:
+            checked.append(report.validation)
+
+    return show
 
 
 def show(workdir: pathlib.Path, start: jax.Array, result: search.Result, context: int, events: bool) -> None:
@@ -113,6 +112,7 @@ def show(workdir: pathlib.Path, start: jax.Array, result: search.Result, context
             )
     plots.search_curve(workdir / "search.png", result.history)
     plots.connections(workdir / "connections.png", np.asarray(start), result.genome, context)
+    views.keep_genome(workdir, result.genome)
     plots.size_against_loss(workdir / "size.png", checks)
     if events:
         from tensorboardX import SummaryWriter

@@ -77,6 +77,9 @@ class Report(NamedTuple):
       mebibits: size of the tables of the fittest genome.
       validation: validation loss of the fittest genome; None if this step did not validate.
       seconds: time of the search so far, over all its runs.
+      accepted: number of candidates that this step took.
+      population: loss on the scored fold and mebibits of each genome of the population. The history of a
+        result does not keep them.
 
     Source: docs/semantics/search.md
     """
@@ -90,6 +93,8 @@ class Report(NamedTuple):
     mebibits: float
     validation: float | None
     seconds: float
+    accepted: int = 0
+    population: tuple[tuple[float, float], ...] = ()
 
 
 class Result(NamedTuple):

@@ -206,7 +206,7 @@ def _taken(search: _Search, arrays, about) -> tuple[dict[str, Any], Result]:
     for name in {"genomes", "best", "winner"} & arrays.keys():
         many: dict[str, int | None] = {"P": None} if name == "genomes" else {}
         checks.array(name, arrays[name], start.dtype.name, many | sizes, limits)
-    history = tuple(Report(*line) for line in about.pop("history"))
+    history = tuple(Report(*line)._replace(population=()) for line in about.pop("history"))
     result = Result(genome=arrays["winner"], history=history, **about)
     for name in ("phase", "step", "fits", "stale"):
         checks.integer(name, getattr(result, name), checks.Limits(least=0, most=2**53))
@@ -299,6 +299,7 @@ def _reported(
         result = result._replace(stale=0 if change < -_GAIN else result.stale + 1)
         if change < 0:
             result = result._replace(genome=np.asarray(state.best), loss=validation)
+    scores = jax.device_get(state.scores)
     report = Report(
         phase=phase,
         step=result.step,
@@ -309,10 +310,12 @@ def _reported(
         mebibits=float(state.best_scores.mebibits),
         validation=validation,
         seconds=result.seconds,
+        accepted=int(info.accepted),
+        population=tuple(zip(scores.loss.tolist(), scores.mebibits.tolist(), strict=True)),
     )
     if search.on_step:
         search.on_step(report)
-    return result._replace(history=(*result.history, report))
+    return result._replace(history=(*result.history, report._replace(population=())))
 
 
 def _costs(search: _Search, genome, loss: float) -> float:
