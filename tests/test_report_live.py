@@ -48,7 +48,7 @@ def test_a_command_writes_its_steps_and_how_it_ended(tmp_path, then, state):
     progress, said = followed(tmp_path), "model, training; 1,000 of 1,000 token"
     assert progress.last() == {"state": state, "said": said, "percent": 100}
     assert 2 <= progress.count < 100, "steps that follow each other at once share a line"
-    assert progress.new(0)[-1]["y"] == 100
+    assert progress.new(0, False)[-1]["y"] == 100
     assert f">{state}</td>" in onepage.page([tmp_path])
 
 
@@ -81,11 +81,11 @@ def test_progress_is_read_as_it_grows_and_half_a_line_waits(tmp_path):
     path.write_text(f"{begun}\n{{foreign\n{step}\n{step[:20]}")
     progress = followed(tmp_path)
     assert progress.count == 1
-    assert [(point["line"], point["y"]) for point in progress.new(0)] == [("best", 2.0), ("mean", 3.0)]
+    assert [(point["line"], point["y"]) for point in progress.new(0, True)] == [("best", 2.0), ("mean", 3.0)]
     with path.open("a") as file:
         file.write(f"{step[20:]}\n")
     assert progress.update()
-    assert (progress.count, len(progress.new(1))) == (2, 2)
+    assert (progress.count, len(progress.new(1, True))) == (2, 2)
     path.write_text(f"{begun}\n")  # begun anew
     assert progress.update()
     assert progress.count == 0

@@ -4,6 +4,7 @@ Source: https://vega.github.io/vega-lite/docs/
 """
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -90,10 +91,10 @@ def dots(table: Table) -> Chart | None:
         {"field": "runs", "title": "runs"},
     ]
     shared["color"] = _kinds([COLOURS[6], COLOURS[0], COLOURS[1]])
-    spec = _spec(data, 18 * len(data) + 10, encoding=shared, layer=[rule, point])
+    spec = spec_of(data, 18 * len(data) + 10, encoding=shared, layer=[rule, point])
     alt = f"Dots: the {measure.title} of {len(data)} systems, {better} is better; the table has the numbers."
-    left = len(table.systems) - len(shown)
-    return Chart(f"{measure.title.capitalize()} of table {table.number}", alt, spec, _left(left, "systems"))
+    more = len(table.systems) - len(shown)
+    return Chart(f"{measure.title.capitalize()} of table {table.number}", alt, spec, left(more, "systems"))
 
 
 def _dot(place: int, system: System, table: Table, twice: bool) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def _dot(place: int, system: System, table: Table, twice: bool) -> dict[str, Any
     found = [factor * x for x in system.values(measure.key)]
     kind = "baseline" if system.baseline else "best honest" if place == table.best else "system"
     return {
-        "label": _short(f"{place + 1} {system.name}{f' · {system.bases[0]}' if twice else ''}"),
+        "label": short(f"{place + 1} {system.name}{f' · {system.bases[0]}' if twice else ''}"),
         "system": system.name,
         "mean": float(np.mean(found)),
         "low": min(found),
@@ -164,7 +165,7 @@ def _curve(
 ) -> Chart:
     base, key = place
     shown = list(lines.items())[:_LINES]
-    about = _LISTS.get(key, (f"{_short(key)} along the list", "place in the list", _short(key)))
+    about = _LISTS.get(key, (f"{short(key)} along the list", "place in the list", short(key)))
     if key.endswith(".ce"):
         about = ("Cross-entropy of each tier", "tier", "nats a token")
     data = []
@@ -175,11 +176,11 @@ def _curve(
         for i in thin:
             x = tokens[i] if tokens and len(tokens) >= length else int(i) + 1
             low, high = table[:, i].min(), table[:, i].max()
-            point = {"x": x, "y": table[:, i].mean(), "low": low, "high": high, "line": _short(name)}
+            point = {"x": x, "y": table[:, i].mean(), "low": low, "high": high, "line": short(name)}
             data.append({k: v if isinstance(v, str) else float(v) for k, v in point.items()})
-    note = _left(len(lines) - len(shown), "lines")
-    spec = _lines(data, about[1], about[2], bool(tokens))
-    return Chart(f"{about[0]}, {base}", _alt(about, list(lines)[:_LINES], len(data)), spec, note)
+    note = left(len(lines) - len(shown), "lines")
+    spec = line_spec(data, about[1], about[2], bool(tokens))
+    return Chart(f"{about[0]}, {base}", alt_of(about[1:], list(lines)[:_LINES], len(data)), spec, note)
 
 
 def growth(runs: Sequence[Run]) -> list[Chart]:
@@ -190,33 +191,40 @@ def growth(runs: Sequence[Run]) -> list[Chart]:
             tokens, loss = record.get("tokens"), record.get("ce")
             if isinstance(tokens, int) and tokens > 0 and measures.is_number(loss):
                 name = re.sub(r", [\d,]+$", "", str(record["row"]))
-                point = {"x": tokens, "y": loss, "low": loss, "high": loss, "line": _short(name)}
+                point = {"x": tokens, "y": loss, "low": loss, "high": loss, "line": short(name)}
                 found.setdefault(run.base, []).append(point)
     charts = []
     for base, data in found.items():
         names = list(dict.fromkeys(point["line"] for point in data))
         kept = [point for point in data if point["line"] in names[:_LINES]]
         about = "Cross-entropy against the training text", "training tokens", "cross-entropy (nats a token)"
-        note = _left(len(names) - _LINES, "lines")
-        alt, spec = _alt(about, names[:_LINES], len(kept)), _lines(kept, *about[1:], True)
+        note = left(len(names) - _LINES, "lines")
+        alt, spec = alt_of(about[1:], names[:_LINES], len(kept)), line_spec(kept, *about[1:], True)
         charts.append(Chart(f"{about[0]}, {base}", alt, spec, note))
     return charts
 
 
-def progress(run: Run) -> Chart | None:
-    """The progress of a run: the losses of its search, or the share of its work that is done."""
-    points = run.progress.new(0) if run.progress else []
+def progress(run: Run) -> list[Chart]:
+    """The progress of a run: the shares of its work that are done, and the losses of its steps."""
+    return [chart for losses in (False, True) if (chart := _progress(run, losses))]
+
+
+def _progress(run: Run, losses: bool) -> Chart | None:
+    points = run.progress.new(0, losses) if run.progress else []
     if not points:
         return None
     thin = np.unique(np.linspace(0, len(points) - 1, min(len(points), _LINES * _POINTS)).astype(int))
     names = list(dict.fromkeys(point["line"] for point in points))
-    kept = [point | {"line": _short(point["line"])} for point in (points[i] for i in thin)]
-    kept = [point for point in kept if point["line"] in [_short(name) for name in names[:_LINES]]]
-    losses = any("best" in step for step in run.progress.steps) if run.progress else False
-    about = "Progress", "seconds since it began", "loss (nats)" if losses else "share that is done (%)"
-    note = _left(len(names) - _LINES, "kinds of work")
-    spec = _lines(kept, *about[1:], False)
-    return Chart(f"Progress, {run.name}", _alt(about, names[:_LINES], len(kept)), spec, note)
+    kept = [point | {"line": short(point["line"])} for point in (points[i] for i in thin)]
+    kept = [point for point in kept if point["line"] in [short(name) for name in names[:_LINES]]]
+    titles, note = _steps(losses), left(len(names) - _LINES, "kinds of work")
+    title = f"{'Losses of the steps' if losses else 'Progress'}, {run.name}"
+    return Chart(title, alt_of(titles, names[:_LINES], len(kept)), line_spec(kept, *titles, False), note)
+
+
+def _steps(losses: bool) -> tuple[str, str]:
+    """The titles of the axes of a picture of progress."""
+    return "seconds since it began", "loss (nats)" if losses else "share that is done (%)"
 
 
 def live(losses: bool) -> dict[str, Any]:
@@ -225,40 +233,56 @@ def live(losses: bool) -> dict[str, Any]:
     Args:
       losses: whether the points are losses of a search, or else shares of work that is done.
     """
-    spec = _lines([], "seconds since it began", "loss (nats)" if losses else "share that is done (%)", False)
+    spec = line_spec([], *_steps(losses), False)
     for layer in spec["layer"]:
         for channel in ("color", "strokeDash"):
             layer["encoding"][channel]["scale"] = {"range": list(COLOURS if channel == "color" else _DASHES)}
     return spec
 
 
-def _alt(about: Sequence[str], names: Sequence[str], points: int) -> str:
-    return f"Lines of {about[2]} against {about[1]}: {', '.join(names)}; {points} points."
+def alt_of(axes: Sequence[str], names: Sequence[str], points: int) -> str:
+    """The text of a picture of lines for those who do not see it.
+
+    Args:
+      axes: the titles of the x axis and of the y axis.
+      names: the names of the lines.
+      points: the number of all points.
+    """
+    return f"{axes[1]} against {axes[0]}: {', '.join(names)}; {points} points."
 
 
-def _left(count: int, what: str) -> str:
+def left(count: int, what: str) -> str:
+    """The note of a picture that leaves things out; empty where it leaves out nothing."""
     return f"{count} more {what} are not drawn." if count > 0 else ""
 
 
-def _lines(data: list[dict[str, Any]], x: str, y: str, log: bool) -> dict[str, Any]:
+def line_spec(
+    data: list[dict[str, Any]], x: str, y: str, log: bool, colours: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The specification of lines.
+
+    Args:
+      data: the points: ``x``, ``y``, the ends ``low`` and ``high`` of a bar, and ``line``, the name.
+      x: the title of the x axis.
+      y: the title of the y axis.
+      log: whether the x axis is logarithmic.
+      colours: the colours of the lines, by their names; by default each has the next one.
+    """
     names = list(dict.fromkeys(point["line"] for point in data))
+    if colours is None:
+        colours = dict(zip(names, itertools.cycle(COLOURS)))
     across: dict[str, Any] = {"field": "x", "type": "quantitative", "axis": {"title": x, "tickCount": 6}}
     across["scale"] = {"type": "log", "nice": False} if log else {"zero": False, "nice": False}
     if not log and max((point["x"] for point in data), default=21) <= 20:
-        across["axis"] |= {"tickMinStep": 1, "format": "d"}
+        whole = all(float(point["x"]).is_integer() for point in data)
+        across["axis"] |= {"tickMinStep": 1, "format": "d"} if whole else {}
     up = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": y, "tickCount": 5}}
-    legend = {
-        "title": None,
-        "orient": "top",
-        "columns": 1,
-        "labelLimit": 300,
-        "symbolType": "stroke",
-        "symbolOpacity": 1,
-    }
-    hues = {"domain": names, "range": list(COLOURS[: len(names)])}
+    legend = {"title": None, "orient": "top", "columns": 1, "labelLimit": 300}
+    legend |= {"symbolType": "stroke", "symbolOpacity": 1}
+    hues = {"domain": names, "range": [colours[name] for name in names]}
     colour = {"field": "line", "type": "nominal", "scale": hues, "legend": legend}
-    dash = {"field": "line", "type": "nominal", "legend": legend}
-    dash["scale"] = {"domain": names, "range": list(_DASHES[: len(names)])}
+    dashes = list(itertools.islice(itertools.cycle(_DASHES), len(names)))
+    dash = {"field": "line", "type": "nominal", "legend": legend, "scale": {"domain": names, "range": dashes}}
     ends = {"mark": {"type": "rule", "opacity": 0.45, "strokeWidth": 3}}
     ends["encoding"] = {"y": {"field": "low", **up}, "y2": {"field": "high"}, "color": colour}
     tip = [{"field": "line", "title": "line"}, {"field": "x", "title": x, "format": ","}]
@@ -266,13 +290,15 @@ def _lines(data: list[dict[str, Any]], x: str, y: str, log: bool) -> dict[str, A
     line = {"mark": {"type": "line", "point": {"size": 22}, "strokeWidth": 2}}
     line["encoding"] = {"y": {"field": "y", **up}, "color": colour, "strokeDash": dash, "tooltip": tip}
     ranges = any(point["low"] != point["high"] for point in data)
-    return _spec(data, 220, encoding={"x": across}, layer=[ends, line] if ranges else [line])
+    return spec_of(data, 220, encoding={"x": across}, layer=[ends, line] if ranges else [line])
 
 
-def _spec(data: list[dict[str, Any]], height: int, **more: Any) -> dict[str, Any]:
+def spec_of(data: list[Any], height: int, **more: Any) -> dict[str, Any]:
+    """The specification of a picture as wide as its place and ``height`` pixels high."""
     size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
     return {"$schema": SCHEMA, "data": {"values": data}, **size, **more}
 
 
-def _short(text: str) -> str:
+def short(text: str) -> str:
+    """A label that is not too long."""
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -11,7 +11,7 @@ from experiments.reporting import lines, measures
 
 _KEPT = 20_000  # steps that are kept; older ones are forgotten
 _MOST = 1 << 24  # bytes that are read in one go
-_LOSSES = ("best", "mean", "validation")
+_LOSSES = ("best", "mean", "validation", "loss")
 
 
 class Progress:
@@ -64,6 +64,11 @@ class Progress:
             return self._ended
         return "working" if self._process and _lives(*self._process) else "stopped"
 
+    @property
+    def losses(self) -> bool:
+        """Whether steps have losses, as those of a search or of training have."""
+        return any(measures.is_number(step.get(key)) for step in self.steps for key in _LOSSES)
+
     def last(self) -> dict[str, Any]:
         """How far the work is: its state, the newest step, and the share that is done in percent."""
         step = self.steps[-1] if self.steps else {}
@@ -74,11 +79,16 @@ class Progress:
         words = [str(step.get("work", "")), shown.strip(), losses]
         return {"state": self.state, "said": "; ".join(word for word in words if word), "percent": percent}
 
-    def new(self, seen: int) -> list[dict[str, Any]]:
-        """The points of the steps behind the first ``seen`` ones, as the pictures take them."""
+    def new(self, seen: int, losses: bool) -> list[dict[str, Any]]:
+        """The points of the steps behind the first ``seen`` ones, as the pictures take them.
+
+        Args:
+          seen: the number of steps that are left out.
+          losses: whether the points are losses, or else shares of work that is done.
+        """
         behind = min(max(self.count - seen, 0), len(self.steps))
         chosen = itertools.islice(self.steps, len(self.steps) - behind, None)
-        return [point for step in chosen for point in points(step)]
+        return [point for step in chosen for point in points(step, losses)]
 
     def _take(self, record: dict[str, Any]) -> None:
         process = record.get("process")
@@ -95,13 +105,15 @@ class Progress:
             self.count += 1
 
 
-def points(step: dict[str, Any]) -> list[dict[str, Any]]:
-    """The points of a step: the losses of a search, or the share that is done in percent."""
+def points(step: dict[str, Any], losses: bool) -> list[dict[str, Any]]:
+    """The points of a step: its losses, or else the share that is done in percent."""
     x, work = step["seconds"], str(step["work"])
-    found = [(key, step[key]) for key in _LOSSES if measures.is_number(step.get(key))]
-    percent = _percent(step)
-    if not found and percent is not None:
-        found = [(work, percent)]
+    if losses:
+        found = [(key, step[key]) for key in _LOSSES if measures.is_number(step.get(key))]
+        found = [(f"{work}, {key}" if key == "loss" and work else key, y) for key, y in found]
+    else:
+        percent = _percent(step)
+        found = [] if percent is None else [(work, percent)]
     return [{"x": x, "y": y, "low": y, "high": y, "line": line} for line, y in found]
 
 

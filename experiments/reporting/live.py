@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from experiments.reporting import charts, onepage, reading
+from experiments.reporting import charts, onepage, reading, searches
 from experiments.reporting.following import Progress
 from experiments.shared.running import PROGRESS
 
@@ -106,15 +106,18 @@ def _news(
     last = progress.last()
     if not begins and (seen, state) == (progress.count, last["state"]):
         return None
-    points = progress.new(0 if begins else seen)
+    losses = progress.losses
+    points = progress.new(0 if begins else seen, losses)
     sent[folder] = progress.count, last["state"], progress.began
-    losses = any("best" in step for step in progress.steps)
+    population = searches.frame(progress)
     return {
         "name": str(folder),
         "begins": begins,
         **last,
         "points": onepage.clean(points[-2000:]),
         "spec": charts.live(losses) if points else None,
+        "population": onepage.clean(population),
+        "scatter": searches.scatter([], 1) if population else None,
     }
 
 

@@ -6,9 +6,9 @@ import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from experiments.reporting import charts, comparing, measures, reading
+from experiments.reporting import charts, comparing, measures, pictures, reading, searches
 from experiments.reporting.comparing import System, Table
 from experiments.reporting.reading import Run
 from wnn_jax import optional
@@ -45,6 +45,38 @@ def page(paths: Sequence[str | pathlib.Path], title: str = "Runs") -> str:
     raise ValueError(f"the page of {count} runs has {size:,} bytes, more than {MOST:,}: give fewer runs")
 
 
+class Layout(NamedTuple):
+    """The parts of a page that are made of results.
+
+    Attributes:
+      tables: what the template needs of each table.
+      unranked: a line for each reason why rows are in no table.
+      charts: all pictures, those of the tables first.
+      first: the number of pictures of tables.
+      problems: a line for each picture that cannot be drawn.
+    """
+
+    tables: list[dict[str, Any]]
+    unranked: list[str]
+    charts: list[charts.Chart]
+    first: int
+    problems: list[str]
+
+
+def layout(runs: Sequence[Run]) -> Layout:
+    """Sort the rows of runs into tables, and draw their pictures."""
+    tables, unranked = comparing.tables(runs)
+    drawn: list[charts.Chart] = []
+    shown = [_table(table, tables, drawn) for table in tables]
+    first, lost = len(drawn), list[str]()
+    for run in runs:
+        drawn += charts.progress(run) + searches.draw(run)
+        drawn += pictures.draw(run.name, run.views, lost)
+    # The lists in the rows of a run that made pictures are in its pictures.
+    drawn += charts.growth(runs) + charts.curves([run for run in runs if not run.views.pictures])
+    return Layout(shown, unranked, drawn, first, lost)
+
+
 def render(runs: Sequence[Run], problems: Sequence[str], title: str, live: bool = False) -> str:
     """The page of runs that were read.
 
@@ -62,29 +94,25 @@ def render(runs: Sequence[Run], problems: Sequence[str], title: str, live: bool 
         autoescape=True,
         trim_blocks=True,
     )
-    tables, unranked = comparing.tables(runs)
-    pictures: list[charts.Chart] = []
-    shown = [_table(table, tables, pictures) for table in tables]
-    first = len(pictures)
-    pictures += [chart for run in runs if (chart := charts.progress(run))]
-    pictures += charts.growth(runs) + charts.curves(runs)
+    parts = layout(runs)
     large = [run for run in runs if run.more]
     more = [f"{run.name}: {run.more:,} rows after the first {len(run.rows):,} are not shown" for run in large]
     made = environment.get_template("page.html.j2").render(
         title=title,
         live=live,
-        problems=[*problems, *more],
+        problems=[*problems, *parts.problems, *more],
         runs=[_overview(run) for run in runs],
         count=f"{sum(len(run.rows) + run.more for run in runs):,}",
-        heads={"runs": _heads(*_OVERVIEW), "short": _heads(*_SHORT)},
-        tables=shown,
-        unranked=unranked,
-        charts=list(enumerate(pictures))[first:],
+        heads={"runs": _heads(*_OVERVIEW), "short": _heads(*_SHORT), "genome": _heads(*_GENOME)},
+        tables=parts.tables,
+        unranked=parts.unranked,
+        charts=list(enumerate(parts.charts))[parts.first :],
+        winners=[winner for run in runs if (winner := searches.winner(run))],
         style=safe((FOLDER / "page.css").read_text(encoding="utf-8")),
         script=safe((FOLDER / "page.js").read_text(encoding="utf-8")),
         live_script=safe((FOLDER / "live.js").read_text(encoding="utf-8")),
         bundle=safe(_bundle()),
-        data=safe(_data(runs, pictures)),
+        data=safe(_data(runs, parts.charts)),
         footer="Made by experiments.report of wnn_jax. Every number stands in a row of a run.",
     )
     # Names of files and JSON may hold halves of characters, which UTF-8 has no bytes for.
@@ -99,6 +127,7 @@ def _bundle() -> str:
 
 
 _OVERVIEW = ("run", "command", "when", "seeds", "#rows", "#seconds", "state", "where", "details")
+_GENOME = ("#cluster", "#neurons", "#bits of an address", "#input bits read", "its first neuron reads")
 _SHORT = ("#table", "test", "best honest row", "measure", "#value", "verdict")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from experiments.reporting import lines
+from experiments.reporting import views as views_of
 from experiments.reporting.following import Progress
 from experiments.reporting.rows import HEAD
 from experiments.shared.running import PROGRESS
@@ -29,6 +30,7 @@ class Run:
       rows: the rows, in the order they were written.
       more: the number of rows behind the last one that is kept here.
       progress: the progress of the command that works in the folder, or last worked in it.
+      views: the pictures that the command made.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Run:
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     more: int = 0
     progress: Progress | None = None
+    views: views_of.Views = dataclasses.field(default_factory=views_of.Views)
 
     def records(self) -> list[dict[str, Any]]:
         """The rows, each with what all rows of the run share."""
@@ -106,6 +109,8 @@ def _workdir(folder: pathlib.Path, most: int, problems: list[str]) -> list[Run]:
                 Run(f"{name} ({len(runs) + 1})" if runs else name, name, str(folder / PROGRESS), head)
             )
         runs[-1].progress = progress
+    if runs:
+        runs[-1].views = views_of.read(folder, problems)
     return runs
 
 

@@ -23,7 +23,11 @@
     chart.className = "chart";
     chart.setAttribute("role", "img");
     chart.setAttribute("aria-label", `Progress of ${run.name} over the seconds since it began.`);
-    return { state, bar, chart, points: [], view: null, waits: Promise.resolve() };
+    const dots = made("div", "", figure);
+    dots.className = "chart";
+    dots.setAttribute("role", "img");
+    dots.setAttribute("aria-label", `The newest population of ${run.name}: loss against size.`);
+    return { state, bar, chart, dots, points: [], view: null, scatter: null, waits: Promise.resolve() };
   };
 
   // New points go into the picture that is there; a picture is drawn when its first points come. Of many points
@@ -34,6 +38,13 @@
     if (own.points.length > 3000) own.points = own.points.filter((_, i) => i % 2);
     if (own.view) await own.view.data("points", own.points).runAsync();
     else own.view = (await embed(own.chart, { ...run.spec, data: { name: "points", values: own.points } })).view;
+  };
+
+  // The dots of the newest population take the place of those before.
+  const move = async (own, run) => {
+    if (!run.population.length) return;
+    if (own.scatter) await own.scatter.data("genomes", run.population).runAsync();
+    else own.scatter = (await embed(own.dots, { ...run.scatter, data: { name: "genomes", values: run.population } })).view;
   };
 
   const show = (run) => {
@@ -48,7 +59,7 @@
     if (run.percent === null) own.bar.removeAttribute("value");
     else own.bar.value = run.percent;
     own.bar.hidden = run.state !== "working";
-    own.waits = own.waits.then(() => grow(own, run));
+    own.waits = own.waits.then(() => grow(own, run)).then(() => move(own, run));
   };
 
   const events = new EventSource("events");

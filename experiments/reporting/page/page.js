@@ -101,16 +101,44 @@
       fold(inner);
     }
   };
+  const MANY = 1500; // cells of a map from which on one image is faster than an element a cell
   window.embed = (place, spec) => {
     const own = structuredClone(spec);
     if (narrow.matches) fold(own);
-    return vegaEmbed(place, own, { actions: false, renderer: "svg", config, tooltip: { theme: "dark" } });
+    const renderer = (own.usermeta?.cells ?? 0) > MANY ? "canvas" : "svg";
+    return vegaEmbed(place, own, { actions: false, renderer, config, tooltip: { theme: "dark" } });
+  };
+  // A picture of several frames has a button that shows one after another.
+  const arm_frames = (place, spec, view) => {
+    const last = (spec.usermeta?.frames ?? 0) - 1;
+    if (last < 1) return;
+    const play = Object.assign(made("button", "Play"), { type: "button", className: "play" });
+    let timer = null;
+    const stop = () => {
+      clearInterval(timer);
+      timer = null;
+      play.textContent = "Play";
+    };
+    play.addEventListener("click", () => {
+      if (timer) return stop();
+      let now = view.signal("frame") >= last ? -1 : view.signal("frame");
+      play.textContent = "Stop";
+      timer = setInterval(() => {
+        view.signal("frame", ++now).run();
+        if (now >= last) stop();
+      }, 150);
+    });
+    place.append(play);
   };
   const draw = (place) => {
     if (place.dataset.drawn) return;
     place.dataset.drawn = "yes";
-    embed(place, data.charts[Number(place.dataset.chart)]).then(
-      () => (place.style.minHeight = ""),
+    const spec = data.charts[Number(place.dataset.chart)];
+    embed(place, spec).then(
+      ({ view }) => {
+        place.style.minHeight = "";
+        arm_frames(place, spec, view);
+      },
       () => (place.textContent = "This picture cannot be drawn."),
     );
   };
