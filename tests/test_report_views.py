@@ -123,6 +123,20 @@ def test_the_newest_numbers_of_a_picture_count_and_what_is_no_picture_is_named(t
     assert "the numbers of 1.png cannot be drawn" in onepage.page([tmp_path])
 
 
+def test_a_page_with_too_many_large_maps_leaves_some_out_and_says_so(tmp_path):
+    write(tmp_path, BASELINES)
+    cells = {"rows": 100, "columns": 900, "values": [0.333333] * 90_000, "low": 0, "high": 1, "words": {}}
+    axis = {"title": "bit", "scale": "linear", "ticks": None}
+    panel = {"title": "map", "lines": [], "bars": [], "rules": [], "x": axis, "y": axis}
+    panel["map"] = cells | {"up": False, "unit": ""}
+    with (tmp_path / views.FILE).open("w") as file:
+        for i in range(12):
+            file.write(json.dumps({"picture": f"{i}.png", "title": "", "panels": [panel]}) + "\n")
+    page = onepage.page([tmp_path])
+    assert len(page.encode()) <= onepage.MOST
+    assert "8 more pictures are not drawn" in page
+
+
 def searched(folder, steps: int = 3):
     """Write the progress and the genome of a search of three genomes."""
     write(folder, BASELINES)
@@ -198,7 +212,8 @@ def test_each_picture_is_written_as_a_file_of_its_own(tmp_path):
         assert "var(--" not in path.read_text()
     assert report.COMMAND.run(["--pictures=x"]) == 2
     (tmp_path / "file").write_text("")
-    assert report.COMMAND.run([str(tmp_path), f"--pictures={tmp_path / 'file' / 'x'}"]) == 2
+    arguments[2] = f"--pictures={tmp_path / 'file' / 'x'}"
+    assert report.COMMAND.run(arguments) == 2
 
 
 def test_the_colours_of_a_picture_are_those_of_the_light_page():

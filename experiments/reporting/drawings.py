@@ -13,7 +13,9 @@ from wnn_jax import files, optional
 _WIDTH = 460  # pixels
 _INK = "#1b1f24"
 _AXIS = {"labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": 500, "gridOpacity": 0.5}
-_CONFIG = {"background": "white", "font": "DejaVu Sans, sans-serif", "view": {"stroke": None}, "axis": _AXIS}
+_CONFIG = {"background": "white", "font": "DejaVu Sans, sans-serif", "view": {"stroke": None}}
+# A text for each mark would make the files three times as large; a page gives its own text for a picture.
+_CONFIG |= {"axis": _AXIS, "padding": 8, "aria": False}
 
 
 def write(paths: Sequence[str | pathlib.Path], folder: pathlib.Path) -> list[pathlib.Path]:

@@ -15,7 +15,7 @@ from wnn_jax import optional
 
 FOLDER = pathlib.Path(__file__).parent / "page"
 MOST = 5_000_000  # bytes of a page
-_KEPT = (1000, 250, 60, 15, 4)  # rows of a run that are kept: fewer, where the page would be too large
+_KEPT = (1000, 250, 60, 15, 4)  # rows of a run and pictures that are kept: fewer, if the page is too large
 _COLUMNS = 9  # columns of numbers in a table of results
 _SHOWN = 300  # systems in a table of results
 _CELL = 160  # characters of a cell of all rows
@@ -38,7 +38,7 @@ def page(paths: Sequence[str | pathlib.Path], title: str = "Runs") -> str:
     size, count = 0, 0
     for most in _KEPT:
         runs, problems = reading.read(paths, most)
-        made = render(runs, problems, title)
+        made = render(runs, problems, title, most=most)
         size, count = len(made.encode()), len(runs)
         if size <= MOST:
             return made
@@ -63,8 +63,13 @@ class Layout(NamedTuple):
     problems: list[str]
 
 
-def layout(runs: Sequence[Run]) -> Layout:
-    """Sort the rows of runs into tables, and draw their pictures."""
+def layout(runs: Sequence[Run], most: int = _KEPT[0]) -> Layout:
+    """Sort the rows of runs into tables, and draw their pictures.
+
+    Args:
+      runs: the runs.
+      most: the number of pictures besides those of tables.
+    """
     tables, unranked = comparing.tables(runs)
     drawn: list[charts.Chart] = []
     shown = [_table(table, tables, drawn) for table in tables]
@@ -74,10 +79,14 @@ def layout(runs: Sequence[Run]) -> Layout:
         drawn += pictures.draw(run.name, run.views, lost)
     # The lists in the rows of a run that made pictures are in its pictures.
     drawn += charts.growth(runs) + charts.curves([run for run in runs if not run.views.pictures])
-    return Layout(shown, unranked, drawn, first, lost)
+    if left := charts.left(len(drawn) - first - most, "pictures"):
+        lost.append(left.rstrip("."))
+    return Layout(shown, unranked, drawn[: first + most], first, lost)
 
 
-def render(runs: Sequence[Run], problems: Sequence[str], title: str, live: bool = False) -> str:
+def render(
+    runs: Sequence[Run], problems: Sequence[str], title: str, live: bool = False, most: int = _KEPT[0]
+) -> str:
     """The page of runs that were read.
 
     Args:
@@ -85,6 +94,7 @@ def render(runs: Sequence[Run], problems: Sequence[str], title: str, live: bool 
       problems: a line for everything that could not be read.
       title: the title of the page.
       live: whether the page asks the server that it came from for new steps.
+      most: the number of pictures besides those of tables.
     """
     jinja = optional.need("jinja2", "report")
     safe = optional.need("markupsafe", "report").Markup
@@ -94,7 +104,7 @@ def render(runs: Sequence[Run], problems: Sequence[str], title: str, live: bool 
         autoescape=True,
         trim_blocks=True,
     )
-    parts = layout(runs)
+    parts = layout(runs, most)
     large = [run for run in runs if run.more]
     more = [f"{run.name}: {run.more:,} rows after the first {len(run.rows):,} are not shown" for run in large]
     made = environment.get_template("page.html.j2").render(
@@ -143,7 +153,7 @@ def _overview(run: Run) -> dict[str, Any]:
     if not measures.is_number(took):
         parts = [row["seconds"] for row in run.rows if measures.is_number(row.get("seconds"))]
         took = sum(parts) if parts else None
-    own = {str(row["seed"]) for row in run.rows if "seed" in row}
+    own = {str(row["seed"]) for row in run.records() if "seed" in row}
     given = head.get("seeds", head.get("seed"))
     seeds = sorted(own) or (given if isinstance(given, list) else [given])
     words = [str(head[key]) for key in ("device", "backend") if key in head]

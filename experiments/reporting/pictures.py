@@ -167,16 +167,20 @@ def _map(title: str, panel: Mapping[str, Any]) -> Chart:
         {"filter": "datum.data!==false"},
     ]
     axes = {name: None if "album" in panel else _ticked(panel[name], name) for name in "xy"}
+    # Without domains the gaps between images, which have no data, would be left out.
+    places = {
+        "x": {"domain": list(range(columns))},
+        "y": {"domain": list(range(rows))[:: -1 if cells["up"] else 1]},
+    }
     scale = {"domain": [cells["low"], cells["high"]], "scheme": "viridis"}
     legend = {"title": cells["unit"] or None, "gradientLength": 120} if "album" not in panel else None
     seen = [{"field": "column", "title": _axis(panel, "x")}, {"field": "row", "title": _axis(panel, "y")}]
     encoding = {
-        "x": {"field": "column", "type": "ordinal", "axis": axes["x"], "scale": {"padding": 0}},
-        "y": {"field": "row", "type": "ordinal", "axis": axes["y"], "scale": {"padding": 0}},
+        "x": {"field": "column", "type": "ordinal", "axis": axes["x"], "scale": places["x"]},
+        "y": {"field": "row", "type": "ordinal", "axis": axes["y"], "scale": places["y"]},
         "color": {"field": "data", "type": "quantitative", "scale": scale, "legend": legend},
         "tooltip": [*seen, {"field": "data", "title": cells["unit"] or "value", "format": ",.4~g"}],
     }
-    encoding["y"] |= {"sort": "descending"} if cells["up"] else {}
     layer: list[dict[str, Any]] = [{"mark": {"type": "rect"}, "encoding": encoding}]
     if cells["words"]:
         layer.append(_words(cells, encoding))
