@@ -32,7 +32,7 @@ class Choice:
       bits: the numbers of address bits T of a neuron.
       table: the tables to print. classify is the rows that classifiers learn and classify in a second; export
         is what exported classifiers cost; chain what a second thread of the chain model is worth, and what
-        it takes to forget a document.
+        it takes to forget a document; watching the time that commands spend on showing their steps.
       case: a single case, as TABLE:WAY:OPERATION:T; it is timed in this process and printed as JSON.
 
     Raises:
@@ -40,7 +40,7 @@ class Choice:
     """
 
     bits: tuple[int, ...] = (12, 16, 20)
-    table: tuple[Literal["orders", "cells", "search", "classify", "export", "chain"], ...] = (
+    table: tuple[Literal["orders", "cells", "search", "classify", "export", "chain", "watching"], ...] = (
         "orders",
         "cells",
         "search",

@@ -13,14 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.benchmarking import chain, classify, export
+from experiments.benchmarking import chain, classify, export, watching
 from wnn_jax import checks, ram, search
 from wnn_jax.lm import bitwise, objective
 from wnn_jax.ram import backend, connectivity
 from wnn_jax.search import evaluate
 
 # Tables that are not of RAM neurons: each module lists its cases, runs one and shows all.
-OTHERS = {"classify": classify, "export": export, "chain": chain}
+OTHERS = {"classify": classify, "export": export, "chain": chain, "watching": watching}
 OPERATIONS = ("fused write", "write", "lookup")
 CELLS: tuple[ram.CellKind, ...] = ("ternary", "count", "quad_weighted")
 TABLE_BYTES = 1 << 32
