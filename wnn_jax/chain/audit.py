@@ -17,9 +17,9 @@ import numpy as np
 
 from wnn_jax.chain import backend, ledger, static_cells, static_inputs
 from wnn_jax.chain.contexts import Network, spread
-from wnn_jax.chain.fields import mix
 from wnn_jax.chain.ledger import Ledger
 from wnn_jax.chain.static_cells import Followers, Rows
+from wnn_jax.hashing import mix
 
 SPILLED = 6  # the words of a cell of the spill
 _BLOCK = 8  # rows whose followers are in memory at the same time

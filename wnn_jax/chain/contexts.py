@@ -16,7 +16,7 @@ import numpy as np
 
 from wnn_jax.chain import tokentree
 from wnn_jax.chain.constants import FIELDS, MOST_NEURONS, VIEWS
-from wnn_jax.chain.fields import mix
+from wnn_jax.hashing import mix
 
 
 class Network(NamedTuple):

@@ -40,6 +40,7 @@ from wnn_jax.chain.constants import (
     Lexicon,
     Register,
 )
+from wnn_jax.hashing import mix
 
 M = TypeVar("M", bound=Any)
 
@@ -101,21 +102,6 @@ def put(memory: M, state: TextState) -> M:
     Source: docs/semantics/chain.md
     """
     return memory._replace(**state._asdict())
-
-
-def mix(h: jax.Array, x: jax.Array) -> jax.Array:
-    """Hashes two ``uint32`` into one: a multiplication and the finalizer of murmur3.
-
-    Args:
-      h: ``uint32 [...]``, the hash so far.
-      x: ``uint32 [...]``, the value to add to it.
-
-    Source: MurmurHash3 (A. Appleby, public domain); docs/semantics/chain.md
-    """
-    h = h ^ x * jnp.uint32(0x9E3779B1)
-    h = (h ^ h >> 15) * jnp.uint32(0x85EBCA6B)
-    h = (h ^ h >> 13) * jnp.uint32(0xC2B2AE35)
-    return h ^ h >> 16
 
 
 def fields(lexicon: jax.Array, registers: jax.Array) -> jax.Array:

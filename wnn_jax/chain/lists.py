@@ -13,9 +13,9 @@ import jax.numpy as jnp
 
 from wnn_jax.chain.constants import LIST_KEY, LIST_MOST, LIST_SMOOTH, LISTED
 from wnn_jax.chain.contexts import Network
-from wnn_jax.chain.fields import mix
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.chain.tokentree import TokenTree
+from wnn_jax.hashing import mix
 
 
 class Listed(NamedTuple):

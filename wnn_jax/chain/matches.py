@@ -26,9 +26,9 @@ from wnn_jax.chain.constants import (
     MATCHED,
     MATCHES,
 )
-from wnn_jax.chain.fields import mix
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.chain.tokentree import TokenTree
+from wnn_jax.hashing import mix
 
 
 class Matches(NamedTuple):

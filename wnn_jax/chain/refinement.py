@@ -20,10 +20,10 @@ from wnn_jax.chain.constants import (
     REFINED_LOG,
     REFINEMENTS,
 )
-from wnn_jax.chain.fields import mix
 from wnn_jax.chain.online import OnlineMemory
 from wnn_jax.chain.tokentree import TokenTree
 from wnn_jax.chain.weights import Facts, between
+from wnn_jax.hashing import mix
 
 
 class Refined(NamedTuple):

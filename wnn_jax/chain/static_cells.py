@@ -19,7 +19,7 @@ import numpy as np
 from wnn_jax.chain import ledger
 from wnn_jax.chain.constants import BUCKET, DISCOUNT_UNIT
 from wnn_jax.chain.contexts import Network, spread
-from wnn_jax.chain.fields import mix
+from wnn_jax.hashing import mix
 
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]  # contexts, tokens and counts, see `followers`
 

@@ -185,3 +185,17 @@ PUBLISHED = EamConfig(
 )
 
 PRESETS = {"small": SMALL, "full": PUBLISHED}
+
+# Teachers of growing strength for one memory and one student: their states have one width.
+TEACHERS = {
+    "plain": SMALL,
+    "positions": dataclasses.replace(
+        SMALL, positions=True, teaching=LearningConfig(rate=3e-3, batch=16, epochs=8, decay=0.1)
+    ),
+    "deep": dataclasses.replace(
+        SMALL,
+        positions=True,
+        teacher=TrunkConfig(layers=6, expand=4),
+        teaching=LearningConfig(rate=2e-3, batch=16, epochs=12, decay=0.2),
+    ),
+}

@@ -38,9 +38,11 @@ class StudentConfig:
       hidden: number of units in the decoder's hidden layer.
       memory: how the memory is read.
       repaired: whether the decoder adds to the teacher's head and sees the encoder's state.
+      reads: whether the student reads the memory. One that does not decodes the encoder's state in place of
+        the values read, so its values must be as wide as its encoder.
 
     Raises:
-      ValueError: a value is out of range.
+      ValueError: a value is out of range, or a student without memory has values of another width.
 
     Source: docs/semantics/eam.md
     """
@@ -51,10 +53,16 @@ class StudentConfig:
     hidden: int
     memory: MemoryConfig = MemoryConfig()
     repaired: bool = True
+    reads: bool = True
 
     def __post_init__(self):
         size = checks.Limits(least=1, most=1 << 16)
         checks.fields(self, keys=size, values=size, hidden=size)
+        if not self.reads and self.values != self.encoder.width:
+            raise ValueError(
+                f"a student without memory decodes its encoder's states, of width {self.encoder.width}, in "
+                f"place of values of width {self.values}: give both the same width"
+            )
 
 
 class Student(NamedTuple):
@@ -171,6 +179,8 @@ def apply(
     Source: docs/semantics/eam.md
     """
     states, keys = encode(config, student.params["encoder"], ids)
+    if not config.reads:
+        return decode(config, student.params["decoder"], states, states), keys
     read = memory.read(config.memory, student.store, means, keys.reshape(-1, config.keys))
     read = read.reshape(*ids.shape, config.values)
     return decode(config, student.params["decoder"], read, states), keys
@@ -208,15 +218,17 @@ def decoder_loss(config: StudentConfig, params: Params, _, batch: Any) -> jax.Ar
 def joint_loss(
     config: StudentConfig,
     trunk: TransformerConfig,
+    share: float,
     params: Params,
     fixed: tuple[Params, memory.Store, jax.Array],
     windows: jax.Array,
 ) -> jax.Array:
-    """Returns half the nats of the next token plus half the cross-entropy to the teacher's distribution.
+    """Returns the mean of the nats of the next token and the cross-entropy to the teacher's distribution.
 
     Args:
       config: the sizes of the student.
       trunk: the sizes of the teacher.
+      share: the weight of the teacher's distribution, from 0 to 1; at 0 the teacher is not run.
       params: the parameters of the student.
       fixed: the teacher's parameters, the memory, and its `memory.contents`; they get no gradient.
       windows: ``int32 [N, T + 1]``.
@@ -225,10 +237,22 @@ def joint_loss(
     """
     teacher, store, means = fixed
     logits, _ = apply(config, Student(params, store), means, windows[:, :-1])
-    wanted = jax.nn.log_softmax(transformer.apply(trunk, teacher, windows[:, :-1]))
+    return taught_loss(trunk, teacher, share, logits, windows)
+
+
+def taught_loss(
+    trunk: TransformerConfig, teacher: Params, share: float, logits: jax.Array, windows: jax.Array
+) -> jax.Array:
+    """Returns the `joint_loss` of logits ``[N, T, V]`` for windows ``int32 [N, T + 1]``.
+
+    Source: docs/semantics/eam.md
+    """
     text = optax.softmax_cross_entropy_with_integer_labels(logits, windows[:, 1:]).mean()
+    if not share:
+        return text
+    wanted = jax.nn.log_softmax(transformer.apply(trunk, teacher, windows[:, :-1]))
     copied = optax.softmax_cross_entropy(logits, jnp.exp(jax.lax.stop_gradient(wanted))).mean()
-    return 0.5 * text + 0.5 * copied
+    return (1 - share) * text + share * copied
 
 
 class Predictions(NamedTuple):

@@ -44,6 +44,7 @@ class StageStep(NamedTuple):
 
 
 OnStep = Callable[[StageStep], None]
+SHARE = 0.5  # the weight of the teacher's distribution in what a student learns
 
 
 class Patterns(NamedTuple):
@@ -129,7 +130,7 @@ def teach(
     def loss(params, _, rows):
         return transformer.loss(trunk, params, rows)
 
-    stage = _Stage("teacher", key, config.teaching, len(windows), saved, on_step)
+    stage = Stage("teacher", key, config.teaching, len(windows), saved, on_step)
     return stage.train(params, loss, windows)
 
 
@@ -303,7 +304,7 @@ def copy_keys(
         keys = (patterns() if callable(patterns) else patterns).keys
         return ids, keys.reshape(*ids.shape, config.keys).astype(np.float32)
 
-    stage = _Stage("encoder", key, config.encoding, len(windows), saved, on_step)
+    stage = Stage("encoder", key, config.encoding, len(windows), saved, on_step)
     return stage.train(params, functools.partial(distill.key_loss, student), rows)
 
 
@@ -338,7 +339,7 @@ def train_decoder(
             read[some] = _read(student, encoder, store, means, ids[some])
         return read, windows[:, 1:]
 
-    stage = _Stage("decoder", key, config.decoding, len(windows), saved, on_step)
+    stage = Stage("decoder", key, config.decoding, len(windows), saved, on_step)
     return stage.train(params, functools.partial(distill.decoder_loss, student), rows)
 
 
@@ -370,13 +371,13 @@ def join(
     """
     student = config.student(repaired=True)
     params = distill.init(jax.random.fold_in(key, 5), student, teacher["embedding"])
-    loss = functools.partial(distill.joint_loss, student, config.teacher_trunk)
+    loss = functools.partial(distill.joint_loss, student, config.teacher_trunk, SHARE)
     fixed = teacher, begun.store, memory.contents(begun.store)
-    stage = _Stage("student", key, config.joining, len(windows), saved, on_step)
+    stage = Stage("student", key, config.joining, len(windows), saved, on_step)
     return stage.train({**params, "encoder": begun.params}, loss, windows, fixed)
 
 
-class _Stage(NamedTuple):
+class Stage(NamedTuple):
     """The training of one stage."""
 
     name: str

@@ -32,10 +32,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from wnn_jax import checks, ram
-from wnn_jax.chain import fields, lexicon
+from wnn_jax.chain import lexicon
 from wnn_jax.checks import Limits
 from wnn_jax.gates.gate import LogGate, apply
 from wnn_jax.gates.ram_gates import RamGateConfig
+from wnn_jax.hashing import mix
 from wnn_jax.lm import bitwise, ngram
 from wnn_jax.ram import bits, connectivity
 
@@ -145,7 +146,7 @@ def rows(config: EngramConfig, canonical: jax.Array, tokens: jax.Array) -> jax.A
         head = jnp.arange(config.heads, dtype=jnp.uint32)[:, None] * 64 + order
         h = jnp.broadcast_to(head, (config.heads, count))
         for back in range(1, order + 1):
-            h = fields.mix(h, ids[longest - back : longest - back + count] + 1)
+            h = mix(h, ids[longest - back : longest - back + count] + 1)
         hashed.append((h >> (32 - config.row_bits)).astype(jnp.int32))
     return jnp.stack(hashed)
 
