@@ -81,6 +81,17 @@ def test_no_row_is_the_best_if_a_baseline_tells_of_two_texts(tmp_path):
     assert "unigram (add 0.1) has values from 7.0000 to 7.5000" in table.warnings[0]
 
 
+def test_no_row_is_the_best_if_the_scored_tokens_differ_under_one_name(tmp_path):
+    one = write(tmp_path / "one", {"a": 5.0}, scored_sha256="aa")
+    two = write(tmp_path / "two", {"b": 4.0}, scored_sha256="bb")
+    old = write(tmp_path / "old", {"c": 6.0})
+    (table,) = tables(one, two, old)
+    assert table.best is None
+    assert "two (bb) and one (aa) scored other tokens" in table.warnings[0]
+    (alike,) = tables(one, old)
+    assert alike.best == 0
+
+
 def test_names_and_values_are_escaped(tmp_path):
     evil = "<script>alert(1)</script>"
     folder = write(tmp_path / "<script>", {evil: 5.0, 'x" onmouseover="y': 6.0, "</script><b>": 7.0})

@@ -249,7 +249,7 @@ def _split(shared: Context, key: str, systems: Mapping[tuple, System]) -> list[T
         chosen.sort(key=lambda one: (not one.baseline, sign * (one.mean(key) or 0.0)))
         seeds = "1 seed" if count == 1 else f"{count} seeds"
         table = Table(0, (*shared, ("number of seeds", seeds)), measure, chosen)
-        table.warnings = [_apart(one, measure) for one in unseeded if _apart(one, measure)]
+        table.warnings = [_apart(one, measure) for one in unseeded if _apart(one, measure)] + _texts(chosen)
         honest = [i for i, one in enumerate(chosen) if one.honest and not one.baseline]
         table.best = honest[0] if honest and not table.warnings else None
         made.append(table)
@@ -266,6 +266,19 @@ def _apart(system: System, measure: Measure) -> str:
         f"{system.name} has values from {measure.write(low)} to {measure.write(high)} in "
         f"{', '.join(system.runs)}: these runs do not have the same text, so no row is marked as the best"
     )
+
+
+def _texts(systems: Sequence[System]) -> list[str]:
+    """A warning where rows hold digests of different scored tokens; rows of earlier versions hold none."""
+    found: dict[str, list[str]] = {}
+    for system in systems:
+        for record in system.records:
+            if isinstance(record.get("scored_sha256"), str):
+                found.setdefault(record["scored_sha256"], []).extend(system.runs)
+    if len(found) < 2:
+        return []
+    sides = " and ".join(f"{', '.join(dict.fromkeys(runs))} ({digest[:8]})" for digest, runs in found.items())
+    return [f"{sides} scored other tokens under the same name of a text: no row is marked as the best"]
 
 
 def _why(table: Table, others: Sequence[Table]) -> str:

@@ -30,7 +30,7 @@ DATA = "$WNN_JAX_DATA"  # stands in rows and commands for the folder of the data
 _UNSEEDED = ("wisardpkg", "zstd --ultra -22", "zpaq -m5")
 # Keys of a record that all rows of a run share; `Results` writes them into each.
 HEAD = ("experiment", "train_tokens", "eval_tokens", "data", "config", "seed", "seeds", "versions", "device")
-HEAD += ("backend", "time")
+HEAD += ("backend", "time", "scored_sha256")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,12 +8,16 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from experiments.shared import machine, running
 from wnn_jax import files
 from wnn_jax.data import text
 from wnn_jax.data.shards import ShardedCorpus
+from wnn_jax.saving import progress
 
 COLUMNS = ("ce", "ppl", "accuracy", "bits_per_byte", "word_ppl", "seconds")
+_DIGITS = 16  # of a digest that rows hold
 _FORMATS = {
     "ce": "{:.4f}",
     "ppl": "{:,.1f}",
@@ -129,4 +133,6 @@ def begin(
         f"{corpus.vocabulary:,} ids; {machine.device()}, {machine.backend_name()}; seed {seed}"
     )
     sizes = {"train_tokens": len(corpus.train), "eval_tokens": len(corpus.test)}
-    return Results(workdir, {"experiment": experiment, **sizes, "config": config, "seed": seed})
+    scored = progress.digest(np.asarray(corpus.test, np.int32))[:_DIGITS]
+    about = {"experiment": experiment, **sizes, "scored_sha256": scored}
+    return Results(workdir, {**about, "config": config, "seed": seed})
