@@ -9,6 +9,8 @@ from report_runs import BASELINES, until, write
 
 from experiments import report
 from experiments.classifying import pictures as class_pictures
+from experiments.compressing import pictures as compress_pictures
+from experiments.compressing.programs import Packed
 from experiments.reporting import drawings, live, onepage, reading, searches
 from experiments.shared import plots, running, views
 from experiments.shared.plots import plt
@@ -52,6 +54,19 @@ def test_the_lines_of_a_picture_come_back_with_their_bars_and_names(tmp_path):
     (rule,) = [layer for layer in made.spec["layer"] if layer["mark"]["type"] == "rule" and "data" in layer]
     assert rule["encoding"]["x"]["datum"] == 5
     assert made.alt == "nats against tokens: model, seeds, with a hole; 6 points."
+
+
+def test_dots_come_back_with_the_words_beside_them_and_empty_panels_do_not(tmp_path):
+    write(tmp_path, BASELINES)
+    packed = {"chain": Packed(10, 2.0, 1.0), "gzip": Packed(20, 0.5, 0.1)}
+    compress_pictures.size_and_speed(
+        tmp_path / "c.png", {"text": packed, "logs": packed}, {"text": 80, "logs": 40}
+    )
+    assert sorted((dot["line"], dot["x"], dot["y"]) for dot in values(chart(tmp_path, "Text"))) == [
+        ("chain", 40, 1),
+        ("gzip", 160, 2),
+    ]
+    assert len([one for one in charts(tmp_path) if "bits a byte" in one.title]) == 2
 
 
 def test_bars_come_back_in_their_groups_and_baselines_stay_grey(tmp_path):

@@ -71,7 +71,7 @@ def _curves(title: str, panel: Mapping[str, Any]) -> Chart:
     hues, titles = itertools.cycle(COLOURS), (_axis(panel, "x"), _axis(panel, "y"))
     colours = {name: _GREY if one["grey"] else next(hues) for name, one in zip(names, shown, strict=True)}
     spec = charts.line_spec(data, *titles, panel["x"]["scale"] == "log", colours)
-    if shown and max(len(one["x"]) for one in shown) < _FEW:
+    if shown and max(len(one["x"]) for one in shown) < _FEW and spec["layer"]:
         spec["layer"][-1]["mark"]["point"] = {"size": 60}
     if any("share" in point for point in data):
         spec["layer"].append(_dots())

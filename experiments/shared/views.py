@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 
 from wnn_jax import files
 
@@ -33,7 +34,7 @@ def keep(figure: Figure, path: pathlib.Path) -> None:
     Raises:
       ValueError: the file cannot be written.
     """
-    shown = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    shown = [axes for axes in figure.axes if axes.get_label() != "<colorbar>" and axes.has_data()]
     if len(shown) > 1 and all(axes.images or not axes.axison for axes in shown):
         panels = [_album(shown)] if not any(axes.axison for axes in shown) else [_panel(x) for x in shown]
     else:
@@ -97,6 +98,7 @@ def _panel(axes: Axes) -> dict[str, Any]:
             panel["rules"].append(_rule(line))
         else:
             panel["lines"].append(_curve(line, ranged.get(id(line)), axes))
+    panel["lines"] += _alone(axes, panel["lines"])
     for one in axes.containers:
         if isinstance(one, container.BarContainer):
             panel["bars"].append(_bars(one))
@@ -145,6 +147,23 @@ def _curve(line: Line2D, errors: Any, axes: Axes) -> dict[str, Any]:
             np.asarray(one.get_offsets()), np.stack([x, y], 1)
         ):
             found["size"] = np.asarray(one.get_sizes(), float)[kept].tolist()
+    return found
+
+
+def _alone(axes: Axes, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Dots that lie on no line, each set with its label or with the words beside its only dot."""
+    words = {tuple(text.xy): text.get_text() for text in axes.texts if isinstance(text, Annotation)}
+    on_lines = [(line["x"], line["y"]) for line in lines if "size" in line]
+    found = []
+    for one in axes.collections:
+        if not isinstance(one, collections.PathCollection):
+            continue
+        x, y = np.asarray(one.get_offsets(), float).T.tolist()
+        if x and (x, y) not in on_lines:
+            name = _name(one) or (words.get((x[0], y[0]), "") if len(x) == 1 else "")
+            colour = one.get_facecolor()[0]
+            about = {"name": _line(name), "grey": _is_grey(colour), "colour": colors.to_hex(colour)}
+            found.append({**about, "x": x, "y": y})
     return found
 
 
