@@ -92,12 +92,11 @@ class Study:
 
     def add(self, row: str, predict: Any, seconds: float, **more: Any) -> float:
         """Score a model, add its row, and return its cross-entropy."""
-        eam.score(predict, self.texts.scored[:16])  # compiled before the clock starts
+        nats, best = eam.score(predict, self.texts.scored)  # compiles, before the clock starts
         begun = time.perf_counter()
-        scores = eam.score(predict, self.texts.scored)
+        eam.score(predict, self.texts.scored)
         speed = self.texts.scored[:, 1:].size / (time.perf_counter() - begun)
         about = {"scored_tokens_per_second": speed, **more}
-        nats, best = scores
         scoring.add(self.results, self.corpus, row, nats, best, self.texts.scored, seconds, **about)
         return float(nats.mean())
 
@@ -111,8 +110,9 @@ def main(options: Any) -> None:
     other = windows_of(chosen, corpus, first.window) if chosen.other else None
     machine.check_memory(eam.memory_bytes(first, texts), "lower --tokens")
     sizes = {"train_tokens": texts.train[:, 1:].size, "eval_tokens": texts.scored[:, 1:].size}
-    seed, about = options.common.seed, {"teachers": dataclasses.asdict(chosen), "tokens": texts.digest()}
-    about["text"] = dataclasses.asdict(options.text)
+    seed, about = options.common.seed, {"study": dataclasses.asdict(chosen), "tokens": texts.digest()}
+    about |= {"text": dataclasses.asdict(options.text), "reader": dataclasses.asdict(reading.ReaderConfig())}
+    about |= {name: dataclasses.asdict(TEACHERS[name]) for name in chosen.teachers}
     results = tables.Results(workdir, {"experiment": "teachers", "config": about, "seed": seed, **sizes})
     print(
         f"{corpus.description}: {sizes['train_tokens']:,} training tokens, {sizes['eval_tokens']:,} scored, "
@@ -159,15 +159,16 @@ def teach(study: Study, name: str, unigram: float) -> eam.Eam:
     size = sum(x.size for x in jax.tree.leaves(model.teacher))
     predict = eam.predictor(model, "teacher")
     best = study.add(f"{name}: teacher", predict, took["teacher"], parameters=size)
+    kept = {}
     for part, row, last in (
         ("published", "student, as published", "decoder"),
         ("repaired", "student", "student"),
     ):
         predict = eam.predictor(model, part)
-        nats = float(eam.score(predict, study.texts.scored).nats.mean())
-        kept = eam.transfer(nats, best, unigram)._asdict()
         spent = sum(took[stage] for stage in ("memory", "encoder", last))
-        study.add(f"{name}: {row}", predict, spent, transfer=kept)
+        ce = study.add(f"{name}: {row}", predict, spent)
+        kept[row] = eam.transfer(ce, best, unigram)._asdict()
+    study.results.add(f"{name}: transfer", transfer=kept)
     for lesson in _LESSONS:
         saved = study.saved(name, lesson.name)
         found = lessons.learn(study.key, model, train, lesson, saved=saved, on_step=on_step)

@@ -28,7 +28,7 @@ from wnn_jax.saving import progress
 from wnn_jax.transformer import Params
 
 _BATCH = 64  # windows that are read at once
-CONTEXTS = ((0,), (1,), (0, 1), (1, 2), (0, 2), (0, 1, 2), (0, 1, 2, 3))
+CONTEXTS = ((0,), (0, 1), (0, 1, 2))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReaderConfig:
 
     Attributes:
       contexts: the distances whose tokens a table hashes, 0 for the newest token; a table for each entry. A
-        later table takes over from the earlier ones, so broad contexts come first.
+        later table takes over from the earlier ones, so each should know all that those before it know.
       log_rows: log2 of the number of rows of a table, R.
       doubt: the number of keys after which a row's mean weighs half of what the tables before it say.
 
@@ -48,8 +48,8 @@ class ReaderConfig:
     """
 
     contexts: tuple[tuple[int, ...], ...] = CONTEXTS
-    log_rows: int = 15
-    doubt: float = 1.0
+    log_rows: int = 18
+    doubt: float = 16.0
 
     def __post_init__(self):
         checks.fields(self, log_rows=checks.Limits(least=1, most=24), doubt=checks.Limits(above=0, most=1e9))
@@ -163,7 +163,7 @@ def find(config: ReaderConfig, reader: Reader, ids: jax.Array, own: jax.Array | 
     """
     key = jnp.zeros((*ids.shape, reader.sums.shape[2]), jnp.float32)
     for table, row in enumerate(addresses(config, ids)):
-        total, count = reader.sums[table][row], reader.counts[table][row]
+        total, count = reader.sums[table, row], reader.counts[table, row]
         if own is not None:
             total, count = total - own, count - 1
         share = (count / (count + config.doubt))[..., None]
