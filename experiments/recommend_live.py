@@ -57,7 +57,8 @@ def main(options) -> None:
             print("there is no film left to ask about")
             return
         place = films.ids.tolist().index(film)
-        answered = ask(session, film, f"{films.titles[place]} ({', '.join(films.genres[place])})")
+        genres = f" ({', '.join(films.genres[place])})" if films.genres[place] else ""
+        answered = ask(session, film, films.titles[place] + genres)
         if answered is None:
             return
         if kept:
@@ -79,10 +80,17 @@ def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[i
     seconds = time.perf_counter() - started
     rated = len(recommender.ratings(person).place)
     print(f"\n{rated} rated; all films estimated in {1e3 * seconds:.0f} ms")
-    for place, (film, title, stars) in enumerate(films):
-        moved = "new" if film not in before else f"{before[film] - place:+d}" if before[film] != place else ""
-        print(f"{place + 1:3} {stars:.2f} {moved if before else '':>4}  {title}")
+    for place, film in enumerate(films):
+        old = before.get(film.film)
+        moved = "new" if old is None else f"{old - place:+d}" if old != place else ""
+        print(f"{place + 1:3} {film.stars:.2f} {moved if before else '':>4}  {film.title}{why(film)}")
     return {film.film: place for place, film in enumerate(films)}
+
+
+def why(film: recommender.Recommendation) -> str:
+    """Say why a film stands in the list: the films that gave it votes, and how many people rated it."""
+    source = f"because of {', '.join(film.because)}; " if film.because else ""
+    return f"  ({source}{film.people} people)"
 
 
 def ask(session: dialogue.Session, film: int, title: str) -> dialogue.Session | None:

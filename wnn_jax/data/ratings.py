@@ -1,7 +1,7 @@
 """Ratings, play counts and uses from files in many forms, as the arrays of `movielens.Dataset`.
 
-A folder of MovieLens or of HetRec's Last.fm is known by its files. Of any other file the columns are named. The
-items of a data set that is not about films are its ``films``, and their names are its titles.
+A folder of MovieLens or of HetRec's Last.fm is known by its files. Of any other file the columns are named.
+The items of a data set that is not about films are its ``films``, and their names are its titles.
 
 Source: docs/semantics/recommender.md.
 """
@@ -39,7 +39,7 @@ class FileConfig:
 
     Attributes:
       columns: what the columns hold, such as user:User-ID,item:ISBN,rating:Book-Rating. Each is user, item,
-        rating, count or time, and then the name of the column, or in a file without a header its number from 1.
+        rating, count or time, and then the name of the column, or its number from 1 if there is no header.
         user and item are needed. count is a number of uses, such as plays. Without rating and count each row
         is one use. time is in seconds since 1970, or a date such as 2005-04-02 23:00:40.
       separator: the text between two fields, or tab, semicolon, comma or bar; by default whichever of these
@@ -238,8 +238,8 @@ def _described(path: pathlib.Path, config: FileConfig, bad: str) -> movielens.Da
     if not numbered and missing:
         raise ValueError(
             f"{path} has no column {', '.join(missing)}: line 1, split at {separator!r}, has "
-            f"{', '.join(map(repr, head[:8]))}; name those, give another separator, or numbers from 1 if no line "
-            "names the columns"
+            f"{', '.join(map(repr, head[:8]))}; name those, give another separator, or numbers from 1 if no "
+            "line names the columns"
         )
     kinds = {"user": _ID, "item": _ID, "rating": _rating(config.scale), "count": _COUNT, "time": _TIME}
     order = [x for x in _ROLES if x in role]
@@ -257,7 +257,7 @@ def _described(path: pathlib.Path, config: FileConfig, bad: str) -> movielens.Da
 
 
 def _lastfm(folder: pathlib.Path, file: str, config: FileConfig, bad: str) -> movielens.Dataset:
-    """Read HetRec's Last.fm; its file of plays begins with a header, or with lines of one number, or neither."""
+    """Read HetRec's Last.fm; its file of plays may begin with a header, or with lines of one number."""
     columns = (("userID", rows.INTEGER), ("artistID", rows.INTEGER), ("weight", _COUNT))
     lines = [line.strip() for line in rows.text_of(folder / file, "utf-8-sig").splitlines()]
     counts = []
@@ -318,8 +318,8 @@ def _dataset(
     values = np.array([x[2] for x in best.values()])
     if not counted and len(np.unique(values)) > _MOST_LEVELS:
         raise ValueError(
-            f"{path} has {len(np.unique(values)):,} different ratings, and {_MOST_LEVELS:,} are allowed: name a "
-            "column of counts as count, or swap columns that were mistaken for each other"
+            f"{path} has {len(np.unique(values)):,} different ratings, and {_MOST_LEVELS:,} are allowed: "
+            "name a column of counts as count, or swap columns that were mistaken for each other"
         )
     edges = levels(values) if config.uses is None else (config.uses,) * BITS
     user, item = (np.array([i[p[k]] for p in best], np.int32) for k, i in ((0, users[1]), (1, items[1])))
@@ -341,13 +341,12 @@ def _dataset(
 
 
 def _ids(given: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
-    """Return ids, ascending, and the place of each: the integers themselves, or numbers from 1 by alphabet."""
+    """Return ids, ascending, and the place of each: integers stay, others are numbered by the alphabet."""
     distinct = set(given)
-    try:
+    by_number: dict[int, str] = {}
+    with contextlib.suppress(ValueError):
         by_number = {int(x): x for x in distinct}
-        whole = len(by_number) == len(distinct) and all(-(1 << 31) <= x < 1 << 31 for x in by_number)
-    except ValueError:
-        whole = False
+    whole = len(by_number) == len(distinct) and all(-(1 << 31) <= x < 1 << 31 for x in by_number)
     ordered = [by_number[x] for x in sorted(by_number)] if whole else sorted(distinct)
     ids = np.array(ordered if whole else range(1, len(ordered) + 1), np.int32)
     return ids, {x: place for place, x in enumerate(ordered)}
@@ -364,8 +363,8 @@ def _usable(path: pathlib.Path, read: int, problems: list[Problem]) -> None:
         return
     first = f"line {problems[0].line}: {problems[0].reason}" if problems else "it has no row"
     raise ValueError(
-        f"{bad:,} of {read + bad:,} rows of {path} cannot be used, the first is {first}: look at the separator, "
-        "the columns and the scale"
+        f"{bad:,} of {read + bad:,} rows of {path} cannot be used, the first is {first}: look at the "
+        "separator, the columns and the scale"
     )
 
 
