@@ -25,7 +25,7 @@ def run(study: common.Study) -> None:
         table = {}
         for name in dict.fromkeys(row["name"] for row in rows):
             mine = [[x[measure] for x in rows if x["name"] == name and x["shown"] == size] for size in sizes]
-            table[name] = [common.mean_range(values, 4) for values in mine]
+            table[name] = [common.mean_range(values, 4) if values else "-" for values in mine]
         tables.print_grid(f"{words}; items shown:", table, [str(size or "all") for size in sizes])
     whole = {(x["name"], x["seed"]): x["ndcg"] for x in rows if not x["shown"]}
     gains = [whole["agents", seed] - whole["popularity", seed] for seed in study.seeds]

@@ -6,6 +6,7 @@ Source: docs/semantics/recommender.md.
 import dataclasses
 import functools
 import itertools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -38,7 +39,8 @@ class ListsConfig:
       factors: numbers of factors to choose from.
       weights: weights of a use in the factorisation to choose from.
       decays: decays of the factorisation to choose from.
-      rated: whether lists by expected stars take part; they take the most time.
+      rated: the number of people, drawn from all folds, of whom lists by expected stars are scored, with all
+        items shown; these lists take the most time.
       doubts: the numbers of people to choose from at which half of an item's difference from the mean of
         expected stars is believed.
       bounds: numbers of standard errors to choose from, by which a lower bound lies below the expected stars.
@@ -59,7 +61,7 @@ class ListsConfig:
     factors: tuple[int, ...] = (64,)
     weights: tuple[float, ...] = (2.0, 5.0, 20.0)
     decays: tuple[float, ...] = (5.0, 20.0)
-    rated: bool = True
+    rated: int = 250
     doubts: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0)
     bounds: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     bonuses: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5)
@@ -70,7 +72,7 @@ class ListsConfig:
         least = {"exponents": 0, "shrinks": 0, "factors": 1, "weights": 0, "sizes": 0}
         lists |= {name: Limits(least=x) for name, x in least.items()}
         lists["half_lives"] = Limits(least=1e-3, endless=True)
-        checks.fields(self, **lists)
+        checks.fields(self, rated=Limits(least=0), **lists)
         for name in lists:
             if not getattr(self, name):
                 raise ValueError(f"{name} is empty: give at least one number")
@@ -117,6 +119,9 @@ class World(NamedTuple):
 Rankers = dict[str, dict[str, Ranker]]
 """Rankers by recommender and by setting; a ranker is fitted when it is first asked."""
 
+Make = Callable[[jax.Array, ListsConfig, World], Rankers]
+"""A function that makes rankers for a world."""
+
 
 def compare(key: jax.Array, config: ListsConfig, dataset: movielens.Dataset) -> list[Score]:
     """Score every recommender on everybody, by five folds of people.
@@ -133,46 +138,77 @@ def compare(key: jax.Array, config: ListsConfig, dataset: movielens.Dataset) -> 
 
     Source: docs/semantics/recommender.md.
     """
-    keys = jax.random.split(key, 5)
+    keys = jax.random.split(key, 3)
     timed = dataset.timed and config.hold == "last"
     asked = ranking.hold_out(keys[0], dataset.ratings, timed)
     again = ranking.hold_out(keys[1], asked.shown, timed)
     groups = ranking.folds(keys[2], len(dataset.users))
+    plan = _Plan(key, config, dataset, timed, asked, again, groups)
+    found = _scored(plan, rankers, groups, config.sizes)
+    if config.rated and len(np.unique(dataset.ratings.stars)) > 1:
+        few = -(-config.rated // len(groups))
+        drawn = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        some = [np.sort(drawn.permutation(fold)[:few]) for fold in groups]
+        found += _scored(plan, by_stars, some, (0,))
+    return found
 
-    def world(fold: np.ndarray) -> World:
-        others = np.setdiff1d(np.arange(len(dataset.users)), fold)
-        mine = dataset._replace(ratings=ranking.of_people(asked.shown, others), users=dataset.users[others])
-        return World(mine, timed)
 
-    tuning = []
-    for fold in groups[:_TUNING]:
-        tuned = ranking.Asked(*(ranking.of_people(x, fold) for x in again))
-        tuning.append((rankers(keys[3], config, world(fold)), tuned, len(fold)))
-    chosen = {
-        name: ranking.choose([(made[name], tuned, people) for made, tuned, people in tuning])
-        for name in tuning[0][0]
-    }
-    del tuning
+class _Plan(NamedTuple):
+    """What is held out of whom; ``again`` is held out of what ``asked`` shows."""
+
+    key: jax.Array
+    config: ListsConfig
+    dataset: movielens.Dataset
+    timed: bool
+    asked: ranking.Asked
+    again: ranking.Asked
+    groups: list[np.ndarray]
+
+    def world(self, fold: np.ndarray) -> World:
+        """Return what is shown of all people who are not in a fold."""
+        others = np.setdiff1d(np.arange(len(self.dataset.users)), fold)
+        shown = ranking.of_people(self.asked.shown, others)
+        return World(self.dataset._replace(ratings=shown, users=self.dataset.users[others]), self.timed)
+
+
+def _scored(plan: _Plan, make: Make, tried: list[np.ndarray], sizes: tuple[int, ...]) -> list[Score]:
+    """Score rankers on the people tried of each fold."""
+    chosen = _chosen(plan, make, tried)
     found: dict[tuple[str, int], list[np.ndarray]] = {}
-    for fold in groups:
-        mine = ranking.Asked(*(ranking.of_people(x, fold) for x in asked))
-        shown = {size: ranking.cut(keys[4], mine.shown, size, timed) for size in config.sizes}
-        for name, settings in rankers(keys[3], config, world(fold)).items():
-            for size in config.sizes:
-                scores = ranking.judge(settings[chosen[name]], mine, len(fold), shown[size])
+    for fold, people in zip(plan.groups, tried, strict=True):
+        mine = ranking.Asked(*(ranking.of_people(x, people) for x in plan.asked))
+        shown = {size: ranking.cut(plan.key, mine.shown, size, plan.timed) for size in sizes}
+        for name, settings in make(plan.key, plan.config, plan.world(fold)).items():
+            for size in sizes:
+                scores = ranking.judge(settings[chosen[name]], mine, len(people), shown[size])
                 found.setdefault((name, size), []).append(scores)
     rows = []
     for (name, size), parts in found.items():
         scores = np.concatenate(parts)
-        people = int(np.isfinite(scores[:, 0]).sum())
-        rows.append(Score(name, size, chosen[name], people, *ranking.mean(scores)))
+        count = int(np.isfinite(scores[:, 0]).sum())
+        rows.append(Score(name, size, chosen[name], count, *ranking.mean(scores)))
     return rows
 
 
-def rankers(key: jax.Array, config: ListsConfig, world: World) -> Rankers:
-    """Return the recommenders that take part, by the names of their rows and their settings.
+def _chosen(plan: _Plan, make: Make, tried: list[np.ndarray]) -> dict[str, str]:
+    """Choose the setting of each recommender by its NDCG on the people tried of two folds."""
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for fold, people in list(zip(plan.groups, tried, strict=True))[:_TUNING]:
+        mine = ranking.Asked(*(ranking.of_people(x, people) for x in plan.again))
+        for name, settings in make(plan.key, plan.config, plan.world(fold)).items():
+            for setting, ranker in settings.items():
+                alone = len(settings) == 1
+                scores = np.ones((1, 3)) if alone else ranking.judge(ranker, mine, len(people))
+                found.setdefault(name, {}).setdefault(setting, []).append(scores)
+    worth = {
+        name: {setting: ranking.mean(np.concatenate(x)).ndcg for setting, x in settings.items()}
+        for name, settings in found.items()
+    }
+    return {name: max(settings, key=settings.__getitem__) for name, settings in worth.items()}
 
-    Lists by expected stars need ratings that differ.
+
+def rankers(key: jax.Array, config: ListsConfig, world: World) -> Rankers:
+    """Return recommenders of uses, by the names of their rows and their settings.
 
     Args:
       key: decides everything that is drawn.
@@ -182,16 +218,13 @@ def rankers(key: jax.Array, config: ListsConfig, world: World) -> Rankers:
     Source: docs/semantics/recommender.md.
     """
     ratings, items = world.dataset.ratings, len(world.dataset.films.ids)
-    found: Rankers = {
+    return {
         "chance": {"": implicit.chance(key, items)},
         "popularity": {"": implicit.popularity(ratings, items)},
         "item-kNN": _knn(config, world),
         "ALS": _als(key, config, world),
+        "agents": _agents(key, config, world),
     }
-    rated = len(np.unique(ratings.stars)) > 1
-    if config.rated and rated:
-        found |= _by_stars(key, config, world)
-    return found | {"agents": _agents(key, config, world, rated)}
 
 
 def _halves(config: ListsConfig, world: World) -> tuple[float, ...]:
@@ -226,7 +259,7 @@ def _als(key: jax.Array, config: ListsConfig, world: World) -> dict[str, Ranker]
     return found
 
 
-def _agents(key: jax.Array, config: ListsConfig, world: World, rated: bool) -> dict[str, Ranker]:
+def _agents(key: jax.Array, config: ListsConfig, world: World) -> dict[str, Ranker]:
     found, form = {}, company.CompanyConfig()
 
     @functools.cache
@@ -237,15 +270,23 @@ def _agents(key: jax.Array, config: ListsConfig, world: World, rated: bool) -> d
     def ask(vote: company.CompanyConfig, shown: movielens.Ratings, people: int) -> np.ndarray:
         return company.votes(vote, fitted(), shown, people)
 
-    weighing = (False, True) if rated else (False,)
+    weighing = (False, True) if len(np.unique(world.dataset.ratings.stars)) > 1 else (False,)
     for choice in itertools.product(config.scales, _halves(config, world), config.exponents, weighing):
         name = "scale {:g}, half-life {:g}, popularity {:g}".format(*choice) + ", by stars" * choice[-1]
         found[name] = functools.partial(ask, company.CompanyConfig(form.bits, *choice))
     return found
 
 
-def _by_stars(key: jax.Array, config: ListsConfig, world: World) -> Rankers:
-    """Return the lists by the stars that agents expect, as they are and corrected for films of few people."""
+def by_stars(key: jax.Array, config: ListsConfig, world: World) -> Rankers:
+    """Return lists by the stars that agents expect: as they are, and corrected for items of few people.
+
+    Args:
+      key: decides everything that is drawn.
+      config: the corrections to choose from.
+      world: what the agents' catalogue is made of.
+
+    Source: docs/semantics/recommender.md.
+    """
     given = world.dataset.ratings.stars
     count = np.bincount(world.dataset.ratings.film, minlength=len(world.dataset.films.ids)).astype(float)
     middle, error = given.mean(), given.std() / np.sqrt(count + 1)

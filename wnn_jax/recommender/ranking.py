@@ -7,7 +7,7 @@ items shown of all other people: no item that is held out of anybody is ever rea
 Source: docs/semantics/recommender.md.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -205,27 +205,3 @@ def mean(found: np.ndarray) -> ListScores:
     Source: docs/semantics/recommender.md.
     """
     return ListScores(*(float(x) for x in np.nanmean(found, 0)))
-
-
-def choose(folds: Sequence[tuple[Mapping[str, Ranker], Asked, int]]) -> str:
-    """Choose the setting with the best NDCG over the people of some folds; of equally good ones the first.
-
-    Args:
-      folds: of each fold the rankers by setting, fitted to other people, the items, and the number of people.
-
-    Raises:
-      ValueError: there is no setting.
-
-    Source: docs/semantics/recommender.md.
-    """
-    settings = list(folds[0][0]) if folds else []
-    if not settings:
-        raise ValueError("there are 0 settings to choose from: give at least one")
-    if len(settings) == 1:
-        return settings[0]
-
-    def worth(setting: str) -> float:
-        found = [judge(rankers[setting], asked, people) for rankers, asked, people in folds]
-        return mean(np.concatenate(found)).ndcg
-
-    return max(settings, key=worth)
