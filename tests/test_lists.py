@@ -168,9 +168,9 @@ def test_the_study_never_reads_what_is_held_out(monkeypatch):
         read.update(given.time.tolist())
         return add(known, given, sign)
 
-    def voted(config, known, given, people):
+    def voted(config, known, given, *rest):
         read.update(given.time.tolist())
-        return votes(config, known, given, people)
+        return votes(config, known, given, *rest)
 
     monkeypatch.setattr(ranking, "hold_out", watched)
     monkeypatch.setattr(company, "add", added)

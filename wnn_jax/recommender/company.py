@@ -45,7 +45,7 @@ class CompanyConfig:
     """
 
     bits: int = 512
-    scale: float = 0.08
+    scale: float = 0.2
     half_life: float = float("inf")
     popularity: float = 0.0
     stars: bool = False
@@ -174,7 +174,44 @@ def weights(ratings: movielens.Ratings, half_life: float, stars: bool = False) -
     return np.round(found * ratings.stars / 5 if stars else found)
 
 
-def votes(config: CompanyConfig, known: Signs, ratings: movielens.Ratings, people: int) -> np.ndarray:
+class Apart(NamedTuple):
+    """How many bits apart items are.
+
+    Attributes:
+      items: integers ``[n]``, the items that people have rows of and that the world knows.
+      bits: ``uint16 [n, F]``, the distance of each from every item.
+
+    Source: docs/semantics/recommender.md.
+    """
+
+    items: np.ndarray
+    bits: np.ndarray
+
+
+def distances(known: Signs, ratings: movielens.Ratings) -> Apart:
+    """Count the bits in which the items of rows differ from every item.
+
+    Args:
+      known: the bits of the items.
+      ratings: the rows.
+
+    Source: docs/semantics/recommender.md.
+    """
+    items, width = known.bits.shape
+    found = np.unique(ratings.film)
+    found = found[known.people[found] > 0]
+    sides = np.where(known.bits, np.float32(1), np.float32(-1))
+    bits = np.empty((len(found), items), np.uint16)
+    for start in range(0, items, _CHUNK):
+        part = slice(start, start + _CHUNK)
+        # Products of -1 and 1 are whole numbers, which float32 adds exactly.
+        bits[:, part] = (width - sides[found] @ sides[part].T) / 2
+    return Apart(found, bits)
+
+
+def votes(
+    config: CompanyConfig, known: Signs, ratings: movielens.Ratings, people: int, apart: Apart | None = None
+) -> np.ndarray:
     """Return the votes for every item, ``float64 [U, F]``.
 
     A row votes ``round(2^20 exp(-distance / (scale B)))`` times its weight; all are integers, so that a
@@ -187,23 +224,20 @@ def votes(config: CompanyConfig, known: Signs, ratings: movielens.Ratings, peopl
       known: the bits of the items, made without these people.
       ratings: the rows of the people, ordered by user and then by time.
       people: U, the number of people.
+      apart: the `distances` of these rows, if they are asked several times.
 
     Source: docs/semantics/recommender.md.
     """
     items, width = known.bits.shape
-    there = known.people > 0
+    apart = distances(known, ratings) if apart is None else apart
     table = _table(config, width)
-    theirs = matrix(ratings, people, items, weights(ratings, config.half_life, config.stars))
-    asked = np.flatnonzero((np.asarray(theirs.sum(0)).ravel() > 0) & there)
-    theirs = theirs[:, asked]
-    sides = np.where(known.bits, np.float32(1), np.float32(-1))
+    theirs = matrix(ratings, people, items, weights(ratings, config.half_life, config.stars))[:, apart.items]
     count = known.people / max(1, int(known.people.max(initial=0)))
     out = np.empty((people, items))
     for start in range(0, items, _CHUNK):
         part = slice(start, start + _CHUNK)
-        apart = (width - sides[asked] @ sides[part].T) / 2
-        out[:, part] = theirs @ table[apart.astype(np.int32)] + table[-1] * count[part]
-    return out * known.people.astype(float) ** config.popularity * there
+        out[:, part] = theirs @ table[apart.bits[:, part]] + table[-1] * count[part]
+    return out * known.people.astype(float) ** config.popularity * (known.people > 0)
 
 
 def reasons(config: CompanyConfig, known: Signs, ratings: movielens.Ratings, item: int) -> np.ndarray:

@@ -54,14 +54,14 @@ class ListsConfig:
 
     hold: Literal["last", "drawn"] = "last"
     sizes: tuple[int, ...] = (5, 20, 0)
-    scales: tuple[float, ...] = (0.12, 0.2, 0.3)
+    scales: tuple[float, ...] = (0.12, 0.2)
     half_lives: tuple[float, ...] = (_INFINITE, 10.0, 3.0)
-    exponents: tuple[float, ...] = (0.0, 0.15, 0.3)
+    exponents: tuple[float, ...] = (0.0, 0.15)
     shrinks: tuple[float, ...] = (0.0, 10.0, 50.0)
     factors: tuple[int, ...] = (64,)
     weights: tuple[float, ...] = (2.0, 5.0, 20.0)
     decays: tuple[float, ...] = (5.0, 20.0)
-    rated: int = 250
+    rated: int = 100
     doubts: tuple[float, ...] = (3.0, 10.0, 30.0, 100.0)
     bounds: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     bonuses: tuple[float, ...] = (0.05, 0.1, 0.2, 0.5)
@@ -103,7 +103,7 @@ class Score(NamedTuple):
 
 
 class World(NamedTuple):
-    """What recommenders are fitted to.
+    """Items and people that recommenders are fitted to.
 
     Attributes:
       dataset: the items, and the ratings shown of the people of the world, who are numbered from 0.
@@ -173,12 +173,14 @@ class _Plan(NamedTuple):
 
 def _scored(plan: _Plan, make: Make, tried: list[np.ndarray], sizes: tuple[int, ...]) -> list[Score]:
     """Score rankers on the people tried of each fold."""
-    chosen = _chosen(plan, make, tried)
+    made = {k: make(plan.key, plan.config, plan.world(plan.groups[k])) for k in range(_TUNING)}
+    chosen = _chosen(plan, made, tried)
     found: dict[tuple[str, int], list[np.ndarray]] = {}
-    for fold, people in zip(plan.groups, tried, strict=True):
+    for k, people in enumerate(tried):
         mine = ranking.Asked(*(ranking.of_people(x, people) for x in plan.asked))
         shown = {size: ranking.cut(plan.key, mine.shown, size, plan.timed) for size in sizes}
-        for name, settings in make(plan.key, plan.config, plan.world(fold)).items():
+        here = made.pop(k, None) or make(plan.key, plan.config, plan.world(plan.groups[k]))
+        for name, settings in here.items():
             for size in sizes:
                 scores = ranking.judge(settings[chosen[name]], mine, len(people), shown[size])
                 found.setdefault((name, size), []).append(scores)
@@ -190,15 +192,15 @@ def _scored(plan: _Plan, make: Make, tried: list[np.ndarray], sizes: tuple[int, 
     return rows
 
 
-def _chosen(plan: _Plan, make: Make, tried: list[np.ndarray]) -> dict[str, str]:
-    """Choose the setting of each recommender by its NDCG on the people tried of two folds."""
+def _chosen(plan: _Plan, made: dict[int, Rankers], tried: list[np.ndarray]) -> dict[str, str]:
+    """Choose the setting of each recommender by its NDCG on the people tried of some folds."""
     found: dict[str, dict[str, list[np.ndarray]]] = {}
-    for fold, people in list(zip(plan.groups, tried, strict=True))[:_TUNING]:
-        mine = ranking.Asked(*(ranking.of_people(x, people) for x in plan.again))
-        for name, settings in make(plan.key, plan.config, plan.world(fold)).items():
+    for k, here in made.items():
+        mine = ranking.Asked(*(ranking.of_people(x, tried[k]) for x in plan.again))
+        for name, settings in here.items():
             for setting, ranker in settings.items():
                 alone = len(settings) == 1
-                scores = np.ones((1, 3)) if alone else ranking.judge(ranker, mine, len(people))
+                scores = np.ones((1, 3)) if alone else ranking.judge(ranker, mine, len(tried[k]))
                 found.setdefault(name, {}).setdefault(setting, []).append(scores)
     worth = {
         name: {setting: ranking.mean(np.concatenate(x)).ndcg for setting, x in settings.items()}
@@ -267,8 +269,13 @@ def _agents(key: jax.Array, config: ListsConfig, world: World) -> dict[str, Rank
         empty = company.empty(key, form.bits, len(world.dataset.films.ids))
         return company.signs(company.add(empty, world.dataset.ratings))
 
+    kept: dict[int, tuple[movielens.Ratings, company.Apart]] = {}
+
     def ask(vote: company.CompanyConfig, shown: movielens.Ratings, people: int) -> np.ndarray:
-        return company.votes(vote, fitted(), shown, people)
+        if id(shown) not in kept:
+            kept.clear()  # settings are asked of the same rows, one after the other
+            kept[id(shown)] = shown, company.distances(fitted(), shown)
+        return company.votes(vote, fitted(), shown, people, kept[id(shown)][1])
 
     weighing = (False, True) if len(np.unique(world.dataset.ratings.stars)) > 1 else (False,)
     for choice in itertools.product(config.scales, _halves(config, world), config.exponents, weighing):
