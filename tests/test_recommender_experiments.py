@@ -128,6 +128,17 @@ def test_lists_of_a_file_that_nobody_has_seen(tmp_path, more, said, monkeypatch)
     assert all(row["hit"] >= row["recall"] for row in by_row.values())
 
 
+def test_rating_books_in_a_terminal(tmp_path, monkeypatch):
+    books(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("5\nq\n"))
+    columns = "--columns=user:reader,item:book,rating:mark"
+    done = call("recommend_live", "--data=own", f"--data_dir={tmp_path / 'books.txt'}", columns, "--top=3")
+    assert done.returncode == 0, done.stderr
+    assert "5: 10 or more" in done.stdout
+    assert "1 rated" in done.stdout
+    assert "because of b" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

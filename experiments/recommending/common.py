@@ -81,6 +81,14 @@ def load(config: RatingsConfig) -> movielens.Dataset:
     return dataset
 
 
+def print_levels(dataset: movielens.Dataset) -> None:
+    """Print the values of the data that whole stars stand for, unless they are stars or uses already."""
+    alike = len(set(dataset.levels)) == 1
+    if not alike and dataset.levels != movielens.Dataset._field_defaults["levels"]:
+        words = (f"{star}: {dataset.levels[2 * star - 1]:,g} or more" for star in range(1, 6))
+        print(f"stars stand for values of the data: {'; '.join(words)}")
+
+
 def print_problems(problems: Sequence[movielens.Problem], most: int = 20) -> None:
     """Print the rows that were not read, at most ``most`` of them, and the number of the others."""
     for problem in problems[:most]:

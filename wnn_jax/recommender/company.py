@@ -48,7 +48,7 @@ class CompanyConfig:
     scale: float = 0.2
     half_life: float = float("inf")
     popularity: float = 0.0
-    stars: bool = False
+    stars: bool = True
 
     def __post_init__(self):
         checks.fields(
