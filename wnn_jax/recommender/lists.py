@@ -55,7 +55,7 @@ class ListsConfig:
     hold: Literal["last", "drawn"] = "last"
     sizes: tuple[int, ...] = (5, 20, 0)
     scales: tuple[float, ...] = (0.12, 0.2)
-    half_lives: tuple[float, ...] = (_INFINITE, 10.0, 3.0)
+    half_lives: tuple[float, ...] = (_INFINITE, 5.0)
     exponents: tuple[float, ...] = (0.0, 0.15)
     shrinks: tuple[float, ...] = (0.0, 10.0, 50.0)
     factors: tuple[int, ...] = (64,)
