@@ -27,6 +27,7 @@ _ROLES = ("user", "item", "rating", "count", "time")
 _SEPARATORS = ("\t", ";", "::", ",", "|")
 _WORDS = {"tab": "\t", "semicolon": ";", "comma": ",", "bar": "|"}
 _ENDINGS = (".csv", ".tsv", ".dat", ".txt", ".csv.gz", ".tsv.gz", ".dat.gz", ".txt.gz")
+_BAD = ("skip", "refuse")
 _MOST_LEVELS = 1_000
 _MANY = 10  # fewer bad rows are rows to skip; more, and a tenth of all, are a file that was described wrongly
 _PLAYS = ("user_artists.dat", "user_artists.dat.gz")
@@ -95,13 +96,15 @@ def load(path: str | os.PathLike, config: FileConfig | None = None, bad: str = "
       bad: what to do with a row that cannot be used. ``skip``: list it in the problems. ``refuse``: raise.
 
     Raises:
-      ValueError: nothing is at the path, it is in no known form and no columns are named, a column is
-        missing, no row can be used, at least ten rows and a tenth of all cannot be used, there are too many
+      ValueError: ``bad`` is unknown, nothing is at the path, it is in no known form and no columns are named,
+        a column is missing, no row can be used, at least ten rows and a tenth of all cannot be used, there are too many
         different ratings, or a row cannot be used and ``bad`` is ``refuse``.
 
     Source: docs/semantics/recommender.md.
     """
     config = config or FileConfig()
+    if bad not in _BAD:
+        raise ValueError(f"unknown bad {bad!r}: use {' or '.join(_BAD)}")
     path = pathlib.Path(path)
     with files.reaching(path, "read"):
         there = path.exists()
@@ -295,19 +298,9 @@ def _dataset(
     bad: str,
     names: Mapping[str, str] | None = None,
 ) -> movielens.Dataset:
-    """Join the rows of each user and item, and turn values into stars and ids into places."""
+    """Turn joined rows into arrays: values into stars, and ids into places."""
     counted, timed = "rating" not in read[0], "time" in read[0]
-    best: dict[tuple[str, str], tuple[int, int, float]] = {}  # time, line and value
-    for x in read:
-        pair = x["user"], x["item"]
-        new = x.get("time", 0), x["line"], float(x.get("rating", x.get("count", 1.0)))
-        old = best.setdefault(pair, new)
-        if counted and old is not new:
-            best[pair] = *max(old[:2], new[:2]), old[2] + new[2]
-        elif old is not new:
-            best[pair], (_, line, _) = max(old, new), min(old, new)
-            reason = f"user {pair[0]} rated item {pair[1]} twice: line {best[pair][1]} is kept"
-            problems.append(Problem(path.name, line, reason))
+    best = _joined(path, read, problems)
     problems.sort(key=lambda x: (x.file != path.name, x.file, x.line))
     rows.refuse(problems, bad)
     if config.uses is not None:
@@ -338,6 +331,24 @@ def _dataset(
         f"{len(np.unique(values)):,} different values; problems: {len(problems):,}"
     )
     return movielens.Dataset(facts, ratings, users[0], problems, description, timed, edges)
+
+
+def _joined(
+    path: pathlib.Path, read: list[dict], problems: list[Problem]
+) -> dict[tuple[str, str], tuple[int, int, float]]:
+    """Return the time, line and value of each user and item: counts are added, the newest rating is kept."""
+    best: dict[tuple[str, str], tuple[int, int, float]] = {}
+    for x in read:
+        pair = x["user"], x["item"]
+        new = x.get("time", 0), x["line"], float(x.get("rating", x.get("count", 1.0)))
+        old = best.setdefault(pair, new)
+        if old is not new and "rating" in x:
+            best[pair], (_, line, _) = max(old, new), min(old, new)
+            reason = f"user {pair[0]} rated item {pair[1]} twice: line {best[pair][1]} is kept"
+            problems.append(Problem(path.name, line, reason))
+        elif old is not new:
+            best[pair] = *max(old[:2], new[:2]), old[2] + new[2]
+    return best
 
 
 def _ids(given: Sequence[str]) -> tuple[np.ndarray, dict[str, int]]:
