@@ -97,8 +97,8 @@ def load(path: str | os.PathLike, config: FileConfig | None = None, bad: str = "
 
     Raises:
       ValueError: ``bad`` is unknown, nothing is at the path, it is in no known form and no columns are named,
-        a column is missing, no row can be used, at least ten rows and a tenth of all cannot be used, there are too many
-        different ratings, or a row cannot be used and ``bad`` is ``refuse``.
+        a column is missing, no row can be used, at least ten rows and a tenth of all cannot be used, there
+        are too many different ratings, or a row cannot be used and ``bad`` is ``refuse``.
 
     Source: docs/semantics/recommender.md.
     """
