@@ -64,7 +64,7 @@ def test_sums_by_loops():
 
 def test_votes_by_loops():
     known = company.signs(company.add(company.empty(KEY, 64, 25), worlds(3)))
-    shown = ratings([3, 7, 1], [])._replace(stars=np.float32([5, 2.5, 4]))
+    shown = ratings([3, 7, 1], [])._replace(stars=np.array([5, 2.5, 4], np.float32))
     config = CompanyConfig(64, 0.2, 2.0, 0.5, stars=True)
     found = company.votes(config, known, shown, 2)
     for item in range(25):

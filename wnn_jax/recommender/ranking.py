@@ -133,7 +133,7 @@ def folds(key: jax.Array, people: int, number: int = 5) -> list[np.ndarray]:
     """
     if people < number:
         raise ValueError(f"{people} people do not fill {number} folds: give a larger data set")
-    order = np.asarray(jax.random.permutation(key, people))
+    order = np.asarray(jax.random.permutation(key, np.arange(people, dtype=np.int32)))
     return [np.sort(order[k::number]) for k in range(number)]
 
 
