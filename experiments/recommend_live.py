@@ -1,4 +1,4 @@
-"""Rate films in a terminal. The recommended films change after each answer, and after "forget horror".
+"""Rate films or other items in a terminal. The list changes after each answer, and after "forget horror".
 
 python -m experiments.recommend_live --data_dir=DIR
 """
@@ -42,14 +42,16 @@ def main(options) -> None:
     config: SessionConfig = options.session
     kept = history.find(config.history) if config.history else None
     key = jax.random.key(options.common.seed)
-    catalogue = recommender.build_catalogue(key, common.load(options.ratings))
+    dataset = common.load(options.ratings)
+    catalogue = recommender.build_catalogue(key, dataset)
     films, person = catalogue.films, recommender.new(key, catalogue)
     if kept:
         kept, rated, problems = history.read(kept, films, options.ratings.bad_rows)
         common.print_problems(problems)
         person = recommender.learn(person, list(rated), list(rated.values()))
     session, places = dialogue.Session(person), {}
-    print(f"{len(films.ids):,} films; {machine.device()}. {dialogue.COMMANDS}")
+    print(f"{len(films.ids):,} items; {machine.device()}. {dialogue.COMMANDS}")
+    common.print_levels(dataset)
     while True:
         places = show(session.person, config.top, places)
         film = dialogue.question(session, config.known)
@@ -57,7 +59,8 @@ def main(options) -> None:
             print("there is no film left to ask about")
             return
         place = films.ids.tolist().index(film)
-        answered = ask(session, film, f"{films.titles[place]} ({', '.join(films.genres[place])})")
+        genres = f" ({', '.join(films.genres[place])})" if films.genres[place] else ""
+        answered = ask(session, film, films.titles[place] + genres)
         if answered is None:
             return
         if kept:
@@ -79,10 +82,17 @@ def show(person: recommender.Person, top: int, before: dict[int, int]) -> dict[i
     seconds = time.perf_counter() - started
     rated = len(recommender.ratings(person).place)
     print(f"\n{rated} rated; all films estimated in {1e3 * seconds:.0f} ms")
-    for place, (film, title, stars) in enumerate(films):
-        moved = "new" if film not in before else f"{before[film] - place:+d}" if before[film] != place else ""
-        print(f"{place + 1:3} {stars:.2f} {moved if before else '':>4}  {title}")
+    for place, film in enumerate(films):
+        old = before.get(film.film)
+        moved = "new" if old is None else f"{old - place:+d}" if old != place else ""
+        print(f"{place + 1:3} {film.stars:.2f} {moved if before else '':>4}  {film.title}  ({why(film)})")
     return {film.film: place for place, film in enumerate(films)}
+
+
+def why(film: recommender.Recommendation) -> str:
+    """Say why a film stands in the list: the films that gave it votes, and how many people rated it."""
+    source = f"because of {', '.join(film.because)}; " if film.because else ""
+    return f"{source}{film.people} people"
 
 
 def ask(session: dialogue.Session, film: int, title: str) -> dialogue.Session | None:

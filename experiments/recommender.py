@@ -1,4 +1,4 @@
-"""Weightless recommenders on MovieLens: cold start, latency, forgetting, drift, new categories.
+"""Weightless recommenders on MovieLens and other data: cold start, latency, forgetting, drift, lists.
 
 python -m experiments.recommender --data_dir=DIR
 """
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import jax
 import numpy as np
 
-from experiments.recommending import categories, cold_start, common, drift, forgetting, latency
+from experiments.recommending import categories, cold_start, common, drift, forgetting, latency, ranking
 from experiments.shared import machine, tables
 from experiments.shared.commandline import Command, Group
 from wnn_jax import checks
@@ -20,7 +20,7 @@ from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
 from wnn_jax.saving import progress
 
-Part = Literal["published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition"]
+Part = Literal["published", "cold_start", "latency", "forgetting", "drift", "bucketing", "addition", "lists"]
 _PARTS = {
     "cold_start": cold_start.fair,
     "latency": latency.run,
@@ -28,6 +28,7 @@ _PARTS = {
     "drift": drift.run,
     "bucketing": categories.bucketing,
     "addition": categories.addition,
+    "lists": ranking.run,
 }
 
 
@@ -40,17 +41,19 @@ class StudyConfig:
       seeds: the number of seeds; the first is --seed.
       resume: folder to save the scores of each part and seed to, and to continue from. The part latency is
         always measured anew.
+      hold: the items that the part lists holds out. last: the last in time, or a drawn fifth if there are no
+        times. drawn: a drawn fifth always.
     """
 
     parts: tuple[Part, ...] = get_args(Part)
     seeds: int = 3
     resume: str | None = None
+    hold: Literal["last", "drawn"] = "last"
 
     def __post_init__(self):
-        checks.fields(self, seeds=checks.Limits(least=1, most=1000))
+        checks.fields(self, seeds=Limits(least=1, most=1000))
         if not self.parts:
             raise ValueError(f"--parts names no experiment: give one or more of {', '.join(get_args(Part))}")
-        checks.fields(self, seeds=Limits(least=1, most=1000))
 
 
 def main(options) -> None:
@@ -62,7 +65,7 @@ def main(options) -> None:
     seeds = range(options.common.seed, options.common.seed + config.seeds)
     about = {"experiment": "recommender", "data": data.description, "seeds": config.seeds}
     answers = progress.Answers(config.resume, {"experiment": "recommender", "data": digest(data)})
-    study = common.Study(tables.Results(workdir, about), workdir, data, seeds, answers)
+    study = common.Study(tables.Results(workdir, about), workdir, data, seeds, answers, config.hold)
     print(f"{machine.device()}; seeds {seeds[0]} to {seeds[-1]}")
     started = time.perf_counter()
     if "published" in config.parts:
@@ -83,7 +86,7 @@ def digest(data: movielens.Dataset) -> str:
 
 def wrongly_joined(config: common.RatingsConfig) -> movielens.Dataset | None:
     """Read the ratings, films joined by the wrong ids as published; None if there is no metadata to join."""
-    if config.data == "made-up":
+    if config.data != "ml-latest-small":
         return None
     try:
         return movielens.load(config.data_dir, config.data, join="ids")

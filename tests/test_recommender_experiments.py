@@ -2,10 +2,11 @@
 
 import io
 
+import numpy as np
 import pytest
 from commands import call, rows_of
 
-from wnn_jax.recommender import drift, forgetting, protocol
+from wnn_jax.recommender import drift, forgetting, lists, protocol
 
 RATINGS = "userId,movieId,rating,timestamp\n"
 
@@ -86,9 +87,65 @@ def test_latency(tmp_path):
     assert (tmp_path / "latency.png").stat().st_size > 5_000
 
 
+def books(folder, rows=240):
+    """Write a file that no reader knows: semicolons, other names, ratings of 0 to 10, ids that are words."""
+    rng = np.random.default_rng(0)
+    lines = ["when;reader;book;mark"]
+    for i in range(rows):
+        reader, book = i % 24, rng.integers(0, 15) + 15 * (i % 2)
+        lines.append(f"2001-02-03 04:{i // 60:02}:{i % 60:02};r{reader};b{book};{rng.integers(0, 11)}")
+    (folder / "books.txt").write_text("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--scale=0,10"], "different values"),
+        (["--scale=0,10", "--uses=5", "--hold=drawn"], "uses, 24 users"),
+    ],
+)
+def test_lists_of_a_file_that_nobody_has_seen(tmp_path, more, said, monkeypatch):
+    books(tmp_path)
+    columns = "--columns=user:reader,item:book,rating:mark,time:when"
+    kept = f"--resume={tmp_path / 'kept'}"
+    flags = (
+        "--data=own",
+        f"--data_dir={tmp_path / 'books.txt'}",
+        columns,
+        *more,
+        "--seeds=1",
+        "--parts=lists",
+    )
+    flags = (*flags, kept, f"--workdir={tmp_path}")
+    done = call("recommender", *flags)
+    assert done.returncode == 0, done.stderr
+    assert said in done.stdout
+    assert "popularity in NDCG@10" in done.stdout
+    again(monkeypatch, tmp_path, lists, "compare", *flags)
+    by_row = {row["row"]: row for row in rows_of(tmp_path) if row["shown"] == 0}
+    assert by_row["agents"]["ndcg"] > by_row["chance"]["ndcg"], "readers keep to one half of the books"
+    assert ("expected stars" in by_row) == ("--uses=5" not in more)
+    assert all(row["hit"] >= row["recall"] for row in by_row.values())
+
+
+def test_rating_books_in_a_terminal(tmp_path, monkeypatch):
+    books(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("5\nq\n"))
+    columns = "--columns=user:reader,item:book,rating:mark"
+    done = call("recommend_live", "--data=own", f"--data_dir={tmp_path / 'books.txt'}", columns, "--top=3")
+    assert done.returncode == 0, done.stderr
+    assert "5: 10 or more" in done.stdout
+    assert "1 rated" in done.stdout
+    assert "because of b" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
+        (["--data=own"], "--data=own needs --data_dir"),
+        (["--columns=user:a,item:b"], "--columns describes a file of yours, but --data=ml-latest-small"),
+        (["--columns=user:a"], "columns names no item"),
+        (["--data=own", "--data_dir=/nowhere"], "/nowhere is not there"),
         (["--parts=moods"], "--parts has no 'moods': choose from published, cold_start"),
         (["--parts="], "--parts names no experiment: give one or more of published"),
         (["--seeds=0"], "seeds=0 is out of range: give a whole number of at least 1"),

@@ -127,7 +127,8 @@ def recommendations():
     world = synthetic.world(KEY, 40, 60, 50)
     films = recommender.build_catalogue(KEY, world)
     person = recommender.learn(recommender.new(KEY, films), [3, 9, 20], [5, 0.5, 3.5])
-    asked = [recommender.question(person), [x[::2] for x in recommender.recommend(person)]]
+    listed = [(x.film, x.stars, x.people) for x in recommender.recommend(person)]
+    asked = [recommender.question(person), listed]
     trial = protocol.divide_and_hold_out(KEY, world, 10, 5)
     fitted = factors.factorise(KEY, factors.FactorConfig(), trial.world, 60)
     told = factors.fold_in(

@@ -84,6 +84,9 @@ class Dataset(NamedTuple):
       problems: the rows that were not read, file by file, then by line.
       description: the name, the sizes, whether films were joined by the wrong ids, and the number of
         problems.
+      timed: whether the ratings have times; otherwise all are 0.
+      levels: ten numbers, ascending; a rating of the data set is turned into as many half stars as levels are
+        at most the rating.
 
     Source: docs/semantics/recommender.md.
     """
@@ -93,6 +96,8 @@ class Dataset(NamedTuple):
     users: np.ndarray
     problems: list[Problem]
     description: str
+    timed: bool = True
+    levels: tuple[float, ...] = tuple(x / 2 for x in range(1, 11))
 
 
 def _genres(field: str) -> tuple[str, ...]:
@@ -129,6 +134,16 @@ _FORMATS: dict[str, dict[str, Table]] = {
         # The names of the last columns of a row of films, which are 0 or 1.
         "genres": Table("u.genre", (("name", rows.TEXT), ("index", rows.INTEGER)), separator="|", old=True),
     },
+    "ml-1m": {
+        "ratings": Table("ratings.dat", _RATING, separator="::", old=True),
+        "films": Table(
+            "movies.dat",
+            (_FILM, _TITLE, ("genres", lambda _, x: _genres(x))),
+            unique=True,
+            separator="::",
+            old=True,
+        ),
+    },
 }
 _KIND = "movielens"  # of a sealed download
 _CHOICES = {"name": tuple(_FORMATS), "bad": ("skip", "refuse"), "join": ("links", "ids")}
@@ -142,7 +157,7 @@ def load(
     Args:
       data_dir: the folder of the data set, or a folder that holds a folder called ``name``. None means
         ``$WNN_JAX_DATA/movielens`` if the data set is there, else the official download, kept in the cache.
-      name: ``ml-latest-small``, or ``ml-100k``, which has neither tags nor TMDB fields.
+      name: ``ml-latest-small``, or ``ml-100k`` or ``ml-1m``, which have neither tags nor TMDB fields.
       bad: what to do with a row that cannot be used. ``skip``: list it in the problems. ``refuse``: raise. Of
         rows with the same id in movies.csv, links.csv or the metadata, the first is kept and the others
         cannot be used. Blank lines are ignored.

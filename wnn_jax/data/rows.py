@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
+from wnn_jax.data import spreadsheet
+
 
 class Problem(NamedTuple):
     """A row that was not read, or a user who has no row left.
@@ -39,6 +41,9 @@ class Table(NamedTuple):
       multiline: whether a quoted field may hold ends of lines.
       optional: names of columns that may be missing; their fields are then empty.
       comment: lines that begin with it are skipped; none if it is empty.
+      places: the number of each column, from 1, in a file without a header; empty if a header names them.
+      skip: the number of lines at the beginning that are no rows.
+      encoding: the encoding; empty for UTF-8, and for latin-1 if ``old``.
 
     Source: docs/semantics/recommender.md.
     """
@@ -51,6 +56,14 @@ class Table(NamedTuple):
     multiline: bool = False
     optional: tuple[str, ...] = ()
     comment: str = ""
+    places: tuple[int, ...] = ()
+    skip: int = 0
+    encoding: str = ""
+
+    @property
+    def headless(self) -> bool:
+        """Whether no line of the file names the columns."""
+        return self.old or bool(self.places)
 
 
 class _Bad(Exception):
@@ -126,7 +139,10 @@ def parsed(
     """
     found = ((line, row) for line, row in records(folder / table.file, table) if row)
     header = names = [name for name, _ in table.columns]
-    if not table.old:
+    pick = list(range(len(names)))
+    if table.places:
+        found, header, pick = _counted(folder, table, found)
+    elif not table.old:
         named = ((line, row) for line, row in found if isinstance(row, str) or "".join(row).strip())
         line, row = next(named, (1, []))
         header = [x.strip() for x in row] if isinstance(row, list) else []
@@ -134,14 +150,14 @@ def parsed(
         if missing := [x for x in wanted if x not in header]:
             lacking = f"{folder / table.file} has no column {', '.join(missing)}"
             raise ValueError(f"{lacking}: line {line} must name {', '.join(wanted)}")
-    pick = [i if table.old else header.index(x) if x in header else -1 for i, x in enumerate(names)]
+        pick = [header.index(x) if x in header else -1 for x in names]
     fields = [(place, *column) for place, column in zip(pick, table.columns, strict=True)]
     good, first, taken = [], {}, {}
     for line, row in found:
         try:
             if isinstance(row, str):
                 raise _Bad(row)
-            if not table.old and [x.strip() for x in row] == header:
+            if not table.headless and [x.strip() for x in row] == header:
                 continue  # files with a header that were joined
             if len(row) != len(header):
                 raise _Bad(f"{len(row)} columns instead of {len(header)}: {table.separator.join(row)!r:.60}")
@@ -162,6 +178,22 @@ def parsed(
     return good, first
 
 
+def _counted(folder: pathlib.Path, table: Table, found: Iterator[tuple[int, list[str] | str]]):
+    """Return the rows of a file without a header, its columns by number, and the places of those read.
+
+    Raises:
+      ValueError: the first row has fewer columns than are read.
+    """
+    read = [(line, row) for line, row in found if isinstance(row, str) or "".join(row).strip()]
+    line, width = next(((line, len(row)) for line, row in read if isinstance(row, list)), (1, 0))
+    if width < max(table.places):
+        raise ValueError(
+            f"{folder / table.file} has {width} columns on line {line}, split at {table.separator!r}, and "
+            f"column {max(table.places)} is to be read: give another separator, or other columns"
+        )
+    return read, [str(place + 1) for place in range(width)], [place - 1 for place in table.places]
+
+
 def records(path: pathlib.Path, table: Table) -> Iterator[tuple[int, list[str] | str]]:
     """Yield the first line of every record with its fields, or with the reason why its quotes are wrong.
 
@@ -170,13 +202,18 @@ def records(path: pathlib.Path, table: Table) -> Iterator[tuple[int, list[str] |
 
     Source: docs/semantics/recommender.md.
     """
-    content = text_of(path, "latin-1" if table.old else "utf-8-sig")
+    content = text_of(path, table.encoding or ("latin-1" if table.old else "utf-8-sig"))
     if not content.strip():
         raise ValueError(f"{path} is empty: give the file of the data set")
     stream = io.StringIO(content, newline="")
+    above = sum(1 for _ in zip(range(table.skip), stream, strict=False))
+    if len(table.separator) > 1:  # csv knows separators of one character only
+        for line, row in enumerate(stream, above + 1):
+            yield line, row.rstrip("\r\n").split(table.separator) if row.strip() else []
+        return
     # If each row has one line, a stray quote must not swallow all rows up to the next quote.
     chunks = [stream] if table.multiline else ([x] for x in stream)
-    quoting, above = csv.QUOTE_NONE if table.old else csv.QUOTE_MINIMAL, 0
+    quoting = csv.QUOTE_NONE if table.old else csv.QUOTE_MINIMAL
     for chunk in chunks:
         if table.comment and isinstance(chunk, list) and chunk[0].startswith(table.comment):
             above += 1
@@ -194,23 +231,25 @@ def records(path: pathlib.Path, table: Table) -> Iterator[tuple[int, list[str] |
 
 
 def text_of(path: pathlib.Path, encoding: str = "utf-8-sig") -> str:
-    """Read a whole text file; no character is lost or replaced.
+    """Read a whole text file, which may be compressed by gzip; no character is lost or replaced.
 
     Args:
       path: the file.
-      encoding: ``utf-8-sig``, or ``latin-1``.
+      encoding: ``utf-8-sig``, or another encoding that Python knows.
 
     Raises:
-      ValueError: the file cannot be read, or is not in the encoding.
+      ValueError: the file cannot be read or unpacked, or is not in the encoding.
 
     Source: docs/semantics/recommender.md.
     """
     try:
-        return path.read_bytes().decode(encoding)
+        data = path.read_bytes()
+        return (spreadsheet.unpacked(path, data) if data[:2] == b"\x1f\x8b" else data).decode(encoding)
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         byte, line = error.object[error.start], error.object.count(10, 0, error.start) + 1
+        name = encoding.upper().removesuffix("-SIG")
         raise ValueError(
-            f"{path} is not UTF-8: byte 0x{byte:02x} on line {line}: convert it to UTF-8"
+            f"{path} is not {name}: byte 0x{byte:02x} on line {line}: convert it to {name}"
         ) from error

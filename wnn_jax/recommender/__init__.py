@@ -9,8 +9,9 @@ After `forget` the person gives the same answers, to the last bit, as one who ne
 machine without MovieLens, `synthetic.world` makes up films and ratings.
 
 The modules: `agent` is a person's memory and `reading` is how it answers; `fields` turns films into bits;
-`factors` and `baselines` are the models to compare with; `session` is a dialogue that rates films; `protocol`
-and `trials` test recommenders; `cold_start`, `drift`, `forgetting`, `categories` and `latency` are studies.
+`company` makes lists from what people use together; `factors`, `baselines` and `implicit` are the models to
+compare with; `session` is a dialogue that rates films; `protocol`, `trials` and `ranking` test recommenders;
+`cold_start`, `drift`, `forgetting`, `categories`, `latency` and `lists` are studies.
 
 Source: docs/semantics/recommender.md.
 """
@@ -20,12 +21,16 @@ from wnn_jax.recommender import (
     baselines,
     categories,
     cold_start,
+    company,
     drift,
     factors,
     fields,
     forgetting,
+    implicit,
     latency,
+    lists,
     protocol,
+    ranking,
     session,
     synthetic,
     trials,
@@ -56,17 +61,21 @@ __all__ = [
     "build_catalogue",
     "categories",
     "cold_start",
+    "company",
     "drift",
     "expected_stars",
     "factors",
     "fields",
     "forget",
     "forgetting",
+    "implicit",
     "latency",
     "learn",
+    "lists",
     "new",
     "protocol",
     "question",
+    "ranking",
     "ratings",
     "recommend",
     "session",

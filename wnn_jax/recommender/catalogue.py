@@ -1,4 +1,4 @@
-"""A catalogue: films, their keys, and the factors and counts of the ratings that other people gave them.
+"""A catalogue: films, their keys, and what the ratings of other people say of them: factors, counts and bits.
 
 Source: docs/semantics/recommender.md.
 """
@@ -14,6 +14,7 @@ import numpy as np
 from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data import movielens
+from wnn_jax.recommender import company
 from wnn_jax.recommender import factors as factorisation
 from wnn_jax.recommender import fields as encoder
 
@@ -25,6 +26,7 @@ class CatalogueConfig:
     Attributes:
       fields: the encoder of a film's facts; the bits of its factors follow the bits of its facts.
       factors: the factorisation of the world's ratings, which gives the prior of a new person.
+      lists: the bits of films from the people who rated them, and the votes that make a list.
 
     Raises:
       ValueError: there is no field, or a value has another type.
@@ -34,6 +36,7 @@ class CatalogueConfig:
 
     fields: tuple[encoder.Field, ...] = encoder.DEFAULT
     factors: factorisation.FactorConfig = factorisation.FactorConfig()
+    lists: company.CompanyConfig = company.CompanyConfig()
 
     def __post_init__(self):
         checks.fields(self)
@@ -50,6 +53,7 @@ class Catalogue(NamedTuple):
       keys: ``uint32 [F, W]``, the key of each film.
       factors: the factors of the films, fitted to the world's ratings.
       ratings: ``int64 [F]``, the number of ratings of each film in the world.
+      signs: the bits of the films from the people of the world who rated them.
 
     Source: docs/semantics/recommender.md.
     """
@@ -59,6 +63,7 @@ class Catalogue(NamedTuple):
     keys: jax.Array
     factors: factorisation.Factors
     ratings: np.ndarray
+    signs: company.Signs
 
 
 @checks.classes
@@ -66,7 +71,7 @@ def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | 
     """Build the catalogue of the films of a data set; all its ratings together are the world.
 
     Args:
-      key: draws the first factors.
+      key: draws the first factors, and the codes of the films.
       dataset: from `wnn_jax.data.movielens.load` or `wnn_jax.recommender.synthetic.world`.
       config: how films become bits; None means the tuned default.
 
@@ -87,8 +92,14 @@ def build(key: jax.Array, dataset: movielens.Dataset, config: CatalogueConfig | 
     world = factorisation.factorise(key, config.factors, ratings, count)
     facts = encoder.encode(config.fields, columns(films, ratings))
     film_bits = np.concatenate([facts, factorisation.code_bits(world)])
+    drawn = company.empty(jax.random.fold_in(key, 1), config.lists.bits, count)
     return Catalogue(
-        config, films, encoder.pack(film_bits), world, np.bincount(ratings.film, minlength=count)
+        config,
+        films,
+        encoder.pack(film_bits),
+        world,
+        np.bincount(ratings.film, minlength=count),
+        company.signs(company.add(drawn, ratings)),
     )
 
 

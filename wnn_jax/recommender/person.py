@@ -5,6 +5,7 @@ Lengths are padded to powers of two, so that compiled functions are reused as a 
 Source: docs/semantics/recommender.md.
 """
 
+import itertools
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.checks import Limits
-from wnn_jax.recommender import agent, factors, fields
+from wnn_jax.data import movielens
+from wnn_jax.recommender import agent, company, factors, fields, ranking
 from wnn_jax.recommender import catalogue as films_of
 from wnn_jax.recommender.catalogue import Catalogue
 
@@ -23,6 +25,7 @@ Film = int | str
 
 DEFAULT = agent.AgentConfig(prior_weight=1.0)
 _LIKED = 7  # the label bit of four stars
+_REASONS = 3
 
 
 class Person(NamedTuple):
@@ -44,12 +47,14 @@ class Person(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """A film that a person has not rated.
+    """A film that a person has not rated, and why it stands in the list.
 
     Attributes:
       film: the id of the film in the data set.
       title: the title of the film.
       stars: the rating that the person is expected to give.
+      people: the number of people of the world who rated the film.
+      because: titles of at most three rated films that gave the film the most votes, the strongest first.
 
     Source: docs/semantics/recommender.md.
     """
@@ -57,6 +62,8 @@ class Recommendation(NamedTuple):
     film: int
     title: str
     stars: float
+    people: int
+    because: tuple[str, ...]
 
 
 class RatedFilms(NamedTuple):
@@ -214,16 +221,38 @@ def expected_stars(person: Person, films: Sequence[Film] | None = None, now: int
     return stars if films is None else stars[films_of.places(person.catalogue, films)]
 
 
+def expected_of(catalogue: Catalogue, ratings: movielens.Ratings, people: int) -> np.ndarray:
+    """Estimate the stars that each of U people will give every film, ``float32 [U, F]``.
+
+    Args:
+      catalogue: the films; these people should not be part of its world.
+      ratings: the ratings of the people, ordered by user; their times do not count.
+      people: U, the number of people.
+
+    Source: docs/semantics/recommender.md.
+    """
+    out = np.empty((people, len(catalogue.films.ids)), np.float32)
+    blank = new(jax.random.key(0), catalogue)
+    bounds = np.searchsorted(ratings.user, np.arange(people + 1))
+    for i, (start, stop) in enumerate(itertools.pairwise(bounds)):
+        rated = catalogue.films.ids[ratings.film[start:stop]].tolist()
+        out[i] = expected_stars(learn(blank, rated, ratings.stars[start:stop]))
+    return out
+
+
 @checks.classes
 def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation]:
-    """Recommend the films that a person has not rated and is expected to give the most stars.
+    """Recommend the films that get the most votes of the person's rows and that the person has not rated.
 
-    Of films with equal expected stars, the first in the catalogue comes first.
+    The votes count the films that people choose together, by the company of the films (`company.votes`): what
+    tests of lists show to be right. The films of the most expected stars are those that one or two people
+    ever rated. Without ratings the list is that of the most popular films. Of films with equal votes, the
+    first in the catalogue comes first.
 
     Args:
       person: the person to recommend to.
       top: the number of films; fewer are returned if fewer are left.
-      now: see `chances`.
+      now: see `chances`; it decides the expected stars, not the list.
 
     Raises:
       ValueError: ``top`` is less than 1, or ``now`` is not a whole number of 32 bits.
@@ -231,10 +260,22 @@ def recommend(person: Person, top: int = 8, now: int = 0) -> list[Recommendation
     Source: docs/semantics/recommender.md.
     """
     checks.integer("top", top, Limits(least=1))
-    expected, films = expected_stars(person, now=now), person.catalogue.films
-    order = np.argsort(-expected, kind="stable")
-    order = order[~np.isin(order, ratings(person).place)][:top].tolist()
-    return [Recommendation(int(films.ids[i]), films.titles[i], float(expected[i])) for i in order]
+    catalogue, known = person.catalogue, ratings(person)
+    config, films = catalogue.config.lists, catalogue.films
+    expected = expected_stars(person, now=now)
+    mine = np.zeros(len(known.place), np.int32)
+    rows = movielens.Ratings(mine, known.place, known.stars, mine.astype(np.int64))
+    votes = company.votes(config, catalogue.signs, rows, 1)
+    top = min(top, len(films.ids) - len(rows.film))
+    listed = ranking.best(votes, rows, top)[0].tolist() if top else []
+    found = []
+    for film in listed:
+        share = company.reasons(config, catalogue.signs, rows, film)
+        first = np.argsort(-share, kind="stable")[:_REASONS]
+        because = tuple(films.titles[rows.film[i]] for i in first if share[i] > 0)
+        each = int(films.ids[film]), films.titles[film], float(expected[film]), int(catalogue.ratings[film])
+        found.append(Recommendation(*each, because))
+    return found
 
 
 @checks.classes
