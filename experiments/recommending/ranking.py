@@ -3,17 +3,16 @@
 import time
 
 import jax
-from tqdm import tqdm
 
 from experiments.recommending import common
-from experiments.shared import tables
+from experiments.shared import bars, tables
 from wnn_jax.recommender import lists
 
 
 def run(study: common.Study) -> None:
     """Rank all items for everybody, and say whether the agents' lists beat that of the most popular items."""
     config, rows = lists.ListsConfig(hold=study.hold), []
-    for seed in tqdm(study.seeds, desc="lists", unit="seed"):
+    for seed in bars.each(study.seeds, "lists", "seed"):
         name = f"lists, {config.hold} {seed}"
         for values in study.answers.get(name, lambda seed=seed: _measured(study, config, seed)):
             seconds, row = values[0], lists.Score(*values[1:])
