@@ -161,7 +161,7 @@ def _alone(axes: Axes, lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         x, y = np.asarray(one.get_offsets(), float).T.tolist()
         if x and (x, y) not in on_lines:
             name = _name(one) or (words.get((x[0], y[0]), "") if len(x) == 1 else "")
-            colour = one.get_facecolor()[0]
+            colour: Any = one.get_facecolor()[0]
             about = {"name": _line(name), "grey": _is_grey(colour), "colour": colors.to_hex(colour)}
             found.append({**about, "x": x, "y": y})
     return found
