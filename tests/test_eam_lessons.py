@@ -140,7 +140,7 @@ def test_a_student_without_memory_needs_values_as_wide_as_its_encoder(model):
 
 @pytest.mark.long
 def test_the_study_of_teachers_and_again(tmp_path, corpus):
-    flags = [f"--corpus={corpus}", "--tokens=6000", "--scored=2000", "--teachers=plain", f"--other={corpus}"]
+    flags = [f"--corpus={corpus}", "--tokens=6000", "--scored=8000", "--teachers=plain", f"--other={corpus}"]
     flags += [f"--resume={tmp_path / 'saved'}"]
     done = call("teachers", *flags, f"--workdir={tmp_path / 'first'}")
     assert done.returncode == 0, done.stderr
