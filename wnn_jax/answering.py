@@ -11,6 +11,7 @@ held-out sequences after the first part of training.
 Source: Arora et al. 2023, "Zoology: Measuring and Improving Recall in Efficient Language Models"
 """
 
+import bisect
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -133,28 +134,36 @@ def sized_transformer(vocabulary: int, window: int, parameters: int) -> transfor
       vocabulary: V.
       window: number of tokens that it sees at once.
       parameters: the number of parameters. The width and the size of the MLP are those that come nearest;
-        the larger MLP on ties.
+        an MLP of the usual size, 4, on ties.
 
     Raises:
       ValueError: none comes within a twentieth of the number.
 
     Source: docs/results/range.md
     """
-    widths = range(2, 2 + 2 * int((parameters / 8) ** 0.5), 2)
     # The usual spread of 0.02 is made for wide models, and too small for these to begin to learn.
     shape = functools.partial(
         transformer.TransformerConfig, vocabulary, layers=2, heads=2, window=window, dropout=0.0
     )
-    shapes = [
-        shape(width=width, expand=expand, spread=width**-0.5) for expand in (4, 3, 2) for width in widths
-    ]
-    sizes = [count_parameters(of_transformer(shape)) for shape in shapes]
-    if not sizes or min(abs(size - parameters) for size in sizes) > parameters / 20:
+
+    def made(expand: int, width: int) -> transformer.TransformerConfig:
+        return shape(width=width, expand=expand, spread=width**-0.5)
+
+    def size(one: transformer.TransformerConfig) -> int:
+        return count_parameters(of_transformer(one))
+
+    widths, near = range(2, 4 + 2 * int((parameters / 8) ** 0.5), 2), []
+    for expand in (4, 3, 2, 5, 6, 7, 8):
+        at = bisect.bisect_left(widths, parameters, key=lambda width, e=expand: size(made(e, width)))
+        near += [made(expand, width) for width in widths[max(0, at - 1) : at + 1]]
+    apart = [abs(size(one) - parameters) for one in near]
+    best = int(np.argmin(apart))
+    if apart[best] > parameters / 20:
         raise ValueError(
             f"no transformer of {vocabulary} ids and a window of {window} has about {parameters} parameters, "
-            f"the smallest has {min(sizes, default=0)}: give more"
+            f"the nearest has {size(near[best])}: ask for another number"
         )
-    return shapes[int(np.argmin([abs(size - parameters) for size in sizes]))]
+    return near[best]
 
 
 def weights(examples: tasks.Examples) -> np.ndarray:
