@@ -143,6 +143,16 @@ def test_bad_settings_are_refused(fields, message):
         tasks.TaskConfig(**fields)
 
 
+def test_sequences_make_a_corpus_of_lines():
+    drawn = tasks.draw(jax.random.key(5), tasks.TaskConfig("recall", **SMALL), 3)
+    corpus = tasks.as_corpus(drawn)
+    assert corpus.vocabulary == tasks.VOCABULARY == len(set(corpus.pieces))
+    text = b"".join(corpus.pieces[i] for i in corpus.train).decode()
+    assert text.count("\n") == 3
+    assert (corpus.tokenizer.encode(text) == np.asarray(drawn.tokens).ravel()).all()
+    assert len(corpus.test) == 0
+
+
 def test_bad_calls_are_refused():
     config = tasks.TaskConfig("recall", **SMALL)
     with pytest.raises(ValueError, match="count"):

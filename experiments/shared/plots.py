@@ -223,8 +223,11 @@ def by_distance(
     figure, axes = plt.subplots(figsize=(8.0, 4.6))
     colors = iter(matplotlib.colormaps["tab20"](range(20)))
     for name, curve in curves.items():
-        look = {"color": "0.6", "linestyle": "--"} if name in gray else {"color": next(colors)}
-        axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name, **look)
+        line = axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)[0]
+        if name in gray:
+            line.set(color="0.6", linestyle="--")
+        else:
+            line.set(color=next(colors))
     distances = sorted({distance for curve in curves.values() for distance in curve})
     axes.axvline(trained, color="0.8", linewidth=1)
     axes.set_xscale("log", base=2)

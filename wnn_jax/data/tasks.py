@@ -164,7 +164,7 @@ def _draw(key: jax.Array, config: TaskConfig, count: int) -> Examples:
     if config.task in _HEAD:
         make = functools.partial(_TASKS[config.task], config)
         # Row after row takes the next distance, so that each has as many rows.
-        return jax.vmap(make)(keys, jnp.resize(jnp.array(config.distances), count))
+        return jax.vmap(make)(keys, jnp.resize(jnp.array(config.distances), (count,)))
     return jax.vmap(functools.partial(_TASKS[config.task], config))(keys)
 
 
@@ -218,7 +218,9 @@ def as_corpus(train: Examples) -> Corpus:
     """
     pieces = [b"\n", *(bytes([x]) for x in (string.ascii_uppercase + string.ascii_lowercase).encode())]
     pieces = pieces[:VOCABULARY]
-    tokenizer = Tokenizer("symbols", lambda text: np.array([pieces.index(x.encode()) for x in text]), pieces)
+    tokenizer = Tokenizer(
+        "symbols", lambda text: np.array([pieces.index(x.encode()) for x in text], np.int32), pieces
+    )
     nothing = np.zeros(0, np.int32)
     return Corpus(np.asarray(train.tokens).ravel(), nothing, nothing, tokenizer, "drawn sequences")
 
