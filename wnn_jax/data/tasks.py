@@ -26,6 +26,7 @@ from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.data.text import Corpus
 from wnn_jax.data.tokenizers import Tokenizer
+from wnn_jax.narrow import in_32_bits
 
 Name = Literal["induction", "recall", "brackets", "agreement", "counting"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -158,6 +159,7 @@ def draw(key: jax.Array, config: TaskConfig, count: int) -> Examples:
     return _draw(key, config, checks.integer("count", count, Limits(least=1)))
 
 
+@in_32_bits
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _draw(key: jax.Array, config: TaskConfig, count: int) -> Examples:
     keys = jax.random.split(key, count)
