@@ -56,6 +56,12 @@ def chain_tree():
     return tokentree.plain(20)
 
 
+def tasks():
+    from wnn_jax.data import tasks
+
+    return [tasks.draw(KEY, tasks.TaskConfig(name, distances=(8, 16)), 4) for name in tasks.NAMES]
+
+
 def eam():
     from wnn_jax import eam
     from wnn_jax.eam import EamConfig, LearningConfig, TrunkConfig
@@ -104,7 +110,7 @@ def vocab_operations():
     return vocab((("v4_golf", ()), ("v11_tpg", ("muon", "gain")), ("v16_columnar", ()), ("v3_assoc", ())))
 
 
-QUICK = {"chain": chain}
+QUICK = {"chain": chain, "tasks": tasks}
 LONG = {
     "transformer": transformer,
     "associative": associative,

@@ -206,6 +206,42 @@ def drift(path: pathlib.Path, curves: Mapping[str, np.ndarray], flip: int) -> No
     save(figure, path)
 
 
+def by_distance(
+    path: pathlib.Path,
+    title: str,
+    curves: Mapping[str, Mapping[int, float]],
+    gray: Collection[str],
+    trained: int,
+) -> None:
+    """Draw accuracies against the distance to what is asked for.
+
+    Args:
+      path: the file to write.
+      title: the title.
+      curves: the accuracy at each distance, by row; NaN where it is not known.
+      gray: the rows to draw in gray, such as baselines.
+      trained: the largest distance of training, where a line is drawn.
+    """
+    figure, axes = plt.subplots(figsize=(8.0, 4.6))
+    colors = iter(matplotlib.colormaps["tab20"](range(20)))
+    for name, curve in curves.items():
+        line = axes.plot(list(curve), list(curve.values()), marker="o", markersize=3, label=name)[0]
+        if name in gray:
+            line.set(color="0.6", linestyle="--")
+        else:
+            line.set(color=next(colors))
+    distances = sorted({distance for curve in curves.values() for distance in curve})
+    axes.axvline(trained, color="0.8", linewidth=1)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(distances, map(str, distances))
+    axes.minorticks_off()
+    axes.set(xlabel="distance in tokens (line: the largest of training)", ylabel="accuracy", title=title)
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
+    save(figure, path)
+
+
 def bars(
     path: pathlib.Path, values: Mapping[str, Sequence[float]], label: str, gray: Collection[str] = ()
 ) -> None:

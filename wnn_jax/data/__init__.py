@@ -1,4 +1,4 @@
-"""Data: texts as token ids, tokenizers, windows of a stream of tokens, ratings of films, and tables.
+"""Data: texts as token ids, tokenizers, windows of a stream, drawn tasks, ratings of films, and tables.
 
     corpus = data.text.load(data.TextConfig("my.txt", tokenizer="bpe:4096"))   # train, validation, test
     corpus = data.shards.read("folder")                                        # larger than memory
@@ -10,7 +10,18 @@
 Source: docs/architecture.md.
 """
 
-from wnn_jax.data import documents, history, movielens, ratings, shards, streams, tables, text, tokenizers
+from wnn_jax.data import (
+    documents,
+    history,
+    movielens,
+    ratings,
+    shards,
+    streams,
+    tables,
+    tasks,
+    text,
+    tokenizers,
+)
 from wnn_jax.data.text import Corpus, TextConfig
 
 __all__ = [
@@ -23,6 +34,7 @@ __all__ = [
     "shards",
     "streams",
     "tables",
+    "tasks",
     "text",
     "tokenizers",
 ]

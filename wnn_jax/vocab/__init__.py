@@ -27,7 +27,7 @@ from wnn_jax.vocab.model import Sublayer, Subspace, VocabConfig, VocabModel, cou
 from wnn_jax.vocab.operation import WordMap
 from wnn_jax.vocab.recipe import Recipe
 from wnn_jax.vocab.training import TrainConfig, memory_bytes, train, training_windows
-from wnn_jax.vocab.variants import ComparisonConfig, Variant, compare, variant
+from wnn_jax.vocab.variants import ComparisonConfig, Variant, compare, sized_variant, variant
 
 __all__ = [
     "ComparisonConfig",
@@ -55,6 +55,7 @@ __all__ = [
     "repairs",
     "score",
     "scored_part",
+    "sized_variant",
     "states",
     "train",
     "training_windows",

@@ -14,6 +14,7 @@ import numpy as np
 
 from wnn_jax import checks
 from wnn_jax.checks import Limits
+from wnn_jax.vocab.fading import CHUNK, recall_in_chunks
 from wnn_jax.vocab.operation import (
     Operation,
     Params,
@@ -146,9 +147,13 @@ def _recall_channels(sizes: LinearAttention, params: Params, x: jax.Array, conte
         (x @ params["fade"] + params["fade_bias"])[:, None] if sizes.adaptive else params["fades"][:, None]
     )
     rates = rates + params["shift"][:, None] if sizes.rate_shift else rates
-    left = decay_weights(rates[..., None, :], x.shape[1], context.leaky) / sizes.divisor
     query, key, value = (y.reshape(*y.shape[:2], len(sizes.decays), -1) for y in (query, key, value))
-    return recall(query, key, value, left).reshape(*x.shape[:2], -1)
+    if x.shape[1] > 2 * CHUNK and not (context.leaky or sizes.adaptive):
+        recalled = recall_in_chunks(query, key, value, rates[:, 0]) / sizes.divisor
+    else:
+        left = decay_weights(rates[..., None, :], x.shape[1], context.leaky) / sizes.divisor
+        recalled = recall(query, key, value, left)
+    return recalled.reshape(*x.shape[:2], -1)
 
 
 def _write(sizes: LinearAttention, params: Params, recalled: jax.Array, width: int) -> jax.Array:

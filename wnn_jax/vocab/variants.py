@@ -8,7 +8,7 @@ from wnn_jax import checks
 from wnn_jax.checks import Limits
 from wnn_jax.vocab import repairs as mend
 from wnn_jax.vocab import zoo
-from wnn_jax.vocab.model import VocabConfig
+from wnn_jax.vocab.model import VocabConfig, count_parameters
 
 HOPS = (1, 2, 4, 8)
 LEAST, MOST = 32, 8192
@@ -76,6 +76,62 @@ def variant(
     config = zoo.config(name, vocabulary, sizes, leaky)
     repairs = mend.effective(config, repairs)
     return Variant(title or name, mend.repair(config, repairs), repairs)
+
+
+def sized_variant(name: str, vocabulary: int, hops: int, parameters: int) -> Variant:
+    """Makes v8 or v9 with its suited repairs and about a given number of parameters, whatever its hops.
+
+    The rank of v8's graph, or the state and the hidden units of v9, are those that come nearest; v9's state
+    is a multiple of 4. A rank above the vocabulary adds parameters and no new graphs. The repair "bigram" is
+    left out, because sequences are not one text.
+
+    Args:
+      name: either name of v8 or v9.
+      vocabulary: V, 32 to 8,192.
+      hops: number of steps of the residual stream.
+      parameters: the number of parameters.
+
+    Raises:
+      ValueError: the model is another one, or none comes within a twentieth of the number.
+
+    Source: docs/semantics/vocab.md
+    """
+    known = zoo.known(name)
+    if known not in ("v8_graph", "v9_meta"):
+        raise ValueError(f"{name} has no single size to fit: choose v8_graph or v9_meta")
+    repairs = tuple(x for x in mend.suited(known) if x != "bigram")
+    base = zoo.scaled(vocabulary, checks.integer("hops", hops, Limits(least=1, most=10_000)))
+    chosen = (
+        _nearest(known, vocabulary, repairs, base, parameters, ("rank",), 1)
+        if known == "v8_graph"
+        else _nearest(known, vocabulary, repairs, base, parameters, ("state", "inner"), 4)
+    )
+    if known == "v9_meta":
+        chosen = _nearest(known, vocabulary, repairs, chosen, parameters, ("inner",), 1)
+    published = zoo.config(known, vocabulary, chosen)
+    repairs = mend.effective(published, repairs)
+    config = mend.repair(published, repairs)
+    size = count_parameters(config)
+    if abs(size - parameters) > parameters / 20:
+        raise ValueError(
+            f"{name} with {hops} hops and {vocabulary} ids has {size} parameters where {parameters} are "
+            "asked for: ask for more"
+        )
+    return Variant(f"{name}, {hops} hop{'s' * (hops > 1)}", config, repairs)
+
+
+def _nearest(
+    known, vocabulary, repairs, sizes: zoo.Sizes, parameters: int, names, multiple: int
+) -> zoo.Sizes:
+    """Returns the sizes with one number in all named places that comes nearest to the parameters."""
+
+    def count(number: int) -> int:
+        changed = dataclasses.replace(sizes, **dict.fromkeys(names, number))
+        return count_parameters(mend.repair(zoo.config(known, vocabulary, changed), repairs))
+
+    one, two = count(multiple), count(2 * multiple)  # the count is a straight line in the number
+    number = multiple * max(1, 1 + round((parameters - one) / (two - one)))
+    return dataclasses.replace(sizes, **dict.fromkeys(names, number))
 
 
 @dataclasses.dataclass(frozen=True)
