@@ -35,8 +35,8 @@ class CompanyConfig:
       bits: B, the number of bits of an item.
       scale: the distance at which the votes of a row fall by a factor e, as a share of the bits.
       half_life: the number of later rows at which the votes of a row are halved.
-      popularity: the exponent of the number of an item's people, by which its votes are multiplied; the default
-        is what held-out items chose most often (docs/results/recommender.md).
+      popularity: the exponent of the number of an item's people, by which its votes are multiplied; the
+        default is what held-out items chose most often (docs/results/recommender.md).
       stars: whether a row votes with its stars; otherwise all rows vote alike.
 
     Raises:
