@@ -14,11 +14,13 @@ import numpy as np
 from experiments.reporting import measures
 from experiments.reporting.comparing import System, Table
 from experiments.reporting.reading import Run
+from experiments.shared.views import thinned
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 # The colours of Okabe and Ito, which colour-blind people can tell apart, and lighter ones on dark pages.
 # Source: Okabe and Ito, Color Universal Design (2008).
 COLOURS = tuple(f"var(--hue{i})" for i in range(7))
+LEGEND: dict[str, Any] = {"title": None, "orient": "top", "columns": 1, "labelLimit": 300}
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [1, 0], [6, 3], [2, 2])
 _POINTS = 120  # points of a line; a longer list is thinned
 _LINES = 7  # lines of a picture
@@ -172,7 +174,7 @@ def _curve(
     for name, seeds in shown:
         length = min(map(len, seeds))
         table = np.stack([one[:length] for one in seeds])
-        thin = np.unique(np.linspace(0, length - 1, min(length, _POINTS)).astype(int))
+        thin = thinned(length, _POINTS)
         for i in thin:
             x = tokens[i] if tokens and len(tokens) >= length else int(i) + 1
             low, high = table[:, i].min(), table[:, i].max()
@@ -213,7 +215,7 @@ def _progress(run: Run, losses: bool) -> Chart | None:
     points = run.progress.new(0, losses) if run.progress else []
     if not points:
         return None
-    thin = np.unique(np.linspace(0, len(points) - 1, min(len(points), _LINES * _POINTS)).astype(int))
+    thin = thinned(len(points), _LINES * _POINTS)
     names = list(dict.fromkeys(point["line"] for point in points))
     kept = [point | {"line": short(point["line"])} for point in (points[i] for i in thin)]
     kept = [point for point in kept if point["line"] in [short(name) for name in names[:_LINES]]]
@@ -277,8 +279,7 @@ def line_spec(
         whole = all(float(point["x"]).is_integer() for point in data)
         across["axis"] |= {"tickMinStep": 1, "format": "d"} if whole else {}
     up = {"type": "quantitative", "scale": {"zero": False}, "axis": {"title": y, "tickCount": 5}}
-    legend = {"title": None, "orient": "top", "columns": 1, "labelLimit": 300}
-    legend |= {"symbolType": "stroke", "symbolOpacity": 1}
+    legend = LEGEND | {"symbolType": "stroke", "symbolOpacity": 1}
     hues = {"domain": names, "range": [colours[name] for name in names]}
     colour = {"field": "line", "type": "nominal", "scale": hues, "legend": legend}
     dashes = list(itertools.islice(itertools.cycle(_DASHES), len(names)))

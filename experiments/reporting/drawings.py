@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from experiments.reporting import onepage, reading
 from experiments.reporting.charts import Chart
+from experiments.shared import views
 from wnn_jax import files, optional
 
 _WIDTH = 460  # pixels
@@ -48,7 +49,7 @@ def write(paths: Sequence[str | pathlib.Path], folder: pathlib.Path) -> list[pat
 
 def svg(chart: Chart) -> str:
     """A chart as SVG; one that moves shows all its frames at once."""
-    spec = json.loads(_plain_colours(json.dumps(onepage.clean(chart.spec))))
+    spec = json.loads(_plain_colours(json.dumps(views.plain(chart.spec))))
     spec |= {"width": _WIDTH, "autosize": {"type": "pad"}}
     meta = spec.pop("usermeta", {})
     if "frames" in meta:

@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.reporting import charts, onepage, reading, searches
 from experiments.reporting.following import Progress
+from experiments.shared import views
 from experiments.shared.running import PROGRESS
 
 _PAUSE = 1.0  # seconds between two looks at the files
@@ -114,9 +115,9 @@ def _news(
         "name": str(folder),
         "begins": begins,
         **last,
-        "points": onepage.clean(points[-2000:]),
+        "points": views.plain(points[-2000:]),
         "spec": charts.live(losses) if points else None,
-        "population": onepage.clean(population),
+        "population": views.plain(population),
         "scatter": searches.scatter([], 1) if population else None,
     }
 

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import math
 import pathlib
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple
 from experiments.reporting import charts, comparing, measures, pictures, reading, searches
 from experiments.reporting.comparing import System, Table
 from experiments.reporting.reading import Run
+from experiments.shared import views
 from wnn_jax import optional
 
 FOLDER = pathlib.Path(__file__).parent / "page"
@@ -261,7 +261,7 @@ def _data(runs: Sequence[Run], pictures: Sequence[charts.Chart]) -> str:
     configs: dict[str, int] = {}
     kept = []
     for run in runs:
-        config = json.dumps(clean(run.head.get("config") or {}), sort_keys=True)
+        config = json.dumps(views.plain(run.head.get("config") or {}), sort_keys=True)
         config = config if len(config) <= _CONFIG else '{"settings": "too long to show"}'
         keys = (key for row in run.rows for key in row if key != "config")
         columns = list(dict.fromkeys(["row", *keys]))[:60]
@@ -269,7 +269,7 @@ def _data(runs: Sequence[Run], pictures: Sequence[charts.Chart]) -> str:
         place = configs.setdefault(config, len(configs))
         kept.append({"name": run.name, "config": place, "columns": columns, "rows": rows, "more": run.more})
     data = {
-        "charts": [clean(chart.spec) for chart in pictures],
+        "charts": [views.plain(chart.spec) for chart in pictures],
         "configs": [json.loads(config) for config in configs],
         "runs": kept,
     }
@@ -283,16 +283,5 @@ def _cell(value: Any) -> Any:
         return float(f"{value:.6g}") if isinstance(value, float) or abs(value) > 1 << 53 else value
     if value is None or isinstance(value, float):
         return None
-    text = value if isinstance(value, str) else json.dumps(clean(value), ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(views.plain(value), ensure_ascii=False)
     return text if len(text) <= _CELL else f"{text[: _CELL - 1]}…"
-
-
-def clean(value: Any) -> Any:
-    """JSON data without what JSON has no word for, NaN and infinity, and with six digits of each number."""
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {key: clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [clean(inner) for inner in value]
-    return value

@@ -123,7 +123,7 @@ def _bars(title: str, panel: Mapping[str, Any]) -> Chart:
     value["scale"] |= {"type": "symlog", "constant": 0.01} if panel[up]["scale"] == "log" else {}
     axis = {"title": None if across else titles[0], "labelLimit": 210, "labelAngle": 0}
     shared = {along: {"field": "at", "type": "nominal", "sort": None, "axis": axis}}
-    legend = None if len(kinds) == 1 else {"title": None, "orient": "top", "columns": 1, "labelLimit": 300}
+    legend = None if len(kinds) == 1 else charts.LEGEND
     colour = {
         "field": "line",
         "type": "nominal",

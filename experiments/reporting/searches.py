@@ -12,6 +12,7 @@ from experiments.reporting.charts import COLOURS, Chart
 from experiments.reporting.following import Progress
 from experiments.reporting.reading import Run
 from experiments.reporting.rows import FOLDER
+from experiments.shared.views import thinned
 
 _FRAMES = 60  # steps whose populations are drawn
 _GENOMES = 200  # genomes of a population that are drawn
@@ -64,8 +65,7 @@ def scatter(data: Sequence[Mapping[str, Any]], frames: int) -> dict[str, Any]:
         encoding[axis]["axis"] = {"title": titles[key], "tickCount": 5}
     works = list(dict.fromkeys(point["work"] for point in data))
     hues = {"domain": works, "range": list(itertools.islice(itertools.cycle(COLOURS), len(works)))}
-    legend = {"title": None, "orient": "top", "columns": 1, "labelLimit": 300}
-    encoding["color"] = {"field": "work", "type": "nominal", "legend": legend}
+    encoding["color"] = {"field": "work", "type": "nominal", "legend": charts.LEGEND}
     encoding["color"] |= {"scale": hues} if works else {"scale": {"range": list(COLOURS)}}
     tip = [{"field": key, "title": title, "format": ",.5~g"} for key, title in titles.items()]
     encoding["tooltip"] = [*tip, {"field": "work", "title": "algorithm"}]
@@ -79,7 +79,7 @@ def scatter(data: Sequence[Mapping[str, Any]], frames: int) -> dict[str, Any]:
 
 
 def _population(run: Run, steps: Sequence[Mapping[str, Any]]) -> Chart:
-    thin = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), _FRAMES)).astype(int))
+    thin = thinned(len(steps), _FRAMES)
     data = [point for frame, i in enumerate(thin) for point in dots(steps[i], frame)]
     alt = f"The loss of each genome of the population against its size, at {len(thin)} recorded steps."
     return Chart(f"Population, {run.name}", alt, scatter(data, len(thin)), " ".join(speeds(run, steps)))

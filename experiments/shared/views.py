@@ -5,7 +5,7 @@ A matplotlib figure holds all that it shows, so no picture has to name its numbe
 
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,18 +60,23 @@ def keep_genome(workdir: pathlib.Path, genome: np.ndarray) -> None:
 
 
 def _append(workdir: pathlib.Path, record: dict[str, Any]) -> None:
-    files.append(workdir / FILE, json.dumps(_plain(record)))
+    files.append(workdir / FILE, json.dumps(plain(record)))
 
 
-def _plain(value: Any) -> Any:
-    """JSON data: numbers of six digits, and None in place of what is not finite."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
+def plain(value: Any) -> Any:
+    """JSON data: numbers of six digits, and None in place of what JSON has no word for, NaN and infinity."""
+    if isinstance(value, Mapping):
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, float | np.floating):
         return float(f"{value:.6g}") if np.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
+
+
+def thinned(count: int, most: int) -> np.ndarray:
+    """The places of at most ``most`` of ``count`` things, evenly spaced, with the first and the last."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(int))
 
 
 def _line(text: str) -> str:
@@ -133,7 +138,7 @@ def _rule(line: Line2D) -> dict[str, Any]:
 
 def _curve(line: Line2D, errors: Any, axes: Axes) -> dict[str, Any]:
     x, y = np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)
-    kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), _POINTS)).astype(int)) if len(x) else []
+    kept = thinned(len(x), _POINTS) if len(x) else []
     found = {"name": _name(errors or line), "grey": _is_grey(line.get_color())}
     found["colour"] = colors.to_hex(line.get_color())
     found |= {"x": x[kept].tolist(), "y": y[kept].tolist()}

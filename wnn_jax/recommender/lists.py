@@ -154,7 +154,7 @@ def compare(key: jax.Array, config: ListsConfig, dataset: movielens.Dataset) -> 
 
 
 class _Plan(NamedTuple):
-    """What is held out of whom; ``again`` is held out of what ``asked`` shows."""
+    """The items that are held out of people; ``again`` is held out of those that ``asked`` shows."""
 
     key: jax.Array
     config: ListsConfig
